@@ -1,0 +1,85 @@
+"""From a decoded picture to a Frame: the masks first, then the digest. Nothing leaves this package unmasked."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import timedelta
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.core import CameraError, Frame, utc_now
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
+
+THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 96, 54
+CELL_LEVELS = 12  # of 255: less is noise, compression and the shimmer of light
+CHANGED = 0.002  # of the cells: a person as high as a tenth of the picture
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0) -> Frame:
+    """A frame of a picture as OpenCV decodes it, with the mask's polygons (shares of width and height) filled black.
+
+    `captured_mono` is `time.monotonic()` of the capture; the wall time of the capture follows from it.
+    """
+    rgb = np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    _blacken(rgb, mask)
+    captured_at = utc_now() - timedelta(seconds=max(0.0, time.monotonic() - captured_mono))
+    return Frame(rgb, hashlib.sha256(rgb.data).hexdigest(), captured_at, captured_mono, grab_ms)
+
+
+def decode_picture(data: bytes) -> Pixels:
+    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also where a JPEG is cut short."""
+    # OpenCV fills the missing rest of a JPEG with grey and says nothing.
+    if data.startswith(JPEG_START) and JPEG_END not in data.rstrip(b"\0\r\n ")[-1024:]:
+        raise CameraError("the JPEG is cut short")
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise CameraError("what came is not a picture that can be read (JPEG and PNG can)")
+    return np.asarray(decoded, dtype=np.uint8)
+
+
+def thumbnail(frame: Frame) -> Pixels:
+    """96 x 54 grey cells, 5 KB, for `change`: keep this of the frame last answered, not the frame."""
+    grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def change(previous: Pixels, current: Pixels) -> float:
+    """The share of cells, 0 to 1, that differ between two thumbnails; from `CHANGED` on, the picture has changed.
+
+    Light that gets slowly brighter or darker all over does not count. A burnt-in clock does: mask it.
+    """
+    before, after = previous.astype(np.float32) + 1, current.astype(np.float32) + 1
+    before *= np.median(after / before)  # as the camera's exposure works: by a factor
+    differs = np.abs(after - before) > CELL_LEVELS
+    return float(np.count_nonzero(differs) / differs.size)
+
+
+def jpeg(frame: Frame, max_width: int = 1280, quality: int = 80) -> bytes:
+    """The frame as JPEG, made smaller to `max_width` pixels if it is wider. `quality` is 1 to 100."""
+    bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+    height, width = bgr.shape[:2]
+    if width > max_width:
+        bgr = cv2.resize(bgr, (max_width, max(1, round(height * max_width / width))), interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise CameraError("the picture could not be written as JPEG")
+    return data.tobytes()
+
+
+def _blacken(rgb: Pixels, mask: Mask) -> None:
+    height, width = rgb.shape[:2]
+    for polygon in mask:
+        points = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
+        # One at a time: given together, the pixels that two polygons share would stay visible.
+        cv2.fillPoly(rgb, [points], (0, 0, 0))

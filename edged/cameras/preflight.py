@@ -1,0 +1,155 @@
+"""Asks an RTSP server for a stream's description, to learn in words why it would not open: OpenCV says only False."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import secrets
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import BinaryIO
+from urllib.parse import urljoin
+from urllib.request import parse_http_list, parse_keqv_list
+
+from edged.cameras.health import LoginRefused
+from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
+from edged.core import CameraError
+
+MAX_REDIRECTS = 5
+MAX_HEADERS = 100
+MAX_BODY = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One RTSP response. Header names are in lower case, and a name may come more than once."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+
+def describe(address: str) -> None:
+    """Raises CameraError with the reason if the stream at this address cannot be had.
+
+    Bounded: 5 s for the connection and for each answer. Follows redirects on the same host only, because FFmpeg takes
+    the password along wherever a redirect leads.
+    """
+    target = take_apart(address)
+    url = target.url
+    for _ in range(MAX_REDIRECTS):
+        try:
+            response, sent_login = _ask(target, url)
+        except OSError as error:
+            raise of_network(error, target) from None
+        if not 300 <= response.status < 400:
+            _judge(response, sent_login)
+            return
+        url, target = _redirected(response, url, target)
+    raise of_status(response.status, with_login=sent_login)
+
+
+def _redirected(response: Response, url: str, target: Address) -> tuple[str, Address]:
+    onward = take_apart(urljoin(url, next(iter(response.all("location")), "")))
+    if onward.host != target.host:
+        raise CameraError(f"the camera redirects to another host, {onward.where}: give that address if it is right")
+    return onward.url, Address(
+        onward.url, onward.scheme, onward.host, onward.port, user=target.user, password=target.password
+    )
+
+
+def _judge(response: Response, sent_login: bool) -> None:
+    if response.status != 200:
+        raise of_status(response.status, sent_login)
+    if b"m=video" not in response.body:
+        raise CameraError("the stream holds no video")
+
+
+def _ask(target: Address, url: str) -> tuple[Response, bool]:
+    """DESCRIBE, once more with the login if the server wants one. Also says whether a login was sent."""
+    with contextlib.ExitStack() as stack:
+        connection: socket.socket = stack.enter_context(
+            socket.create_connection((target.host, target.port), timeout=ANSWER_S)
+        )
+        if target.scheme == "rtsps":
+            connection = stack.enter_context(_trusting_tls().wrap_socket(connection, server_hostname=target.host))
+        answers = stack.enter_context(connection.makefile("rb"))
+        response = _exchange(connection, answers, target, url, 1, "")
+        if response.status != 401 or target.user is None:
+            return response, False
+        login = _authorization(response.all("www-authenticate"), target, url)
+        return _exchange(connection, answers, target, url, 2, f"Authorization: {login}\r\n"), True
+
+
+def _trusting_tls() -> ssl.SSLContext:
+    # FFmpeg, which opens the stream afterwards, does not check certificates either; cameras sign their own.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _exchange(
+    connection: socket.socket, answers: BinaryIO, target: Address, url: str, number: int, login: str
+) -> Response:
+    request = (
+        f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\nUser-Agent: edged\r\n{login}\r\n"
+    )
+    connection.sendall(request.encode())
+    return _response(answers, target)
+
+
+def _response(answers: BinaryIO, target: Address) -> Response:
+    first = answers.readline(1024).decode("latin-1").split(maxsplit=2)
+    if not first:
+        raise ConnectionResetError
+    if not first[0].startswith("RTSP/") or len(first) < 2 or not first[1].isdigit():
+        raise CameraError(f"{target.where} does not speak RTSP (is the port right?)")
+    headers = []
+    for _ in range(MAX_HEADERS):
+        name, _, value = answers.readline(8192).decode("latin-1").strip().partition(":")
+        if not name:
+            break
+        headers.append((name.strip().lower(), value.strip()))
+    length = dict(headers).get("content-length", "0")
+    body = answers.read(min(int(length), MAX_BODY)) if length.isdigit() else b""
+    return Response(int(first[1]), tuple(headers), body)
+
+
+def _authorization(challenges: list[str], target: Address, url: str) -> str:
+    """The answer to the first challenge that FFmpeg could answer as well, Digest before Basic."""
+    assert target.user is not None
+    offered = {scheme.lower(): rest for scheme, _, rest in (challenge.partition(" ") for challenge in challenges)}
+    if "digest" in offered:
+        for challenge in challenges:
+            fields = parse_keqv_list(parse_http_list(challenge.partition(" ")[2]))
+            if challenge.lower().startswith("digest ") and fields.get("algorithm", "MD5").upper() == "MD5":
+                return _digest(fields, target, url)
+    if "basic" in offered:
+        return "Basic " + base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
+    ways = ", ".join(sorted(offered)) or "none"
+    raise LoginRefused(f"the camera offers no login that FFmpeg knows, Basic or Digest with MD5 (it offers: {ways})")
+
+
+def _digest(fields: dict[str, str], target: Address, url: str) -> str:
+    realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
+    who = _md5(f"{target.user}:{realm}:{target.password}")
+    what = _md5(f"DESCRIBE:{url}")
+    said = f'username="{target.user}", realm="{realm}", nonce="{nonce}", uri="{url}"'
+    if "auth" in [quality.strip() for quality in fields.get("qop", "").split(",")]:
+        ours = secrets.token_hex(8)
+        said += (
+            f', qop=auth, nc=00000001, cnonce="{ours}", response="{_md5(f"{who}:{nonce}:00000001:{ours}:auth:{what}")}"'
+        )
+    else:
+        said += f', response="{_md5(f"{who}:{nonce}:{what}")}"'
+    return f"Digest {said}" + (f', opaque="{fields["opaque"]}"' if "opaque" in fields else "")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()  # what the cameras speak

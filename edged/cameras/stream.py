@@ -1,0 +1,333 @@
+"""Frames from RTSP and HTTP streams. A thread per camera drains packets; nothing is decoded until a look asks."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPResponse
+
+import cv2
+import numpy as np
+
+from edged.cameras import web
+from edged.cameras.health import Health, keep_connected
+from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
+from edged.cameras.preflight import describe
+from edged.core import CameraError, Frame, StaleFrame, Stopped
+from edged.specs import CameraSpec
+
+OPEN_S = 5.0
+SILENT_S = 4.0  # a camera that sends nothing for so long is lost
+NO_KEYFRAME_S = 30.0
+FIRST_LOOK_S = 8.0  # how long the first look of a fresh camera waits: an open takes 0.5 to 5 s
+GROUP_BYTES = 16 * 1024 * 1024
+GROUP_PACKETS = 500  # beyond these only the keyframe is kept; 500 at 1080p take about 1.5 s to decode
+CODECS = {"h264": "H.264", "hevc": "H.265", "MJPG": "MJPEG"}
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One compressed picture, or a part of one. Times are monotonic.
+
+    `since` is when the wait for it began. A packet is no younger than that: FFmpeg's parser gives one out only when the
+    next one begins, and what it gives out after a stall lay there all the while.
+    """
+
+    data: bytes
+    key: bool
+    since: float
+    arrived: float
+    stream_s: float | None  # the camera's own time stamp; no clock, see LiveEdge
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An open stream. `extradata` holds the parameter sets that may be missing in the packets."""
+
+    codec: str
+    extradata: bytes
+    about: str
+    packets: Iterator[Packet]
+
+
+class StreamCamera:
+    """A camera whose packets a thread of its own drains."""
+
+    def __init__(
+        self, spec: CameraSpec, open_feed: Callable[[str], AbstractContextManager[Feed]], health: Health
+    ) -> None:
+        self._spec = spec
+        self._open_feed = open_feed
+        self._health = health
+        self._closing = threading.Event()
+        self._changed = threading.Condition()
+        self._group: Group | None = None
+        self._started = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"camera-{spec.name}", daemon=True)
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        self._thread.start()
+
+    def grab(self, stop: threading.Event) -> Frame:
+        began = time.monotonic()
+        held = self._live_group(stop).held()
+        age = time.monotonic() - held.captured
+        if age > self._spec.max_age_s:
+            raise StaleFrame(f"the newest picture is {age:.1f} s old, max_age is {self._spec.max_age_s:g} s")
+        bgr = decode(held)
+        return frame_from_bgr(bgr, self._spec.mask, held.captured, (time.monotonic() - began) * 1000)
+
+    def close(self) -> None:
+        """Ends a wait at once; a thread inside FFmpeg lets go by itself, at its time-out."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    def _live_group(self, stop: threading.Event) -> Group:
+        patience = self._started + FIRST_LOOK_S
+        with self._changed:
+            while self._group is None and self._health.online is None and time.monotonic() < patience:
+                if stop.is_set():
+                    raise Stopped
+                self._changed.wait(0.1)
+            if self._group is None:
+                raise CameraError(self._health.reason or "the camera is connecting again")
+            return self._group
+
+    def _run(self) -> None:
+        keep_connected(self._session, self._health, self._closing)
+
+    def _session(self) -> None:
+        """Drain one connection until it is lost (CameraError) or the camera is closed."""
+        try:
+            with self._open_feed(self._spec.source.address.reveal()) as feed:
+                self._drain(feed)
+        except cv2.error as error:
+            raise CameraError(f"OpenCV failed on the stream ({error.err or 'no reason given'})") from None
+        finally:
+            self._show(None)
+
+    def _drain(self, feed: Feed) -> None:
+        group, edge, opened = Group(feed.codec, feed.extradata), LiveEdge(), time.monotonic()
+        for packet in feed.packets:
+            if self._closing.is_set():
+                return
+            group.add(packet, edge.captured(packet))
+            if self._group is None and edge.reached and group.begun:
+                self._show(group)
+                self._health.works(feed.about)
+            elif not group.begun and time.monotonic() - opened > NO_KEYFRAME_S:
+                raise CameraError(f"no keyframe in {NO_KEYFRAME_S:.0f} s: let the camera send one every second or two")
+
+    def _show(self, group: Group | None) -> None:
+        with self._changed:
+            self._group = group
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one decode needs: the packets since the last keyframe, and when the newest was captured."""
+
+    codec: str
+    packets: tuple[bytes, ...]
+    captured: float
+
+
+class Group:
+    """The packets since the last keyframe, bounded. One thread adds, any may ask what is held."""
+
+    def __init__(self, codec: str, extradata: bytes) -> None:
+        self.begun = False
+        self._codec = codec
+        self._extradata = extradata
+        self._lock = threading.Lock()
+        self._packets: list[bytes] = []
+        self._size = 0
+        self._full = False
+        self._captured = 0.0
+        self._key_captured = 0.0
+
+    def add(self, packet: Packet, captured: float) -> None:
+        with self._lock:
+            if packet.key or self._codec == "MJPG":
+                self._packets, self._size, self._full = [], 0, False
+                self._key_captured, self.begun = captured, True
+            if not self.begun or self._full:
+                return
+            self._packets.append(packet.data)
+            self._size += len(packet.data)
+            self._captured = captured
+            if len(self._packets) > 1 and (self._size > GROUP_BYTES or len(self._packets) > GROUP_PACKETS):
+                self._full, self._captured = True, self._key_captured
+                del self._packets[1:]
+
+    def held(self) -> Held:
+        with self._lock:
+            return Held(self._codec, (self._extradata, *self._packets), self._captured)
+
+
+class LiveEdge:
+    """How far behind the newest each packet is.
+
+    After an open, and after a jam on the way, seconds of old packets come in one burst. Their arrival is new and their
+    pictures are not; it shows in the camera's stamps, which advance faster than our clock. Those stamps are no clock:
+    they run backwards with B-frames, jump by hours when an encoder restarts, go too slow in the dark. So only their lag
+    against the least of the last 5 s counts, and a jump starts anew.
+    """
+
+    WINDOW_S = 5.0
+    BACKWARDS_S = 0.5  # B-frames step back by less
+    FORWARDS_S = 10.0
+    CALM_S = 0.5
+    BURST_S = 3.0  # longer than any burst after an open
+
+    def __init__(self) -> None:
+        self.reached = False  # the burst after the open is over
+        self._lags: deque[tuple[float, float]] = deque()  # arrived, lag: the least first
+        self._stream_s: float | None = None
+        self._began: float | None = None
+        self._least = 0.0
+        self._calm_from = 0.0
+
+    def captured(self, packet: Packet) -> float:
+        """When the packet's picture was captured at the latest; monotonic."""
+        if packet.stream_s is None:
+            self.reached = True
+            return packet.since
+        if self._stream_s is not None and not -self.BACKWARDS_S < packet.stream_s - self._stream_s < self.FORWARDS_S:
+            self._lags.clear()
+        self._stream_s = packet.stream_s
+        lag = packet.arrived - packet.stream_s
+        while self._lags and self._lags[-1][1] >= lag:
+            self._lags.pop()
+        self._lags.append((packet.arrived, lag))
+        while self._lags[0][0] < packet.arrived - self.WINDOW_S:
+            self._lags.popleft()
+        least = self._lags[0][1]
+        self._look_for_calm(packet.arrived, least)
+        return packet.since - (lag - least)
+
+    def _look_for_calm(self, arrived: float, least: float) -> None:
+        """The burst is over when the least lag has stopped falling."""
+        if self._began is None:
+            self._began, self._least, self._calm_from = arrived, least, arrived
+        elif abs(self._least - least) > 0.1:
+            self._least, self._calm_from = least, arrived
+        self.reached |= arrived - self._calm_from > self.CALM_S or arrived - self._began > self.BURST_S
+
+
+@contextmanager
+def rtsp_feed(address: str) -> Iterator[Feed]:
+    """Open an RTSP stream in raw mode. Raises CameraError with the reason why it cannot be had."""
+    describe(address)
+    began = time.monotonic()
+    capture = _raw_capture(address)
+    if not capture.isOpened() and time.monotonic() - began < 1:
+        # A server built on GStreamer is busy (503) while it takes down what `describe` made it set up.
+        capture.release()
+        time.sleep(0.5)
+        capture = _raw_capture(address)
+    try:
+        if not capture.isOpened():
+            raise CameraError("the camera describes its stream, but the stream does not open")
+        codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
+        width, height = (int(capture.get(size)) for size in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        about = f"{CODECS.get(codec, codec)}, {width}x{height}"
+        yield Feed(codec, _extradata(capture), about, _rtsp_packets(capture))
+    finally:
+        capture.release()  # by the thread that read it: from another one this crashes
+
+
+@contextmanager
+def http_feed(address: str) -> Iterator[Feed]:
+    """Open an HTTP stream of JPEGs. Raises CameraError with the reason why it cannot be had."""
+    with web.request(address) as response:
+        if not web.is_stream(response):
+            raise CameraError(f"the camera sends {response.headers.get_content_type()}, no longer a stream")
+        yield Feed("MJPG", b"", "MJPEG over HTTP", _http_packets(response))
+
+
+def decode(held: Held) -> Pixels:
+    """The newest picture (BGR). Raises CameraError if none can be decoded."""
+    if held.codec == "MJPG":
+        return decode_picture(held.packets[-1])
+    data = b"".join(held.packets)
+    newest, count = _last(data, skip=len(held.packets) - 3)
+    if newest is None and count:
+        newest, _ = _last(data, skip=count - 1)  # interlaced: two packets a picture
+    if newest is None:
+        raise CameraError(f"the stream's pictures cannot be decoded ({CODECS.get(held.codec, held.codec)})")
+    return newest
+
+
+def _last(data: bytes, skip: int) -> tuple[Pixels | None, int]:
+    """The last picture after the first `skip`, which are not converted, and how many there were in all."""
+    # OpenCV keeps no reference to what it reads from: without this name the next grab() reads freed memory.
+    file = io.BytesIO(data)
+    # It takes any file-like object; its type hints say otherwise.
+    decoder = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])  # type: ignore[call-overload]
+    newest, count = None, 0
+    try:
+        while decoder.grab():
+            count += 1
+            if count > skip:
+                _, newest = decoder.retrieve()
+    finally:
+        decoder.release()
+        file.close()  # not before
+    return None if newest is None else np.asarray(newest, dtype=np.uint8), count
+
+
+def _raw_capture(address: str) -> cv2.VideoCapture:
+    return cv2.VideoCapture(
+        address,
+        cv2.CAP_FFMPEG,
+        [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(OPEN_S * 1000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(SILENT_S * 1000)),
+            *(cv2.CAP_PROP_FORMAT, -1),  # packets as they come, not decoded
+        ],
+    )
+
+
+def _extradata(capture: cv2.VideoCapture) -> bytes:
+    found, data = capture.retrieve(None, int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
+    return data.tobytes() if found and data is not None else b""
+
+
+def _rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
+    begun = False
+    while True:
+        since = time.monotonic()
+        got = capture.grab()
+        arrived = time.monotonic()
+        # FFmpeg calls what it had left over a packet when its time-out comes; isOpened() stays True for ever.
+        if arrived - since > 0.9 * SILENT_S:
+            raise CameraError(f"no packet for {arrived - since:.1f} s")
+        if not got:
+            raise CameraError("the camera ended the stream" if begun else "the stream opens, but no picture comes")
+        begun = True
+        key = bool(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
+        stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        found, data = capture.retrieve()
+        if found and data is not None:
+            yield Packet(data.tobytes(), key, since, arrived, stamp)
+
+
+def _http_packets(response: HTTPResponse) -> Iterator[Packet]:
+    since = time.monotonic()
+    try:
+        for data in web.parts(response):
+            arrived = time.monotonic()
+            yield Packet(data, True, since, arrived, None)
+            since = time.monotonic()
+    except TimeoutError:
+        raise CameraError(f"no picture for {time.monotonic() - since:.1f} s") from None
+    raise CameraError("the camera ended the stream")

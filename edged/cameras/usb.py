@@ -1,0 +1,172 @@
+"""USB cameras (V4L2). A thread takes every picture off the driver's queue; only the ones asked for are decoded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from edged.cameras.health import Health, keep_connected
+from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
+from edged.core import CameraError, CameraReport, Frame, StaleFrame, Stopped
+from edged.specs import CameraSpec
+
+WIDTH, HEIGHT = 1280, 720
+ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
+SILENT_S = 2.0  # a grab that fails after longer than this failed by that time-out
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+
+REASONS = {
+    errno.ENOENT: "is not there (unplugged?)",
+    errno.ENODEV: "is not there (unplugged?)",
+    errno.ENXIO: "is not there (unplugged?)",
+    errno.EACCES: "may not be opened by this user (is it in the group video?)",
+    errno.EPERM: "may not be opened by this service (see DeviceAllow= in its unit)",
+    errno.EBUSY: "is in use by another program",
+}
+
+
+class Capture(Protocol):
+    """What is used of cv2.VideoCapture."""
+
+    def isOpened(self) -> bool: ...  # noqa: N802 OpenCV's name
+    def get(self, propId: int, /) -> float: ...  # noqa: N803 OpenCV's name
+    def set(self, propId: int, value: float, /) -> bool: ...  # noqa: N803 OpenCV's name
+    def grab(self) -> bool: ...
+    def retrieve(self) -> tuple[bool, Any]: ...
+    def release(self) -> None: ...
+
+
+class UsbCamera:
+    """A V4L2 camera, by index (`0`) or by path. Its thread opens, reads and releases it."""
+
+    def __init__(
+        self, spec: CameraSpec, report: CameraReport, open_capture: Callable[[str], Capture] | None = None
+    ) -> None:
+        self._spec = spec
+        self._open_capture = open_capture or open_device
+        self._health = Health(spec.name, report)
+        self._closing = threading.Event()
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._taken: tuple[Pixels, float] | CameraError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"camera-{spec.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def grab(self, stop: threading.Event) -> Frame:
+        began = time.monotonic()
+        bgr, captured = self._next_picture(stop, began + ANSWER_S)
+        age = time.monotonic() - captured
+        if age > self._spec.max_age_s:
+            raise StaleFrame(f"the newest picture is {age:.1f} s old, max_age is {self._spec.max_age_s:g} s")
+        return frame_from_bgr(bgr, self._spec.mask, captured, (time.monotonic() - began) * 1000)
+
+    def close(self) -> None:
+        """Returns after 1 s at most; the thread lets go of the device at the driver's next answer."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    def _next_picture(self, stop: threading.Event, deadline: float) -> tuple[Pixels, float]:
+        with self._changed:
+            self._taken, self._wanted = None, True
+            while self._taken is None:
+                if stop.is_set():
+                    raise Stopped
+                if self._health.online is False or time.monotonic() > deadline:
+                    raise CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
+                self._changed.wait(0.1)
+            if isinstance(self._taken, CameraError):
+                raise self._taken
+            return self._taken
+
+    def _run(self) -> None:
+        keep_connected(self._session, self._health, self._closing)
+
+    def _session(self) -> None:
+        capture = self._open_capture(self._spec.source.address.reveal())
+        try:
+            while not self._closing.is_set():
+                self._take(capture)
+        except cv2.error as error:
+            raise CameraError(f"OpenCV failed on the camera ({error.err or 'no reason given'})") from None
+        finally:
+            capture.release()
+
+    def _take(self, capture: Capture) -> None:
+        since = time.monotonic()
+        if not capture.grab():
+            silent = time.monotonic() - since
+            raise CameraError(
+                f"no picture for {silent:.1f} s" if silent > SILENT_S else "unplugged, or its driver failed"
+            )
+        now = time.monotonic()
+        if self._wanted:
+            taken = _decoded(capture, now)
+            with self._changed:
+                self._taken, self._wanted = taken, False
+                self._changed.notify_all()
+        if not self._health.online:
+            size = (int(capture.get(edge)) for edge in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            self._health.works("USB, {}x{}".format(*size))
+
+
+def open_device(address: str) -> Capture:
+    """Open a V4L2 device for reading. Raises CameraError with the reason: OpenCV says only False."""
+    path = f"/dev/video{address}" if address.isdigit() else address
+    check_device(path)
+    # No time-outs among the parameters: V4L2 knows none, and the open fails for it.
+    capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
+    if not capture.isOpened():
+        capture.release()
+        raise CameraError(f"{path} is in use by another program, or gives no video (a camera's second node does not)")
+    set_up(capture)
+    return capture
+
+
+def check_device(path: str) -> None:
+    """Raises CameraError if this is no device that can be opened now."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError as error:
+        raise CameraError(f"{path} {REASONS.get(error.errno or 0, f'cannot be opened: {error.strerror}')}") from None
+    try:
+        if not stat.S_ISCHR(os.fstat(handle).st_mode):
+            raise CameraError(f"{path} is not a video device")
+    finally:
+        os.close(handle)
+
+
+def set_up(capture: Capture) -> None:
+    """MJPG at 720p if the camera has it, else what it has."""
+    capture.set(cv2.CAP_PROP_FOURCC, MJPG)  # before the size: uncompressed, many offer large ones at 5 a second only
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    # set() says True and keeps the old format where there is no MJPG.
+    if int(capture.get(cv2.CAP_PROP_FOURCC)) == MJPG:
+        # OpenCV decodes a JPEG that is cut short over the picture before it and says nothing: take the bytes.
+        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+
+
+def _decoded(capture: Capture, now: float) -> tuple[Pixels, float] | CameraError:
+    # The kernel's monotonic stamp; a driver without one gives 0, or runs a frame ahead.
+    stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    captured = min(now, stamp) if now - 60 < stamp < now + 1 else now
+    found, data = capture.retrieve()
+    if not found or data is None:
+        return CameraError("the camera's picture cannot be decoded")
+    picture = np.asarray(data, dtype=np.uint8)
+    try:
+        return (picture if picture.ndim == 3 and picture.shape[2] == 3 else decode_picture(picture.tobytes())), captured
+    except CameraError as error:
+        return error

@@ -1,0 +1,237 @@
+"""The commands. The only place that wires parts together; heavy imports stand inside the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edged.cameras.environment import OPENCV
+from edged.config import DEFAULT_PATH, ConfigError, load
+from edged.core import (
+    EXIT_OK,
+    EXIT_WRONG,
+    Camera,
+    CameraReport,
+    EdgedError,
+    ModelError,
+    Publisher,
+    Stopped,
+    VisionModel,
+)
+from edged.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
+
+if TYPE_CHECKING:
+    from edged.core import Answer, Frame
+
+# before anything can import cv2 (the vendor's model module does) or transformers
+os.environ.update({name: value for name, value in OPENCV.items() if name not in os.environ})
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    _log_to_stderr(options.verbose)
+    try:
+        code: int = options.command(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        code = error.code
+    except EdgedError as error:
+        print(f"edged: {error}", file=sys.stderr)
+        code = error.code if isinstance(error, ModelError) else EXIT_WRONG
+    except BrokenPipeError:  # `edged ask … | head`
+        sys.stderr.close()
+        code = EXIT_WRONG
+    return _leave(code)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, ask and publish until told to stop."""
+    from edged import clock, daemon
+
+    return daemon.start(
+        daemon.Parts(
+            load_config=lambda: load(options.config),
+            open_camera=_open_camera,
+            load_model=_load_model,
+            open_publisher=_open_publisher,
+            clock_synced=clock.synced,
+            version=version("edged"),
+        )
+    )
+
+
+def check(options: argparse.Namespace) -> int:
+    """Judge a config file; what is wrong goes to standard error, one line each."""
+    if options.schema:
+        from edged.form import json_schema
+
+        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        return EXIT_OK
+    config = load(options.file)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    questions = sum(len(camera.all_questions()) for camera in config.cameras)
+    print(f"{options.file}: right ({_counted(len(config.cameras), 'camera')}, {_counted(questions, 'question')})")
+    return EXIT_OK
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Ask one question about one picture; standard output holds the answer alone."""
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    question = _one_question(options)
+    spec = ModelSpec(options.model.resolve()) if options.model else load(options.config).model
+
+    from edged.cameras.source import fetch_picture
+
+    frame = fetch_picture(options.image)
+    model = _load_model(spec)
+    try:
+        model.check([question])
+        return _asked(model, frame, question, options, stop)
+    except Stopped:
+        return EXIT_INTERRUPTED
+    finally:
+        model.dispose()
+
+
+def _asked(
+    model: VisionModel, frame: Frame, question: QuestionSpec, options: argparse.Namespace, stop: threading.Event
+) -> int:
+    from edged import clock
+    from edged.look import one_answer
+
+    streaming = question.answer.kind == "text" and not options.json
+    answer = one_answer(model, frame, question, stop, clock.synced, _write if streaming else None)
+    if options.json:
+        _print_whole(answer)
+    elif streaming:
+        _write("\n")
+    elif answer.status == "ok":
+        print(json.dumps(answer.value, ensure_ascii=False))
+    if answer.status != "ok":
+        print(f"edged: {answer.status}: {answer.reason}", file=sys.stderr)
+        return EXIT_WRONG
+    return EXIT_OK
+
+
+def _print_whole(answer: Answer) -> None:
+    from edged.mqtt.topics import answer_payload
+
+    print(json.dumps(answer_payload(answer, node=answer.camera, late=False), ensure_ascii=False))
+
+
+def _one_question(options: argparse.Namespace) -> QuestionSpec:
+    """The question that the command line describes, by the rules of the config file."""
+    from edged.config import one_question
+    from edged.document import parse
+
+    kind = parse(options.answer)
+    if kind.problems:
+        raise ConfigError([f"--answer: {problem.text}" for problem in kind.problems])
+    return one_question(
+        {
+            "prompt": options.prompt,
+            "answer": kind.tree,
+            "language": options.language,
+            "max_new_tokens": options.max_new_tokens,
+        }
+        | ({"range": parse(options.range).tree} if options.range else {})
+    )
+
+
+def _open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
+    from edged.cameras.source import open_camera
+
+    return open_camera(spec, report)
+
+
+def _load_model(spec: ModelSpec) -> VisionModel:
+    from edged.vlm.model import load as load_model
+
+    return load_model(spec)
+
+
+def _open_publisher(spec: BrokerSpec, node: str) -> Publisher:
+    from edged.mqtt.publisher import Publisher as MqttPublisher
+
+    return MqttPublisher(spec, node)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edged",
+        description="Asks a vision-language model about camera pictures on a schedule; publishes typed answers to MQTT.",
+    )
+    parser.add_argument("--version", action="version", version=f"edged {version('edged')}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every answer too")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="look, ask and publish until told to stop", description=run.__doc__)
+    _config_option(command)
+    command.set_defaults(command=run)
+
+    command = commands.add_parser("check", help="judge a config file", description=check.__doc__)
+    command.add_argument("file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE")
+    command.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
+    command.set_defaults(command=check)
+
+    command = commands.add_parser("ask", help="ask one question about one picture", description=ask.__doc__)
+    command.add_argument("prompt")
+    command.add_argument("--image", required=True, metavar="PATH-or-URL")
+    types = "text (default), yes_no, integer, number, '[a, b]' or '{json: SCHEMA}'"
+    command.add_argument("--answer", default="text", metavar="TYPE", help=types)
+    command.add_argument("--range", metavar="'[LOW, HIGH]'", help="of an integer or a number")
+    command.add_argument("--language", choices=("en", "ko"), default="en")
+    command.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
+    command.add_argument("--json", action="store_true", help="print the whole answer, as the broker would get it")
+    command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's")
+    _config_option(command)
+    command.set_defaults(command=ask)
+    return parser
+
+
+def _config_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help=f"default: {DEFAULT_PATH}")
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    """One line an event. The journal stamps its lines itself."""
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(format=f"{stamp}%(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr)
+    logging.getLogger("edged").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _leave(code: int) -> int:
+    """Return the code; where torch is loaded, leave at once: its interpreter needs a second to take itself apart."""
+    if "torch" in sys.modules and "pytest" not in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

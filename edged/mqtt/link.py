@@ -1,0 +1,462 @@
+"""The connection to the broker, and the only place that imports paho.
+
+Everything but paho's callbacks runs in the one thread that calls `attend`; a callback only records what happened, and
+`attend` makes sense of it. So no lock of ours is ever held while paho holds one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.core import EdgedError
+from edged.mqtt.topics import JSON_TYPE, Message, Topics, bridge_payload, encode
+from edged.specs import BrokerSpec
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 30
+SLOWEST_RETRY_S = 60
+GREETING_S = 10.0  # how long a broker may take to answer CONNECT
+LET_GO_S = 0.5
+WINDOW = 20  # messages that may be without acknowledgement at a time
+
+V5 = MQTTProtocolVersion.MQTTv5
+V311 = MQTTProtocolVersion.MQTTv311
+NO_SUCH_VERSION = 0x84  # reason codes of MQTT 5; paho says those of 3.1.1 in the same numbers
+WRONG_CLIENT_ID = 0x85
+WRONG_LOGIN = (0x86, 0x87)
+NOT_AUTHORISED = 0x87
+TAKEN_OVER = 0x8E
+
+
+class Listener(Protocol):
+    """Who is told what became of the connection, in the thread that calls `attend`."""
+
+    def on_connected(self) -> None:
+        """The broker took us in; nothing has been sent yet, `online` neither."""
+
+    def on_lost(self) -> None:
+        """Nothing that has no acknowledgement yet will get one."""
+
+    def on_acknowledged(self, mid: int, taken: bool) -> None:
+        """`taken` is false if the broker refused the message; sending it again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What a callback recorded. `client` tells a connection that was given up from the present one."""
+
+    client: _Client | None
+    what: str
+    detail: Any = None
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+class _Client(mqtt.Client):
+    """paho's client that says why a connection failed, and that its thread ended if it did."""
+
+    def __init__(self, client_id: str, protocol: MQTTProtocolVersion, record: Callable[[_Heard], None]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        self.record = record
+        self.given_up = False
+
+    def reconnect(self) -> MQTTErrorCode:
+        if self.given_up:
+            raise ConnectionAbortedError("given up")
+        self.record(_Heard(self, "try"))
+        try:
+            result = super().reconnect()
+        except OSError as error:
+            self.record(_Heard(self, "failed", _reason_of(error)))
+            raise
+        except Exception as error:
+            # paho expects OSError only; a host name that IDNA cannot encode is a UnicodeError and would end its thread.
+            self.record(_Heard(self, "failed", _reason_of(error)))
+            raise OSError(str(error)) from error
+        if self.given_up:  # while it was connecting; CONNECT has not been written yet
+            self.hang_up()
+            raise ConnectionAbortedError("given up")
+        self.record(_Heard(self, "open"))
+        return result
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        try:
+            return super().loop_forever(timeout, retry_first_connection)
+        except Exception:
+            log.exception("paho's network thread failed; starting another")
+            self.record(_Heard(self, "died"))
+            return MQTTErrorCode.MQTT_ERR_UNKNOWN
+
+    def hang_up(self) -> None:
+        """Close the socket without a word, so that whoever waits on it wakes."""
+        connection = self.socket()
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+            with suppress(OSError):
+                connection.close()
+
+
+class Link:
+    """One broker, tried for ever, with MQTT 5 first and MQTT 3.1.1 where that is all it speaks.
+
+    `start`, `attend`, `publish` and `close` are for one thread; `wake` is for any.
+    """
+
+    def __init__(self, spec: BrokerSpec, node: str, listener: Listener) -> None:
+        self._spec = spec
+        self._client_id = spec.client_id or f"edged-{node}"
+        self._state_topic = Topics(spec.prefix, node).state
+        self._listener = listener
+        self._heard: SimpleQueue[_Heard] = SimpleQueue()
+        self._tls: ssl.SSLContext | None = None
+        self._client: _Client | None = None
+        self._protocol = V5
+        self._spoken = V5
+        self._begin_at: float | None = None
+        self._greeted_at: float | None = None
+        self._answered = False  # whether this try had its CONNACK
+        self._away_since = time.monotonic()
+        self._tries = 0
+        self._said: set[str] = set()  # reasons of this outage
+        self._refused_topics: set[str] = set()
+        self._sent_topics: dict[int, str] = {}
+        self._largest_packet: int | None = None
+        self._awaited: int | None = None
+        self._goodbye_taken = False
+        self._closed = False
+        self.connected = False
+        self.connections = 0
+        self.window = WINDOW
+
+    def start(self) -> None:
+        """Begin to connect; returns at once. Raises EdgedError if the CA file cannot be used."""
+        self._tls = _tls_context(self._spec) if self._spec.tls else None
+        self._away_since = time.monotonic()
+        self._begin(V5)
+
+    def wake(self) -> None:
+        """End a waiting `attend`."""
+        self._heard.put(_Heard(None, "wake"))
+
+    def attend(self, timeout_s: float) -> None:
+        """Wait for something to happen, at most so long, and see to all that has."""
+        with suppress(Empty):
+            self._see_to(self._heard.get(timeout=max(0.0, timeout_s)))
+            while True:
+                self._see_to(self._heard.get_nowait())
+        now = time.monotonic()
+        if self._begin_at is not None and now >= self._begin_at:
+            self._begin(self._protocol)
+        if self._greeted_at is not None and now >= self._greeted_at + GREETING_S:
+            self._greeted_at = None
+            self._unanswered("no answer to CONNECT")
+
+    def takes(self, message: Message) -> bool:
+        """Whether the message is small enough for this broker; one that is not would end the connection."""
+        size = len(message.payload) + len(message.topic) + 64
+        if self._largest_packet is None or size <= self._largest_packet:
+            return True
+        self._refuse(message.topic, f"{size} bytes are too many for it, it takes {self._largest_packet}")
+        return False
+
+    def publish(self, message: Message) -> int | None:
+        """Send it, QoS 1. The number its acknowledgement will have; None, and it is forgotten, without a connection."""
+        client = self._client
+        if client is None or not self.connected or not client.is_connected():
+            return None
+        sent = client.publish(message.topic, message.payload, 1, message.retain, self._properties(message))
+        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return None
+        self._sent_topics[sent.mid] = message.topic
+        return sent.mid
+
+    def close(self, deadline: float) -> bool:
+        """Say `offline`, wait for its acknowledgement until `deadline` (monotonic), disconnect. Whether it came.
+
+        At once, and false, where there is no broker. A second call does nothing.
+        """
+        if self._closed:
+            return self._goodbye_taken
+        self._closed = True
+        if self.connected:
+            self._say_goodbye(deadline)
+        self._begin_at = self._greeted_at = None
+        was_connected, self.connected = self.connected, False
+        self._give_up(wait_s=LET_GO_S if was_connected else 0.0)
+        return self._goodbye_taken
+
+    def _say_goodbye(self, deadline: float) -> None:
+        self._awaited = self.publish(Message(self._state_topic, encode(bridge_payload(False)), retain=True))
+        while self.connected and self._awaited is not None and time.monotonic() < deadline:
+            self.attend(min(1.0, deadline - time.monotonic()))
+        if not self._goodbye_taken:
+            log.warning('broker %s: "offline" was not acknowledged', self._spec.shown)
+
+    # The connection
+
+    def _begin(self, protocol: MQTTProtocolVersion, after_s: float = 0.0) -> None:
+        """Connect with a new client, now or later; the one before is given up."""
+        self._give_up(wait_s=0.0)
+        self._protocol = protocol
+        self._greeted_at = None
+        if after_s > 0:
+            self._begin_at = time.monotonic() + after_s
+            return
+        self._begin_at = None
+        self._client = client = self._new_client(protocol)
+        if protocol == V5:
+            client.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S, clean_start=True)
+        else:
+            client.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S)
+        client.loop_start()
+
+    def _new_client(self, protocol: MQTTProtocolVersion) -> _Client:
+        client = _Client(self._client_id, protocol, self._heard.put)
+        client.reconnect_delay_set(1, SLOWEST_RETRY_S)
+        # The window is ours: what paho holds back it would send after a reconnect, past everything newer.
+        client.max_inflight_messages_set(0)
+        if self._spec.username is not None:
+            password = self._spec.password
+            client.username_pw_set(self._spec.username, None if password is None else password.reveal())
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        will = None
+        if protocol == V5:
+            will = _properties(PacketTypes.WILLMESSAGE)
+            will.ContentType = JSON_TYPE
+        client.will_set(self._state_topic, encode(bridge_payload(False)), 1, True, will)
+        client.on_connect = _guarded(self._on_connect)
+        client.on_disconnect = _guarded(self._on_disconnect)
+        client.on_publish = _guarded(self._on_publish)
+        return client
+
+    def _give_up(self, wait_s: float) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.given_up = True
+        client.disconnect()
+        # loop_stop waits for paho's thread, which may be in a connect or a name look-up for many seconds.
+        stopping = threading.Thread(target=client.loop_stop, name="edged-mqtt-stop", daemon=True)
+        stopping.start()
+        if wait_s > 0:
+            stopping.join(wait_s)
+            if stopping.is_alive():
+                client.hang_up()
+
+    # paho's callbacks, in its thread: record and wake, no more. An exception here would end that thread for good.
+
+    def _on_connect(self, client: _Client, _: Any, flags: Any, reason: ReasonCode, properties: Properties) -> None:
+        if not reason.is_failure:
+            # paho would now send again, before anything else, what was in flight. We do that ourselves, in order.
+            client.drop_out_messages()
+        self._heard.put(_Heard(client, "connack", (reason, properties)))
+
+    def _on_disconnect(self, client: _Client, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self._heard.put(_Heard(client, "lost", _loss(flags.is_disconnect_packet_from_server, reason)))
+
+    def _on_publish(self, client: _Client, _: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
+        self._heard.put(_Heard(client, "puback", (mid, reason)))
+
+    # What they recorded, in ours
+
+    def _see_to(self, heard: _Heard) -> None:
+        if heard.client is None or heard.client is not self._client:
+            return
+        match heard.what:
+            case "try":
+                self._tries += self._protocol == V5  # one of MQTT 3.1.1 belongs to the one before it
+                self._answered = False
+            case "open":
+                self._greeted_at = time.monotonic()
+            case "failed":
+                self._not_connected(heard.detail)
+            case "connack":
+                self._greeted_at = None
+                self._answered = True
+                self._answered_by(*heard.detail)
+            case "lost":
+                self._greeted_at = None
+                self._connection_lost(heard.detail)
+            case "puback":
+                self._acknowledged(*heard.detail)
+            case "died":
+                if self.connected:
+                    self._connection_lost("connection lost")
+                self._begin(V5, after_s=self._pause_s())
+
+    def _answered_by(self, reason: ReasonCode, properties: Properties | None) -> None:
+        if not reason.is_failure:
+            self._connected(properties)
+        elif self._protocol == V5 and reason.value == NO_SUCH_VERSION:
+            self._begin(V311)
+        elif reason.value in WRONG_LOGIN:
+            self._not_connected("not authorised (wrong user or password)")
+        elif reason.value == WRONG_CLIENT_ID:
+            self._not_connected(f'client id "{self._client_id}" is not accepted')
+        else:
+            self._not_connected(f"it refuses us: {str(reason).lower()}")
+
+    def _connected(self, properties: Properties | None) -> None:
+        if self.connected:  # paho has ways to lose a connection without saying so
+            self._connection_lost("connection lost")
+            if self._client is None:
+                return
+        self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self._largest_packet = getattr(properties, "MaximumPacketSize", None)
+        old = " (MQTT 3.1.1: it will not remove expired answers)" if self._protocol != self._spoken == V5 else ""
+        log.info("broker %s: %s%s", self._spec.shown, self._how_connected(), old)
+        self._spoken = self._protocol
+        self.connections += 1
+        self._said.clear()
+        self.connected = True
+        self._listener.on_connected()
+
+    def _how_connected(self) -> str:
+        if self.connections == 0 and not self._said:
+            return "connected"
+        tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
+        word = "back" if self.connections else "connected"
+        return f"{word} after {in_words(time.monotonic() - self._away_since)} ({tries})"
+
+    def _connection_lost(self, reason: str) -> None:
+        if self.connected:
+            self.connected = False
+            self._away_since = time.monotonic()
+            self._tries = 0
+            self._sent_topics.clear()
+            self._not_connected(reason)
+            self._listener.on_lost()
+        elif not self._answered:
+            self._unanswered("it closed the connection without an answer")
+
+    def _unanswered(self, reason: str) -> None:
+        # Brokers that know only MQTT 3.1.1 should refuse MQTT 5 in words; some just close, or wait for more.
+        if self._protocol == V5:
+            self._begin(V311)
+        else:
+            self._not_connected(reason)
+
+    def _not_connected(self, reason: str) -> None:
+        if reason not in self._said and not self._closed:
+            self._said.add(reason)
+            log.warning("broker %s: %s; trying again", self._spec.shown, reason)
+        if self._protocol == V311:  # the broker may be another one when it is back
+            self._begin(V5, after_s=self._pause_s())
+
+    def _pause_s(self) -> float:
+        return float(min(SLOWEST_RETRY_S, 2 ** min(max(self._tries - 1, 0), 6)))
+
+    def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
+        topic = self._sent_topics.pop(mid, None)
+        if reason.is_failure and topic is not None:
+            denied = "we are not authorised to publish to it" if reason.value == NOT_AUTHORISED else str(reason).lower()
+            self._refuse(topic, denied)
+        if mid == self._awaited:
+            self._awaited = None
+            self._goodbye_taken = not reason.is_failure
+        self._listener.on_acknowledged(mid, not reason.is_failure)
+
+    def _refuse(self, topic: str, reason: str) -> None:
+        if topic not in self._refused_topics:
+            self._refused_topics.add(topic)
+            log.warning("broker %s: topic %s is refused: %s", self._spec.shown, topic, reason)
+
+    def _properties(self, message: Message) -> Properties | None:
+        if self._protocol != V5:
+            return None
+        properties = _properties(PacketTypes.PUBLISH)
+        if message.expires_s is not None:
+            properties.MessageExpiryInterval = message.expires_s
+        if message.payload:
+            properties.ContentType = message.content_type
+            if message.content_type == JSON_TYPE:
+                properties.PayloadFormatIndicator = 1
+        return properties
+
+
+def in_words(seconds: float) -> str:
+    """`12 s`, `3 min 30 s`, `2 h 5 min`, `4 d 1 h`."""
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _tls_context(spec: BrokerSpec) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if spec.ca is None else str(spec.ca))
+    except (OSError, ssl.SSLError) as error:
+        raise EdgedError(f"mqtt: ca file {spec.ca} cannot be used: {error.strerror or error}") from error
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+def _reason_of(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"certificate not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            if error.reason == "WRONG_VERSION_NUMBER":
+                return "it does not speak TLS at this port"
+            return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        case socket.gaierror() | UnicodeError():
+            return "name cannot be resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case TimeoutError():
+            return "no reply"
+        case OSError():
+            return (error.strerror or str(error)).lower()
+    return str(error)
+
+
+def _loss(said_by_broker: bool, reason: ReasonCode) -> str:
+    if said_by_broker:
+        word = "another client uses our client id" if reason.value == TAKEN_OVER else str(reason).lower()
+        return f"it ended the connection: {word}"
+    if reason.getName() == "Keep alive timeout":
+        return "connection lost (no sign of life)"
+    return "connection lost"
+
+
+def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
+    def guarded(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("defect in the callback %s; going on", callback.__name__)
+
+    return guarded

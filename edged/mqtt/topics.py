@@ -1,0 +1,133 @@
+"""Names and payloads on the broker. Pure. A payload always has all its keys: a missing one breaks a template."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from edged.core import Answer, CameraState, Event
+
+SCHEMA = 1
+JSON_TYPE = "application/json"
+JPEG_TYPE = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes out, QoS 1. `expires_s` is in whole seconds, None for never. Empty and retained it clears a topic."""
+
+    topic: str
+    payload: bytes = field(repr=False)
+    retain: bool = False
+    expires_s: int | None = None
+    content_type: str = JSON_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names under `<prefix>/<node>/`."""
+
+    prefix: str
+    node: str
+
+    @property
+    def state(self) -> str:
+        return self._named("bridge", "state")
+
+    @property
+    def info(self) -> str:
+        return self._named("bridge", "info")
+
+    @property
+    def health(self) -> str:
+        return self._named("bridge", "health")
+
+    def availability(self, camera: str) -> str:
+        return self._named(camera, "availability")
+
+    def answer(self, camera: str, question: str) -> str:
+        return self._named(camera, question)
+
+    def late(self, camera: str, question: str) -> str:
+        return self._named(camera, question, "late")
+
+    def image(self, camera: str) -> str:
+        return self._named(camera, "image", "jpeg")
+
+    def event(self, camera: str) -> str:
+        return self._named(camera, "event")
+
+    def _named(self, *parts: str) -> str:
+        return "/".join((self.prefix, self.node, *parts))
+
+
+def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "id": answer.id,
+        "node": node,
+        "camera": answer.camera,
+        "region": None,
+        "question": answer.question,
+        "type": answer.type,
+        "value": answer.value,
+        "status": answer.status,
+        "reason": answer.reason,
+        "confidence": answer.confidence,
+        "text": answer.text,
+        "truncated": answer.truncated,
+        "prompt": answer.prompt,
+        "prompt_rev": answer.prompt_rev,
+        "frame_ts": answer.frame_ts,
+        "frame_age_s": answer.frame_age_s,
+        "frame_sha256": answer.frame_sha256,
+        "answered_ts": answer.answered_ts,
+        "clock_synced": answer.clock_synced,
+        "reuse_of": answer.reuse_of,
+        "late": late,
+        "trigger": answer.trigger,
+        "timing_ms": answer.timing_ms,
+        "model": answer.model,
+        "model_rev": answer.model_rev,
+        "config_rev": answer.config_rev,
+    }
+
+
+def event_payload(event: Event, node: str) -> dict[str, Any]:
+    return {
+        "event_type": event.kind,
+        "schema": SCHEMA,
+        "id": event.id,
+        "node": node,
+        "camera": event.camera,
+        "question": event.question,
+        "from": event.before,
+        "to": event.after,
+        "since": None if event.since is None else event.since.timestamp(),
+        "ts": event.at.timestamp(),
+    }
+
+
+def availability_payload(state: CameraState) -> dict[str, Any]:
+    return {
+        "state": "online" if state.online else "offline",
+        "reason": state.reason,
+        "since": state.since.timestamp(),
+    }
+
+
+def bridge_payload(online: bool) -> dict[str, Any]:
+    return {"state": "online" if online else "offline"}
+
+
+def encode(payload: dict[str, Any]) -> bytes:
+    """Compact JSON. Raises ValueError for a number that JSON does not have (NaN)."""
+    # A JSON answer may hold half of a surrogate pair, which UTF-8 cannot say.
+    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(errors="replace")
+
+
+def as_late(payload: bytes) -> bytes:
+    """The same answer, marked as one that waited out an outage."""
+    return encode({**json.loads(payload), "late": True})

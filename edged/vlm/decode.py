@@ -1,0 +1,207 @@
+"""Which token comes next: the grammar's mask, forced tokens, sampling, and how sure the model was.
+
+A typed reply is spelled under a grammar, so that it cannot be of another type. Tokens that the grammar forces are never
+asked of the model. The confidence is made of the probabilities that the model gave before anything was masked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.hf import from_tokenizer
+from numpy.typing import NDArray
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from edged.answers import AnswerType, Choices, Grammar, Json, Number, YesNo
+from edged.specs import Generation
+
+
+class Spelling:
+    """A tokenizer as grammars see it. Built once for a model: it takes seconds at 150,000 tokens."""
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+        self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary)
+        self._bytes: list[bytes] = []
+        self._compatible: dict[bytes, NDArray[np.intp]] = {}
+
+    def matcher(self, grammar: Grammar) -> LLMatcher:
+        """A fresh matcher. Raises ValueError if the grammar cannot be compiled."""
+        matcher = LLMatcher(self._tokenizer, compiled(grammar))
+        if problem := matcher.get_error():
+            raise ValueError(problem.splitlines()[0])
+        return matcher
+
+    def token_bytes(self, token: int) -> bytes:
+        return self._table()[token]
+
+    def cannot_spell(self, answer: AnswerType) -> str | None:
+        """A word of this type that no tokens of the vocabulary make up, or None."""
+        return next((word for word in _literals(answer) if not self._spells(word.encode())), None)
+
+    def compatible(self, forced: bytes) -> NDArray[np.intp]:
+        """The tokens that begin with these bytes or are a beginning of them."""
+        if forced not in self._compatible:
+            table = self._table()
+            found = [i for i, text in enumerate(table) if text and (text.startswith(forced) or forced.startswith(text))]
+            self._compatible[forced] = np.array(found, dtype=np.intp)
+        return self._compatible[forced]
+
+    def _table(self) -> list[bytes]:
+        if not self._bytes:
+            special = self._tokenizer.is_special_token
+            decode = self._tokenizer.decode_bytes
+            self._bytes = [b"" if special(i) else decode([i]) for i in range(self.vocabulary)]
+        return self._bytes
+
+    def _spells(self, word: bytes) -> bool:
+        tokens = set(self._table())
+        reached = [True] + [False] * len(word)
+        for end in range(1, len(word) + 1):
+            reached[end] = any(reached[begin] and word[begin:end] in tokens for begin in range(end))
+        return reached[-1]
+
+
+class Reading:
+    """The choosing of tokens for one reply, one `choose` per model step."""
+
+    def __init__(
+        self, spelling: Spelling, grammar: Grammar | None, generation: Generation, ends: frozenset[int]
+    ) -> None:
+        self._spelling = spelling
+        self._matcher = spelling.matcher(grammar) if grammar else None
+        self._ends = ends
+        # the penalty counts the prompt's tokens too: a typed answer would shy away from the words it was offered
+        self._processors = _processors(generation, penalty=grammar is None)
+        self._sample = generation.temperature is not None
+        self._log_confidence = 0.0
+        self.tokens: list[int] = []
+        self.done = False
+
+    @property
+    def confidence(self) -> float | None:
+        return float(np.exp(self._log_confidence)) if self._matcher else None
+
+    def forced(self) -> list[int]:
+        """Take and return the tokens that need no choice; `done` is set when the value is whole."""
+        if self._matcher is None or self.done:
+            return []
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        if tokens:
+            self._consume(tokens)
+        self.done = self._matcher.is_stopped()
+        return tokens
+
+    def choose(self, logits: NDArray[np.float32], seen: Sequence[int]) -> int | None:
+        """The next token, or None when the reply ends here. `seen` are all tokens before it, the prompt's too."""
+        allowed = self._mask()
+        token = self._pick(logits, allowed, seen)
+        if self._matcher and allowed is not None and allowed.sum() > 1:
+            self._log_confidence += self._log_probability(logits, token)
+        if token in self._ends:
+            self.done = True
+            return None
+        if self._matcher:
+            self._consume([token])
+            self.done = self._matcher.is_stopped()
+        else:
+            self.tokens.append(token)
+        return token
+
+    def _mask(self) -> NDArray[np.bool_] | None:
+        if self._matcher is None:
+            return None
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        return np.unpackbits(bits, bitorder="little")[: self._spelling.vocabulary].astype(bool)
+
+    def _pick(self, logits: NDArray[np.float32], allowed: NDArray[np.bool_] | None, seen: Sequence[int]) -> int:
+        scores = logits if allowed is None else np.where(allowed, logits, -np.inf)
+        if not self._processors and not self._sample:
+            return int(scores.argmax())
+        warped = self._processors(torch.tensor([list(seen)]), torch.from_numpy(scores.copy())[None])
+        if not self._sample:
+            return int(warped.argmax())
+        return int(torch.multinomial(torch.softmax(warped, dim=-1), 1))
+
+    def _log_probability(self, logits: NDArray[np.float32], token: int) -> float:
+        """Of the bytes of this token that were free: what the grammar forces does not count."""
+        assert self._matcher is not None
+        forced: bytes = self._matcher.compute_ff_bytes()
+        if forced and token not in self._ends:
+            if forced.startswith(self._spelling.token_bytes(token)):
+                return 0.0
+            return float(logits[token]) - _log_sum(logits[self._spelling.compatible(forced)])
+        return float(logits[token]) - _log_sum(logits)
+
+    def _consume(self, tokens: list[int]) -> None:
+        assert self._matcher is not None
+        if not self._matcher.consume_tokens(tokens):
+            raise ValueError(f"the grammar does not admit its own tokens: {self._matcher.get_error()}")
+        self.tokens += tokens
+
+
+def compiled(grammar: Grammar) -> str:
+    """The grammar in llguidance's form. JSON is compact: a weak model can loop in white space."""
+    if grammar.form == "regex":
+        return str(LLMatcher.grammar_from_regex(grammar.body))
+    return str(LLMatcher.grammar_from_json_schema(grammar.body, defaults={"whitespace_flexible": False}))
+
+
+def _processors(generation: Generation, penalty: bool) -> LogitsProcessorList:
+    chosen = LogitsProcessorList()
+    if penalty and generation.repetition_penalty not in (None, 1.0):
+        chosen.append(RepetitionPenaltyLogitsProcessor(generation.repetition_penalty))
+    if generation.temperature is not None:
+        chosen.append(TemperatureLogitsWarper(generation.temperature))
+        if generation.top_k is not None:
+            chosen.append(TopKLogitsWarper(generation.top_k))
+        if generation.top_p is not None and generation.top_p < 1:
+            chosen.append(TopPLogitsWarper(generation.top_p))
+    return chosen
+
+
+def _log_sum(logits: NDArray[np.float32]) -> float:
+    wide = logits.astype(np.float64)
+    top = wide.max()
+    return float(top + np.log(np.exp(wide - top).sum()))
+
+
+def _literals(answer: AnswerType) -> list[str]:
+    match answer:
+        case YesNo(true_word, false_word):
+            return [true_word, false_word]
+        case Choices():
+            return answer.labels
+        case Number(whole):
+            return list("0123456789-" if whole else "0123456789-.")
+        case Json(schema):
+            return [*'{}[]":,0123456789-', *_json_words(json.loads(schema))]
+        case _:
+            return []
+
+
+def _json_words(schema: Any) -> list[str]:
+    """The texts that a reply of this schema may have to spell: keys, and the words of enumerations."""
+    if isinstance(schema, list):
+        return [word for part in schema for word in _json_words(part)]
+    if not isinstance(schema, dict):
+        return []
+    options = [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]
+    words = [option for option in options if isinstance(option, str)]
+    properties = schema.get("properties", {})
+    below = [
+        *properties.values(),
+        *(part for key, part in schema.items() if key not in ("properties", "enum", "const")),
+    ]
+    return [*words, *properties, *(word for part in below for word in _json_words(part))]

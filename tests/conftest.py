@@ -1,0 +1,22 @@
+"""What every test shares: quiet libraries, a tiny model folder made once, and specs in one line."""
+
+from __future__ import annotations
+
+import os
+
+from edged.cameras.environment import OPENCV
+
+os.environ.update(
+    {**OPENCV, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin for each other slow a small model down
+
+from pathlib import Path  # the variables count only before cv2 and transformers are imported
+
+import pytest
+import tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.build(tmp_path_factory.mktemp("models") / "tiny")

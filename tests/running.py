@@ -1,0 +1,88 @@
+"""A real `edged run` in a process of its own, its log as it comes, and real signals."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+class Edged:
+    """`edged COMMAND…`; leaving the context kills it if it still runs."""
+
+    def __init__(self, *arguments: str | Path, verbose: bool = True, env: dict[str, str] | None = None) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        flags = ["-v"] if verbose else []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edged", *flags, *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | (env or {}),
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Edged:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+        self._reader.join(10)
+        assert self._process.stderr
+        self._process.stderr.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for(self, pattern: str, timeout_s: float = 60.0, after: int = 0) -> int:
+        """The number of the first line, from number `after` on, in which the pattern is found."""
+        end = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for number in range(after, len(self.lines)):
+                    if re.search(pattern, self.lines[number]):
+                        return number
+                left = end - time.monotonic()
+                assert left > 0, self._story(pattern)
+                assert self._reader.is_alive(), self._story(pattern)
+                self._changed.wait(min(left, 0.5))
+
+    def said(self, pattern: str) -> list[str]:
+        with self._changed:
+            return [line for line in self.lines if re.search(pattern, line)]
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """Send the signal; the exit code, and the seconds it took."""
+        begun = time.monotonic()
+        self.send(number)
+        return self.exit_code(), time.monotonic() - begun
+
+    def exit_code(self, timeout_s: float = 60.0) -> int:
+        code = self._process.wait(timeout_s)
+        self._reader.join(10)
+        return code
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _story(self, pattern: str) -> str:
+        return f"{pattern!r} was not said:\n" + "\n".join(self.lines[-40:])

@@ -1,0 +1,249 @@
+"""One encoded frame serves many questions, and every answer is the one that a separate call would have given."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_model
+import torch
+from making import frame, picture, question
+from PIL import Image
+
+from edged.answers import Choices, Json, Number, YesNo
+from edged.core import ModelError, ModelFolderError, Stopped, Turn
+from edged.specs import Generation, ModelSpec
+from edged.vlm.model import NoVideoProcessor, Qwen2VL, load
+
+PROMPTS = [
+    "How many people are here?", "Is the gate open?", "Describe the scene.", "What colour is the car?",
+    "예 또는 아니요?", "Where?", "Is it night, or is it day? Say which, and why.", "Count the people.",
+]  # fmt: skip
+GO_ON = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder: Path) -> Qwen2VL:
+    return load(ModelSpec(tiny_folder))
+
+
+class Reference:
+    """The tutorial's way: one whole `generate` for each question."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import Qwen2VLForConditionalGeneration
+
+        self.model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.processor = NoVideoProcessor.from_pretrained(folder)
+
+    def text(self, image: np.ndarray, turns: list[Turn], prompt: str, new: int, **settings) -> str:
+        messages = [{"role": "user", "content": [{"type": "image"}]}]
+        for turn in turns:
+            messages[-1]["content"].append({"type": "text", "text": turn.prompt})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": turn.reply}]})
+            messages.append({"role": "user", "content": []})
+        messages[-1]["content"].append({"type": "text", "text": prompt})
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        inputs = self.processor(images=[Image.fromarray(image)], text=[text], return_tensors="pt")
+        self.model.model.rope_deltas = None
+        settings = {"do_sample": False, "max_new_tokens": new} | settings
+        out = self.model.generate(**inputs, **settings)
+        return self.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_folder: Path) -> Reference:
+    return Reference(tiny_folder)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("size", [(320, 240), (448, 224)])
+def test_shared_answers_equal_separate_ones(model: Qwen2VL, reference: Reference, count: int, size: tuple[int, int]):
+    model.see(frame(count, *size))
+    for prompt in PROMPTS[:count]:
+        reply = model.ask([], question(prompt), GO_ON)
+        assert reply.text == reference.text(picture(count, *size), [], prompt, 12)
+
+
+def test_frames_of_different_size_one_after_another_do_not_shift_positions(model: Qwen2VL, reference: Reference):
+    for seed, size in enumerate([(320, 240), (448, 224), (224, 448), (320, 240)]):
+        model.see(frame(seed, *size))
+        for prompt in PROMPTS[:2]:
+            assert model.ask([], question(prompt), GO_ON).text == reference.text(picture(seed, *size), [], prompt, 12)
+
+
+def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference: Reference):
+    model.see(frame(3))
+    first = Turn(PROMPTS[0], "Two people.")
+    reply = model.ask([first], question(PROMPTS[3]), GO_ON)
+    assert reply.text == reference.text(picture(3), [first], PROMPTS[3], 12)
+    again = model.ask([], question(PROMPTS[1]), GO_ON)
+    assert again.text == reference.text(picture(3), [], PROMPTS[1], 12)
+
+
+def test_repetition_penalty_is_that_of_transformers(model: Qwen2VL, reference: Reference):
+    model.see(frame(4))
+    asked = question(PROMPTS[2], generation=Generation(max_new_tokens=20, repetition_penalty=1.3))
+    assert model.ask([], asked, GO_ON).text == reference.text(picture(4), [], PROMPTS[2], 20, repetition_penalty=1.3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "steps"),
+    [
+        (YesNo(), 1),
+        (YesNo("예", "아니요"), 2),
+        (Number(True, 0, 40), 2),
+        (Number(True), 9),
+        (Number(False, -2.5, 7.25), 12),
+        (Choices((("clear", 1), ("rain", 2), ("red car", 3))), 7),
+        (
+            Json(
+                json.dumps(
+                    {"type": "object", "properties": {"people": {"type": "integer", "minimum": 0, "maximum": 9}}}
+                )
+            ),
+            1,
+        ),
+    ],
+)
+def test_a_typed_answer_is_of_its_type_even_from_random_weights(model: Qwen2VL, answer, steps: int):
+    for seed in range(4):
+        model.see(frame(seed))
+        reply = model.ask([], question(PROMPTS[0], answer, max_new_tokens=40), GO_ON)
+        assert reply.ended == "done"
+        answer.value(reply.text)
+        assert reply.confidence is not None
+        assert 0 < reply.confidence <= 1
+        assert reply.steps <= steps
+
+
+def test_confidence_is_the_probability_before_the_mask(model: Qwen2VL, reference: Reference):
+    model.see(frame(5))
+    asked = question("Is it open?", YesNo())
+    reply = model.ask([], asked, GO_ON)
+    text = reference.processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked.prompt}]}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    inputs = reference.processor(images=[Image.fromarray(picture(5))], text=[text], return_tensors="pt")
+    with torch.inference_mode():
+        probabilities = reference.model(**inputs).logits[0, -1].softmax(-1)
+    tokenizer = reference.processor.tokenizer
+    spellings = {word: tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "Ye", "Y", "No", "N")}
+    best = max(spellings, key=lambda word: probabilities[spellings[word]])
+    assert reply.text == ("Yes" if best[0] == "Y" else "No")
+    assert math.isclose(reply.confidence, probabilities[spellings[best]], rel_tol=1e-3)
+
+
+def test_forced_bytes_do_not_count(model: Qwen2VL):
+    model.see(frame(6))
+    one_way = Choices((("only this", 1), ("only that", 2)))
+    reply = model.ask([], question("Which?", one_way, max_new_tokens=30), GO_ON)
+    # "only th" is forced however it is spelled: what is left is one free choice between two words
+    free = Choices((("only this", 1), ("only thap", 2)))
+    other = model.ask([], question("Which?", free, max_new_tokens=30), GO_ON)
+    assert reply.confidence is not None
+    assert other.confidence is not None
+    assert reply.steps <= 2
+    assert other.steps <= 2
+
+
+def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
+    model.see(frame(7))
+    stop = threading.Event()
+    said: list[str] = []
+
+    def stop_after_three(text: str) -> None:
+        said.append(text)
+        if len(said) == 3:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        model.ask([], question("Tell all.", max_new_tokens=200), stop, on_text=stop_after_three)
+    assert len(said) == 3
+
+
+def test_a_deadline_ends_a_generation(model: Qwen2VL):
+    model.see(frame(8))
+    asked = question("Tell all.", generation=Generation(max_new_tokens=2000, deadline_s=0.0))
+    reply = model.ask([], asked, GO_ON)
+    assert (reply.ended, reply.confidence) == ("deadline", None)
+
+
+def test_a_question_that_does_not_fit_is_not_asked(model: Qwen2VL):
+    model.see(frame(9))
+    reply = model.ask([], question("Tell all.", max_new_tokens=4096), GO_ON)
+    assert (reply.ended, reply.steps) == ("no_room", 0)
+
+
+def test_an_error_in_the_middle_leaves_the_next_look_right(model: Qwen2VL, reference: Reference):
+    model.see(frame(1))
+
+    def fail(text: str) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        model.ask([], question("Tell all."), GO_ON, on_text=fail)
+    with pytest.raises(ModelError):
+        model.ask([], question("Tell all."), GO_ON)
+    model.see(frame(2))
+    assert model.ask([], question(PROMPTS[0]), GO_ON).text == reference.text(picture(2), [], PROMPTS[0], 12)
+
+
+def test_a_word_the_tokenizer_cannot_spell_is_found_at_start(tmp_path: Path):
+    folder = tiny_model.build(tmp_path / "m")
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = stored["model"]["vocab"]
+    vocabulary.pop("Z")
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    model = load(ModelSpec(folder))
+    with pytest.raises(ModelFolderError, match='question "q": this model\'s tokenizer cannot spell "Zoo"'):
+        model.check([question("Where?", Choices((("Zoo", 1), ("Home", 2))))])
+
+
+def test_dispose_happens_once():
+    calls: list[int] = []
+    model = object.__new__(Qwen2VL)
+    model._dispose, model._prefix = lambda: calls.append(1), []
+    model.dispose()
+    model.dispose()
+    assert calls == [1]
+
+
+def _broken(folder: Path, change) -> Path:
+    tiny_model.build(folder)
+    change(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: (f / "config.json").unlink(), "lacks config.json"),
+        (lambda f: (f / "model.safetensors").unlink(), "lacks model.safetensors"),
+        (lambda f: (f / "tokenizer.json").unlink(), "lacks tokenizer.json"),
+        (lambda f: (f / "preprocessor_config.json").unlink(), "lacks preprocessor_config.json"),
+        (lambda f: (f / "chat_template.jinja").unlink(), "lacks chat_template.jinja"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "holds a llama, not a Qwen2-VL"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json cannot be read"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"junk"), "cannot be loaded"),
+    ],
+)
+def test_a_folder_that_cannot_work_says_which_file(tmp_path: Path, change, sentence: str):
+    with pytest.raises(ModelFolderError, match=sentence):
+        load(ModelSpec(_broken(tmp_path / "m", change)))
+
+
+def test_weights_of_another_model_are_refused_and_not_left_random(tmp_path: Path):
+    folder = tiny_model.build(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["num_hidden_layers"] = 3
+    config["text_config"]["layer_types"] = ["full_attention"] * 3
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFolderError, match="they belong to another model"):
+        load(ModelSpec(folder))
