@@ -90,11 +90,40 @@ def check(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def init(options: argparse.Namespace) -> int:
+    """Write a first config for the cameras given and for the USB cameras found."""
+    from edged import starter
+
+    made = starter.starter(options.address, starter.usb_cameras(), options.model)
+    starter.write(made, options.out)
+    print(f"{options.out}: written, with {_counted(made.cameras, 'camera')}")
+    for name in made.secrets:
+        print(f"the password of {name} is in {options.out.parent / 'credentials' / name}")
+    print(f"next: edged check {options.out}")
+    return EXIT_OK
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Follow a running edged on its broker. Publishes nothing."""
+    from edged.watch import watch as watch_broker
+
+    config = load(options.config)
+    node = None if options.all else config.node
+    return watch_broker(config.mqtt, node, _plain(options.plain), _told_to_stop())
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Show edged at work on two synthetic cameras, with a small model of its own; nothing is needed for it."""
+    try:
+        from edged.demo.show import demo as show
+    except ImportError as error:
+        raise EdgedError(f"the demo needs the package {error.name}: pip install 'edged[demo]'") from error
+    return show(options.seconds, _plain(options.plain), _told_to_stop())
+
+
 def ask(options: argparse.Namespace) -> int:
     """Ask one question about one picture; standard output holds the answer alone."""
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = _told_to_stop()
     question = _one_question(options)
     spec = ModelSpec(options.model.resolve()) if options.model else load(options.config).model
 
@@ -174,10 +203,31 @@ def _open_publisher(spec: BrokerSpec, node: str) -> Publisher:
     return MqttPublisher(spec, node)
 
 
+def _told_to_stop() -> threading.Event:
+    """Set by SIGINT and SIGTERM; the second of them kills."""
+    stop = threading.Event()
+
+    def told(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, told)
+    return stop
+
+
+def _plain(wanted: bool) -> bool:
+    """Lines instead of a picture: as asked, or because there is no terminal to draw it on."""
+    if not wanted and not sys.stdout.isatty():
+        print("standard output is not a terminal: a line for each answer instead (--plain)", file=sys.stderr)
+        return True
+    return wanted
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edged",
-        description="Asks a vision-language model about camera pictures on a schedule; publishes typed answers to MQTT.",
+        description="Asks a vision-language model about camera pictures on a schedule; typed answers go to MQTT.",
     )
     parser.add_argument("--version", action="version", version=f"edged {version('edged')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log every answer too")
@@ -191,6 +241,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE")
     command.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
     command.set_defaults(command=check)
+
+    command = commands.add_parser("demo", help="see it work, with no camera and no NPU", description=demo.__doc__)
+    command.add_argument("--seconds", type=float, metavar="N", help="end by itself, N seconds after the first answer")
+    command.add_argument("--plain", action="store_true", help="a line for each answer")
+    command.set_defaults(command=demo)
+
+    command = commands.add_parser("init", help="write a first config", description=init.__doc__)
+    command.add_argument("address", nargs="*", metavar="ADDRESS", help="rtsp://USER:PASSWORD@HOST/PATH, http://…")
+    command.add_argument("--out", type=Path, default=Path("edged.yaml"), metavar="FILE", help="default: edged.yaml")
+    command.add_argument(
+        "--model", type=Path, default=Path("/var/lib/edged/models/qwen2-vl-2b"), metavar="DIR", help="its folder"
+    )
+    command.set_defaults(command=init)
+
+    command = commands.add_parser("watch", help="follow a running edged on its broker", description=watch.__doc__)
+    command.add_argument("--all", action="store_true", help="every edged under the config's prefix")
+    command.add_argument("--plain", action="store_true", help="a line for each answer")
+    _config_option(command)
+    command.set_defaults(command=watch)
 
     command = commands.add_parser("ask", help="ask one question about one picture", description=ask.__doc__)
     command.add_argument("prompt")

@@ -227,7 +227,7 @@ class VisionModel(Protocol):
 
 
 class Publisher(Protocol):
-    """Where answers go. Never waits for the network, but for `close`. `moved_at` is monotonic: its last sign of life."""
+    """Where answers go. Only `close` waits for the network. `moved_at` (monotonic) is its last sign of life."""
 
     moved_at: float
 

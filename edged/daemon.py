@@ -14,6 +14,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,8 +222,10 @@ class Daemon:
         self.states.pop(name, None)
 
     def _close_cameras(self) -> None:
-        for post in self.posts.values():
-            post.camera.close()
+        """All at once: a camera whose thread is inside of FFmpeg takes a second."""
+        posts = list(self.posts.values())
+        with ThreadPoolExecutor(max(1, len(posts))) as pool:
+            list(pool.map(lambda post: post.camera.close(), posts))
 
     # reload
 

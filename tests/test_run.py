@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from broker import Mosquitto, Subscriber, until
 from making import picture
 from PIL import Image
-
+from rtsp import Server, serving
 from running import Edged
 
 KEYS = [
@@ -89,6 +90,46 @@ def test_answers_are_retained_complete_and_typed(tmp_path: Path, tiny_folder: Pa
             assert not edged.said("ERROR|Traceback")
             for client in (listening, late):
                 client.close()
+
+
+def test_from_rtsp_to_the_broker_and_a_camera_gone_and_back(tmp_path: Path, tiny_folder: Path):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "dock").write_text("p w/1\n")
+    with Mosquitto(tmp_path) as broker, serving("digest", "viewer", "p w/1") as server:
+        source = f"'rtsp://viewer:{{secret:dock}}@127.0.0.1:{server.port}/h264'"
+        path = config(tmp_path, tiny_folder, broker.port, yard(source))
+        with Edged("run", "--config", path) as edged:
+            listening = Subscriber(broker.port)
+            first = listening.wait_for_topic("edged/box/yard/people")[0].json
+            assert (first["status"], type(first["value"]), first["model"]) == ("ok", int, tiny_folder.name)
+            assert first["frame_age_s"] < 2
+            assert abs(first["answered_ts"] - first["frame_ts"]) < 10
+
+            server.kill()
+            listening.wait_for(lambda _: availability(listening) == ["online", "offline"])
+            listening.wait_for(lambda _: statuses(listening)[-1] in ("camera_down", "stale_frame"))
+            replacement = Server("digest", "viewer", "p w/1", port=server.port)
+            try:
+                listening.wait_for(lambda _: availability(listening) == ["online", "offline", "online"], 30)
+                listening.wait_for(lambda _: statuses(listening)[-1] == "ok")
+                assert edged.stop()[0] == 0
+            finally:
+                replacement.kill()
+            assert len(edged.said("WARNING camera yard: ")) == 1
+            assert len(edged.said("INFO camera yard: back after ")) == 1
+            assert not edged.said("p w/1|p%20w")
+            listening.close()
+
+
+def availability(listening: Subscriber) -> list[str]:
+    """What the camera was, each state once. For use inside of wait_for, which holds the lock."""
+    topic = "edged/box/yard/availability"
+    return [state for state, _ in groupby(m.json["state"] for m in listening.messages if m.topic == topic)]
+
+
+def statuses(listening: Subscriber) -> list[str]:
+    """The statuses of the people question so far. For use inside of wait_for, which holds the lock."""
+    return [message.json["status"] for message in listening.messages if message.topic == "edged/box/yard/people"]
 
 
 def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, tiny_folder: Path, pictures: Path):

@@ -12,6 +12,7 @@ from threading import Event as StopSignal
 from edged.core import CameraError, CameraReport, CameraState, utc_now
 
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+THREADS = "camera-"  # how the name of each camera's thread begins
 STEADY_S = 60.0  # a connection that lasted so long starts the back-off anew
 
 logger = logging.getLogger("edged.camera")

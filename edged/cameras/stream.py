@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edged.cameras import web
-from edged.cameras.health import Health, keep_connected
+from edged.cameras.health import THREADS, Health, keep_connected
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.preflight import describe
 from edged.core import CameraError, Frame, StaleFrame, Stopped
@@ -68,7 +68,7 @@ class StreamCamera:
         self._changed = threading.Condition()
         self._group: Group | None = None
         self._started = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"camera-{spec.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREADS + spec.name, daemon=True)
 
     def start(self) -> None:
         self._started = time.monotonic()

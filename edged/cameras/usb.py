@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edged.cameras.health import Health, keep_connected
+from edged.cameras.health import THREADS, Health, keep_connected
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.core import CameraError, CameraReport, Frame, StaleFrame, Stopped
 from edged.specs import CameraSpec
@@ -57,7 +57,7 @@ class UsbCamera:
         self._changed = threading.Condition()
         self._wanted = False
         self._taken: tuple[Pixels, float] | CameraError | None = None
-        self._thread = threading.Thread(target=self._run, name=f"camera-{spec.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREADS + spec.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -9,22 +9,16 @@ from http.client import HTTPException, HTTPResponse
 from threading import Event as StopSignal
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import (
-    HTTPBasicAuthHandler,
-    HTTPDigestAuthHandler,
-    HTTPPasswordMgrWithDefaultRealm,
-    OpenerDirector,
-    Request,
-    build_opener,
-)
+from urllib.request import Request, build_opener
 
-from edged.cameras.health import LoginRefused
+from edged.cameras.login import authorization
 from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
 from edged.core import CameraError, Stopped
 
 MAX_PICTURE = 32 * 1024 * 1024
 PICTURE_S = 10.0  # how long one picture may take to arrive
 MAX_PART_HEADERS = 50
+HEADERS = {"User-Agent": "edged"}
 URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"
 
 
@@ -37,14 +31,8 @@ def request(address: str) -> Iterator[HTTPResponse]:
     target = take_apart(address)
     if target.scheme not in ("http", "https"):
         raise CameraError("a picture over HTTP has an http:// or https:// address")
-    passwords = HTTPPasswordMgrWithDefaultRealm()
-    if target.user is not None:
-        # For this host alone, so that no redirect can carry the password elsewhere.
-        passwords.add_password(None, f"{target.scheme}://{target.where}/", target.user, target.password)
-    opener = build_opener(HTTPDigestAuthHandler(passwords), HTTPBasicAuthHandler(passwords))
-    wanted = Request(quote(target.url, safe=URL_CHARACTERS), headers={"User-Agent": "edged"})  # noqa: S310 judged above
     try:
-        with _opened(opener, wanted, target) as response:
+        with _logged_in(target) as response:
             yield response
     except OSError as error:
         raise of_network(error, target) from None
@@ -52,18 +40,34 @@ def request(address: str) -> Iterator[HTTPResponse]:
         raise CameraError(f"{target.where} does not speak HTTP as expected ({type(error).__name__})") from None
 
 
-def _opened(opener: OpenerDirector, wanted: Request, target: Address) -> HTTPResponse:
+def _logged_in(target: Address) -> HTTPResponse:
+    """The answer, asked for again with the login if the camera wants one. The login goes to this host only."""
+    url = quote(target.url, safe=URL_CHARACTERS)
     try:
-        response: HTTPResponse = opener.open(wanted, timeout=ANSWER_S)
+        return _open(Request(url, headers=HEADERS), target)  # noqa: S310 the caller judged the scheme
     except HTTPError as error:
-        error.close()
-        raise of_status(error.code, target.user is not None) from None
+        with error:
+            if error.code != 401 or target.user is None or take_apart(error.url).host != target.host:
+                raise of_status(error.code, with_login=False) from None
+            url, challenges = error.url, error.headers.get_all("WWW-Authenticate", [])
+    again = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http, https or ftp only
+    again.add_unredirected_header("Authorization", authorization(challenges, target, "GET", again.selector))
+    try:
+        return _open(again, target)
+    except HTTPError as error:
+        with error:
+            raise of_status(error.code, with_login=True) from None
+
+
+def _open(wanted: Request, target: Address) -> HTTPResponse:
+    try:
+        response: HTTPResponse = build_opener().open(wanted, timeout=ANSWER_S)
+    except HTTPError:
+        raise
     except URLError as error:
         if isinstance(error.reason, OSError):
             raise error.reason from None
         raise CameraError(f"{target.where} cannot be asked over HTTP") from None
-    except ValueError:  # so says urllib, and its text holds what it was asked
-        raise LoginRefused(f"{target.where} asks for a login other than Basic or Digest with MD5") from None
     return response
 
 

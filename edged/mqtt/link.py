@@ -59,9 +59,9 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What a callback recorded. `client` tells a connection that was given up from the present one."""
+    """What a callback recorded. `client` is its number, which tells one that was given up from the present one."""
 
-    client: _Client | None
+    client: int | None
     what: str
     detail: Any = None
 
@@ -80,28 +80,31 @@ class _TlsSocket(ssl.SSLSocket):
 class _Client(mqtt.Client):
     """paho's client that says why a connection failed, and that its thread ended if it did."""
 
-    def __init__(self, client_id: str, protocol: MQTTProtocolVersion, record: Callable[[_Heard], None]) -> None:
+    def __init__(
+        self, number: int, client_id: str, protocol: MQTTProtocolVersion, record: Callable[[_Heard], None]
+    ) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        self.number = number
         self.record = record
         self.given_up = False
 
     def reconnect(self) -> MQTTErrorCode:
         if self.given_up:
             raise ConnectionAbortedError("given up")
-        self.record(_Heard(self, "try"))
+        self.record(_Heard(self.number, "try"))
         try:
             result = super().reconnect()
         except OSError as error:
-            self.record(_Heard(self, "failed", _reason_of(error)))
+            self.record(_Heard(self.number, "failed", reason_of(error)))
             raise
         except Exception as error:
             # paho expects OSError only; a host name that IDNA cannot encode is a UnicodeError and would end its thread.
-            self.record(_Heard(self, "failed", _reason_of(error)))
+            self.record(_Heard(self.number, "failed", reason_of(error)))
             raise OSError(str(error)) from error
         if self.given_up:  # while it was connecting; CONNECT has not been written yet
             self.hang_up()
             raise ConnectionAbortedError("given up")
-        self.record(_Heard(self, "open"))
+        self.record(_Heard(self.number, "open"))
         return result
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
@@ -109,7 +112,7 @@ class _Client(mqtt.Client):
             return super().loop_forever(timeout, retry_first_connection)
         except Exception:
             log.exception("paho's network thread failed; starting another")
-            self.record(_Heard(self, "died"))
+            self.record(_Heard(self.number, "died"))
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
 
     def hang_up(self) -> None:
@@ -136,6 +139,7 @@ class Link:
         self._heard: SimpleQueue[_Heard] = SimpleQueue()
         self._tls: ssl.SSLContext | None = None
         self._client: _Client | None = None
+        self._clients = 0
         self._protocol = V5
         self._spoken = V5
         self._begin_at: float | None = None
@@ -156,7 +160,7 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect; returns at once. Raises EdgedError if the CA file cannot be used."""
-        self._tls = _tls_context(self._spec) if self._spec.tls else None
+        self._tls = tls_context(self._spec) if self._spec.tls else None
         self._away_since = time.monotonic()
         self._begin(V5)
 
@@ -237,7 +241,8 @@ class Link:
         client.loop_start()
 
     def _new_client(self, protocol: MQTTProtocolVersion) -> _Client:
-        client = _Client(self._client_id, protocol, self._heard.put)
+        self._clients += 1
+        client = _Client(self._clients, self._client_id, protocol, self._heard.put)
         client.reconnect_delay_set(1, SLOWEST_RETRY_S)
         # The window is ours: what paho holds back it would send after a reconnect, past everything newer.
         client.max_inflight_messages_set(0)
@@ -276,18 +281,18 @@ class Link:
         if not reason.is_failure:
             # paho would now send again, before anything else, what was in flight. We do that ourselves, in order.
             client.drop_out_messages()
-        self._heard.put(_Heard(client, "connack", (reason, properties)))
+        self._heard.put(_Heard(client.number, "connack", (reason, properties)))
 
     def _on_disconnect(self, client: _Client, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
-        self._heard.put(_Heard(client, "lost", _loss(flags.is_disconnect_packet_from_server, reason)))
+        self._heard.put(_Heard(client.number, "lost", _loss(flags.is_disconnect_packet_from_server, reason)))
 
     def _on_publish(self, client: _Client, _: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
-        self._heard.put(_Heard(client, "puback", (mid, reason)))
+        self._heard.put(_Heard(client.number, "puback", (mid, reason)))
 
     # What they recorded, in ours
 
     def _see_to(self, heard: _Heard) -> None:
-        if heard.client is None or heard.client is not self._client:
+        if self._client is None or heard.client != self._client.number:
             return
         match heard.what:
             case "try":
@@ -415,7 +420,7 @@ def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
 
 
-def _tls_context(spec: BrokerSpec) -> ssl.SSLContext:
+def tls_context(spec: BrokerSpec) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if spec.ca is None else str(spec.ca))
     except (OSError, ssl.SSLError) as error:
@@ -424,7 +429,7 @@ def _tls_context(spec: BrokerSpec) -> ssl.SSLContext:
     return context
 
 
-def _reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             return f"certificate not accepted: {error.verify_message}"

@@ -131,6 +131,11 @@ class Line:
                 return lane.popleft()
         return None
 
+    def put_back(self, waiting: Waiting) -> None:
+        """It was taken and not sent."""
+        # It has not suffered an outage until all has: it must not be overtaken before what is in flight is back.
+        self._lane(waiting).appendleft(waiting)
+
     def acknowledge(self, waiting: Waiting) -> bool:
         """Done with it. Whether it is the newest answer of its question, and stands on the broker."""
         if self._newest.get(waiting.topic) is not waiting:
@@ -350,7 +355,7 @@ class Publisher:
 
     def _take_back(self, one: State | Waiting) -> None:
         if isinstance(one, Waiting):
-            self._line.suffer_outage([one])
+            self._line.put_back(one)
         else:
             self._unsent[one.message.topic] = None
 

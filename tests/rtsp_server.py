@@ -1,0 +1,90 @@
+"""A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are there, not in a venv).
+
+rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
+Every picture carries its own time: 16 bars say floor(time() * 15) modulo 65536, 16 more their inverse, so that a test
+can tell from the pixels alone when a picture was made (`rtsp.made_at`).
+"""
+
+import sys
+import threading
+import time
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 the versions come first
+
+WIDTH, HEIGHT, FPS = 320, 240, 15
+SOURCE = (
+    "appsrc name=src is-live=true format=time do-timestamp=true "
+    f"caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
+)
+# Slices would each get parameter sets before them from rtph264pay, which no decoder takes for one picture.
+H264 = "x264enc tune=zerolatency sliced-threads=false threads=1 speed-preset=ultrafast key-int-max=15 bitrate=400"
+MOUNTS = {
+    "/h264": f"{SOURCE} ! {H264} ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    # Many cameras: the parameter sets stand in the SDP and nowhere else.
+    "/sdp": f"{SOURCE} ! {H264} ! video/x-h264,stream-format=avc ! rtph264pay name=pay0 pt=96 config-interval=0",
+    "/h265": f"{SOURCE} ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=400"
+    " ! h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96",
+    "/mjpeg": f"{SOURCE} ! jpegenc ! rtpjpegpay name=pay0 pt=26",
+}
+
+
+def picture(number: int) -> bytes:
+    bits = [(number >> place) & 1 for place in range(16)]
+    row = b"".join(bytes([235 if bit else 16]) * (WIDTH // 32) for bit in bits + [1 - bit for bit in bits])
+    moving = bytes([96]) * (number % WIDTH) + bytes([160]) * (WIDTH - number % WIDTH)
+    return row * (HEIGHT // 4) + moving * (HEIGHT - HEIGHT // 4) + bytes([128]) * (WIDTH * HEIGHT // 2)
+
+
+def feed(source: Gst.Element, ended: threading.Event) -> None:
+    number = int(time.time() * FPS)
+    while not ended.is_set():
+        # The newest number, not the next: after SIGCONT the pictures are of now, as a camera's are.
+        number = max(number + 1, int(time.time() * FPS))
+        time.sleep(max(0.0, number / FPS - time.time()))
+        if source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number % 65536))) != Gst.FlowReturn.OK:
+            return
+
+
+def configure(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+    ended = threading.Event()
+    media.connect("unprepared", lambda _media: ended.set())
+    source = media.get_element().get_child_by_name("src")
+    threading.Thread(target=feed, args=(source, ended), daemon=True).start()
+
+
+def main(port: str, scheme: str = "", user: str = "", password: str = "") -> None:
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer(address="127.0.0.1", service=port)
+    if scheme:
+        auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "user")
+        if scheme == "digest":
+            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+            auth.add_digest(user, password, token)
+        else:
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        server.set_auth(auth)
+    for path, launch in MOUNTS.items():
+        factory = GstRtspServer.RTSPMediaFactory(shared=True)
+        factory.set_launch(f"( {launch} )")
+        factory.connect("media-configure", configure)
+        if scheme:
+            permissions = GstRtspServer.RTSPPermissions()
+            permissions.add_role("user")
+            for permission in ("media.factory.access", "media.factory.construct"):
+                permissions.add_permission_for_role("user", permission, True)
+            factory.set_permissions(permissions)
+        server.get_mount_points().add_factory(path, factory)
+    if not server.attach(None):
+        sys.exit(f"port {port} is taken")
+    print("READY", server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

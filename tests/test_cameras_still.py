@@ -1,0 +1,355 @@
+"""Files, folders, clips, and HTTP cameras of both kinds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import parse_keqv_list
+
+import cv2
+import numpy as np
+import pytest
+from rtsp import Watched, spec
+
+from edged.cameras.source import fetch_picture
+from edged.core import CameraError, Stopped
+
+PASSWORD = "s3cr/t p@ss"
+LOGIN = "viewer:s3cr%2Ft%20p%40ss@"
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+@cache
+def jpeg(shade: int) -> bytes:
+    return cv2.imencode(".jpg", np.full((48, 64, 3), shade, np.uint8))[1].tobytes()
+
+
+class Site(BaseHTTPRequestHandler):
+    """An HTTP camera with every habit; `shade` is what its pictures show now."""
+
+    shade = 100
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        handle = getattr(self, "on_" + self.path.strip("/").partition("?")[0], None)
+        self.close_connection = True
+        if handle is None:
+            self.say(404)
+        else:
+            with suppress(ConnectionError):  # the test has seen enough
+                handle()
+
+    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def on_jpeg(self) -> None:
+        self.say(200, jpeg(Site.shade), Content_Type="image/jpeg")
+
+    def on_html(self) -> None:
+        self.say(200, b"<html>log in</html>", Content_Type="text/html")
+
+    def on_basic(self) -> None:
+        right = "Basic " + base64.b64encode(f"viewer:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") == right:
+            self.on_jpeg()
+        else:
+            self.say(401, WWW_Authenticate='Basic realm="cam"')
+
+    def on_digest(self) -> None:
+        said = self.headers.get("Authorization", "").removeprefix("Digest ")
+        fields = parse_keqv_list(said.split(", ")) if said else {}
+        right = md5(f"{md5(f'viewer:cam:{PASSWORD}')}:n0nce:{md5('GET:/digest')}")
+        if fields.get("response") == right:
+            self.on_jpeg()
+        else:
+            self.say(401, WWW_Authenticate='Digest realm="cam", nonce="n0nce"')
+
+    def on_quality(self) -> None:
+        said = self.headers.get("Authorization", "").removeprefix("Digest ")
+        fields = parse_keqv_list(said.split(", ")) if said else {}
+        proof = f"n0nce:00000001:{fields.get('cnonce')}:auth:{md5('GET:/quality')}"
+        if fields.get("response") == md5(f"{md5(f'viewer:cam:{PASSWORD}')}:{proof}") and fields["opaque"] == "o":
+            self.on_jpeg()
+        else:
+            self.say(401, WWW_Authenticate='Digest realm="cam", nonce="n0nce", qop="auth,auth-int", opaque="o"')
+
+    def on_loop(self) -> None:
+        self.say(302, Location="/loop")
+
+    def on_huge(self) -> None:
+        self.say(200, b"", Content_Length=str(10**9), Content_Type="image/jpeg")
+
+    def on_endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.end_headers()
+        for _ in range(40):
+            self.wfile.write(b"\0" * 1024 * 1024)
+
+    def on_cut(self) -> None:
+        self.say(200, jpeg(10)[:200], Content_Length=str(len(jpeg(10))), Content_Type="image/jpeg")
+
+    def on_stream(self, with_length: bool = True, boundary: str = "frame", count: int = 10**6) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", f'multipart/x-mixed-replace; boundary="{boundary}"')
+        self.end_headers()
+        for _ in range(count):
+            length = f"Content-Length: {len(jpeg(Site.shade))}\r\n" if with_length else ""
+            head = f"\r\n--{boundary.removeprefix('--')}\r\nContent-Type: image/jpeg\r\n{length}\r\n"
+            self.wfile.write(head.encode() + jpeg(Site.shade))
+            threading.Event().wait(0.04)
+
+    def on_bare(self) -> None:
+        self.on_stream(with_length=False, boundary="--odd")
+
+    def on_short(self) -> None:
+        self.on_stream(count=20)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def write(path: Path, shade: int) -> Path:
+    path.write_bytes(jpeg(shade))
+    return path
+
+
+def shade(watched: Watched) -> int:
+    return int(watched.grab().rgb.mean().round())
+
+
+def at(path: Path) -> Watched:
+    return Watched(spec(str(path), "path"))
+
+
+def web(url: str, **more: object) -> Watched:
+    return Watched(spec(url, "http", **more))
+
+
+# --- files ---
+
+
+def test_picture_file_is_captured_when_it_is_read(tmp_path: Path) -> None:
+    with at(write(tmp_path / "a.jpg", 50)) as watched:
+        assert shade(watched) == 50
+        write(tmp_path / "a.jpg", 90)
+        frame = watched.grab()
+        assert round(frame.rgb.mean()) == 90
+        assert frame.age_s() < 1
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_folder_gives_its_pictures_by_name_over_and_over_and_is_listed_again_each_time_round(tmp_path: Path) -> None:
+    write(tmp_path / "b.jpg", 20)
+    write(tmp_path / "a.JPG", 10)
+    (tmp_path / "notes.txt").write_text("no picture")
+    with at(tmp_path) as watched:
+        assert [shade(watched)] == [10]
+        write(tmp_path / "aa.jpg", 15)
+        assert [shade(watched) for _ in range(4)] == [20, 10, 15, 20]
+
+
+def test_unreadable_picture_of_a_folder_is_named_and_the_next_look_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(10)[:100])
+    write(tmp_path / "b.jpg", 20)
+    with at(tmp_path) as watched:
+        with pytest.raises(CameraError, match=r"a\.jpg: the JPEG is cut short"):
+            watched.grab()
+        assert shade(watched) == 20
+        assert [state.online for state in watched.states] == [False, True]
+
+
+def test_what_is_missing_is_said_and_found_when_it_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edged.camera")
+    path = tmp_path / "a.jpg"
+    with at(path) as watched:
+        for _ in range(3):
+            with pytest.raises(CameraError, match="cannot be read: No such file"):
+                watched.grab()
+        write(path, 70)
+        assert shade(watched) == 70
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", f"camera dock: {path} cannot be read: No such file or directory"),
+        ("INFO", "camera dock: connected (picture file, 64x48) after 0 s (3 tries)"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "words"), [("empty", "holds no picture"), ("none.mp4", "does not exist")])
+def test_source_without_pictures_says_so(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with at(tmp_path / name) as watched, pytest.raises(CameraError, match=words):
+        watched.grab()
+
+
+def test_clip_advances_with_the_time_and_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    for number in range(20):
+        writer.write(np.full((48, 64, 3), number * 10, np.uint8))
+    writer.release()
+    with at(path) as watched:
+        began, seen = time.monotonic(), []
+        while time.monotonic() - began < 1.3:
+            seen.append((time.monotonic() - began, shade(watched) / 10))
+            threading.Event().wait(0.1)
+    for moment, number in seen:
+        behind = (moment * 20 - number + 1) % 20
+        assert behind < 9, f"picture {number} at {moment:.2f} s"
+    assert len({round(number) for _, number in seen}) > 3
+
+
+def test_file_that_is_neither_picture_nor_clip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("no clip")
+    with at(tmp_path / "a.mp4") as watched, pytest.raises(CameraError, match="neither a picture nor a clip"):
+        watched.grab()
+
+
+# --- HTTP snapshots ---
+
+
+def test_snapshot_is_fetched_anew_at_each_look(site: str) -> None:
+    with web(f"http://{site}/jpeg") as watched:
+        Site.shade = 100
+        assert shade(watched) == 100
+        Site.shade = 140
+        assert shade(watched) == 140
+        assert [state.online for state in watched.states] == [True]
+
+
+@pytest.mark.parametrize("way", ["basic", "digest", "quality"])
+def test_snapshot_with_login(site: str, way: str) -> None:
+    Site.shade = 100
+    with web(f"http://{LOGIN}{site}/{way}") as watched:
+        assert shade(watched) == 100
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("viewer:wrong@{}/basic", "wrong user or password (401)"),
+        ("viewer:wrong@{}/digest", "wrong user or password (401)"),
+        ("{}/basic", "the camera asks for a user and a password (401)"),
+        ("{}/nothing", "the camera has no such path (404)"),
+        ("{}/loop", "the camera redirects in a circle (302)"),
+        ("{}/huge", "the picture is larger than 32 MiB"),
+        ("{}/endless", "the picture is larger than 32 MiB"),
+        ("{}/cut", "the connection ended in the middle of the picture"),
+        ("{}/html", "what came is not a picture that can be read (JPEG and PNG can)"),
+        ("viewer:pa/ss@{}/jpeg", "the address is not a valid URL (is its password percent-encoded?)"),
+    ],
+)
+def test_snapshot_that_fails_says_why(site: str, address: str, words: str) -> None:
+    with web("http://" + address.format(site)) as watched:
+        with pytest.raises(CameraError) as caught:
+            watched.grab()
+        assert str(caught.value) == words == watched.states[0].reason
+
+
+def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
+    with web(f"http://127.0.0.1:{silent_port}/") as watched, pytest.raises(CameraError, match=r"no answer .* in 5 s"):
+        watched.grab()
+
+
+def test_no_credential_is_in_any_log_reason_or_error(site: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for path in ("nothing", "loop", "html", "huge", "cut"):
+        with web(f"http://{LOGIN}{site}/{path}", shown=f"http://{site}") as watched:
+            with pytest.raises(CameraError) as caught:
+                watched.grab()
+            said += [repr(caught.value), repr(caught.value.__cause__), str(watched.states)]
+    everything = caplog.text + "".join(said)
+    assert "camera dock" in everything
+    for secret in ("s3cr", "p@ss", "p%40ss", "viewer"):
+        assert secret not in everything
+
+
+# --- HTTP streams ---
+
+
+@pytest.mark.parametrize("path", ["stream", "bare"])
+def test_content_type_makes_it_a_stream_and_its_newest_picture_is_taken(site: str, path: str) -> None:
+    Site.shade = 30
+    with web(f"http://{site}/{path}") as watched:
+        assert shade(watched) == 30
+        Site.shade = 80
+        threading.Event().wait(0.5)  # a look that comes later, as looks do
+        frame = watched.grab()
+        assert round(frame.rgb.mean()) == 80
+        assert frame.age_s() < 1
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_stream_that_ends_is_opened_again(site: str) -> None:
+    with web(f"http://{site}/short") as watched:
+        watched.grab()
+        assert watched.wait_for(online=False).reason == "the camera ended the stream"
+        watched.wait_for(online=True, count=2)
+        watched.grab()
+
+
+def test_first_look_at_a_stream_ends_when_edged_stops(site: str) -> None:
+    with web(f"http://{site}/stream") as watched:
+        watched.stop.set()
+        with pytest.raises(Stopped):
+            watched.grab()
+
+
+# --- one picture ---
+
+
+def test_one_picture_from_a_file_or_an_address(site: str, tmp_path: Path) -> None:
+    Site.shade = 60
+    png = tmp_path / "a.png"
+    cv2.imwrite(str(png), np.full((8, 8, 3), 33, np.uint8))
+    assert fetch_picture(str(png)).rgb.mean() == 33
+    assert round(fetch_picture(f"http://{site}/jpeg").rgb.mean()) == 60
+    assert round(fetch_picture(f"http://{LOGIN}{site}/basic").rgb.mean()) == 60
+    assert round(fetch_picture(f"http://{site}/stream").rgb.mean()) == 60
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("/nowhere/a.jpg", "/nowhere/a.jpg cannot be read: No such file or directory"),
+        ("/tmp", "/tmp cannot be read: Is a directory"),
+        ("rtsp://viewer:pw@host/a", "a picture is a file or an http(s) address, not rtsp://"),
+    ],
+)
+def test_one_picture_that_cannot_be_had_says_why(source: str, words: str) -> None:
+    with pytest.raises(CameraError) as caught:
+        fetch_picture(source)
+    assert str(caught.value) == words

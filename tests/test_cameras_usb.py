@@ -1,0 +1,173 @@
+"""USB cameras: reasons from the real system, the rest against a capture of our own; no V4L2 device is here."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rtsp import Watched, spec
+
+from edged.cameras.usb import MJPG, UsbCamera, check_device, open_device, set_up
+from edged.core import CameraError, StaleFrame, Stopped
+
+
+class FakeCapture:
+    """A device with a picture every 20 ms, which counts what is done to it and by whom."""
+
+    def __init__(self, has_mjpg: bool = True, late_s: float = 0.0) -> None:
+        self.values: dict[int, float] = {}
+        self.order: list[int] = []
+        self.threads: set[str] = set()
+        self.number = self.decoded = self.released = 0
+        self.late_s = late_s
+        self.has_mjpg = has_mjpg
+        self.unplugged = threading.Event()
+        self.cut = False
+
+    def isOpened(self) -> bool:  # noqa: N802 OpenCV's name
+        return True
+
+    def get(self, prop: int) -> float:
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return (time.monotonic() - self.late_s) * 1000
+        return self.values.get(prop, 0)
+
+    def set(self, prop: int, value: float) -> bool:
+        self.order.append(prop)
+        if prop != cv2.CAP_PROP_FOURCC or self.has_mjpg:
+            self.values[prop] = value
+        return True
+
+    def grab(self) -> bool:
+        self.threads.add(threading.current_thread().name)
+        self.number += 1
+        return not self.unplugged.wait(0.02)
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        self.threads.add(threading.current_thread().name)
+        self.decoded += 1
+        picture = np.full((48, 64, 3), self.number % 256, np.uint8)
+        if self.values.get(cv2.CAP_PROP_CONVERT_RGB) != 0:
+            return True, picture
+        data = cv2.imencode(".jpg", picture)[1].reshape(1, -1)
+        return True, data[:, :100] if self.cut else data
+
+    def release(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.released += 1
+
+
+def watching(*captures: FakeCapture, **more: object) -> Watched:
+    waiting = list(captures)
+
+    def opened(_address: str) -> FakeCapture:
+        if not waiting:
+            raise CameraError("/dev/video0 is not there (unplugged?)")
+        set_up(waiting[0])
+        return waiting.pop(0)
+
+    return Watched(spec("0", "usb", **more), UsbCamera, open_capture=opened)
+
+
+@pytest.mark.parametrize("address", ["97", "/dev/v4l/by-id/usb-none-video-index0"])
+def test_missing_device_is_named(address: str) -> None:
+    path = "/dev/video97" if address == "97" else address
+    with pytest.raises(CameraError) as caught:
+        open_device(address)
+    assert str(caught.value) == f"{path} is not there (unplugged?)"
+
+
+def test_device_that_may_not_be_opened_names_the_group(tmp_path: Path) -> None:
+    path = tmp_path / "video0"
+    path.touch(mode=0)
+    me = os.geteuid()
+    try:
+        if me == 0:
+            os.seteuid(65534)  # root may open all
+        with pytest.raises(CameraError, match=r"may not be opened by this user \(is it in the group video\?\)"):
+            check_device(str(path))
+    finally:
+        os.seteuid(me)
+
+
+def test_file_is_no_video_device(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    with pytest.raises(CameraError, match="is not a video device"):
+        check_device(str(tmp_path / "video0"))
+
+
+def test_device_that_gives_no_video_is_said_to_be_busy_or_no_camera() -> None:
+    with pytest.raises(CameraError, match="/dev/null is in use by another program, or gives no video"):
+        open_device("/dev/null")
+
+
+def test_format_comes_before_the_size() -> None:
+    capture = FakeCapture()
+    set_up(capture)
+    assert capture.order.index(cv2.CAP_PROP_FOURCC) < capture.order.index(cv2.CAP_PROP_FRAME_WIDTH)
+    assert capture.values[cv2.CAP_PROP_FOURCC] == MJPG
+    assert capture.values[cv2.CAP_PROP_BUFFERSIZE] == 1
+
+
+def test_camera_without_mjpg_is_read_as_opencv_converts_it() -> None:
+    capture = FakeCapture(has_mjpg=False)
+    with watching(capture) as watched:
+        assert watched.grab().rgb.shape == (48, 64, 3)
+    assert cv2.CAP_PROP_CONVERT_RGB not in capture.values
+
+
+def test_every_picture_is_taken_off_the_queue_and_only_the_asked_one_decoded() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        first = watched.grab()
+        threading.Event().wait(0.5)
+        second = watched.grab()
+        assert second.captured_mono - first.captured_mono > 0.4
+        assert second.age_s() < 0.5
+        assert capture.number > 8
+        assert capture.decoded == 2
+        assert [state.online for state in watched.states] == [True]
+    assert capture.released == 1
+    assert capture.threads == {"camera-dock"}, "one thread opens, reads and releases"
+
+
+def test_age_is_the_kernels() -> None:
+    with watching(FakeCapture(late_s=0.3)) as watched:
+        assert 0.3 <= watched.grab().age_s() < 1
+    with watching(FakeCapture(late_s=9), max_age_s=5.0) as watched, pytest.raises(StaleFrame, match=r"max_age is 5 s"):
+        watched.grab()
+
+
+def test_jpeg_cut_short_is_refused_and_the_camera_stays() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        capture.cut = True
+        with pytest.raises(CameraError, match="cut short"):
+            watched.grab()
+        capture.cut = False
+        assert watched.grab().rgb.shape == (48, 64, 3)
+
+
+def test_unplugged_camera_is_released_and_opened_again() -> None:
+    first, second = FakeCapture(), FakeCapture()
+    with watching(first, second) as watched:
+        watched.grab()
+        first.unplugged.set()
+        assert watched.wait_for(online=False).reason == "unplugged, or its driver failed"
+        with pytest.raises(CameraError):
+            watched.grab()
+        watched.wait_for(online=True, count=2)
+        assert first.released == 1
+        watched.grab()
+
+
+def test_look_ends_when_edged_stops() -> None:
+    with watching(FakeCapture()) as watched:
+        watched.stop.set()
+        with pytest.raises(Stopped):
+            watched.grab()

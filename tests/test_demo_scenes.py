@@ -1,0 +1,150 @@
+"""The demo's yard says truly what it draws, and its model reads people and cars that it never saw in training."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.demo import evaluate, scenes
+from edged.demo.scenes import Car, Light, Moment, Person, Sequence, still, truth_of
+from edged.demo.unseen import UNSEEN
+from edged.demo.wordings import could_make, spin, trained_patterns
+from edged.specs import ModelSpec
+from edged.vlm.model import load
+
+FOLDER = Path(scenes.__file__).parent / "model"
+
+
+def somebody(x: float, y: float, seed: int = 0, **more) -> Person:
+    return Person(scenes.look(np.random.default_rng(seed)), x, y, **more)
+
+
+def a_car(x: float, y: float) -> Car:
+    return Car(scenes.paint(np.random.default_rng(1)), x, y)
+
+
+@pytest.mark.parametrize("sprites", ["train", "held_out"])
+def test_same_seed_draws_the_same_picture(sprites):
+    (first, truth), (second, again) = still(5, sprites=sprites), still(5, sprites=sprites)
+    assert np.array_equal(first, second)
+    assert truth == again
+    assert not np.array_equal(first, still(6, sprites=sprites)[0])
+
+
+def test_held_out_people_are_not_those_of_training():
+    assert not np.array_equal(still(5)[0], still(5, sprites="held_out")[0])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_who_counts_is_who_is_drawn(seed):
+    moment = scenes.still_moment(np.random.default_rng(seed), "train", clear=True)
+    picture, truth = scenes.draw(moment), truth_of(moment)
+    assert (truth.people, truth.cars) == (len(moment.people), len(moment.cars))
+    for gone in range(len(moment.people)):
+        fewer = dataclasses.replace(moment, people=(*moment.people[:gone], *moment.people[gone + 1 :]))
+        assert truth_of(fewer).people == truth.people - 1
+        assert np.abs(scenes.draw(fewer).astype(int) - picture).max() > 20
+
+
+def test_clear_frames_hide_nobody_by_more_than_a_third():
+    assert all(still(seed)[1].most_hidden <= 1 / 3 for seed in range(20))
+
+
+def test_somebody_counts_while_the_heads_centre_is_inside():
+    assert truth_of(Moment((somebody(0.02, 0.8),))).people == 1
+    outside = truth_of(Moment((somebody(-0.02, 0.8),)))
+    assert (outside.people, outside.most_hidden) == (0, 1.0)
+
+
+def test_a_covered_head_does_not_count():
+    far, near = somebody(0.5, 0.80), somebody(0.5, 0.81, seed=3)
+    same_height = dataclasses.replace(near, look=dataclasses.replace(near.look, stature=far.look.stature * 1.03))
+    assert truth_of(Moment((far, same_height))).people == 1
+
+
+def test_somebody_behind_the_wall_does_not_count():
+    assert truth_of(Moment((somebody(0.82, 0.41, indoors=True),), door_open=True)).people == 0
+    assert truth_of(Moment((somebody(0.675, 0.41, indoors=True),), door_open=True)).people == 1
+
+
+def test_a_car_counts_while_its_middle_is_inside():
+    assert truth_of(Moment(cars=(a_car(0.03, 0.7),))).cars == 1
+    assert truth_of(Moment(cars=(a_car(-0.03, 0.7),))).cars == 0
+
+
+def test_door_and_night_can_be_seen():
+    day = scenes.draw(Moment()).astype(int)
+    assert np.abs(scenes.draw(Moment(door_open=True)) - day).max() > 40
+    assert scenes.draw(Moment(light=Light(dark=1.0))).mean() < 0.75 * day.mean()
+
+
+def test_a_moment_of_a_sequence_is_the_same_in_another_process():
+    picture, truth = Sequence(7).frame(123.4)
+    program = "from edged.demo.scenes import Sequence; p, t = Sequence(7).frame(123.4); print(int(p.sum()), t)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == f"{int(picture.sum())} {truth}"
+
+
+def test_a_sequences_truth_does_not_depend_on_the_pictures_size():
+    small, large = Sequence(7), Sequence(7, size=(640, 640))
+    for t_s in (60.0, 200.0, 431.0):
+        picture, truth = large.frame(t_s)
+        assert picture.shape == (640, 640, 3)
+        assert truth == small.frame(t_s)[1]
+
+
+def test_a_sequence_has_people_cars_door_and_night_and_begins_again_empty():
+    sequence = Sequence(2)
+    truths = [truth_of(sequence.moment(t_s)) for t_s in np.arange(0, scenes.LOOP_S, 4)]
+    assert {truth.people for truth in truths} >= {0, 1, 2, 3, 4}
+    assert {truth.cars for truth in truths} == {0, 1, 2}
+    assert {truth.door_open for truth in truths} == {truth.night for truth in truths} == {True, False}
+    assert any(not truth.clear for truth in truths)
+    assert sequence.moment(0.0).people == sequence.moment(scenes.LOOP_S - 0.5).people == ()
+    assert truth_of(sequence.moment(scenes.LOOP_S + 50)) == truth_of(sequence.moment(50.0))
+
+
+def test_unseen_wordings_could_not_have_been_made_in_training():
+    patterns = [pattern for of_kind in trained_patterns().values() for pattern in of_kind]
+    assert all(len(set(texts)) == 20 for texts in UNSEEN.values())
+    seen = [text for texts in UNSEEN.values() for text in texts if any(could_make(one, text) for one in patterns)]
+    assert seen == []
+
+
+def test_a_pattern_could_make_what_it_makes():
+    import random
+
+    rng = random.Random(0)
+    for pattern in trained_patterns()["people"]:
+        assert could_make(pattern, spin(pattern, rng))
+
+
+def test_the_model_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 5_000_000
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = load(ModelSpec(FOLDER))
+    yield model
+    model.dispose()
+
+
+def test_the_model_reads_clear_frames_that_it_has_never_seen(model):
+    probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "cars", "door open", "night", "JSON")]
+    found = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
+    right = {probe.name: evaluate.share([one for one in found if one.name == probe.name]) for probe in probes}
+    assert min(right.values()) >= 0.96, right
+
+
+def test_the_model_reads_moving_frames_as_they_come(model):
+    probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "anyone")]
+    found = evaluate.results(model, islice(evaluate.moving(100, seed=920_000), 100), probes)
+    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.85
+    assert evaluate.share([one for one in found if one.name == "anyone"]) >= 0.95

@@ -1,0 +1,144 @@
+"""Names and payloads are a contract with every subscriber: the exact ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from edged.core import Answer, CameraState, Event
+from edged.mqtt.topics import (
+    Message,
+    Topics,
+    answer_payload,
+    as_late,
+    availability_payload,
+    bridge_payload,
+    encode,
+    event_payload,
+)
+
+PEOPLE = Answer(
+    id="01J9",
+    camera="dock",
+    question="people",
+    type="integer",
+    value=3,
+    status="ok",
+    reason=None,
+    confidence=0.87,
+    text="3",
+    truncated=False,
+    prompt="How many people are in this image? Answer with one number.",
+    prompt_rev="9c1e",
+    frame_ts=1785312000.412,
+    frame_age_s=0.31,
+    frame_sha256="ab12",
+    answered_ts=1785312001.230,
+    clock_synced=True,
+    reuse_of=None,
+    trigger="schedule",
+    timing_ms={"grab": 38, "encode": 310, "answer": 212},
+    model="mobilint/Qwen2-VL-2B-Instruct",
+    model_rev="r1",
+    config_rev="c1",
+    expires_s=90.0,
+)
+SAID = (
+    '{"schema":1,"id":"01J9","node":"dock-box","camera":"dock","region":null,"question":"people","type":"integer",'
+    '"value":3,"status":"ok","reason":null,"confidence":0.87,"text":"3","truncated":false,'
+    '"prompt":"How many people are in this image? Answer with one number.","prompt_rev":"9c1e",'
+    '"frame_ts":1785312000.412,"frame_age_s":0.31,"frame_sha256":"ab12","answered_ts":1785312001.23,'
+    '"clock_synced":true,"reuse_of":null,"late":false,"trigger":"schedule",'
+    '"timing_ms":{"grab":38,"encode":310,"answer":212},"model":"mobilint/Qwen2-VL-2B-Instruct","model_rev":"r1",'
+    '"config_rev":"c1"}'
+)
+
+
+def test_every_topic_stands_under_prefix_and_node():
+    topics = Topics("edged", "dock-box")
+    assert [topics.state, topics.info, topics.health] == [
+        "edged/dock-box/bridge/state",
+        "edged/dock-box/bridge/info",
+        "edged/dock-box/bridge/health",
+    ]
+    assert topics.availability("dock") == "edged/dock-box/dock/availability"
+    assert topics.answer("dock", "people") == "edged/dock-box/dock/people"
+    assert topics.late("dock", "people") == "edged/dock-box/dock/people/late"
+    assert topics.image("dock") == "edged/dock-box/dock/image/jpeg"
+    assert topics.event("dock") == "edged/dock-box/dock/event"
+
+
+def test_an_answer_is_said_in_the_words_of_the_contract():
+    assert encode(answer_payload(PEOPLE, "dock-box", late=False)).decode() == SAID
+
+
+def test_a_refusal_has_every_key_of_an_answer():
+    refusal = replace(
+        PEOPLE,
+        value=None,
+        status="camera_down",
+        reason="no connection to the camera",
+        confidence=None,
+        text=None,
+        frame_ts=None,
+        frame_age_s=None,
+        frame_sha256=None,
+        model=None,
+        model_rev=None,
+    )
+    said = answer_payload(refusal, "dock-box", late=True)
+    assert list(said) == list(json.loads(SAID))
+    assert said["value"] is None
+    assert said["frame_ts"] is None
+    assert said["late"] is True
+
+
+def test_a_late_answer_differs_in_one_key_only():
+    nested = replace(PEOPLE, type="json", value={"late": False, "trigger": "예"}, text='{"late":false}')
+    before = encode(answer_payload(nested, "dock-box", late=False))
+    after = as_late(before)
+    assert after == encode(answer_payload(nested, "dock-box", late=True))
+    assert list(json.loads(after)) == list(json.loads(before))
+
+
+def test_an_event_says_what_left_and_since_when_it_was_so():
+    since, at = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 7, 1, 12, 5, tzinfo=UTC)
+    event = Event("e1", "dock", "gate_open", "alert_on", False, True, since, at)
+    assert event_payload(event, "dock-box") == {
+        "event_type": "alert_on",
+        "schema": 1,
+        "id": "e1",
+        "node": "dock-box",
+        "camera": "dock",
+        "question": "gate_open",
+        "from": False,
+        "to": True,
+        "since": since.timestamp(),
+        "ts": at.timestamp(),
+    }
+    assert event_payload(replace(event, since=None), "dock-box")["since"] is None
+
+
+def test_availability_and_bridge_state():
+    since = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert availability_payload(CameraState(True, None, since)) == {
+        "state": "online",
+        "reason": None,
+        "since": since.timestamp(),
+    }
+    assert availability_payload(CameraState(False, "no packet for 5.0 s", since))["state"] == "offline"
+    assert encode(bridge_payload(True)) == b'{"state":"online"}'
+    assert encode(bridge_payload(False)) == b'{"state":"offline"}'
+
+
+def test_what_json_or_utf8_cannot_say():
+    with pytest.raises(ValueError, match="JSON"):
+        encode({"value": float("nan")})
+    assert json.loads(encode({"value": "a\ud800b", "word": "아니요"})) == {"value": "a?b", "word": "아니요"}
+
+
+def test_a_message_does_not_print_its_payload():
+    assert "secret" not in repr(Message("edged/dock-box/dock/image/jpeg", b"secret"))
