@@ -14,9 +14,9 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event as StopSignal
@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Literal, TypeAlias
 
 from edged import systemd
+from edged.cameras.source import close_all
 from edged.config import ConfigError
 from edged.core import (
     EXIT_OK,
@@ -37,7 +38,7 @@ from edged.core import (
     VisionModel,
 )
 from edged.look import Looks, Post
-from edged.outage import Outage, spoken
+from edged.outage import Outage, counted, spoken
 from edged.plan import Plan, plan
 from edged.schedule import Schedule, interval_s
 from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec
@@ -121,25 +122,29 @@ class Daemon:
 
     def _load_model(self, spec: ModelSpec) -> bool:
         """Load the model in its own thread, so that signals and systemd are heard; False if told to stop meanwhile."""
-        begun = time.monotonic()
+        begun, later = time.monotonic(), False
         log.info("model: loading %s", spec.path)
-        self.turns.open([lambda: self.parts.load_model(spec)])
+        self.turns.open([partial(self.parts.load_model, worker) for worker in spec.each_worker()])
         while not self.turns.ready():
             if time.monotonic() - begun > LOAD_LIMIT_S:
                 raise ModelError(f"model: not loaded after {spoken(LOAD_LIMIT_S)}")
             systemd.notify("EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1", "STATUS=loading the model")
-            if self._heard(0.2) == "stop":
+            word = self._heard(0.2)
+            if word == "stop":
                 self._begin_to_stop()
                 return False
-        model = self.turns.models()[0]
+            later |= word == "reload"
+        if later:
+            self.words.put("reload")
+        model, *others = self.turns.models()
         model.check([question for camera in self.config.cameras for question in camera.all_questions()])
-        log.info("model: %s is ready after %s", model.name, spoken(time.monotonic() - begun))
+        workers = f" ({1 + len(others)} workers)" if others else ""
+        log.info("model: %s is ready after %s%s", model.name, spoken(time.monotonic() - begun), workers)
         return True
 
     def _say_ready(self) -> None:
-        cameras = len(self.config.cameras)
-        log.info("ready: %d %s, broker %s", cameras, "camera" if cameras == 1 else "cameras", self.config.mqtt.shown)
-        if not cameras:
+        log.info("ready: %s, broker %s", counted(len(self.config.cameras), "camera"), self.config.mqtt.shown)
+        if not self.config.cameras:
             log.warning("there are no cameras in %s, so there is nothing to look at", self.config.path)
         self._publish_info()
         self._publish_health()
@@ -184,8 +189,7 @@ class Daemon:
 
     def _status(self) -> str:
         down = sum(1 for state in self.states.values() if not state.online)
-        cameras = len(self.posts)
-        parts = [f"{cameras} camera{'' if cameras == 1 else 's'}" + (f", {down} down" if down else "")]
+        parts = [counted(len(self.posts), "camera") + (f", {down} down" if down else "")]
         parts.append("broker connected" if self.publisher.figures().connected else "broker not connected")
         if self.problems:
             parts.append(f"config not reloaded: {self.problems[0]}")
@@ -222,10 +226,7 @@ class Daemon:
         self.states.pop(name, None)
 
     def _close_cameras(self) -> None:
-        """All at once: a camera whose thread is inside of FFmpeg takes a second."""
-        posts = list(self.posts.values())
-        with ThreadPoolExecutor(max(1, len(posts))) as pool:
-            list(pool.map(lambda post: post.camera.close(), posts))
+        close_all([post.camera for post in self.posts.values()])
 
     # reload
 
@@ -353,7 +354,7 @@ class Daemon:
                     }
                     for name, post in self.posts.items()
                 },
-                "lateness_s": round(self.schedule.lateness_s(), 1),
+                "lateness_s": round(max(0.0, self.schedule.lateness_s()), 1),
                 "waiting_looks": self.turns.waiting(),
                 "broker": dataclasses.asdict(self.publisher.figures()),
                 "process": {

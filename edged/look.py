@@ -208,7 +208,7 @@ class _Look:
                     turn.nearly_done()
                 self._ask(model, turn, question, [], found)
         except ModelError as error:
-            self.looks.model_outage.begin(str(error).removeprefix("model: "), exc_info=error.__cause__)
+            self.looks.model_outage.begin(str(error).removeprefix("model: "))
             if isinstance(error, ModelLost):
                 self.looks.lost(error)
             return [*found, *self.refusals("model_down", str(error), found)]

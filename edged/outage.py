@@ -30,14 +30,18 @@ class Outage:
         """Say that it works again, if it had failed."""
         if self._since is not None:
             self._log.info(
-                "%s: %s after %s (%s)", self._name, words, spoken(time.monotonic() - self._since), _tries(self._tries)
+                "%s: %s after %s (%s)",
+                self._name,
+                words,
+                spoken(time.monotonic() - self._since),
+                counted(self._tries, "try", "tries"),
             )
         self._since, self._tries = None, 0
 
 
 def spoken(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 30 s`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 10:
+    """`0.4 s`, `2 s`, `12 s`, `3 min 30 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 10 and round(seconds, 1) % 1:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
@@ -47,5 +51,6 @@ def spoken(seconds: float) -> str:
     return f"{whole} s"
 
 
-def _tries(count: int) -> str:
-    return "1 try" if count == 1 else f"{count} tries"
+def counted(count: int, one: str, more: str = "") -> str:
+    """`1 camera`, `2 cameras`; `more` is for words that do not end in s."""
+    return f"{count} {one if count == 1 else more or one + 's'}"

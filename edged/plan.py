@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edged.outage import counted
 from edged.specs import CameraSpec, Config
 
 
@@ -26,11 +27,11 @@ class Plan:
 
     def __str__(self) -> str:
         parts = [
-            f"{_cameras(len(names))} {word}"
+            f"{counted(len(names), 'camera')} {word}"
             for names, word in ((self.start, "started"), (self.stop, "stopped"), (self.changed, "changed"))
             if names
         ]
-        parts.append(f"{len(self.untouched) if parts else _cameras(len(self.untouched))} untouched")
+        parts.append(f"{len(self.untouched) if parts else counted(len(self.untouched), 'camera')} untouched")
         parts += ["another model"] if self.model else []
         parts += ["another broker"] if self.mqtt else []
         return ", ".join(parts)
@@ -58,7 +59,3 @@ def plan(old: Config, new: Config) -> Plan:
 def _gone(before: CameraSpec, after: CameraSpec) -> tuple[str, ...]:
     left = {question.name for question in after.all_questions()}
     return tuple(question.name for question in before.all_questions() if question.name not in left)
-
-
-def _cameras(count: int) -> str:
-    return "1 camera" if count == 1 else f"{count} cameras"

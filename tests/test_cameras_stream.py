@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from rtsp import Server, Watched, made_ago, serving, spec, until
 
-from edged.cameras.health import Health, duration
+from edged.cameras.health import Health
 from edged.cameras.preflight import describe
 from edged.cameras.source import close_all
 from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, Group, Held, LiveEdge, Packet, decode
@@ -84,11 +84,11 @@ def test_first_look_of_a_fresh_camera_waits_for_its_first_picture(server: Server
 def test_picture_asked_for_after_a_pause_is_of_now(server: Server) -> None:
     with Watched(spec(server.url("h264"))) as watched:
         first = watched.grab()
-        threading.Event().wait(3)
+        threading.Event().wait(2)
         frame = watched.grab()
         assert made_ago(frame) < 1
         assert abs(made_ago(frame) - frame.age_s()) < 0.5, "the frame's own age is true"
-        assert frame.captured_mono - first.captured_mono > 2
+        assert frame.captured_mono - first.captured_mono > 1.5
         assert frame.sha256 != first.sha256
 
 
@@ -384,11 +384,3 @@ def test_changes_are_logged_once_and_new_reasons_only_reported(caplog: pytest.Lo
         "camera dock: connection refused; trying again in 1 s",
         "camera dock: connected (H.264) after 0 s (3 tries)",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.44, "0.4 s"), (2.0, "2 s"), (9.96, "10 s"), (59.7, "1 min 0 s"), (210, "3 min 30 s"), (7500, "2 h 5 min")],
-)
-def test_durations_read_as_an_owner_says_them(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -35,7 +35,7 @@ from broker import (
 )
 
 from edged.core import CameraState, EdgedError, Event, Secret
-from edged.mqtt.link import Link, in_words
+from edged.mqtt.link import Link
 from edged.mqtt.publisher import Line, Publisher, Waiting
 from edged.mqtt.topics import Message
 from edged.specs import BrokerSpec
@@ -90,7 +90,7 @@ def said(caplog: pytest.LogCaptureFixture, level: str = "WARNING") -> list[str]:
 
 def settled(publisher: Publisher) -> None:
     """Everything has been sent and acknowledged, and we know of it."""
-    until(lambda: publisher.figures().connected and publisher.figures().waiting == 0)
+    until(lambda: publisher.figures().connected and publisher.figures().waiting == 0, 40.0)
 
 
 def disconnected(publisher: Publisher) -> None:
@@ -322,7 +322,7 @@ def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
     chance = random.Random(7)
     number = 0
     for outage in range(4):
-        for _ in range(chance.randrange(50, 400)):
+        for _ in range(chance.randrange(30, 250)):
             publisher.answers([an_answer(f"{number:05}")], [an_event(f"e{number:05}")], None)
             number += 1
         wire.cut() if outage % 2 else wire.deaf.set()
@@ -590,13 +590,6 @@ def test_a_topic_that_is_denied_is_said_once(tmp_path: Path, caplog: pytest.LogC
     assert said(caplog) == [f"{shown} topic {PEOPLE} is refused: we are not authorised to publish to it"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (210, "3 min 30 s"), (3600, "1 h"), (90_000, "1 d 1 h")]
-)
-def test_time_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
-
-
 # Callbacks, and brokers out of order
 
 
@@ -782,3 +775,18 @@ def test_answers_say_what_they_are_in_json(publisher: Publisher, subscriber: Sub
     [message] = subscriber.wait_for_topic(PEOPLE)
     assert "아니요".encode() in message.payload
     assert json.loads(message.payload)["prompt"] == "몇 명?"
+
+
+def test_two_of_one_client_id_are_said_once_and_not_at_every_push(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = f"broker mqtt://{HOST}:{mosquitto.port}:"
+    fight = f'{shown} connected only for moments; does another client use our id "twin"?; trying again'
+    with publishing(mosquitto.port, client_id="twin"):
+        with publishing(mosquitto.port, client_id="twin"):
+            until(lambda: said(caplog).count(fight) == 2, 40.0)
+            count = len(caplog.records)
+            wait = threading.Event()
+            wait.wait(3)
+            assert len(caplog.records) <= count + 1
+        assert said(caplog).count(fight) == 2

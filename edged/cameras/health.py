@@ -10,6 +10,7 @@ from datetime import datetime
 from threading import Event as StopSignal
 
 from edged.core import CameraError, CameraReport, CameraState, utc_now
+from edged.outage import counted, spoken
 
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 THREADS = "camera-"  # how the name of each camera's thread begins
@@ -31,7 +32,7 @@ class Health:
     def __init__(self, name: str, report: CameraReport) -> None:
         self.online: bool | None = None
         self.reason: str | None = "not connected yet"
-        self._name = name
+        self.name = name
         self._report = report
         self._since: datetime = utc_now()
         self._since_mono = time.monotonic()
@@ -42,12 +43,11 @@ class Health:
         """It gives pictures; `about` says of what kind, for the first time it is said."""
         if self.online:
             return
-        tried = f"{self._tries} {'try' if self._tries == 1 else 'tries'}"
-        took = f"after {duration(time.monotonic() - self._since_mono)} ({tried})"
+        took = f"after {spoken(time.monotonic() - self._since_mono)} ({counted(self._tries, 'try', 'tries')})"
         if self._seen:
-            logger.info("camera %s: back %s", self._name, took)
+            logger.info("camera %s: back %s", self.name, took)
         else:
-            logger.info("camera %s: connected (%s)%s", self._name, about, "" if self.online is None else f" {took}")
+            logger.info("camera %s: connected (%s)%s", self.name, about, "" if self.online is None else f" {took}")
         self._seen = True
         self._turn(True, None)
 
@@ -56,13 +56,13 @@ class Health:
         if self.online is False:
             self._tries += 1
             if reason != self.reason:
-                logger.debug("camera %s: %s", self._name, reason)
+                logger.debug("camera %s: %s", self.name, reason)
                 self.reason = reason
                 self._report(CameraState(False, reason, self._since))
             return
         verb = "reconnecting" if self.online else "trying again"
-        when = "" if retry_s is None else f"; {verb} in {duration(retry_s)}"
-        logger.warning("camera %s: %s%s", self._name, reason, when)
+        when = "" if retry_s is None else f"; {verb} in {spoken(retry_s)}"
+        logger.warning("camera %s: %s%s", self.name, reason, when)
         self._turn(False, reason)
 
     def _turn(self, online: bool, reason: str | None) -> None:
@@ -82,20 +82,9 @@ def keep_connected(session: Callable[[], None], health: Health, closing: StopSig
         except CameraError as error:
             reason, refused = str(error), isinstance(error, LoginRefused)
         except Exception:  # the thread's edge: a defect must not leave this camera dead for good
-            logger.exception("camera session failed by a defect")
+            logger.exception("camera %s: a defect ended its session", health.name)
             reason = "an error inside edged; its log says more"
         failed = 1 if time.monotonic() - began > STEADY_S else failed + 1
         pause = BACK_OFF_S[-1] if refused else BACK_OFF_S[min(failed, len(BACK_OFF_S)) - 1]
         health.fails(reason, pause)
         closing.wait(pause * random.uniform(1.0, 1.2))
-
-
-def duration(seconds: float) -> str:
-    """As an owner says it: `0.4 s`, `12 s`, `3 min 30 s`, `2 h 5 min`."""
-    if seconds < 10 and round(seconds, 1) % 1:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    minutes, hours = whole // 60, whole // 3600
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

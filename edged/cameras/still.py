@@ -84,9 +84,9 @@ class HttpCamera:
 
     def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
         self._spec = spec
-        self._report = report
         self._health = Health(spec.name, report)
         self._stream: StreamCamera | None = None
+        self._closed = False
 
     def start(self) -> None:
         """The first look asks."""
@@ -97,11 +97,14 @@ class HttpCamera:
         try:
             return _look(self._spec, self._health, lambda: self._fetch(stop))
         except _Streams:
+            if self._closed:  # while it was asked: nobody would end the stream's thread
+                raise CameraError("the camera is closed") from None
             self._stream = StreamCamera(self._spec, http_feed, self._health)
             self._stream.start()
             return self._stream.grab(stop)
 
     def close(self) -> None:
+        self._closed = True
         if self._stream is not None:
             self._stream.close()
 

@@ -109,7 +109,7 @@ class StreamCamera:
             with self._open_feed(self._spec.source.address.reveal()) as feed:
                 self._drain(feed)
         except cv2.error as error:
-            raise CameraError(f"OpenCV failed on the stream ({error.err or 'no reason given'})") from None
+            raise CameraError(f"OpenCV failed on the stream (error {error.code})") from None
         finally:
             self._show(None)
 

@@ -98,7 +98,7 @@ class UsbCamera:
             while not self._closing.is_set():
                 self._take(capture)
         except cv2.error as error:
-            raise CameraError(f"OpenCV failed on the camera ({error.err or 'no reason given'})") from None
+            raise CameraError(f"OpenCV failed on the camera (error {error.code})") from None
         finally:
             capture.release()
 

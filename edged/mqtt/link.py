@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core import EdgedError
 from edged.mqtt.topics import JSON_TYPE, Message, Topics, bridge_payload, encode
+from edged.outage import counted, spoken
 from edged.specs import BrokerSpec
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ KEEPALIVE_S = 30
 SLOWEST_RETRY_S = 60
 GREETING_S = 10.0  # how long a broker may take to answer CONNECT
 LET_GO_S = 0.5
+STEADY_S = 5.0
+SHORT_LIMIT = 3  # so many connections in a row that ended within STEADY_S are an outage of their own
 WINDOW = 20  # messages that may be without acknowledgement at a time
 
 V5 = MQTTProtocolVersion.MQTTv5
@@ -42,6 +45,7 @@ WRONG_CLIENT_ID = 0x85
 WRONG_LOGIN = (0x86, 0x87)
 NOT_AUTHORISED = 0x87
 TAKEN_OVER = 0x8E
+LOST = "connection lost"
 
 
 class Listener(Protocol):
@@ -148,6 +152,8 @@ class Link:
         self._away_since = time.monotonic()
         self._tries = 0
         self._said: set[str] = set()  # reasons of this outage
+        self._connected_at = 0.0
+        self._short = 0  # connections in a row that ended within STEADY_S
         self._refused_topics: set[str] = set()
         self._sent_topics: dict[int, str] = {}
         self._largest_packet: int | None = None
@@ -177,6 +183,8 @@ class Link:
         now = time.monotonic()
         if self._begin_at is not None and now >= self._begin_at:
             self._begin(self._protocol)
+        if self.connected and self._short and now >= self._connected_at + STEADY_S:
+            self._steady()
         if self._greeted_at is not None and now >= self._greeted_at + GREETING_S:
             self._greeted_at = None
             self._unanswered("no answer to CONNECT")
@@ -280,7 +288,7 @@ class Link:
     def _on_connect(self, client: _Client, _: Any, flags: Any, reason: ReasonCode, properties: Properties) -> None:
         if not reason.is_failure:
             # paho would now send again, before anything else, what was in flight. We do that ourselves, in order.
-            client.drop_out_messages()
+            _forget_unacknowledged(client)
         self._heard.put(_Heard(client.number, "connack", (reason, properties)))
 
     def _on_disconnect(self, client: _Client, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
@@ -313,7 +321,7 @@ class Link:
                 self._acknowledged(*heard.detail)
             case "died":
                 if self.connected:
-                    self._connection_lost("connection lost")
+                    self._connection_lost(LOST)
                 self._begin(V5, after_s=self._pause_s())
 
     def _answered_by(self, reason: ReasonCode, properties: Properties | None) -> None:
@@ -330,36 +338,56 @@ class Link:
 
     def _connected(self, properties: Properties | None) -> None:
         if self.connected:  # paho has ways to lose a connection without saying so
-            self._connection_lost("connection lost")
+            self._connection_lost(LOST)
             if self._client is None:
                 return
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self._largest_packet = getattr(properties, "MaximumPacketSize", None)
+        if self._short < SHORT_LIMIT:
+            self._say_connected()
+        self.connections += 1
+        self.connected = True
+        self._connected_at = time.monotonic()
+        self._listener.on_connected()
+
+    def _say_connected(self) -> None:
         old = " (MQTT 3.1.1: it will not remove expired answers)" if self._protocol != self._spoken == V5 else ""
         log.info("broker %s: %s%s", self._spec.shown, self._how_connected(), old)
         self._spoken = self._protocol
-        self.connections += 1
         self._said.clear()
-        self.connected = True
-        self._listener.on_connected()
+
+    def _steady(self) -> None:
+        if self._short >= SHORT_LIMIT:
+            self._say_connected()
+        self._short = 0
 
     def _how_connected(self) -> str:
         if self.connections == 0 and not self._said:
             return "connected"
-        tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
+        tries = counted(self._tries, "try", "tries")
         word = "back" if self.connections else "connected"
-        return f"{word} after {in_words(time.monotonic() - self._away_since)} ({tries})"
+        return f"{word} after {spoken(time.monotonic() - self._away_since)} ({tries})"
 
     def _connection_lost(self, reason: str) -> None:
         if self.connected:
             self.connected = False
-            self._away_since = time.monotonic()
-            self._tries = 0
+            self._short = self._short + 1 if time.monotonic() < self._connected_at + STEADY_S else 0
+            if self._short <= SHORT_LIMIT:
+                self._away_since, self._tries = time.monotonic(), 0
             self._sent_topics.clear()
-            self._not_connected(reason)
             self._listener.on_lost()
+            self._not_connected(self._why_again(reason) if self._short >= SHORT_LIMIT else reason)
+            if self._short >= SHORT_LIMIT:
+                pause = 2 ** (self._short - SHORT_LIMIT + 1)
+                self._begin(V5, after_s=float(min(SLOWEST_RETRY_S, pause)))
         elif not self._answered:
             self._unanswered("it closed the connection without an answer")
+
+    def _why_again(self, reason: str) -> str:
+        # Two of one id push each other off for ever, and not every broker says so.
+        if reason != LOST:
+            return reason
+        return f'connected only for moments; does another client use our id "{self._client_id}"?'
 
     def _unanswered(self, reason: str) -> None:
         # Brokers that know only MQTT 3.1.1 should refuse MQTT 5 in words; some just close, or wait for more.
@@ -406,14 +434,12 @@ class Link:
         return properties
 
 
-def in_words(seconds: float) -> str:
-    """`12 s`, `3 min 30 s`, `2 h 5 min`, `4 d 1 h`."""
-    whole = round(seconds)
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
+def _forget_unacknowledged(client: mqtt.Client) -> None:
+    if hasattr(client, "drop_out_messages"):
+        client.drop_out_messages()
+        return
+    with client._out_message_mutex:  # paho 2.1 has no other way
+        client._out_messages.clear()
 
 
 def _properties(packet: int) -> Properties:
@@ -454,7 +480,7 @@ def _loss(said_by_broker: bool, reason: ReasonCode) -> str:
         return f"it ended the connection: {word}"
     if reason.getName() == "Keep alive timeout":
         return "connection lost (no sign of life)"
-    return "connection lost"
+    return LOST
 
 
 def _guarded(callback: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,72 @@
+"""What edged itself adds to a look (all but grab and model), and whether its memory stays flat.
+
+bench_look.py [LOOKS]: CPU milliseconds of a look at 8 questions with a fake model that takes no time, down to payloads
+in the line of a publisher without a broker; resident memory after the first 5,000 looks and at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fakes import FakeCamera, FakeModel
+from making import frame, question
+
+from edged.answers import YesNo
+from edged.core import Secret
+from edged.look import Looks, Post
+from edged.mqtt.publisher import Publisher
+from edged.specs import BrokerSpec, CameraSpec, SourceSpec
+from edged.turns import Turns
+
+QUESTIONS = 8
+SETTLED = 5_000
+
+
+class QuietModel(FakeModel):
+    """Remembers nothing."""
+
+    def see(self, picture) -> float:
+        return 0.0
+
+    def ask(self, history, question, stop, on_text=None):
+        self.asked.clear()
+        return super().ask(history, question, stop, on_text)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(looks: int) -> None:
+    stop = threading.Event()
+    turns = Turns(stop)
+    turns.open([QuietModel])
+    publisher = Publisher(BrokerSpec(port=1, client_id="bench"), "bench", line_limit=1000)
+    publisher.start()
+    made = Looks(turns, stop, lambda: publisher, lambda: True, lambda _: None)
+    questions = tuple(question(f"Is {n} open?", YesNo(), f"q{n}") for n in range(QUESTIONS))
+    spec = CameraSpec("dock", SourceSpec("path", Secret("x"), "x"), questions=questions)
+    post = Post(spec, FakeCamera(frame(age_s=-1e9)), 30.0, "c1")
+    settled, begun = 0, time.process_time()
+    for number in range(looks):
+        if number == SETTLED:
+            settled, begun = resident(), time.process_time()
+        made.look(post)
+    cpu_ms = (time.process_time() - begun) * 1000 / max(1, looks - SETTLED)
+    growth = 100 * (resident() / settled - 1) if settled else float("nan")
+    stop.set()
+    turns.wake()
+    turns.close()
+    publisher.close()
+    print(f"looks {looks}, {QUESTIONS} questions each: {cpu_ms:.2f} ms CPU a look (target under 5)")
+    print(f"resident memory after {SETTLED} looks {settled / 1e6:.1f} MB, growth {growth:+.2f} % (target within 2)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
