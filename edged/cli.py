@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ from edged.core import (
     Stopped,
     VisionModel,
 )
-from edged.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
+from edged.outage import counted
+from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 
 if TYPE_CHECKING:
     from edged.core import Answer, Frame
@@ -85,9 +87,25 @@ def check(options: argparse.Namespace) -> int:
     config = load(options.file)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    _check_grammars(config)
     questions = sum(len(camera.all_questions()) for camera in config.cameras)
-    print(f"{options.file}: right ({_counted(len(config.cameras), 'camera')}, {_counted(questions, 'question')})")
+    print(f"{options.file}: right ({counted(len(config.cameras), 'camera')}, {counted(questions, 'question')})")
     return EXIT_OK
+
+
+def _check_grammars(config: Config) -> None:
+    """Raises ConfigError for each JSON schema of which no grammar can be made."""
+    from edged.vlm import grammar
+
+    problems = []
+    for camera in config.cameras:
+        for question in camera.all_questions():
+            form = question.answer.grammar()
+            if form and (why := grammar.problem(form)):
+                place = f'{config.path.name}: camera "{camera.name}": question "{question.name}"'
+                problems.append(f"{place}: no grammar can be made of its answer: {why}")
+    if problems:
+        raise ConfigError(problems)
 
 
 def init(options: argparse.Namespace) -> int:
@@ -96,7 +114,7 @@ def init(options: argparse.Namespace) -> int:
 
     made = starter.starter(options.address, starter.usb_cameras(), options.model)
     starter.write(made, options.out)
-    print(f"{options.out}: written, with {_counted(made.cameras, 'camera')}")
+    print(f"{options.out}: written, with {counted(made.cameras, 'camera')}")
     for name in made.secrets:
         print(f"the password of {name} is in {options.out.parent / 'credentials' / name}")
     print(f"next: edged check {options.out}")
@@ -138,6 +156,67 @@ def ask(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     finally:
         model.dispose()
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Make one folder of the compile tutorial's four files and the processor's; it needs no network afterwards."""
+    os.environ["HF_HUB_OFFLINE"] = "0"  # the one command that may fetch something
+    from edged.vlm.prepare import prepare as prepare_folder
+
+    words = {"text": options.text_cores, "vision": options.vision_cores}
+    made = prepare_folder(
+        options.compiled, options.processor, options.out, {part: word for part, word in words.items() if word}
+    )
+    places = ", ".join(f"{part} on {cores}" for part, cores in made.cores.items())
+    print(f"{made.folder}: {made.name}, revision {made.revision}; {places}")
+    return EXIT_OK
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Look at everything that edged needs on this machine, and say what to do about it. Publishes nothing."""
+    from rich.console import Console
+
+    from edged import doctor as rounds
+
+    logging.getLogger("edged").setLevel(logging.CRITICAL)  # what cameras and broker would log stands in the rows
+    checks = rounds.examine(options.config)
+    if options.json:
+        print(rounds.as_json(checks))
+    else:
+        rounds.show(checks, Console())
+    return EXIT_OK if rounds.healthy(checks) else EXIT_WRONG
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Time this model on this box, and what the config's cameras need of it."""
+    from rich.console import Console
+
+    from edged import bench as timing
+
+    stop = _told_to_stop()
+    config = None if options.model else load(options.config)
+    spec = config.model.each_worker()[0] if config else ModelSpec(options.model.resolve())
+    frame = timing.made_up_picture() if options.image is None else _fetched(options.image)
+    begun = time.monotonic()
+    model = _load_model(spec)
+    try:
+        load_s = time.monotonic() - begun
+        made = timing.measure(model, frame, config, timing.word_counter(spec.path), options.seconds, load_s, stop)
+    except Stopped:
+        return EXIT_INTERRUPTED
+    finally:
+        model.dispose()
+    if options.json:
+        print(timing.as_json(made))
+    else:
+        timing.show(made, Console())
+    return EXIT_OK
+
+
+def _fetched(path_or_url: str) -> Frame:
+    from edged.cameras.source import fetch_picture
+
+    return fetch_picture(path_or_url)
 
 
 def _asked(
@@ -273,6 +352,28 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's")
     _config_option(command)
     command.set_defaults(command=ask)
+
+    command = commands.add_parser("doctor", help="what this machine lacks, and what to do", description=doctor.__doc__)
+    command.add_argument("--json", action="store_true", help="print the checks for machines")
+    _config_option(command)
+    command.set_defaults(command=doctor)
+
+    command = commands.add_parser("bench", help="how fast this box is, and what is needed", description=bench.__doc__)
+    command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's, and without its cameras")
+    command.add_argument("--image", metavar="PATH-or-URL", help="default: a made-up picture of 1280x720")
+    command.add_argument("--seconds", type=float, default=30.0, metavar="N", help="about, after loading; default: 30")
+    command.add_argument("--json", action="store_true", help="print the figures for machines")
+    _config_option(command)
+    command.set_defaults(command=bench)
+
+    command = commands.add_parser("prepare", help="make a compiled model's folder", description=prepare.__doc__)
+    command.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="the compiler's output")
+    command.add_argument("--processor", required=True, metavar="DIR-or-ID", help="a folder, or a model of the Hub")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    words = "such as 0:0, multi:0, global4:1 or global8; default: what the compiler's config.json says"
+    command.add_argument("--text-cores", metavar="CORES", help=words)
+    command.add_argument("--vision-cores", metavar="CORES", help="the same for the vision part")
+    command.set_defaults(command=prepare)
     return parser
 
 
@@ -293,13 +394,12 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
 def _leave(code: int) -> int:
-    """Return the code; where torch is loaded, leave at once: its interpreter needs a second to take itself apart."""
-    if "torch" in sys.modules and "pytest" not in sys.modules:
+    """Return the code; where torch is loaded, leave at once: its interpreter needs a second to take itself apart.
+
+    Where OpenCV is too: a camera's thread may still be inside of it, and would abort an ordinary exit.
+    """
+    if {"torch", "cv2"} & sys.modules.keys() and "pytest" not in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

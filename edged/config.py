@@ -229,7 +229,12 @@ class _Draft:
         folder = (self.path.parent / parsed.path).resolve()
         if not folder.is_dir():
             self.warn(("model", "path"), f"there is no folder {folder} on this machine")
-        return ModelSpec(path=folder, cores=tuple(sorted(parsed.cores.items())), fit=parsed.fit)
+        return ModelSpec(
+            path=folder,
+            cores=tuple(parsed.cores.words().items()),
+            fit=parsed.fit,
+            workers=tuple(tuple(worker.words().items()) for worker in parsed.workers),
+        )
 
     def _broker(self, parsed: form.MqttForm, node: str, secrets: _Secrets) -> BrokerSpec:
         parts = urlsplit(parsed.url)
@@ -504,6 +509,8 @@ def _below(model: Any, key: str | int) -> Any:
         return _Table(form.FollowUpForm)
     return {
         "model": form.ModelForm,
+        "cores": form.CoresForm,
+        "workers": form.CoresForm,
         "mqtt": form.MqttForm,
         "alert": form.AlertForm,
         "words": form.WordsForm,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from edged import schedule
+from edged import cores, schedule
 from edged.document import suggestion
 from edged.specs import WEEK, Hours
 
@@ -181,6 +181,15 @@ def _url(value: Any) -> Any:
     return value
 
 
+def _cores(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            cores.parsed(value)
+        except ValueError as error:
+            raise wrong(f"{said(value)} {error}") from None
+    return value
+
+
 def _secret(value: Any) -> Any:
     if isinstance(value, dict):
         if (
@@ -321,10 +330,38 @@ class CameraForm(Form):
         return self
 
 
+class CoresForm(Form):
+    text: Annotated[str, BeforeValidator(_cores)] | None = None
+    vision: Annotated[str, BeforeValidator(_cores)] | None = None
+
+    def words(self) -> dict[str, str]:
+        return {part: word for part, word in (("text", self.text), ("vision", self.vision)) if word}
+
+
 class ModelForm(GenerationForm):
     path: Annotated[str, Field(min_length=1)]
-    cores: dict[Literal["text", "vision"], str] = {}
+    cores: CoresForm = CoresForm()
+    workers: list[CoresForm] = []
     fit: Literal["stretch", "letterbox"] = "stretch"
+
+    @model_validator(mode="after")
+    def _workers_apart(self) -> Self:
+        if self.workers and self.cores.words():
+            raise wrong("cores and workers both say where the model runs; keep one of them", "workers")
+        taken: dict[str, int] = {}
+        for number, worker in enumerate(self.workers):
+            words = worker.words()
+            if len(words) < 2:
+                raise wrong("each worker needs its cores for text and for vision", "workers", number)
+            for core in sorted({core for word in words.values() for core in cores.parsed(word).occupied()}):
+                if taken.setdefault(core, number) != number:
+                    raise wrong(
+                        f"worker {number + 1} has core {core} of worker {taken[core] + 1}, so one would wait for the "
+                        "other",
+                        "workers",
+                        number,
+                    )
+        return self
 
 
 class MqttForm(Form):

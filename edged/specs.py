@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Literal
@@ -134,11 +134,19 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The model's folder, and how it is loaded. `cores` is the owner's word for text and vision cores of an NPU."""
+    """The model's folder, and how it is loaded. `cores` is the owner's word for text and vision cores of an NPU.
+
+    Each of `workers` is such a pair of its own, with a model object of its own.
+    """
 
     path: Path
     cores: tuple[tuple[str, str], ...] = ()
     fit: Literal["stretch", "letterbox"] = "stretch"
+    workers: tuple[tuple[tuple[str, str], ...], ...] = ()
+
+    def each_worker(self) -> list[ModelSpec]:
+        """One spec for each model object that is to be loaded."""
+        return [replace(self, cores=cores, workers=()) for cores in self.workers or (self.cores,)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,18 @@ from pathlib import Path  # the variables count only before cv2 and transformers
 
 import pytest
 import tiny_model
+from broker import mosquitto, subscriber  # noqa: F401  # fixtures
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model.build(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def compiled_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as `edged prepare` leaves it, for the simulated NPU."""
+    from npu import compiled
+
+    folder = tmp_path_factory.mktemp("compiled")
+    return compiled.with_processor(compiled.compile_folder(tiny_folder, folder / "tiny"), tiny_folder)

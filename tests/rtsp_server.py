@@ -5,6 +5,7 @@ Every picture carries its own time: 16 bars say floor(time() * 15) modulo 65536,
 can tell from the pixels alone when a picture was made (`rtsp.made_at`).
 """
 
+import os
 import sys
 import threading
 import time
@@ -29,6 +30,10 @@ MOUNTS = {
     "/sdp": f"{SOURCE} ! {H264} ! video/x-h264,stream-format=avc ! rtph264pay name=pay0 pt=96 config-interval=0",
     "/h265": f"{SOURCE} ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=400"
     " ! h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96",
+    # a picture of the caller's, standing still
+    "/yard": f"multifilesrc location={os.environ.get('YARD', 'none')} loop=true caps=image/png,framerate=5/1 ! pngdec"
+    " ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5"
+    " bitrate=2000 ! rtph264pay name=pay0 pt=96 config-interval=-1",
     "/mjpeg": f"{SOURCE} ! jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 
@@ -72,7 +77,8 @@ def main(port: str, scheme: str = "", user: str = "", password: str = "") -> Non
     for path, launch in MOUNTS.items():
         factory = GstRtspServer.RTSPMediaFactory(shared=True)
         factory.set_launch(f"( {launch} )")
-        factory.connect("media-configure", configure)
+        if "appsrc" in launch:
+            factory.connect("media-configure", configure)
         if scheme:
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_role("user")

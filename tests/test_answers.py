@@ -97,7 +97,15 @@ def test_a_secret_does_not_show():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.42, "0.4 s"), (2.0, "2 s"), (12, "12 s"), (59.7, "1 min"), (210, "3 min 30 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
+    [
+        (0.42, "0.4 s"),
+        (2.0, "2 s"),
+        (12, "12 s"),
+        (59.7, "1 min"),
+        (210, "3 min 30 s"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_durations_are_spoken(seconds: float, words: str):
     assert spoken(seconds) == words

@@ -43,9 +43,17 @@ def tokenizer(merges: list[str] | None = None):
 
 
 def build(
-    folder: Path, hidden: int = 64, layers: int = 2, seed: int = 0, pixels: tuple[int, int] = (3136, 200704)
+    folder: Path,
+    hidden: int = 64,
+    layers: int = 2,
+    seed: int = 0,
+    pixels: tuple[int, int] = (3136, 200704),
+    encoder: dict[str, int] | None = None,
 ) -> Path:
-    """Write the folder. `pixels` are the least and most pixels of a picture; equal ones make the size fixed."""
+    """Write the folder. `pixels` are the least and most pixels of a picture; equal ones make the size fixed.
+
+    `encoder` takes the place of what the vision part is by default.
+    """
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessor
 
@@ -63,7 +71,7 @@ def build(
     }  # fmt: skip
     vision = {
         "depth": 2, "embed_dim": 32, "num_heads": 2, "hidden_size": hidden, "mlp_ratio": 2,
-        "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3,
+        "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3, **(encoder or {}),
     }  # fmt: skip
     marks = {
         f"{name}_token_id": number(f"<|{name if 'vision' in name else name + '_pad'}|>")

@@ -191,6 +191,7 @@ class Publisher:
         self._states: dict[str, State] = {}
         self._unsent: dict[str, None] = {}  # topics of states, in order
         self._in_flight: dict[int, State | Waiting] = {}
+        self._in_hand: Waiting | None = None  # on its way from the line to those in flight
         self._connected = False
         self._online = False
         self._published = 0
@@ -247,7 +248,9 @@ class Publisher:
             return Figures(
                 connected=self._connected,
                 reconnects=max(0, self._link.connections - 1),
-                waiting=len(self._line) + sum(isinstance(one, Waiting) for one in self._in_flight.values()),
+                waiting=len(self._line)
+                + sum(isinstance(one, Waiting) for one in self._in_flight.values())
+                + (self._in_hand is not None),
                 dropped=self._line.dropped,
                 published=self._published,
                 refused=self._refused,
@@ -319,15 +322,18 @@ class Publisher:
         while self._link.connected and len(self._in_flight) < self._link.window:
             with self._lock:
                 found = self._next()
+                self._in_hand = found[0] if found and isinstance(found[0], Waiting) else None
             if found is None:
                 return
             one, message = found
             if not self._link.takes(message):
                 with self._lock:
+                    self._in_hand = None
                     self._settle(one, taken=False)
                 continue
             mid = self._link.publish(message)
             with self._lock:
+                self._in_hand = None
                 if mid is None:  # lost, and we shall hear of it
                     self._take_back(one)
                     return

@@ -25,6 +25,7 @@ from transformers import (
 
 from edged.answers import AnswerType, Choices, Grammar, Json, Number, YesNo
 from edged.specs import Generation
+from edged.vlm.grammar import compiled
 
 
 class Spelling:
@@ -149,13 +150,6 @@ class Reading:
         if not self._matcher.consume_tokens(tokens):
             raise ValueError(f"the grammar does not admit its own tokens: {self._matcher.get_error()}")
         self.tokens += tokens
-
-
-def compiled(grammar: Grammar) -> str:
-    """The grammar in llguidance's form. JSON is compact: a weak model can loop in white space."""
-    if grammar.form == "regex":
-        return str(LLMatcher.grammar_from_regex(grammar.body))
-    return str(LLMatcher.grammar_from_json_schema(grammar.body, defaults={"whitespace_flexible": False}))
 
 
 def _processors(generation: Generation, penalty: bool) -> LogitsProcessorList:

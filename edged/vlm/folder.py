@@ -12,7 +12,9 @@ from typing import Any
 
 from edged.core import ModelFolderError
 
-FAMILIES = ("qwen2_vl", "mobilint-qwen2_vl")
+COMPILED = "mobilint-qwen2_vl"
+FAMILIES = ("qwen2_vl", COMPILED)
+MANIFEST = "manifest.json"
 BLOCK = 1 << 20
 
 
@@ -20,32 +22,51 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The folder's config.json, of a Qwen2-VL. Raises ModelFolderError naming what is missing or wrong."""
     if not folder.is_dir():
         raise ModelFolderError(f"model: there is no folder {folder}")
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     family = config.get("model_type")
     if family not in FAMILIES:
         raise ModelFolderError(f"model: {folder} holds a {family or 'model of no type'}, not a Qwen2-VL (config.json)")
-    for missing in _missing(folder):
+    for missing in _missing(folder, config):
         raise ModelFolderError(f"model: {folder} lacks {missing}")
+    if changed := _changed(folder):
+        raise ModelFolderError(
+            f"model: {folder / changed} is not the file that {MANIFEST} tells of; run edged prepare again"
+        )
     return config
 
 
+def compiled_parts(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What config.json says of the two compiled parts, `text` and `vision`: `mxq_path`, cores."""
+    text = config.get("text_config")
+    own = isinstance(text, dict) and "mxq_path" in text
+    return {"text": text if own else config, "vision": config.get("vision_config") or {}}  # type: ignore[dict-item]  # own says it
+
+
 def revision(folder: Path) -> str:
-    """The first 12 hexadecimal digits of a SHA-256 over the names and bytes of all files of the folder."""
+    """Twelve hexadecimal digits that change with any file's name or bytes: of the manifest, where there is one."""
+    if (folder / MANIFEST).is_file():
+        return manifest_revision(read_json(folder / MANIFEST))
     whole = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        whole.update(path.name.encode() + b"\0" + _sha256(path))
+        whole.update(path.name.encode() + b"\0" + sha256(path).digest())
     return whole.hexdigest()[:12]
 
 
-def _sha256(path: Path) -> bytes:
+def manifest_revision(manifest: dict[str, Any]) -> str:
+    files = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+
+
+def sha256(path: Path) -> hashlib._Hash:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    return digest.digest()
+    return digest
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What the file holds, a mapping. Raises ModelFolderError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -57,14 +78,39 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _missing(folder: Path) -> list[str]:
+def _missing(folder: Path, config: dict[str, Any]) -> list[str]:
     found = [name for name in _wanted(folder) if not (folder / name).is_file()]
+    if config["model_type"] == COMPILED:
+        found += _missing_mxq(folder, config)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         found.append("tokenizer.json (the processor's files belong into the same folder)")
     return found
 
 
+def _missing_mxq(folder: Path, config: dict[str, Any]) -> list[str]:
+    found = []
+    for part, settings in compiled_parts(config).items():
+        name = settings.get("mxq_path")
+        if not isinstance(name, str) or not name:
+            found.append(f"the name of its {part} model (mxq_path in config.json)")
+        elif not (folder / name).is_file():
+            found.append(f"{name}, its {part} model")
+    return found
+
+
+def _changed(folder: Path) -> str | None:
+    """A file that is of another size than the manifest says. Its bytes are not read: they are gigabytes."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        sizes = {folder / name: int(entry["bytes"]) for name, entry in read_json(path)["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return MANIFEST
+    return next((file.name for file, size in sizes.items() if not file.is_file() or file.stat().st_size != size), None)
+
+
 def _wanted(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
-    weights = set(_json(index).get("weight_map", {}).values()) if index.is_file() else {"model.safetensors"}
+    weights = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else {"model.safetensors"}
     return [*sorted(weights), "preprocessor_config.json"]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as StopSignal
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,17 +21,19 @@ import torch
 import transformers
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2VLProcessor
+from transformers import AutoModelForImageTextToText, DynamicCache
 
 from edged.core import Frame, ModelError, ModelFolderError, Reply, Stopped, Turn
 from edged.specs import ModelSpec, QuestionSpec
 from edged.vlm import folder as files
 from edged.vlm.decode import Reading, Spelling
+from edged.vlm.mobilint import open_compiled
+from edged.vlm.parts import NoVideoProcessor, Parts, check_loaded, first_line, load_processor
 
 log = logging.getLogger("edged.model")
 
 VISION_END = "<|vision_end|>"
-SEQUENCE_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")
+LOADING = Lock()  # loading sets things in transformers and torch that hold for all threads
 
 
 class Cache(Protocol):
@@ -46,31 +49,6 @@ class Cache(Protocol):
 
     def run(self, ids: list[int], start: int) -> Any:
         """Run these tokens, the first of which is number `start`; the model's output."""
-
-
-class NoVideoProcessor(Qwen2VLProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Qwen2-VL's processor without its video part, which would need torchvision."""
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        return ["image_processor", "tokenizer"]
-
-    def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **rest: Any
-    ) -> None:
-        rest.pop("video_processor", None)
-        super().__init__(
-            image_processor=image_processor,
-            tokenizer=tokenizer,
-            video_processor=None,
-            chat_template=chat_template,
-            **rest,
-        )
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        if argument_name == "video_processor":
-            return type(None)
-        return super().check_argument_for_proper_class(argument_name, argument)
 
 
 class PlainCache:
@@ -282,50 +260,43 @@ class Qwen2VL:
 def load(spec: ModelSpec) -> Qwen2VL:
     """The model of this folder. Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
     config = files.read_config(spec.path)
+    revision = files.revision(spec.path)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    if config["model_type"] != "qwen2_vl":
-        raise ModelFolderError("model: a compiled folder cannot be loaded by this version of edged yet")
+    with LOADING:
+        compiled = config["model_type"] == files.COMPILED
+        parts = open_compiled(spec.path, config, dict(spec.cores)) if compiled else _open_plain(spec.path)
+    try:
+        return Qwen2VL(
+            parts.model,
+            parts.processor,
+            parts.cache,
+            name=config.get("_name_or_path") or spec.path.name,
+            revision=revision,
+            fit=spec.fit,
+            dispose=parts.dispose,
+        )
+    except BaseException:
+        parts.dispose()
+        raise
+
+
+def _open_plain(path: Path) -> Parts:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = _processor(spec.path)
+    processor = load_processor(NoVideoProcessor, path)
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            spec.path,
+            path,
             # the folder's own type is often bfloat16, which a CPU computes slowly and less exactly
             dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
             local_files_only=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelFolderError(f"model: {spec.path} cannot be loaded: {_first_line(error)}") from error
-    _check_loaded(spec.path, info)
+        raise ModelFolderError(f"model: {path} cannot be loaded: {first_line(error)}") from error
+    check_loaded(path, info)
     model = model.to(device).eval()
-    return Qwen2VL(
-        model,
-        processor,
-        PlainCache(model),
-        name=config.get("_name_or_path") or spec.path.name,
-        revision=files.revision(spec.path),
-        fit=spec.fit,
-    )
-
-
-def _processor(path: Path) -> Any:
-    try:
-        processor = NoVideoProcessor.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelFolderError(f"model: the processor in {path} cannot be loaded: {_first_line(error)}") from error
-    if not (processor.chat_template or processor.tokenizer.chat_template):
-        raise ModelFolderError(f"model: {path} lacks chat_template.jinja")
-    return processor
-
-
-def _check_loaded(path: Path, info: dict[str, Any]) -> None:
-    """Weights that were not in the file are random, and transformers only warns of them."""
-    missing = sorted(str(key) for key in [*info["missing_keys"], *info.get("mismatched_keys", [])])
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelFolderError(f"model: the weights in {path} lack {missing[0]}{more}; they belong to another model")
+    return Parts(model, processor, PlainCache(model))
 
 
 def _end_marks(generation_config: Any, tokenizer: Any) -> frozenset[int]:
@@ -356,8 +327,4 @@ def _in_our_words() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise ModelError("model: out of memory; ask for smaller pictures or fewer max_new_tokens") from error
     except RuntimeError as error:
-        raise ModelError(f"model: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"model: {first_line(error)}") from error

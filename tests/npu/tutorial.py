@@ -1,0 +1,53 @@
+"""The script of the vendor's runtime tutorial, but for the lines that no released version can run.
+
+The page imports from `mblt_model_zoo.transformers`, which is gone; its AutoProcessor needs torchvision; and the model
+has no `dispose()` of its own any more. The rest is as the page prints it, with a picture of this machine.
+
+Usage: tutorial.py MODEL-FOLDER PROCESSOR-FOLDER PICTURE QUESTION MAX-LENGTH
+"""
+
+import sys
+
+import mblt_model_zoo.hf_transformers.models.qwen2_vl.modeling_qwen2_vl  # noqa: F401  # registers the compiled model
+import torch
+from mblt_model_zoo.hf_transformers.models.qwen2_vl.processing_qwen2_vl import MobilintQwen2VLProcessor
+from transformers import AutoModelForImageTextToText, TextStreamer, pipeline
+
+from edged.vlm.parts import NoVideo
+
+torch.set_num_threads(1)
+model_folder, model_id, image, question, max_length = sys.argv[1:]
+
+model = AutoModelForImageTextToText.from_pretrained(model_folder)
+
+processor = type("Processor", (NoVideo, MobilintQwen2VLProcessor), {}).from_pretrained(model_id)
+
+pipe = pipeline(
+    "image-text-to-text",
+    model=model,
+    processor=processor,
+)
+
+pipe.generation_config.max_new_tokens = None
+
+messages = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "image", "image": image},
+            {"type": "text", "text": question},
+        ],
+    }
+]
+
+pipe(
+    text=messages,
+    generate_kwargs={
+        "max_length": int(max_length),
+        "streamer": TextStreamer(tokenizer=pipe.tokenizer, skip_prompt=False),
+        "repetition_penalty": 1.1,
+    },
+)
+
+pipe.model.model.visual.dispose()
+pipe.model.model.language_model.dispose()

@@ -1,0 +1,124 @@
+"""The owner's words for cores: what each means to the vendor, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edged.config import ConfigError, load
+from edged.cores import Cores, of_config, parsed
+from edged.specs import ModelSpec
+
+
+@pytest.mark.parametrize(
+    ("word", "mode", "targets", "cores"),
+    [
+        ("0:0", "single", ["0:0:0"], 1),
+        ("1:3", "single", ["0:1:3"], 1),
+        ("1:0:3", "single", ["1:0:3"], 1),
+        ("multi:1", "multi", ["0:1"], 4),
+        ("global4:0", "global4", ["0:0"], 4),
+        ("global4:1:0", "global4", ["1:0"], 4),
+        ("global8", "global8", ["0:0", "0:1"], 8),
+        ("global8:1", "global8", ["1:0", "1:1"], 8),
+    ],
+)
+def test_a_word_says_mode_and_targets(word: str, mode: str, targets: list[str], cores: int):
+    found = parsed(word)
+    assert (found.mode, list(found.targets), len(found.occupied())) == (mode, targets, cores)
+    settings = found.settings()
+    assert settings == {"core_mode": mode, "target_cores" if mode == "single" else "target_clusters": targets}
+    assert of_config(settings) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("zero", "is no word for cores; write "),
+        ("", "is no word for cores"),
+        ("global16:0", "is no word for cores"),
+        ("0", 'is not a core; write "0:0"'),
+        ("0:0:0:0", 'is not a core; write "0:0"'),
+        ("2:0", "names cluster 2, and an NPU has the clusters 0 and 1"),
+        ("0:4", "names core 4, and a cluster has the cores 0 to 3"),
+        ("global4", "needs its cluster; write global4:0, global4:1, or global4:1:0"),
+        ("multi:0:0:0", "needs its cluster; write multi:0"),
+        ("multi:2", "names cluster 2"),
+        ("global8:0:1", "takes both clusters of an NPU; write global8, or global8:1"),
+    ],
+)
+def test_a_wrong_word_says_what_would_be_right(word: str, sentence: str):
+    with pytest.raises(ValueError, match="^" + sentence.replace("(", r"\(")):
+        parsed(word)
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted"),
+    [
+        ({"target_cores": ["0:0"]}, Cores("single", ("0:0:0",))),
+        ({"target_cores": ["1:2"], "dev_no": 1}, Cores("single", ("1:1:2",))),
+        ({"core_mode": "auto"}, Cores("single", ("0:0:0",))),
+        ({"core_mode": "single", "target_cores": ["0:0", "0:1"]}, Cores("single", ("0:0:0", "0:0:1"))),
+        ({"core_mode": "global4", "target_clusters": [1]}, Cores("global4", ("0:1",))),
+        ({"core_mode": "multi", "target_cores": ["0:0", "0:1"]}, Cores("multi", ("0:0",))),
+        ({"core_mode": "global8"}, Cores("global8", ("0:0", "0:1"))),
+        ({"core_mode": "global8", "target_clusters": ["1:0", "1:1"]}, Cores("global8", ("1:0", "1:1"))),
+    ],
+)
+def test_a_compiled_folders_config_says_it_too(part: dict, wanted: Cores):
+    assert of_config(part) == wanted
+
+
+CAMERAS = "cameras: {dock: {source: usb:0, ask: {a: {prompt: x}}}}\n"
+
+
+def written(folder: Path, model: str) -> Path:
+    path = folder / "edged.yaml"
+    path.write_text(f"model:\n  path: .\n{model}{CAMERAS}")
+    return path
+
+
+def test_cores_and_workers_of_a_config(tmp_path: Path):
+    spec = load(written(tmp_path, "  cores: {text: 0:0, vision: global4:1}\n")).model
+    assert spec == ModelSpec(tmp_path.resolve(), (("text", "0:0"), ("vision", "global4:1")))
+    assert spec.each_worker() == [spec]
+    text = "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 1:0:0, vision: 1:0:1}\n"
+    spec = load(written(tmp_path, text)).model
+    assert [dict(worker.cores)["text"] for worker in spec.each_worker()] == ["0:0", "1:0:0"]
+    assert [worker.workers for worker in spec.each_worker()] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (
+            '  cores: {text: "0:9"}\n',
+            'edged.yaml:3: model: text "0:9" names core 9, and a cluster has the cores 0 to 3',
+        ),
+        ("  cores:\n    text: 0:0\n    vision: global4\n", 'edged.yaml:5: model: vision "global4" needs its cluster'),
+        ("  cores: {txt: 0:0}\n", 'edged.yaml:3: model: unknown key "txt". Did you mean "text"?'),
+        ("  cores: {text: 3}\n", "edged.yaml:3: model: text must be text, not 3"),
+        (
+            "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 0:2}\n",
+            "edged.yaml:5: model: each worker needs its",
+        ),
+        (
+            "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 1:0, vision: multi:0}\n",
+            "edged.yaml:5: model: worker 2 has core 0:0:0 of worker 1, so one would wait for the other",
+        ),
+        (
+            "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: x, vision: 1:0}\n",
+            'edged.yaml:5: model: text "x" is',
+        ),
+        (
+            "  cores: {text: 0:0}\n  workers: [{text: 0:0, vision: 0:1}]\n",
+            "edged.yaml:4: model: cores and workers both say where the model runs; keep one of them",
+        ),
+    ],
+)
+def test_wrong_cores_are_found_with_their_line(tmp_path: Path, model: str, sentence: str):
+    with pytest.raises(ConfigError) as raised:
+        load(written(tmp_path, model))
+    assert [problem for problem in raised.value.problems if problem.startswith(sentence)] != [], raised.value.problems
+    assert len(raised.value.problems) == 1

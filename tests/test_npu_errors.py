@@ -1,0 +1,240 @@
+"""What the vendor's code raises reaches the owner in words, with the exit code that keeps anything from looping."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from making import frame, question
+from npu import compiled, simulator
+from npu.simulator import Board, Fault
+
+from edged.core import EXIT_CONFIG, EXIT_UNAVAILABLE, ModelError, ModelFolderError, ModelLost
+from edged.specs import ModelSpec
+from edged.vlm.model import load
+
+GO_ON = threading.Event()
+
+
+def no_devices(board: Board, _folder: Path) -> None:
+    board.devices = frozenset()
+
+
+def one_other_device(board: Board, _folder: Path) -> None:
+    board.devices = frozenset({1})
+
+
+def fault(call: str, code: str, part: str | None = None, after: int = 0) -> Callable[[Board, Path], None]:
+    return lambda board, _folder: board.faults.append(Fault(call, code, part, after))
+
+
+def no_mxq(_board: Board, folder: Path) -> None:
+    (folder / compiled.VISION).write_bytes(b"PK\3\4 something else")
+
+
+def for_global4(_board: Board, folder: Path) -> None:
+    path = folder / compiled.TEXT
+    made_of = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"modes": ["global4"]}
+    path.write_bytes(simulator.MAGIC + json.dumps(made_of).encode())
+
+
+def other_grid(_board: Board, folder: Path) -> None:
+    path = folder / compiled.VISION
+    made_of = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"grid": 32}
+    path.write_bytes(simulator.MAGIC + json.dumps(made_of).encode())
+
+
+def in_config(**change: object) -> Callable[[Board, Path], None]:
+    def apply(_board: Board, folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    return apply
+
+
+def without(name: str) -> Callable[[Board, Path], None]:
+    return lambda _board, folder: (folder / name).unlink()
+
+
+def other_embeddings(_board: Board, folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = {f"other.{key}": value for key, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+
+
+LOADING = [
+    (no_devices, EXIT_UNAVAILABLE, "driver of the NPU does not answer for /dev/aries0.*[Driver_NotInitialized]"),
+    (one_other_device, EXIT_UNAVAILABLE, "no NPU /dev/aries0 here.*[Acc_DeviceNotFound]"),
+    (fault("launch", "Acc_CoreAlreadyInUse", "text"), EXIT_UNAVAILABLE, "core 0:0:0 of /dev/aries0 is held by another"),
+    (fault("launch", "Driver_FailedToClaimCores"), EXIT_UNAVAILABLE, "is held by another.*[Driver_FailedToClaimCores]"),
+    (no_mxq, EXIT_CONFIG, f"{compiled.VISION} is not an MXQ.*[Model_FailedToLoadMXQ]"),
+    (for_global4, EXIT_CONFIG, f"{compiled.TEXT} was not compiled for core 0:0:0.*[Model_MXQAndModelConfigNotMatch]"),
+    (fault("create", "BadAlloc", "text"), EXIT_UNAVAILABLE, f"not enough memory on /dev/aries0 for .*{compiled.TEXT}"),
+    (fault("launch", "Driver_BadAlloc"), EXIT_UNAVAILABLE, f"not enough memory .*{compiled.VISION}.*[BadAlloc]"),
+    (fault("launch", "Driver_FailedToAllocateModelMemory", "text"), EXIT_UNAVAILABLE, "not enough memory"),
+    (fault("infer", "Acc_NPUTimeout", "vision"), EXIT_UNAVAILABLE, "/dev/aries0 has not answered.*[Acc_NPUTimeout]"),
+    (fault("infer", "Driver_WaitDoneTimeout", "text"), EXIT_UNAVAILABLE, "has not answered.*[Driver_WaitDoneTimeout]"),
+    (fault("launch", "Driver_WrongBaseAddress", "text"), EXIT_UNAVAILABLE, "cannot be used: Driver_WrongBaseAddress"),
+    (fault("create", "Model_InvalidNPUDtype", "text"), EXIT_CONFIG, "cannot be used: Model_InvalidNPUDtype"),
+    (other_grid, EXIT_CONFIG, "does not take the processor's pictures (16x16 patches)"),
+    (in_config(core_mode="turbo"), EXIT_CONFIG, "cores of text: core_mode 'turbo' is not one of"),
+    (in_config(target_cores=["0:7"]), EXIT_CONFIG, 'cores of text: "0:7" names core 7'),
+    (in_config(mxq_path="gone.mxq"), EXIT_CONFIG, "lacks gone.mxq, its text model"),
+    (in_config(mxq_path=None), EXIT_CONFIG, "lacks the name of its text model (mxq_path in config.json)"),
+    (in_config(hidden_size=128), EXIT_CONFIG, "model: "),
+    (without(compiled.VISION), EXIT_CONFIG, f"lacks {compiled.VISION}, its vision model"),
+    (without("model.safetensors"), EXIT_CONFIG, "lacks model.safetensors"),
+    (without("preprocessor_config.json"), EXIT_CONFIG, "lacks preprocessor_config.json"),
+    (
+        without("tokenizer.json"),
+        EXIT_CONFIG,
+        "lacks tokenizer.json (the processor's files belong into the same folder)",
+    ),
+    (without("chat_template.jinja"), EXIT_CONFIG, "lacks chat_template.jinja"),
+    (other_embeddings, EXIT_CONFIG, "lack model.language_model.embed_tokens.weight; they belong to another model"),
+]
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return compiled.with_processor(compiled.compile_folder(tiny_folder, tmp_path / "m"), tiny_folder)
+
+
+@pytest.mark.parametrize(("change", "code", "sentence"), LOADING, ids=lambda value: str(value)[:60])
+def test_a_load_that_fails_says_why_and_leaves_nothing_launched(folder: Path, change, code: int, sentence: str):
+    with simulator.installed() as board:
+        change(board, folder)
+        with pytest.raises(ModelError) as raised:
+            load(ModelSpec(folder))
+        assert raised.value.code == code
+        assert_said(str(raised.value), sentence)
+        assert board.launched == []
+        assert board.launches == board.disposals
+        # and once the cause is gone, the next try works in the same process
+        if code == EXIT_UNAVAILABLE:
+            board.faults.clear()
+            board.devices = frozenset({0})
+            load(ModelSpec(folder)).dispose()
+            assert board.launched == []
+
+
+def assert_said(text: str, parts: str) -> None:
+    assert text.startswith("model: ")
+    assert "\n" not in text
+    assert "occurred" not in text
+    at = 0
+    for part in parts.split(".*"):
+        at = text.find(part, at)
+        assert at >= 0, text
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [
+        ("Acc_NPUTimeout", ModelLost, "/dev/aries0 has not answered"),
+        ("Driver_WaitDoneTimeout", ModelLost, "/dev/aries0 has not answered"),
+        ("Driver_FailedToPostInfer", ModelLost, "cannot be used: Driver_FailedToPostInfer"),
+        ("Acc_DeviceNotFound", ModelLost, "there is no NPU /dev/aries0"),
+        ("Model_NotAlive", ModelLost, "cannot be used: Model_NotAlive"),
+        ("Model_PredictError", ModelError, "cannot be used: Model_PredictError"),
+        ("Model_CacheOverflow", ModelError, "do not fit the cache"),
+        ("BadAlloc", ModelError, "not enough memory"),
+    ],
+)
+@pytest.mark.parametrize("part", ["vision", "text"])
+def test_an_error_during_a_look_says_whether_the_device_is_lost(
+    compiled_folder: Path, code: str, kind: type[ModelError], sentence: str, part: str
+):
+    with simulator.installed() as board:
+        model = load(ModelSpec(compiled_folder))
+        board.faults.append(Fault("infer", code, part))
+        with pytest.raises(ModelError) as raised:
+            model.see(frame(1))
+        assert type(raised.value) is kind
+        assert raised.value.code == EXIT_UNAVAILABLE
+        assert_said(str(raised.value), f"{sentence}.*[{code}]")
+        model.dispose()
+        assert board.launched == []
+
+
+def test_an_error_names_the_device_of_the_part_that_failed(compiled_folder: Path):
+    with simulator.installed(devices=frozenset({0, 1})) as board:
+        model = load(ModelSpec(compiled_folder, cores=(("text", "0:0"), ("vision", "1:0:3"))))
+        board.faults.append(Fault("infer", "Driver_WaitDoneTimeout", "vision"))
+        with pytest.raises(ModelLost, match=r"/dev/aries1 has not answered .* \(core 1:0:3\)"):
+            model.see(frame(1))
+        model.dispose()
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_after_an_error_at_any_step_the_next_look_is_right(compiled_folder: Path, after: int):
+    with simulator.installed() as board:
+        model = load(ModelSpec(compiled_folder))
+        model.see(frame(1))
+        right = model.ask([], question("Tell all."), GO_ON).text
+        board.faults.append(Fault("infer", "Model_PredictError", "text", after))
+        with pytest.raises(ModelError, match="Model_PredictError"):
+            model.ask([], question("Count the people. " * 20), GO_ON)
+        with pytest.raises(ModelError, match="no frame"):
+            model.ask([], question("Tell all."), GO_ON)
+        board.faults.clear()
+        model.see(frame(1))
+        assert model.ask([], question("Tell all."), GO_ON).text == right
+        model.dispose()
+
+
+PACKAGES = """
+import sys
+from importlib.abc import MetaPathFinder
+from edged.core import ModelFolderError
+from edged.vlm.mobilint import _vendor
+
+class Absent(MetaPathFinder):
+    names = ()
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+absent = Absent()
+sys.meta_path.insert(0, absent)
+for names in (("mblt_model_zoo",), ("mblt_vision",), ("qbruntime",), ()):
+    absent.names = ("transformers_mblt", *names)
+    try:
+        print(_vendor().model.__module__)
+    except ModelFolderError as error:
+        print(error.code, error)
+
+absent.names = ()
+old = "mblt_model_zoo.hf_transformers"
+for name in [name for name in sys.modules if name.startswith(old)]:
+    sys.modules[name.replace(old, "transformers_mblt")] = sys.modules.pop(name)
+absent.names = ("mblt_model_zoo",)
+print(_vendor().model.__name__)
+"""
+
+
+def test_the_vendors_package_is_the_one_that_is_there_and_a_missing_one_is_named():
+    done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, timeout=100)
+    nothing, broken, no_runtime, older, newer = done.stdout.splitlines()
+    install = "pip install 'mblt-model-zoo>=2.10,<2.11'"
+    assert nothing.startswith("78 model: Mobilint's Python package is not installed")
+    for line, missing in ((broken, "mblt_vision"), (no_runtime, "qbruntime")):
+        assert line.startswith("78 model: mblt_model_zoo.hf_transformers cannot be imported: No module named")
+        assert missing in line
+    assert all(install in line for line in (nothing, broken, no_runtime))
+    assert older == "mblt_model_zoo.hf_transformers.models.qwen2_vl.modeling_qwen2_vl"
+    assert newer == "MobilintQwen2VLForConditionalGeneration"
+
+
+def test_without_a_simulator_the_real_runtime_says_that_there_is_no_driver(compiled_folder: Path):
+    with pytest.raises(
+        ModelError, match=r"the driver of the NPU does not answer .* \[Driver_NotInitialized\]"
+    ) as raised:
+        load(ModelSpec(compiled_folder))
+    assert not isinstance(raised.value, ModelFolderError)

@@ -1,0 +1,161 @@
+"""Whatever ends edged, each part of the model is disposed once and none stays launched."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from broker import until
+from making import frame, question
+from npu import simulator
+from npu.simulator import Fault
+
+from edged.core import ModelError, Stopped
+from edged.specs import ModelSpec
+from edged.turns import Turns
+from edged.vlm.model import load
+
+WORKERS = (
+    (("text", "0:0"), ("vision", "1:0")),
+    (("text", "0:1"), ("vision", "1:1")),
+)
+
+
+class Looker:
+    """One look after the other until told to stop."""
+
+    def __init__(self, turns: Turns, stop: threading.Event, seed: int, new_tokens: int = 8) -> None:
+        self.turns, self.stop, self.seed, self.new_tokens = turns, stop, seed, new_tokens
+        self.looks = self.refused = 0
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asked = question("Tell all.", max_new_tokens=self.new_tokens)
+        while not self.stop.is_set():
+            try:
+                with self.turns.join() as turn:
+                    turn.wait_near()
+                    turn.run(lambda model: (model.see(frame(self.seed)), model.ask([], asked, self.stop)))
+                self.looks += 1
+            except Stopped:
+                return
+            except ModelError:
+                self.refused += 1
+
+
+@pytest.mark.timeout(240)
+def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compiled_folder: Path):
+    chance = random.Random(8)
+    looks = failed = 0
+    with simulator.installed() as board:
+        for round_ in range(200):
+            stop = threading.Event()
+            turns = Turns(stop)
+            board.faults = _trouble(chance)
+            spec = ModelSpec(compiled_folder, cores=WORKERS[round_ % 2])
+            turns.open([lambda spec=spec: load(spec)])
+            looker = Looker(turns, stop, round_)
+            # of a load and three looks: any step of them may be the last one
+            steps = len(board.calls) + board.launches + chance.randrange(36)
+            try:
+                while len(board.calls) + board.launches < steps and not looker.refused:
+                    turns.ready()
+                    time.sleep(0.001)
+            except ModelError:
+                failed += 1
+            stop.set()
+            turns.wake()
+            looker.thread.join(20)
+            assert not looker.thread.is_alive()
+            assert turns.close()
+            looks += looker.looks
+            assert board.launched == [], f"round {round_}"
+            assert board.launches == board.disposals
+    assert board.launches > 200
+    assert failed > 5
+    assert looks > 50
+
+
+def _trouble(chance: random.Random) -> list[Fault]:
+    """In every fourth round, one error somewhere."""
+    if chance.random() > 0.25:
+        return []
+    call, part = chance.choice([("launch", "text"), ("create", "text"), ("infer", "text"), ("infer", "vision")])
+    return [Fault(call, "Driver_FailedToPostInfer", part, chance.randrange(5) if call == "infer" else 0)]
+
+
+def test_a_stop_ends_a_generation_within_one_model_step(compiled_folder: Path):
+    step_s = 0.05
+    with simulator.installed() as board:
+        stop = threading.Event()
+        turns = Turns(stop)
+        turns.open([lambda: load(ModelSpec(compiled_folder))])
+        until(turns.ready)
+        board.call_s = step_s
+        looker = Looker(turns, stop, 1, new_tokens=200)
+        until(lambda: len(board.text_calls) > 6)
+        calls = len(board.text_calls)
+        begun = time.monotonic()
+        stop.set()
+        turns.wake()
+        assert turns.close()
+        took = time.monotonic() - begun
+        looker.thread.join(20)
+        assert len(board.text_calls) <= calls + 1
+        assert took < step_s + 0.7
+        assert board.launched == []
+
+
+@pytest.mark.parametrize("second_fails", [False, True])
+def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: Path, second_fails: bool):
+    with simulator.installed() as board:
+        stop = threading.Event()
+        turns = Turns(stop)
+        specs = [ModelSpec(compiled_folder, cores=cores) for cores in WORKERS]
+        if second_fails:
+            board.faults.append(Fault("launch", "Acc_CoreAlreadyInUse", "text", after=1))
+        turns.open([lambda spec=spec: load(spec) for spec in specs])
+        if second_fails:
+            with pytest.raises(ModelError, match="is held by another program or another worker"):
+                until(turns.ready)
+        assert turns.close()
+        assert board.launched == []
+        assert board.launches == board.disposals == (3 if second_fails else 4)
+
+
+def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
+    def seconds(workers: int) -> float:
+        with simulator.installed() as board:
+            stop = threading.Event()
+            turns = Turns(stop)
+            turns.open(
+                [lambda cores=cores: load(ModelSpec(compiled_folder, cores=cores)) for cores in WORKERS[:workers]]
+            )
+            until(turns.ready)
+            board.vision_s, board.call_s = 0.1, 0.05
+            done: list[str] = []
+
+            def look(seed: int) -> None:
+                with turns.join() as turn:
+                    turn.wait_near()
+                    asked = question("Tell all.", max_new_tokens=6)
+                    done.append(turn.run(lambda model: (model.see(frame(seed)), model.ask([], asked, stop))[1].text))
+
+            begun = time.monotonic()
+            threads = [threading.Thread(target=look, args=(seed,)) for seed in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            took = time.monotonic() - begun
+            assert len(done) == 8
+            assert turns.close()
+            return took
+
+    one, two = seconds(1), seconds(2)
+    print(f"two workers against one: {one / two:.2f} times the answers")
+    assert one / two > 1.6

@@ -1,0 +1,233 @@
+"""`edged prepare`: one whole folder or none, and what it refuses by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import tiny_model
+from making import frame, question
+from npu import compiled, simulator
+from running import Edged
+
+from edged.core import ModelFolderError
+from edged.specs import ModelSpec
+from edged.vlm import folder as files
+from edged.vlm.model import load
+from edged.vlm.prepare import EMBEDDINGS, prepare
+
+
+@pytest.fixture
+def output(tiny_folder: Path, tmp_path: Path) -> Path:
+    """The compiler's four files."""
+    return compiled.compile_folder(tiny_folder, tmp_path / "mxq")
+
+
+def test_the_prepared_folder_holds_all_and_says_what_it_holds(output: Path, tiny_folder: Path, tmp_path: Path):
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    made = prepare(output, str(tiny_folder), tmp_path / "out", {"text": "0:1", "vision": "global4:1"})
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    out = made.folder
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [compiled.TEXT, compiled.VISION, *compiled.PROCESSOR, "config.json", "manifest.json", "model.safetensors"]
+    )
+    config = json.loads((out / "config.json").read_text())
+    assert (config["core_mode"], config["target_cores"]) == ("single", ["0:0:1"])
+    vision = config["vision_config"]
+    assert (vision["core_mode"], vision["target_clusters"]) == ("global4", ["0:1"])
+    assert "target_cores" not in vision
+    assert (config["mxq_path"], vision["mxq_path"]) == (compiled.TEXT, compiled.VISION)
+
+    from safetensors.torch import load_file
+
+    old, new = load_file(output / "model.safetensors"), load_file(out / "model.safetensors")
+    assert list(new) == [EMBEDDINGS]
+    assert new[EMBEDDINGS].equal(old["model.embed_tokens.weight"])
+
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["model"] == "mobilint/Tiny-VL"
+    assert manifest["files"].keys() == {path.name for path in out.iterdir()} - {"manifest.json"}
+    for name, entry in manifest["files"].items():
+        data = (out / name).read_bytes()
+        assert entry == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    with simulator.installed() as board:
+        model = load(ModelSpec(out))
+        assert model.revision == made.revision == files.revision(out)
+        assert {part.part: part.mode for part in board.launched} == {"text": "single", "vision": "global4"}
+        model.see(frame(1))
+        assert model.ask([], question("How many?"), threading.Event()).text
+        model.dispose()
+
+
+def test_the_same_files_have_the_same_revision_and_others_another(output: Path, tiny_folder: Path, tmp_path: Path):
+    first, again = (prepare(output, str(tiny_folder), tmp_path / name, {}) for name in ("a", "b"))
+    other = prepare(output, str(tiny_folder), tmp_path / "c", {"text": "1:0"})
+    assert first.revision == again.revision != other.revision
+    assert {part: str(cores) for part, cores in first.cores.items()} == {"text": "core 0:0:0", "vision": "core 0:0:0"}
+
+
+def test_a_folder_of_its_own_is_made_anew_and_a_foreign_one_left_alone(output: Path, tiny_folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    prepare(output, str(tiny_folder), out, {})
+    (out / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is not the file that manifest\.json"):
+        load(ModelSpec(out))
+    prepare(output, str(tiny_folder), out, {})
+    files.read_config(out)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("mine")
+    for place in (foreign, output):
+        with pytest.raises(ModelFolderError, match=r"choose another --out|must be another folder"):
+            prepare(output, str(tiny_folder), place, {})
+    assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
+
+
+def drop(name: str) -> Callable[[Path, Path], None]:
+    return lambda output, processor: ((output if (output / name).exists() else processor) / name).unlink()
+
+
+def edit(name: str, **change: object) -> Callable[[Path, Path], None]:
+    def apply(output: Path, processor: Path) -> None:
+        path = output / name if (output / name).exists() else processor / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    return apply
+
+
+def whole_weights(output: Path, processor: Path) -> None:
+    (output / "model.safetensors").write_bytes((processor / "model.safetensors").read_bytes())
+
+
+def second_model(output: Path, _processor: Path) -> None:
+    (output / "Other-VL_text_model.mxq").write_bytes(b"")
+
+
+def other_vision(output: Path, _processor: Path) -> None:
+    (output / compiled.VISION).rename(output / "Other-VL_vision_transformer.mxq")
+    config = json.loads((output / "config.json").read_text())
+    config["vision_config"]["mxq_path"] = "Other-VL_vision_transformer.mxq"
+    (output / "config.json").write_text(json.dumps(config))
+
+
+def other_tokenizer(_output: Path, processor: Path) -> None:
+    tiny_model.tokenizer(tiny_model.MERGES[:3]).save_pretrained(processor)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (drop("config.json"), "lacks config.json"),
+        (drop(compiled.TEXT), f"lacks {compiled.TEXT}, the text model of its config.json"),
+        (drop(compiled.VISION), f"lacks {compiled.VISION}, the vision model of its config.json"),
+        (drop("preprocessor_config.json"), "lacks preprocessor_config.json"),
+        (drop("tokenizer.json"), "lacks tokenizer.json"),
+        (drop("chat_template.jinja"), "lacks chat_template.jinja"),
+        (edit("config.json", model_type="qwen2_vl"), "holds a qwen2_vl, not a compiled Qwen2-VL"),
+        (edit("config.json", mxq_path=compiled.VISION), f"config.json names {compiled.VISION} for both"),
+        (edit("config.json", mxq_path=None), "does not name the MXQ of text"),
+        (edit("config.json", target_cores=["5:0"]), 'the cores of text: "5:0" names cluster 5'),
+        (edit("config.json", vocab_size=151936), "model.safetensors has embeddings of"),
+        (edit("config.json", image_token_id=151655), "not of one model: in the tokenizer of"),
+        (edit("preprocessor_config.json", patch_size=16), "has patch_size 16, config.json 14"),
+        (whole_weights, "and not the embeddings alone"),
+        (second_model, "config.json does not name Other-VL_text_model.mxq"),
+        (other_vision, f"{compiled.TEXT} and Other-VL_vision_transformer.mxq"),
+        (other_tokenizer, "not of one model: in the tokenizer of"),
+        (lambda output, _: (output / "model.safetensors").write_bytes(b"x" * 99), "is not a safetensors file"),
+    ],
+)
+def test_a_folder_that_lacks_a_file_or_mixes_models_is_refused_by_name(
+    output: Path, tiny_folder: Path, tmp_path: Path, change: Callable[[Path, Path], None], sentence: str
+):
+    processor = tmp_path / "processor"
+    processor.mkdir()
+    for path in tiny_folder.iterdir():
+        if path.name != "config.json":
+            (processor / path.name).write_bytes(path.read_bytes())
+    if change is not whole_weights:
+        (processor / "model.safetensors").unlink()
+    change(output, processor)
+    with pytest.raises(ModelFolderError) as raised:
+        prepare(output, str(processor), tmp_path / "out", {})
+    assert sentence in str(raised.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mxq", "processor"]
+
+
+class Hub:
+    """As much of huggingface.co as a download of one small model needs."""
+
+    def __init__(self, folder: Path) -> None:
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        names = [path.name for path in folder.iterdir()]
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if "none/" in self.path:
+                    return self.say(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+                if "gated/" in self.path and "/resolve/" in self.path:
+                    return self.say(403, b"{}", {"X-Error-Code": "GatedRepo"})
+                if "/resolve/" in self.path:
+                    data = (folder / self.path.rpartition("/")[2]).read_bytes()
+                    etag = hashlib.sha256(data).hexdigest()
+                    return self.say(200, data, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
+                if "/tree/" in self.path:
+                    tree = [{"type": "file", "path": name, "size": 1, "oid": name} for name in names]
+                    return self.say(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+                told = {"id": "owner/name", "sha": commit, "siblings": [{"rfilename": name} for name in names]}
+                return self.say(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+            do_HEAD = do_GET  # noqa: N815  # the name that http.server looks for
+
+            def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for key, value in headers.items():
+                    self.send_header(key, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@contextmanager
+def hub(folder: Path) -> Iterator[str]:
+    serving = Hub(folder)
+    thread = threading.Thread(target=serving.server.serve_forever)
+    thread.start()
+    try:
+        yield serving.url
+    finally:
+        serving.server.shutdown()
+        serving.server.server_close()
+        thread.join(10)
+
+
+def test_a_processor_of_the_hub_is_fetched_or_its_absence_explained(output: Path, tiny_folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    with hub(tiny_folder) as url:
+        for name, there, sentence in [
+            ("owner/name", url, None),
+            ("none/name", url, "was not had: the name: the Hub knows no such model"),
+            ("gated/name", url, "was not had: no access: its owner admits only who asked for it"),
+            ("other/name", "http://127.0.0.1:9", "was not had: the network: the Hub cannot be reached"),
+            ("/no/folder", url, "there is no folder /no/folder (a model of the Hub is OWNER/NAME)"),
+        ]:
+            env = {"HF_ENDPOINT": there, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
+            with Edged("prepare", "--compiled", output, "--processor", name, "--out", out, env=env) as edged:
+                assert edged.exit_code() == (78 if sentence else 0), edged.lines
+                if sentence:
+                    assert edged.said(sentence.replace("(", r"\(").replace(")", r"\)")), edged.lines
+                    assert not edged.said("Traceback")
+    files.read_config(out)
