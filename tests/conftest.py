@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 from edged.cameras.environment import OPENCV
 
@@ -30,3 +32,12 @@ def compiled_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
     folder = tmp_path_factory.mktemp("compiled")
     return compiled.with_processor(compiled.compile_folder(tiny_folder, folder / "tiny"), tiny_folder)
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_as_before() -> Iterator[None]:
+    """A command that ran inside of a test has set the level of its log."""
+    log = logging.getLogger("edged")
+    level = log.level
+    yield
+    log.setLevel(level)
