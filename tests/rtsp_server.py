@@ -25,6 +25,9 @@ SOURCE = (
 # Slices would each get parameter sets before them from rtph264pay, which no decoder takes for one picture.
 H264 = "x264enc tune=zerolatency sliced-threads=false threads=1 speed-preset=ultrafast key-int-max=15 bitrate=400"
 MOUNTS = {
+    # A picture in four slices, the parameter sets before each of a keyframe's: FFmpeg takes those for two pictures.
+    "/sliced": f"{SOURCE} ! x264enc tune=zerolatency sliced-threads=true threads=4 speed-preset=ultrafast"
+    " key-int-max=15 bitrate=2000 ! rtph264pay name=pay0 pt=96 config-interval=-1",
     "/h264": f"{SOURCE} ! {H264} ! rtph264pay name=pay0 pt=96 config-interval=-1",
     # Many cameras: the parameter sets stand in the SDP and nowhere else.
     "/sdp": f"{SOURCE} ! {H264} ! video/x-h264,stream-format=avc ! rtph264pay name=pay0 pt=96 config-interval=0",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from rtsp import Server, Watched, made_ago, serving, spec, until
 
@@ -81,6 +82,18 @@ def test_first_look_of_a_fresh_camera_waits_for_its_first_picture(server: Server
         assert [state.online for state in watched.states] == [True]
 
 
+def test_a_picture_of_several_slices_is_whole(server: Server) -> None:
+    """Half a picture decodes without a word; what is missing is grey or smeared."""
+    with Watched(spec(server.url("sliced"))) as watched:
+        for _ in range(25):
+            frame = watched.grab()
+            assert made_ago(frame) < 3
+            below = frame.rgb[70:, ::8, 1].astype(int)
+            assert (np.minimum(abs(below - below[:, :1]), abs(below - below[:, -1:])) < 24).all(), "damaged"
+            assert np.ptp(below[:, 3]) < 24
+            threading.Event().wait(0.07)  # at another place of the group of pictures
+
+
 def test_picture_asked_for_after_a_pause_is_of_now(server: Server) -> None:
     with Watched(spec(server.url("h264"))) as watched:
         first = watched.grab()
@@ -113,6 +126,40 @@ def test_a_group_beyond_its_bounds_keeps_the_keyframe_with_the_keyframes_time() 
     group.add(Packet(b"key", True, 900.0, 900.0, None), captured=900.0)
     group.add(Packet(b"x" * GROUP_BYTES, False, 901.0, 901.0, None), captured=901.0)
     assert group.held() == Held("h264", (b"sets", b"key"), 900.0)
+
+
+IDR, SLICE, SETS = 0x65, 0x41, b"\0\0\0\1\x67set\0\0\0\1\x68set"
+
+
+def slice_of(kind: int, first: bool, name: bytes, sets: bytes = b"") -> bytes:
+    return sets + b"\0\0\0\1" + bytes([kind, 0x80 if first else 0x40]) + name
+
+
+def test_slices_are_held_once_their_picture_is_whole() -> None:
+    group = Group("h264", b"")
+
+    def add(number: int, kind: int, first: bool) -> None:
+        data = slice_of(kind, first, b"%d" % number, SETS if kind == IDR else b"")
+        group.add(Packet(data, kind == IDR, number, number, None), float(number))
+
+    key = (b"", slice_of(IDR, True, b"0", SETS), slice_of(IDR, False, b"1"))
+    for number, kind, first in ((0, IDR, True), (1, IDR, False), (2, SLICE, True)):
+        assert group.held().packets == (b"",)
+        add(number, kind, first)
+    assert group.held() == Held("h264", key, 0.0)
+    for number, kind, first in ((3, SLICE, False), (4, IDR, True)):
+        add(number, kind, first)
+    whole = (*key, slice_of(SLICE, True, b"2"), slice_of(SLICE, False, b"3"))
+    assert group.held() == Held("h264", whole, 2.0), "the keyframe that is coming has not pushed them out"
+
+
+def test_a_picture_in_one_packet_is_held_at_once() -> None:
+    group = Group("h264", b"")
+    for number in range(6):
+        group.add(
+            Packet(slice_of(IDR if number == 0 else SLICE, True, b"%d" % number), number == 0, 0, 0, None), number
+        )
+    assert len(group.held().packets) == 7
 
 
 def test_packets_before_the_first_keyframe_are_not_kept() -> None:

@@ -141,36 +141,87 @@ class Held:
 
 
 class Group:
-    """The packets since the last keyframe, bounded. One thread adds, any may ask what is held."""
+    """The packets since the last keyframe, bounded. One thread adds, any may ask what is held.
+
+    A picture can come as several packets, a slice each. Half a picture decodes without a word, so that a picture is
+    held only once it is whole: at once for a camera that sends each in one packet, else when the next one begins.
+    """
+
+    SURE = 3  # pictures in one packet each, before a camera is taken to send them so
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self.begun = False
         self._codec = codec
         self._extradata = extradata
         self._lock = threading.Lock()
+        self._coming: list[bytes] = []  # of the picture that may have more slices
+        self._coming_key = False
+        self._coming_captured = 0.0
+        self._whole = 0
+        self._sliced = False
         self._packets: list[bytes] = []
         self._size = 0
+        self._key_packets = 0
         self._full = False
         self._captured = 0.0
         self._key_captured = 0.0
 
     def add(self, packet: Packet, captured: float) -> None:
+        rest = later_slices(self._codec, packet.data)
         with self._lock:
-            if packet.key or self._codec == "MJPG":
-                self._packets, self._size, self._full = [], 0, False
-                self._key_captured, self.begun = captured, True
-            if not self.begun or self._full:
-                return
-            self._packets.append(packet.data)
-            self._size += len(packet.data)
-            self._captured = captured
-            if len(self._packets) > 1 and (self._size > GROUP_BYTES or len(self._packets) > GROUP_PACKETS):
-                self._full, self._captured = True, self._key_captured
-                del self._packets[1:]
+            if rest is None:
+                self._hold()
+                self._coming, self._coming_key = [packet.data], packet.key or self._codec == "MJPG"
+                self._coming_captured = captured
+            elif self._coming:
+                self._coming.append(rest)
+                self._sliced = True
+            elif self.begun:  # a slice more than we were sure of
+                self._packets.append(rest)
+                self._sliced = True
+            if self._codec == "MJPG" or (not self._sliced and self._whole >= self.SURE):
+                self._hold()
 
     def held(self) -> Held:
         with self._lock:
             return Held(self._codec, (self._extradata, *self._packets), self._captured)
+
+    def _hold(self) -> None:
+        """The picture that was coming is whole."""
+        picture, self._coming = self._coming, []
+        self._whole += len(picture) == 1
+        if self._coming_key and picture:
+            self._packets, self._size, self._full = [], 0, False
+            self._key_packets, self._key_captured, self.begun = len(picture), self._coming_captured, True
+        if not picture or not self.begun or self._full:
+            return
+        self._packets += picture
+        self._size += sum(len(data) for data in picture)
+        self._captured = self._coming_captured
+        if len(self._packets) > self._key_packets and (self._size > GROUP_BYTES or len(self._packets) > GROUP_PACKETS):
+            self._full, self._captured = True, self._key_captured
+            del self._packets[self._key_packets :]
+
+
+START_CODE = b"\0\0\1"
+
+
+def later_slices(codec: str, data: bytes) -> bytes | None:
+    """The slices in a packet that goes on with the picture before; None for a packet that begins one.
+
+    Parameter sets before them are left out: there, a decoder would take the slices for another picture.
+    """
+    header = {"h264": 1, "hevc": 2}.get(codec)
+    at = data.find(START_CODE) if header else -1
+    while header and at >= 0 and at + 3 + header < len(data):
+        unit = data[at + 3]
+        kind = unit & 0x1F if header == 1 else (unit >> 1) & 0x3F
+        if 1 <= kind <= 5 if header == 1 else kind < 32:
+            # first_mb_in_slice is an Exp-Golomb code, 0 being a single 1; or first_slice_segment_in_pic_flag
+            begins = data[at + 3 + header] & 0x80
+            return None if begins else b"\0" + data[at:]
+        at = data.find(START_CODE, at + 3)
+    return None
 
 
 class LiveEdge:

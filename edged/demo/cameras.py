@@ -1,0 +1,122 @@
+"""The demo's cameras: two yards over HTTP on loopback, one as an MJPEG stream, one as a JPEG a request.
+
+Every picture that goes out is remembered by the digest of its pixels, which is the `frame_sha256` of every answer about
+it: so the truth of an answer is that of its very frame.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import OrderedDict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+from edged.cameras.picture import decode_picture, frame_from_bgr
+from edged.core import EdgedError
+from edged.demo.scenes import Sequence, Truth
+
+HOST = "127.0.0.1"
+FPS = 5.0
+QUALITY = 88
+REMEMBERED = 4000  # some minutes of two cameras
+BOUNDARY = "edgedframe"
+SIZE = (448, 448)
+
+
+class Yards:
+    """Serves each sequence under its name: /NAME.mjpeg and /NAME.jpg."""
+
+    def __init__(self, sequences: dict[str, Sequence]) -> None:
+        self._sequences = sequences
+        self._truths: OrderedDict[str, Truth] = OrderedDict()
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+        self.closing = threading.Event()
+
+    def start(self) -> int:
+        """Serve on a free port of loopback; the port. Raises EdgedError if there is none."""
+        yards = self
+
+        class Handler(_Handler):
+            serving = yards
+
+        try:
+            self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        except OSError as error:
+            raise EdgedError(f"the demo's cameras cannot be served on {HOST}: {error.strerror}") from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="demo-cameras", daemon=True)
+        self._thread.start()
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        self.closing.set()
+        if self._server and self._thread:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(5)
+
+    def truth(self, sha256: str | None) -> Truth | None:
+        """The truth of the frame of this digest; None if it is not one of ours, or too old."""
+        with self._lock:
+            return self._truths.get(sha256 or "")
+
+    def picture(self, name: str) -> bytes:
+        """What the camera of this name sees now, as JPEG. Raises KeyError."""
+        pixels, truth = self._sequences[name].frame(time.time())
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
+        data = file.getvalue()
+        digest = frame_from_bgr(decode_picture(data), (), time.monotonic()).sha256
+        with self._lock:
+            self._truths[digest] = truth
+            while len(self._truths) > REMEMBERED:
+                self._truths.popitem(last=False)
+        return data
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """GET only, no log."""
+
+    serving: Yards
+    timeout = 10
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        name, _, kind = self.path.lstrip("/").partition(".")
+        try:
+            if kind == "mjpeg":
+                self._stream(name)
+            else:
+                self._one(name)
+        except KeyError:
+            self.send_error(404)
+        except OSError:  # whoever was looking is gone
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that http.server calls
+        return
+
+    def _one(self, name: str) -> None:
+        data = self.serving.picture(name)
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, name: str) -> None:
+        data = self.serving.picture(name)
+        self.send_response(200)
+        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        self.end_headers()
+        while not self.serving.closing.is_set():
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+            if self.serving.closing.wait(1 / FPS):
+                return
+            data = self.serving.picture(name)
