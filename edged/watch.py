@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from edged.core import EXIT_OK
-from edged.mqtt.follower import Follower
+from edged.mqtt.follower import CONNECTING, Follower
 from edged.specs import BrokerSpec
 from edged.view import Board, plain_line
 
@@ -57,7 +57,7 @@ def _hear_for(board: Board, follower: Follower, seconds: float) -> None:
 def _print_lines(board: Board, follower: Follower, ended: Callable[[], bool]) -> None:
     connected: bool | None = None
     while not ended():
-        if connected != follower.connected:
+        if connected != follower.connected and (follower.connected or follower.reason != CONNECTING):
             connected = follower.connected
             print(connection_line(follower), file=sys.stderr)
         said = follower.next(REFRESH_S)

@@ -296,6 +296,20 @@ def run(stage: Stage, steps: Iterator[Tensor], network: Network, check: Pictures
     network.save(file)
 
 
+@torch.no_grad()
+def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
+    """By what to divide the logits so that the probabilities fit pictures that were not learned."""
+    rng, all_logits, all_wanted = random.Random(7), list[Tensor](), list[Tensor]()
+    for start in range(0, len(pictures), 50):
+        batch = pictures.batch(range(start, min(start + 50, len(pictures))))
+        packed = packer.pack(batch.truths, rng)
+        all_logits.append(answer_logits(network.text, seen(network.tower, batch.patches)[0], packed, packer)[0])
+        all_wanted.append(packed.wanted)
+    logits, wanted = torch.cat(all_logits), torch.cat(all_wanted)
+    tried = [0.8 + 0.05 * number for number in range(45)]
+    return min(tried, key=lambda divisor: F.cross_entropy(logits / divisor, wanted).item())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's model from nothing, about an hour on one core.")
     parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (7 GB) and checkpoints")
@@ -323,6 +337,10 @@ def main() -> None:
         else:
             steps = (train_text if stage.name == "text" else train_both)(network, pictures, stage, packer)
         run(stage, steps, network, check, packer, file)
+    divisor = temperature(network, check, packer)
+    log.info("temperature %.2f", divisor)
+    # the logits are linear in this weight, and the tied embedding must stay as it is
+    network.text.norm.weight.data /= divisor
     save_folder(network.tower, network.text, tokenizer, given.out)
 
 

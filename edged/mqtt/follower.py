@@ -20,6 +20,7 @@ from edged.specs import BrokerSpec
 KEEPALIVE_S = 30
 SLOWEST_RETRY_S = 15
 CLOSE_S = 2.0
+CONNECTING = "connecting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Said:
 class _Client(mqtt.Client):
     """paho's client that keeps why it could not connect."""
 
-    reason = "connecting"
+    reason = CONNECTING
 
     def reconnect(self) -> MQTTErrorCode:
         try:
