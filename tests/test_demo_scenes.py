@@ -139,11 +139,11 @@ def test_the_model_reads_clear_frames_that_it_has_never_seen(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "JSON")]
     found = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
     right = {probe.name: evaluate.share([one for one in found if one.name == probe.name]) for probe in probes}
-    assert min(right.values()) >= 0.96, right
+    assert min(right.values()) >= 0.93, right
 
 
 def test_the_model_reads_moving_frames_as_they_come(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "anyone")]
-    found = evaluate.results(model, islice(evaluate.moving(100, seed=920_000), 100), probes)
-    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.85
-    assert evaluate.share([one for one in found if one.name == "anyone"]) >= 0.95
+    found = evaluate.results(model, islice(evaluate.moving(60, seed=920_000), 60), probes)
+    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.88
+    assert evaluate.share([one for one in found if one.name == "anyone"]) >= 0.98

@@ -31,7 +31,8 @@ def compile_folder(
     out.mkdir(parents=True)
     whole = json.loads((plain / "config.json").read_text())
     text, vision = dict(whole["text_config"]), dict(whole["vision_config"])
-    rope = text.pop("rope_parameters")
+    # a newer transformers writes the first form, the demo's folder has the second
+    rope = text.pop("rope_parameters", None) or {**text["rope_scaling"], "rope_theta": text["rope_theta"]}
     weights = {}
     for shard in plain.glob("*.safetensors"):
         weights |= load_file(shard)
