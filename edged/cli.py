@@ -176,15 +176,15 @@ def doctor(options: argparse.Namespace) -> int:
     """Look at everything that edged needs on this machine, and say what to do about it. Publishes nothing."""
     from rich.console import Console
 
-    from edged import doctor as rounds
+    from edged.doctor import rounds, table
 
     logging.getLogger("edged").setLevel(logging.CRITICAL)  # what cameras and broker would log stands in the rows
     checks = rounds.examine(options.config)
     if options.json:
-        print(rounds.as_json(checks))
+        print(table.as_json(checks))
     else:
-        rounds.show(checks, Console())
-    return EXIT_OK if rounds.healthy(checks) else EXIT_WRONG
+        table.show(checks, Console())
+    return EXIT_OK if table.healthy(checks) else EXIT_WRONG
 
 
 def bench(options: argparse.Namespace) -> int:

@@ -19,10 +19,12 @@ from npu import compiled
 from PIL import Image
 from rich.console import Console
 
-from edged import doctor
 from edged.cli import main
 from edged.core import Secret
-from edged.doctor import Check, Machine, User
+from edged.doctor import host, peers, rounds, table
+from edged.doctor import model as of_model
+from edged.doctor import npu as of_npu
+from edged.doctor.check import Check, Machine, User, group_name
 from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
 
 ROOT = User("root", 0, frozenset({0}))
@@ -93,7 +95,7 @@ def test_a_whole_box_is_judged_ok(tmp_path: Path, machine: Machine, tiny_folder:
     (tmp_path / "credentials" / "mqtt").write_text(HIDDEN)
     mqtt = f"{{url: 'mqtt://127.0.0.1:{broker.port}', username: edged, password: {{secret: mqtt}}}}"
     cameras = f"{{dock: {{source: {image}, ask: {{a: {{prompt: How many?, answer: integer}}}}}}}}"
-    checks = by_name(doctor.examine(write(tmp_path, tiny_folder, mqtt, cameras), machine))
+    checks = by_name(rounds.examine(write(tmp_path, tiny_folder, mqtt, cameras), machine))
     checks.pop("clock")  # is the machine's own
     assert [check for check in checks.values() if check.ok is False] == []
     assert checks["config"] == Check("config", True, f"{tmp_path}/edged.yaml: 1 camera, 1 question")
@@ -111,7 +113,7 @@ def test_a_whole_box_is_judged_ok(tmp_path: Path, machine: Machine, tiny_folder:
 
 def test_a_machine_with_nothing_on_it_gets_a_row_for_each_thing(tmp_path: Path, machine: Machine):
     path = tmp_path / "none.yaml"
-    checks = by_name(doctor.examine(path, machine))
+    checks = by_name(rounds.examine(path, machine))
     todo = "edged init writes a first one; --config FILE names another"
     assert checks["config"] == Check("config", False, f"there is no {path}", todo)
     for name, detail in (
@@ -157,8 +159,8 @@ def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Pa
 def test_no_row_holds_a_credential(tmp_path: Path, machine: Machine, broker: Mosquitto):
     mqtt = f"{{url: 'mqtt://127.0.0.1:{broker.port}', username: edged, password: wrong-{HIDDEN}}}"
     cameras = f"{{dock: {{source: 'rtsp://me:{HIDDEN}%21@127.0.0.1:9/pass={HIDDEN}', ask: {{a: {{prompt: Hm?}}}}}}}}"
-    checks = doctor.examine(write(tmp_path, tmp_path / "no-model", mqtt, cameras), machine)
-    assert HIDDEN not in doctor.as_json(checks)
+    checks = rounds.examine(write(tmp_path, tmp_path / "no-model", mqtt, cameras), machine)
+    assert HIDDEN not in table.as_json(checks)
 
 
 def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: Machine):
@@ -167,10 +169,10 @@ def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: 
 
     with_npu(machine)
     bad = Machine(machine.dev, machine.proc, machine.modules, machine.state, machine.unit, users=broken)
-    checks = by_name(doctor.examine(tmp_path / "none.yaml", bad))
+    checks = by_name(rounds.examine(tmp_path / "none.yaml", bad))
     assert (checks["doctor"].ok, checks["config"].ok) == (None, False)
     assert checks["doctor"].detail.startswith("a check failed by a defect: ZeroDivisionError at test_doctor.py:")
-    assert HIDDEN not in doctor.as_json(list(checks.values()))
+    assert HIDDEN not in table.as_json(list(checks.values()))
 
 
 # the config
@@ -204,7 +206,7 @@ def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, det
     path = tmp_path / "edged.yaml"
     path.write_text(text)
     path.chmod(0o644)
-    row = by_name(doctor._config(path)[1])[name]
+    row = by_name(peers.read_config(path)[1])[name]
     places = {"path": path, "folder": tmp_path}
     assert row.ok is False
     assert row.detail.startswith(detail.format(**places))
@@ -217,29 +219,29 @@ def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, det
 def test_the_versions_known_to_work_are_those_of_the_project():
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     wanted = {text.partition(">")[0]: text for text in project["dependencies"]}
-    for package in doctor.PACKAGES:
+    for package in host.PACKAGES:
         assert package.wanted == wanted[package.names[0]]
-    assert doctor.VENDOR[-1].wanted == wanted["mblt-model-zoo"]
+    assert host.VENDOR[-1].wanted == wanted["mblt-model-zoo"]
     oldest, beyond = project["requires-python"].replace(">=", "").replace("<", "").split(",")
-    assert [f"{major}.{minor}" for major, minor in doctor.PYTHONS] == [oldest, "3.12"]
+    assert [f"{major}.{minor}" for major, minor in host.PYTHONS] == [oldest, "3.12"]
     assert beyond == "3.13"
 
 
 @pytest.mark.parametrize(
     ("package", "compiled", "row"),
     [
-        (doctor.Package(("numpy",), "1", "99"), None, (True, None)),
-        (doctor.Package(("nothing-here",), "2.1", "3"), None, (False, "pip install 'nothing-here>=2.1,<3'")),
-        (doctor.Package(("nothing-here",), compiled_only=True), False, (None, None)),
-        (doctor.Package(("nothing-here",), compiled_only=True), None, (None, None)),
-        (doctor.Package(("nothing-here",), compiled_only=True), True, (False, "pip install 'nothing-here'")),
-        (doctor.Package(("numpy",), "0.1", "0.2"), None, (False, "pip install 'numpy>=0.1,<0.2'")),
-        (doctor.Package(("numpy",), "99"), None, (False, "pip install 'numpy>=99'")),
-        (doctor.Package(("nothing-here", "numpy")), None, (True, None)),
+        (host.Package(("numpy",), "1", "99"), None, (True, None)),
+        (host.Package(("nothing-here",), "2.1", "3"), None, (False, "pip install 'nothing-here>=2.1,<3'")),
+        (host.Package(("nothing-here",), compiled_only=True), False, (None, None)),
+        (host.Package(("nothing-here",), compiled_only=True), None, (None, None)),
+        (host.Package(("nothing-here",), compiled_only=True), True, (False, "pip install 'nothing-here'")),
+        (host.Package(("numpy",), "0.1", "0.2"), None, (False, "pip install 'numpy>=0.1,<0.2'")),
+        (host.Package(("numpy",), "99"), None, (False, "pip install 'numpy>=99'")),
+        (host.Package(("nothing-here", "numpy")), None, (True, None)),
     ],
 )
 def test_a_package_is_there_of_a_version_known_to_work(package, compiled, row):
-    check = doctor._package(package, compiled)
+    check = host._package(package, compiled)
     assert (check.name, check.ok, check.next) == (f"package {package.names[0]}", *row)
 
 
@@ -248,7 +250,7 @@ def test_a_package_is_there_of_a_version_known_to_work(package, compiled, row):
     [("2.13.0+cpu", (2, 13, 0)), ("5.0.0.93", (5, 0, 0)), ("2.1", (2, 1)), ("5.17.0rc1", (5, 17, 0))],
 )
 def test_versions_are_compared_as_numbers(version, numbers):
-    assert doctor._numbers(version) == numbers
+    assert host._numbers(version) == numbers
 
 
 # the NPU
@@ -262,7 +264,7 @@ def npu_model(compiled_folder: Path, tmp_path: Path) -> ModelSpec:
 
 def test_an_npu_that_can_be_opened(machine: Machine, npu_model: ModelSpec):
     node = with_npu(machine)
-    assert doctor._npu(machine, npu_model, True) == [
+    assert of_npu.npu(machine, npu_model, True) == [
         Check("npu driver", True, "aries 1.4.2"),
         Check(f"npu {node}", True, "-rw-rw---- root:root"),
     ]
@@ -270,7 +272,7 @@ def test_an_npu_that_can_be_opened(machine: Machine, npu_model: ModelSpec):
 
 def test_a_compiled_model_without_driver_and_node(machine: Machine, npu_model: ModelSpec):
     node = machine.dev / "aries0"
-    assert doctor._npu(machine, npu_model, True) == [
+    assert of_npu.npu(machine, npu_model, True) == [
         Check("npu driver", False, "is not loaded", "install Mobilint's driver for this kernel; then lsmod, dmesg"),
         Check(
             f"npu {node}",
@@ -284,7 +286,7 @@ def test_a_compiled_model_without_driver_and_node(machine: Machine, npu_model: M
 def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_model: ModelSpec):
     with_npu(machine)
     workers = ((("text", "0:0:0"), ("vision", "0:0:1")), (("text", "1:0:0"), ("vision", "1:0:1")))
-    rows = by_name(doctor._npu(machine, ModelSpec(npu_model.path, workers=workers), True))
+    rows = by_name(of_npu.npu(machine, ModelSpec(npu_model.path, workers=workers), True))
     assert [check.ok for check in rows.values()] == [True, True, False]
     assert rows[f"npu {machine.dev / 'aries1'}"].detail == "is not there"
 
@@ -309,16 +311,16 @@ def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_mo
 def test_who_may_open_the_npu(machine: Machine, mode, group, user, ok, todo):
     node = with_npu(machine, mode)
     os.chown(node, 0, group)
-    row = doctor._node(node, machine, [user])
+    row = of_npu._node(node, machine, [user])
     assert row.ok is ok
-    assert row.next == (todo and todo.format(group=doctor._group_name(group)))
+    assert row.next == (todo and todo.format(group=group_name(group)))
     if not ok:
         assert row.detail.endswith(": owner may not open it")
 
 
 def test_a_node_without_a_module_is_not_judged(machine: Machine):
     with_npu(machine, module="other")
-    assert doctor._npu(machine, None, None)[0].ok is None
+    assert of_npu.npu(machine, None, None)[0].ok is None
 
 
 def test_a_running_edged_that_holds_the_npu_makes_it_busy(tmp_path: Path, machine: Machine, npu_model: ModelSpec):
@@ -327,9 +329,9 @@ def test_a_running_edged_that_holds_the_npu_makes_it_busy(tmp_path: Path, machin
     (process / "fd").mkdir(parents=True)
     (process / "fd" / "7").symlink_to(node)
     (process / "comm").write_text("edged\n")
-    assert doctor._npu(machine, npu_model, True)[1].detail == "-rw-rw---- root:root, held by edged (pid 812)"
+    assert of_npu.npu(machine, npu_model, True)[1].detail == "-rw-rw---- root:root, held by edged (pid 812)"
     busy = "not asked, the NPU is busy: edged (pid 812) holds it"
-    row = doctor._question(tmp_path / "edged.yaml", config(), True, True, machine)
+    row = of_model.question(tmp_path / "edged.yaml", config(), True, True, machine)
     assert row == Check("question", None, busy, "stop that to have it asked")
 
 
@@ -337,7 +339,7 @@ def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, 
     monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'npu' / 'site'}:{TESTS}")  # the vendor's code on a simulated NPU
     monkeypatch.setenv("EDGED_SIMULATED_NPU", "{}")
     path = write(tmp_path, npu_model.path)
-    row = doctor._question(path, doctor._config(path)[0], True, True, machine)
+    row = of_model.question(path, peers.read_config(path)[0], True, True, machine)
     assert row.ok is not False, row
     assert row.detail.startswith("a red picture is ")
 
@@ -378,7 +380,7 @@ def cut_short(folder: Path) -> None:
 )
 def test_a_folder_is_judged_file_by_file(npu_model: ModelSpec, harm, name: str, detail: str, whole: str):
     harm(npu_model.path)
-    checks = by_name(doctor._model_files(npu_model))
+    checks = by_name(of_model.model_files(npu_model))
     assert checks["model"].ok is False
     assert whole in checks["model"].detail
     row = checks[f"model/{name}"]
@@ -387,18 +389,18 @@ def test_a_folder_is_judged_file_by_file(npu_model: ModelSpec, harm, name: str, 
 
 
 def test_no_folder_at_all(tmp_path: Path):
-    checks = doctor._model_files(ModelSpec(tmp_path / "gone"))
+    checks = of_model.model_files(ModelSpec(tmp_path / "gone"))
     todo = "edged prepare makes a folder of a compiled model"
     assert checks == [Check("model", False, f"there is no folder {tmp_path / 'gone'}", todo)]
 
 
 def test_a_model_whose_folder_is_wrong_is_not_asked(tmp_path: Path, machine: Machine):
-    row = doctor._question(tmp_path / "edged.yaml", config(), False, False, machine)
+    row = of_model.question(tmp_path / "edged.yaml", config(), False, False, machine)
     assert row == Check("question", None, "not asked: the model's folder has to be put right first")
 
 
 def asked(program: str, limit_s: float = 30.0) -> Check:
-    return doctor._asked([sys.executable, "-c", program, "--config", "edged.yaml"], limit_s)
+    return of_model._asked([sys.executable, "-c", program, "--config", "edged.yaml"], limit_s)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +433,7 @@ def test_what_became_of_the_question(program: str, ok, detail: str, todo: str):
 def test_a_broker_is_told_nothing(broker: Mosquitto, machine: Machine):
     listening = Subscriber(broker.port, "edged", HIDDEN)
     spec = BrokerSpec("127.0.0.1", broker.port, username="edged", password=Secret(HIDDEN), client_id="edged-box")
-    assert doctor._broker(config(spec), machine).ok is True
+    assert peers.broker(config(spec), machine).ok is True
     listening.catch_up()
     assert listening.messages == []
     assert "as edged-box " not in broker.log(), "the daemon's own client id would push it off the broker"
@@ -455,7 +457,7 @@ def test_a_broker_is_told_nothing(broker: Mosquitto, machine: Machine):
 )
 def test_a_broker_that_cannot_be_had(broker: Mosquitto, machine: Machine, change, detail: str, todo: str):
     spec = {"host": "127.0.0.1", "port": broker.port, "username": "edged", "password": Secret(HIDDEN)} | change
-    row = doctor._broker(config(BrokerSpec(**spec)), machine)
+    row = peers.broker(config(BrokerSpec(**spec)), machine)
     assert row.ok is False
     assert row.detail.lower().startswith(detail)
     assert row.next == todo
@@ -464,17 +466,17 @@ def test_a_broker_that_cannot_be_had(broker: Mosquitto, machine: Machine, change
 def test_a_certificate_that_is_not_trusted(tmp_path: Path, machine: Machine, tls: Path):  # noqa: F811  # the fixture
     with Mosquitto(tmp_path, tls=tls) as secure:
         spec = BrokerSpec("localhost", secure.port, tls=True)
-        row = doctor._broker(config(spec), machine)
+        row = peers.broker(config(spec), machine)
         assert row.detail.startswith("certificate not accepted")
         assert row.next == "mqtt.ca names the CA that signed the broker's certificate"
         trusted = BrokerSpec("localhost", secure.port, tls=True, ca=tls / "ca.crt")
-        assert doctor._broker(config(trusted), machine).ok is True
+        assert peers.broker(config(trusted), machine).ok is True
 
 
 def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         brief = Machine(broker_s=0.5)
-        row = doctor._broker(config(BrokerSpec("127.0.0.1", silent.getsockname()[1])), brief)
+        row = peers.broker(config(BrokerSpec("127.0.0.1", silent.getsockname()[1])), brief)
     assert (row.ok, row.detail) == (False, "no answer to a connection within 0.5 s")
 
 
@@ -492,7 +494,7 @@ def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine)
     ],
 )
 def test_a_camera_that_gives_nothing_says_why(machine: Machine, camera: CameraSpec, detail: str, todo: str):
-    (row,) = doctor._cameras(config(None, camera), machine)
+    (row,) = peers.cameras(config(None, camera), machine)
     assert (row.name, row.ok, row.detail) == ("camera dock", False, detail)
     assert row.next is not None
     assert row.next.startswith(todo)
@@ -504,7 +506,7 @@ def test_a_silent_camera_holds_up_no_other(image: Path):
             source("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"),
             CameraSpec("still", source("path", str(image)).source),
         ]
-        quiet, still = doctor._cameras(config(None, *cameras), Machine(camera_s=1.0))
+        quiet, still = peers.cameras(config(None, *cameras), Machine(camera_s=1.0))
     assert (quiet.ok, quiet.detail) == (False, "no picture and no reason within 1 s")
     assert still.ok is True
 
@@ -515,12 +517,12 @@ def test_a_usb_camera_that_a_running_edged_holds_is_not_judged(tmp_path: Path, m
     (machine.proc / "812" / "fd").mkdir(parents=True)
     (machine.proc / "812" / "fd" / "5").symlink_to(node)
     (machine.proc / "812" / "comm").write_text("edged\n")
-    (row,) = doctor._cameras(config(None, source("usb", str(node))), machine)
+    (row,) = peers.cameras(config(None, source("usb", str(node))), machine)
     assert (row.ok, row.detail) == (None, "not tried: edged (pid 812) holds it")
 
 
 def test_a_config_without_cameras(machine: Machine):
-    (row,) = doctor._cameras(config(), machine)
+    (row,) = peers.cameras(config(), machine)
     assert (row.name, row.ok) == ("cameras", None)
 
 
@@ -528,15 +530,15 @@ def test_a_config_without_cameras(machine: Machine):
 
 
 def test_a_full_disk_is_wrong(tmp_path: Path, monkeypatch):
-    assert doctor._disk(tmp_path, writes=True).ok is True
-    monkeypatch.setattr(doctor, "LEAST_FREE", 10**18)
-    row = doctor._disk(tmp_path, writes=True)
+    assert host._disk(tmp_path, writes=True).ok is True
+    monkeypatch.setattr(host, "LEAST_FREE", 10**18)
+    row = host._disk(tmp_path, writes=True)
     assert (row.ok, row.next) == (False, "make room: 1000000000 GB at least")
 
 
 def test_a_place_that_is_not_there_yet_is_judged_by_what_holds_it(tmp_path: Path, machine: Machine):
     nowhere = Machine(state=tmp_path / "not" / "yet")
-    assert doctor._disks(tmp_path / "edged.yaml", nowhere)[0].name == f"disk {tmp_path}"
+    assert host.disks(tmp_path / "edged.yaml", nowhere)[0].name == f"disk {tmp_path}"
 
 
 CHECKS = [
@@ -550,7 +552,7 @@ CHECKS = [
 def test_the_table_fits_the_terminal_and_loses_no_word(width: int):
     console = Console(width=width, force_terminal=True, no_color=True, legacy_windows=False)
     with console.capture() as capture:
-        console.print(doctor.table(CHECKS, width))
+        console.print(table.table(CHECKS, width))
     text = capture.get()
     plain = " ".join("".join(part for part in text.replace("\x1b[1m", "").replace("\x1b[0m", "")).split())
     for word in ("config", "5 questions", "connection refused", "wrong", "ok"):
@@ -560,7 +562,7 @@ def test_the_table_fits_the_terminal_and_loses_no_word(width: int):
 
 def test_not_in_a_terminal_each_check_is_one_plain_line(tmp_path: Path):
     with (tmp_path / "out").open("w+") as file:
-        doctor.show(CHECKS, Console(file=file, width=40))
+        table.show(CHECKS, Console(file=file, width=40))
         file.seek(0)
         lines = file.read().splitlines()
     assert lines == [
@@ -572,8 +574,8 @@ def test_not_in_a_terminal_each_check_is_one_plain_line(tmp_path: Path):
 
 
 def test_what_does_not_apply_makes_nothing_fail():
-    assert doctor.healthy([CHECKS[0], CHECKS[2]])
-    assert not doctor.healthy(CHECKS)
+    assert table.healthy([CHECKS[0], CHECKS[2]])
+    assert not table.healthy(CHECKS)
 
 
 def test_the_command_says_it_with_its_exit_code(tmp_path: Path, capsys):
