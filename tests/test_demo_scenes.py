@@ -14,8 +14,8 @@ import pytest
 
 from edged.demo import evaluate, scenes
 from edged.demo.scenes import Car, Light, Moment, Person, Sequence, still, truth_of
-from edged.demo.unseen import UNSEEN
-from edged.demo.wordings import could_make, spin, trained_patterns
+from edged.demo.unseen import ABSENT_UNSEEN, UNSEEN
+from edged.demo.wordings import ABSENT, ABSENT_KO, could_make, plural, spin, subject_ko, trained_patterns
 from edged.specs import ModelSpec
 from edged.vlm.model import load
 
@@ -118,6 +118,12 @@ def test_unseen_wordings_could_not_have_been_made_in_training():
     assert seen == []
 
 
+def test_unseen_things_were_not_named_in_training():
+    named = {form for noun in ABSENT for form in (noun, plural(noun))} | {subject_ko(noun) for noun in ABSENT_KO}
+    assert len({text for text, _ in ABSENT_UNSEEN}) == 20
+    assert [text for text, _ in ABSENT_UNSEEN if named & set(text.rstrip("?").split())] == []
+
+
 def test_a_pattern_could_make_what_it_makes():
     rng = random.Random(0)
     for pattern in trained_patterns()["people"]:
@@ -139,11 +145,11 @@ def test_the_model_reads_clear_frames_that_it_has_never_seen(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "JSON")]
     found = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
     right = {probe.name: evaluate.share([one for one in found if one.name == probe.name]) for probe in probes}
-    assert min(right.values()) >= 0.93, right
+    assert min(right.values()) >= 0.97, right
 
 
 def test_the_model_reads_moving_frames_as_they_come(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "anyone")]
     found = evaluate.results(model, islice(evaluate.moving(60, seed=920_000), 60), probes)
-    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.88
+    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.92
     assert evaluate.share([one for one in found if one.name == "anyone"]) >= 0.98

@@ -268,17 +268,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the demo's model on what it has never seen.")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
     parser.add_argument("--frames", type=int, default=1000, help="clear frames; twice as many moving ones")
-    parser.add_argument("--clip", type=Path, help="instead, a video of a sequence with held-out people and cars")
-    parser.add_argument("--clip-seed", type=int, default=900)
-    parser.add_argument("--clip-fps", type=float, default=5.0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = load(ModelSpec(given.model))
-    if given.clip:
-        lines = measured_clip(model, given.clip, given.clip_seed, given.clip_fps)
-    else:
-        lines = measured(model, given.frames)
-    for line in lines:
+    for line in measured(model, given.frames):
         print(line, flush=True)
 
 

@@ -52,8 +52,9 @@ class Sprite:
     anchor: Point
 
 
-# Hues in degrees. The held-out ones lie between the others: nobody in the training pictures wears them.
-HUES = {"train": (0, 30, 50, 120, 165, 210, 240, 285, 330), "held_out": (15, 40, 90, 145, 188, 225, 262, 308)}
+# In degrees, give or take HUE_WIDTH. Nobody in the training pictures wears them.
+HELD_OUT_HUES = (15, 40, 90, 145, 188, 225, 262, 308)
+HUE_WIDTH = 4
 SKINS = {
     "train": ((241, 201, 170), (214, 164, 130), (160, 110, 80), (98, 66, 50)),
     "held_out": ((228, 184, 150), (188, 138, 104), (126, 86, 64)),
@@ -73,9 +74,18 @@ def _cloth(rng: np.random.Generator, sprites: Sprites) -> Colour:
     if rng.random() < 0.3:
         grey = int(rng.choice((40, 75, 130, 190, 235))) + int(rng.integers(-10, 11))
         return grey, grey, min(255, grey + int(rng.integers(0, 9)))
-    hue = (float(rng.choice(HUES[sprites])) + rng.uniform(-4, 4)) % 360 / 360
+    hue = _hue(rng, sprites) / 360
     red, green, blue = colorsys.hsv_to_rgb(hue, rng.uniform(0.4, 0.8), rng.uniform(0.35, 0.9))
     return int(red * 255), int(green * 255), int(blue * 255)
+
+
+def _hue(rng: np.random.Generator, sprites: Sprites) -> float:
+    if sprites == "held_out":
+        return float((float(rng.choice(HELD_OUT_HUES)) + rng.uniform(-HUE_WIDTH, HUE_WIDTH)) % 360)
+    while True:
+        hue = float(rng.uniform(0, 360))
+        if all(abs((hue - held_out + 180) % 360 - 180) > HUE_WIDTH + 3 for held_out in HELD_OUT_HUES):
+            return hue
 
 
 def look(rng: np.random.Generator, sprites: Sprites = "train") -> Look:

@@ -19,8 +19,8 @@ IMAGE_TOKENS = CELLS * CELLS
 class Shape:
     """The sizes of the network."""
 
-    vision_width: int = 96
-    vision_depth: int = 3
+    vision_width: int = 128
+    vision_depth: int = 4
     vision_heads: int = 2
     vision_ratio: int = 2
     width: int = 128
@@ -61,8 +61,13 @@ def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attention in fp32, heads joined again: n x heads x tokens x width -> n x tokens x (heads * width)."""
-    out = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
+    """Attention, heads joined again: n x heads x tokens x width -> n x tokens x (heads * width). Written out, because
+    in half precision it is twice as quick on a CPU as PyTorch's own.
+    """
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    out: Tensor = scores.softmax(-1) @ value
     return out.transpose(1, 2).flatten(2)
 
 

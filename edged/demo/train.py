@@ -1,20 +1,23 @@
 """Make the demo's model anew: `python -m edged.demo.train`. A tool, not part of the daemon; needs PyTorch and
 transformers.
 
-Stages on one CPU core: the vision tower alone, on what is where in the picture; the language model alone, on the
-frozen tower's tokens; both together, and again from a lower rate. Rendered pictures and finished stages stay in the
-work folder, so that a training that was broken off begins again with the stage it was in.
+Three stages: the vision tower alone, on what is where in the picture; the language model alone, on the frozen tower's
+tokens; both together. Another process draws the pictures meanwhile, and each is learned from once. Finished stages
+stay in the work folder, so that a training that was broken off begins again with the stage it was in.
 """
 
 import argparse
 import logging
+import multiprocessing
 import random
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
@@ -32,9 +35,10 @@ log = logging.getLogger("edged.demo.train")
 T = TypeVar("T")
 
 SEED = 1
-SHARDS, SHARD_SIZE, CHECK_SIZE = 6, 8000, 1500
+SHARD_SIZE, CHECK_SIZE = 1600, 1500
+SHARDS_AHEAD = 4
 BATCH = 32
-CACHED = 8000  # pictures whose tokens the second stage learns from
+CACHED = 250  # batches whose tokens the second stage learns from
 MODEL_FOLDER = Path(__file__).parent / "model"
 
 
@@ -54,10 +58,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("tower", 1500, 1.6e-3, 0, 0.4, 150, 1),
+    Stage("tower", 3200, 1.6e-3, 0, 0.3, 150, 1),
     Stage("text", 600, 0, 2e-3, 0.25, 100, 2),
-    Stage("both", 1500, 7e-4, 1.1e-3, 0.01, 50, 3),
-    Stage("again", 800, 4.5e-4, 7e-4, 0.01, 50, 4),
+    Stage("both", 2600, 7e-4, 1.1e-3, 0.01, 50, 3),
 )
 
 
@@ -76,31 +79,48 @@ class Batch:
 
 
 class Pictures:
-    """Rendered shards as one collection."""
+    """One rendered shard."""
 
-    def __init__(self, names: Iterable[Path]) -> None:
-        self._pictures, self._targets = [], []
-        for name in names:
-            self._pictures.append(np.load(name.with_suffix(".npy"), mmap_mode="r"))
-            with np.load(name.with_suffix(".npz")) as targets:
-                self._targets.append([torch.from_numpy(targets[key]) for key in ("cells", "patches", "facts")])
-        self._where = [(part, row) for part, pictures in enumerate(self._pictures) for row in range(len(pictures))]
+    def __init__(self, name: Path) -> None:
+        self._pictures = torch.from_numpy(np.load(name.with_suffix(".npy")))
+        with np.load(name.with_suffix(".npz")) as targets:
+            self._targets = [torch.from_numpy(targets[key]) for key in ("cells", "patches", "facts")]
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._pictures)
 
-    def batch(self, numbers: Iterable[int]) -> Batch:
-        where = [self._where[number] for number in numbers]
-        pictures = torch.from_numpy(np.stack([self._pictures[part][row] for part, row in where]))
-        cells, cover, facts = (
-            torch.stack([self._targets[part][kind][row] for part, row in where]).float() for kind in range(3)
-        )
-        return Batch(to_patches(pictures), cells.view(-1, IMAGE_TOKENS, 2), in_patch_order(cover), facts)
+    def batch(self, start: int, end: int) -> Batch:
+        cells, cover, facts = (target[start:end].float() for target in self._targets)
+        patches = to_patches(self._pictures[start:end])
+        return Batch(patches, cells.view(-1, IMAGE_TOKENS, 2), in_patch_order(cover), facts)
 
-    def shuffled(self, rng: np.random.Generator, size: int) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-        while True:
-            order = rng.permutation(len(self))
-            yield from (order[start : start + size] for start in range(0, len(order) - size + 1, size))
+    def batches(self, size: int) -> Iterator[Batch]:
+        return (self.batch(start, start + size) for start in range(0, len(self), size))
+
+
+def fresh_batches(folder: Path, seed: int) -> Iterator[Batch]:
+    """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
+    spawn = multiprocessing.get_context("spawn")
+    with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
+        coming = deque[tuple[Path, Future[None]]]()
+        try:
+            for number in count(1000 * seed):
+                name = Path(shards, str(number))
+                coming.append((name, pool.submit(render, name, number, SHARD_SIZE)))
+                if len(coming) == SHARDS_AHEAD:
+                    name, drawn = coming.popleft()
+                    drawn.result()
+                    yield from _taken(name).batches(BATCH)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _taken(name: Path) -> Pictures:
+    """The shard in memory, and its files gone."""
+    pictures = Pictures(name)
+    for suffix in (".npy", ".npz"):
+        name.with_suffix(suffix).unlink()
+    return pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +220,7 @@ def language_loss(network: Network, tokens: Tensor, batch_facts: Tensor, packed:
 @torch.no_grad()
 def vision_check(network: Network, pictures: Pictures) -> str:
     right = torch.zeros(4)
-    for start in range(0, 300, 50):
-        batch = pictures.batch(range(start, start + 50))
+    for batch in islice(pictures.batches(50), 6):
         read = network.read_out.vision_loss(*seen(network.tower, batch.patches), batch.cells, batch.cover, batch.facts)[
             1
         ]
@@ -214,8 +233,7 @@ def vision_check(network: Network, pictures: Pictures) -> str:
 def language_check(network: Network, pictures: Pictures, packer: Packer) -> str:
     """Shares of wholly right answers by kind, teacher-forced, on wordings as in training."""
     rng, right, asked = random.Random(5), dict[str, int](), dict[str, int]()
-    for start in range(0, 300, 50):
-        batch = pictures.batch(range(start, start + 50))
+    for batch in islice(pictures.batches(50), 6):
         packed = packer.pack(batch.truths, rng)
         logits, _ = answer_logits(network.text, seen(network.tower, batch.patches)[0], packed, packer)
         good = (logits.argmax(-1) == packed.wanted).tolist()
@@ -228,11 +246,10 @@ def language_check(network: Network, pictures: Pictures, packer: Packer) -> str:
     return ", ".join(f"{kind} {100 * right[kind] / asked[kind]:.1f}" for kind in sorted(asked))
 
 
-def train_tower(network: Network, pictures: Pictures, stage: Stage) -> Iterator[Tensor]:
-    rng = np.random.default_rng([SEED, stage.seed])
-    network.tower.start_from(pictures.batch(range(300)).patches)
+def train_tower(network: Network, batches: Iterator[Batch], stage: Stage) -> Iterator[Tensor]:
+    network.tower.start_from(torch.cat([batch.patches for batch in islice(batches, 10)]))
     optimiser = Optimiser({network.tower: stage.tower_rate, network.read_out: stage.tower_rate}, stage)
-    for batch in ahead(pictures.batch(numbers) for numbers in pictures.shuffled(rng, BATCH)):
+    for batch in ahead(batches):
         found = seen(network.tower, varied(batch.patches))
         loss, _ = network.read_out.vision_loss(*found, batch.cells, batch.cover, batch.facts)
         optimiser.learn(loss)
@@ -249,12 +266,10 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def train_text(network: Network, pictures: Pictures, stage: Stage, packer: Packer) -> Iterator[Tensor]:
+def train_text(network: Network, batches: Iterator[Batch], stage: Stage, packer: Packer) -> Iterator[Tensor]:
     rng, words = np.random.default_rng([SEED, stage.seed]), random.Random(SEED)
-    chosen = rng.permutation(len(pictures))[:CACHED]
     tokens, facts, truths = list[Tensor](), list[Tensor](), list[Truth]()
-    for start in range(0, len(chosen), 50):
-        batch = pictures.batch(chosen[start : start + 50])
+    for batch in islice(batches, CACHED):
         with torch.no_grad():
             tokens.append(seen(network.tower, varied(batch.patches))[0])
         facts.append(batch.facts)
@@ -269,11 +284,10 @@ def train_text(network: Network, pictures: Pictures, stage: Stage, packer: Packe
         yield loss
 
 
-def train_both(network: Network, pictures: Pictures, stage: Stage, packer: Packer) -> Iterator[Tensor]:
-    rng, words = np.random.default_rng([SEED, stage.seed]), random.Random(SEED + stage.seed - 2)
+def train_both(network: Network, batches: Iterator[Batch], stage: Stage, packer: Packer) -> Iterator[Tensor]:
+    words = random.Random(SEED + 1)
     rates = {network.tower: stage.tower_rate, network.text: stage.text_rate, network.read_out: stage.tower_rate}
     optimiser = Optimiser(rates, stage)
-    batches = (pictures.batch(numbers) for numbers in pictures.shuffled(rng, BATCH))
     for batch, packed in ahead((batch, packer.pack(batch.truths, words)) for batch in batches):
         tokens, features = seen(network.tower, varied(batch.patches))
         loss = language_loss(network, tokens, batch.facts, packed, packer)
@@ -300,8 +314,7 @@ def run(stage: Stage, steps: Iterator[Tensor], network: Network, check: Pictures
 def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
     """By what to divide the logits so that the probabilities fit pictures that were not learned."""
     rng, all_logits, all_wanted = random.Random(7), list[Tensor](), list[Tensor]()
-    for start in range(0, len(pictures), 50):
-        batch = pictures.batch(range(start, min(start + 50, len(pictures))))
+    for batch in pictures.batches(50):
         packed = packer.pack(batch.truths, rng)
         all_logits.append(answer_logits(network.text, seen(network.tower, batch.patches)[0], packed, packer)[0])
         all_wanted.append(packed.wanted)
@@ -311,19 +324,15 @@ def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, about an hour on one core.")
-    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (7 GB) and checkpoints")
+    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, a hundred minutes on two cores.")
+    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (2 GB) and checkpoints")
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="where the finished model goes")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
     data: Path = given.work / "data"
     data.mkdir(parents=True, exist_ok=True)
-    names = [data / f"part{number}" for number in range(SHARDS)]
-    for number, name in enumerate(names):
-        render(name, 1000 + number, SHARD_SIZE)
-    render(data / "check", 2000, CHECK_SIZE)
-    pictures, check = Pictures(names), Pictures([data / "check"])
+    render(data / "check", 100, CHECK_SIZE)
+    check = Pictures(data / "check")
     tokenizer = make_tokenizer()
     packer, network = Packer(tokenizer), Network.fresh(tokenizer.get_vocab_size())
     for stage in STAGES:
@@ -332,10 +341,11 @@ def main() -> None:
             network.load(file)
             continue
         torch.manual_seed(SEED)
+        batches = fresh_batches(data, stage.seed)
         if stage.name == "tower":
-            steps = train_tower(network, pictures, stage)
+            steps = train_tower(network, batches, stage)
         else:
-            steps = (train_text if stage.name == "text" else train_both)(network, pictures, stage, packer)
+            steps = (train_text if stage.name == "text" else train_both)(network, batches, stage, packer)
         run(stage, steps, network, check, packer, file)
     divisor = temperature(network, check, packer)
     log.info("temperature %.2f", divisor)

@@ -49,11 +49,11 @@ def moments(seed: int, count: int, sprites: Sprites) -> list[Moment]:
 
 
 def photograph(moment: Moment, rng: np.random.Generator) -> Picture:
-    """The moment as some camera might give it to the model: noise, scaling and JPEG of qualities 20 to 95. 224 x 224
+    """The moment as some camera might give it to the model: noise, scaling and JPEG of qualities 10 to 95. 224 x 224
     x 3.
     """
     side = int(rng.choice((SIDE, 288, 448), p=(0.7, 0.1, 0.2)))
-    quality = int(rng.integers(20, 96)) if rng.random() < 0.85 else None
+    quality = int(rng.integers(10, 96)) if rng.random() < 0.85 else None
     before = side > SIDE and rng.random() < 0.5
     picture = through_camera(draw(moment, side), moment.light.noise, rng, quality if before else None)
     if side > SIDE or rng.random() < 0.1:

@@ -48,20 +48,24 @@ SEE = (
 PEOPLE = (
     "(people|people|people|people|persons|persons|humans|individuals|pedestrians|human beings|visitors|"
     "folks|human figures|"
-    "figures of people|souls|grown-ups and children|passers-by|guests|living people|heads)"
+    "figures of people|souls|grown-ups and children|passers-by|guests|living people|heads|men, women and children|"
+    "folk|adults and children)"
 )
 SOMEBODY = (
     "(anyone|anybody|someone|somebody|a person|a human|any person|any human|people|any people|a pedestrian|a visitor|"
-    "a human being|at least one person|one or more people|an individual)"
+    "a human being|at least one person|one or more people|an individual|a single person|even one person|persons|humans|"
+    "any persons|any humans|any human being|any individuals|visitors|any visitors|pedestrians|a man or a woman|"
+    "some person|somebody at all|anyone at all)"
 )
 CARS = (
     "(cars|cars|cars|vehicles|vehicles|automobiles|motor vehicles|autos|parked cars|motor cars|passenger cars|"
-    "cars or vans|road vehicles|private cars)"
+    "cars or vans|road vehicles|private cars|parked vehicles|motorcars)"
 )
 A_CAR = (
     "(a car|a car|a vehicle|any car|any cars|any vehicle|any vehicles|an automobile|some car|a parked car|"
     "cars|vehicles|"
-    "at least one car|one or more cars|a motor vehicle)"
+    "at least one car|one or more cars|a motor vehicle|a single car|even one car|any automobile|any automobiles|"
+    "an auto|a passenger car|any kind of car|some vehicle|any parked cars|parked vehicles|any motor vehicle|some cars)"
 )
 
 COUNT = (
@@ -108,6 +112,27 @@ COUNT = (
     f"(Give|Please give|State|Report) the {{things}} count{HERE}.",
     f"(What|Which) is the count of {{things}}{HERE}{NOW}?",
     f"(Count|Please count) every (single one of the |one of the |){{things}} you (see|can see|find){HERE}.",
+    f"How many {{things}} (should|would|could|might|can|do|will|did) (I|you|we|one|they|someone) (expect|hope|want|"
+    f"manage|happen|need|get|seem) to (find|see|meet|count|spot|notice|make out|be there|have){HERE}{NOW}?",
+    f"How many {{things}} (should|would|could|might|can|will|must|may) (there be|be there|be out there|be found|be "
+    f"counted|be in view|be present){HERE}{NOW}?",
+    f"How many {{things}} (happen to be|seem to be|appear to be|turn out to be|have come to be){HERE}{NOW}?",
+    f"How many {{things}} (have|has) (come|arrived|shown up|appeared|been seen|turned up|been caught){HERE}{NOW}?",
+    f"How many {{things}} (am I|are we|are you|is the camera|is one) (looking at|seeing|dealing with|counting|watching)"
+    f"{HERE}{NOW}?",
+    f"(Put a number on|Give me a figure for|Give a figure for|Say a number for|Find the number for|Provide a count of|"
+    f"Work out the number of|Add up|Sum up) the {{things}}{HERE}.",
+    f"(Just|Only|Simply) the number of {{things}}{HERE}(, please|, thanks|).",
+    f"(I am interested in|I'm asking|I ask|The question is|We want to know|Help me find out) how many {{things}} "
+    f"(there "
+    f"are|are there|you see|are){HERE}.",
+    "(Any {things}|{Things}|{Things} there|{Things} visible)? (How many|How many are there|If so, how many)?",
+    f"(What|How much) (is|would be|might be|comes out as|do you give as) the (number|count|total|sum) of {{things}}"
+    f"{HERE}{NOW}?",
+    f"(Considering|Judging by|Going by|From|According to|Looking at|Based on) (the|this) {PICTURE}, how many "
+    f"{{things}} "
+    f"(are there|do you see|are present|would you count|can be seen)?",
+    f"(What's|What is|Give me|Tell me) the {{things}} (count|total|number|tally|figure){HERE}{NOW}(?|.)",
 )
 PRESENCE = (
     f"(Is|Are) there {{a thing}}{HERE}{NOW}?",
@@ -133,7 +158,7 @@ PRESENCE = (
     f"(Would you say|Do you think|Do you believe|Does it seem|Is it right) (that |){{a thing}} (is|are){HERE}?",
     f"(Does|Did|Can|Could) the camera (see|show|catch|record) {{a thing}}{HERE}{NOW}?",
     f"(Please tell me|Could you tell me|Can you tell me|Can you tell|Tell us|Please say) (whether|if) {{a "
-    "thing}} (is|are)"
+    f"thing}} (is|are)"
     f"( there| here| outside| in the {YARD}| in the {PICTURE}| present| visible)(.|?)",
     f"(In|On) (the|this) {PICTURE}, (is|are) (there |){{a thing}}( visible| present| to be seen|)?",
     f"(Can|Could) {{a thing}} be (made out|recognised|identified|discovered){HERE}?",
@@ -146,6 +171,26 @@ PRESENCE = (
     f"(So|And|Well), (is|are) there {{a thing}}{HERE}?",
     f"There (is|are) {{a thing}}{HERE}(, right|, yes or no|, isn't there|)?",
     f"Might there be {{a thing}}{HERE}?",
+    f"(I'd like|I would like|I want|We need|I'm trying) to (know|find out|learn|see) (if|whether) there (is|are) {{a "
+    f"thing}}{HERE}{NOW}.",
+    f"(Should|Would|Could|Can|Do|Will|May) (I|you|we|one) (expect|find|meet|see|encounter|count on) {{a thing}}{HERE}"
+    f"{NOW}?",
+    f"(Is it possible|Is it likely|Could it be|Is it correct|Is it the case|Am I right|Is it a fact) that (there (is|"
+    f"are) |){{a thing}}( is| are|){HERE}?",
+    f"(Is|Are) there (perhaps|by any chance|possibly|really|actually|also|now|currently|presently|still) {{a thing}}"
+    f"{HERE}?",
+    f"(Was|Were|Is|Are|Has|Have) {{a thing}} (seen|caught|spotted|detected|recorded|filmed|noticed|found|captured|"
+    f"pictured|discovered){HERE}?",
+    "{A thing}(:|,) (present|there|visible|in view|seen|here) or (not|absent)?",
+    f"(Search|Scan|Look through|Check|Go over) (the|this) {PICTURE} for {{a thing}}. (Is there one|Found|Any|Do you "
+    f"find one|Is it there)?",
+    f"(Please look|Look|Please check|Check|Watch) for {{a thing}}{HERE}.",
+    f"(Does|Do) {{a thing}} (stand|wait|move|stay|sit|exist|remain|pass|rest) (here|there|outside|in the {YARD}|in "
+    f"view)"
+    f"{NOW}?",
+    f"(Do|Does|Did) (you|we|they|the {YARD}|the place) (currently |now |) have {{a thing}}{HERE}?",
+    f"(See|Seen|Spot|Notice|Find) {{a thing}}{HERE}?",
+    f"(Anything|Something) like {{a thing}}{HERE}?",
 )
 HEADCOUNT = (
     "(What is|What's|Give|Give me|Report|Tell me) the (headcount|head count|attendance|people count|number "
@@ -158,6 +203,11 @@ HEADCOUNT = (
     f"How many (are|stand|wait|walk) (there|here|outside|in the {YARD}), (people I mean|people, that is|I "
     "mean people)?",
     f"(By how many people|By how many) is the {YARD} used{NOW}?",
+    f"How many {PEOPLE} (walk|stroll|wander|stand|are walking|are moving|are strolling|are out|are on foot|have "
+    f"gathered|gathered|have come|came|have turned up|are about|stay|wait|pass by|are on their feet)( around| about| "
+    f"outside|){HERE}{NOW}?",
+    f"(What|Which) (size|number) is the (group|crowd|company) of {PEOPLE}{HERE}?",
+    f"How (big|large) is the (group|crowd) (of people|){HERE}?",
 )
 ANYONE = (
     f"Is (anyone|anybody|someone|somebody) (around|out there|on site|about|moving){HERE}?",
@@ -168,6 +218,14 @@ ANYONE = (
     f"Is the {YARD} (occupied|populated|in use){NOW}?",
     f"(Is|Are) there (anything|something) human{HERE}?",
     f"Do we have (company|visitors|guests|a guest){HERE}?",
+    f"(Did|Has|Have) (someone|somebody|anyone|anybody|people|any people|a person) (enter|entered|come into|walked into|"
+    f"come to|turned up in|stepped into) the {YARD}{NOW}?",
+    f"(Is|Are) (someone|somebody|anyone|anybody|people|a person) (on foot|on the move|out and about|hanging around|"
+    f"passing by|lingering|at the door|by the house|coming|in front of the camera){NOW}?",
+    "(Is|Are) any of (the |)(people|persons|humans|visitors) (left|there|here|still there|in view)?",
+    f"(Is|Was) the {PICTURE} (with people|showing people|one with a person in it)?",
+    f"(Is|Are) (the |)(human|people|person) (presence|activity) (seen|there|detected|visible|noticed){HERE}?",
+    "(Any|Some) (human|people) (presence|activity|movement|around|outside|here)?",
 )
 NO_ONE = (
     f"Is (nobody|no one|no person|not a single person){HERE}{NOW}?",
@@ -179,6 +237,20 @@ ANY_CAR = (
     f"(Is|Are) {A_CAR} (parked|standing|waiting|parking|stopped|driving){HERE}{NOW}?",
     f"(Did|Has) (someone|somebody|anyone) (park|parked|left) (a car|a vehicle|their car){HERE}?",
     f"(Is|Are) there {A_CAR} (parked|standing|waiting){HERE}{NOW}?",
+    f"(Did|Has|Have) {A_CAR} (arrive|arrived|driven in|drive in|pull in|pulled in|pull up|pulled up|been parked|come "
+    f"in|stop|stopped){HERE}{NOW}?",
+    f"Is (anyone's|someone's|somebody's|anybody's|my|our|their) (car|vehicle) (parked|there|here|standing|in view)"
+    f"{HERE}?",
+    f"Is (anything|something) (parked|on four wheels){HERE}{NOW}?",
+    f"(Does|Do) (anyone|someone|anybody|they|we) have (a car|a vehicle|their car|cars) (parked|there|here|standing)"
+    f"{HERE}?",
+    f"(Is|Are) {A_CAR} (taking up|occupying|using|blocking|on) the ({YARD}|parking space|parking lot|drive){NOW}?",
+)
+PARKED = (
+    f"How many {CARS} (are|have been|were|got) (parked|left|parking|driving|stopped|pulled up|standing still|brought|"
+    f"stationed){HERE}{NOW}?",
+    f"How many {CARS} (have|had) (parked|stopped|arrived|driven in|pulled in|pulled up|come in){HERE}{NOW}?",
+    f"How many {CARS} (park|drive|stop|wait|stay|remain|occupy the {YARD}|use the {YARD}){HERE}{NOW}?",
 )
 NO_CAR = (
     f"(Is|Are) there (no car|no cars|no vehicle|no vehicles){HERE}{NOW}?",
@@ -215,6 +287,27 @@ OPEN_DOOR = (
     f"(Did|Have|Has) (anyone|someone|they|somebody) (leave|left|opened|open) the {DOOR}( open| wide open|)?",
     f"The {DOOR} is open(, right|, isn't it|, yes or no|)?",
     f"Is the {DOOR} in (the open|an open) (position|state)?",
+    f"Is the {DOOR} (not|no longer) (closed|shut|locked)( but open| but standing open| any more|){NOW}?",
+    f"Is the {DOOR} open(, not closed| and not closed|, not shut| rather than closed| instead of shut| or not|, or "
+    f"not)?",
+    f"(An open|The open|Any open|Some open) {DOOR}( here| there| in view| now|)(?|: yes or no?)",
+    f"Open(:| is) the {DOOR}(?|, yes or no?)",
+    f"{DOOR} (wide open|standing open|left open|ajar|opened)( now| here|)?",
+    f"(Can|Could|Do|May) (I|you|we|one|they) (see|look|peer) (in|inside|indoors|into the house|into the hall) "
+    f"(by|through) the {DOOR}( because it is open|){NOW}?",
+    f"Is the (inside|hall|interior|room behind it) (to be seen|visible|in view) through the {DOOR}{NOW}?",
+    f"Is there a way in through the {DOOR}( as it is open|){NOW}?",
+    f"(Would|Might|Can) (a dog|rain|the wind|cold air|a child|a thief|a bird) (get|come|run|fly|blow) in (by|through) "
+    f"the {DOOR}{NOW}?",
+    f"(Do|Did) (they|we|people|the owners) (keep|leave|have) (the|their|our) {DOOR} open{NOW}?",
+    f"(Does|Do) the (building|house|owners|people) (keep|leave|hold) (its|their|the) {DOOR} open{NOW}?",
+    f"(Should|Must|Need) (I|we|you|someone) (go and |)(close|shut) the {DOOR}{NOW}?",
+    f"(About|As for|Regarding|Concerning) the {DOOR}(:|,) is it (open|standing open|opened){NOW}?",
+    f"(Look at|Check|Watch|See) the {DOOR}(.|:) (Is it|It is|Is that) open?",
+    f"(In what you see|As far as you see|From here|As you see it|By the look of it), is the {DOOR} open{NOW}?",
+    f"(Is|Are) the {DOOR} (really|actually|truly|fully|partly|completely|still|already|indeed|once more) open{NOW}?",
+    f"(Which is true|True or false|Right or wrong|Yes or no): the {DOOR} (is|stands) open(?|.)",
+    f"(I think|I believe|They say|It seems) the {DOOR} is open(. Is it?|, is it?|. Right?|. Is that so?)",
 )
 SHUT_DOOR = (
     f"Is (the|this|that|our) {DOOR} (shut|closed|locked up|firmly shut){NOW}?",
@@ -223,6 +316,11 @@ SHUT_DOOR = (
     f"(Do|Can) you see a (closed|shut) (door|entrance|front door){HERE}?",
     f"(Tell me|Say|Check|Report|Please check|Let me know) (if|whether) the {DOOR} is (shut|closed){NOW}.",
     "(Door|Front door|Entrance|The door) (shut|closed)(?|: yes or no?)",
+    f"Is the {DOOR} (not|no longer) open( but closed| but shut| any more|){NOW}?",
+    f"Is the {DOOR} (closed|shut)(, not open| and not open| rather than open| instead of open| or not|, or not)?",
+    f"(About|As for|Regarding) the {DOOR}(:|,) is it (closed|shut){NOW}?",
+    f"(A closed|A shut|The closed|Any closed) {DOOR}( here| there| in view| now|)(?|: yes or no?)",
+    f"(Look at|Check|Watch|See) the {DOOR}(.|:) (Is it|It is|Is that) (shut|closed)?",
 )
 NIGHT = (
     "Is it (night|nighttime|night time|dark|night outside|dark outside|nightfall|already night|already "
@@ -254,11 +352,27 @@ NIGHT = (
     "night|dark|sunset)?",
     "So (is it|it is) (night|dark)( now|)?",
     "Is (day|daylight|the day) (over|gone)( now| already|)?",
+    f"Has (night|darkness|the night|the dark) (fallen|come|begun|set in|arrived|started)( yet| already| here| outside|"
+    f"){NOW}?",
+    f"(Was|Is) (this|it|the {PICTURE}|that) (captured|recorded|taken|shot|filmed|made|photographed|caught) (at night|"
+    f"after dark|in the dark|during the night|after sunset|by night|at night-time)?",
+    f"(Is|Are) (we|you|they|the yard|the house|the people) (in|having|looking at) (the |a |)(night|dark|night-time)"
+    f"{NOW}?",
+    f"(Does|Do) (the|this) {PICTURE} (look|seem|appear) (dark|like night|like a night shot|night-like|nightly)?",
+    f"(Is|Was) it (past|after|long after|well after) (sunset|dusk|nightfall|dark|bedtime){NOW}?",
+    f"(Is|Was) (it|this) (at|in the middle of|late at|during the) night{NOW}?",
+    f"(Is|Do you see) (the|a) (sky|night sky|background) (black|dark|of the night|at night){NOW}?",
 )
 DAY = (
     f"Is it (day|daytime|day time|bright outside|light outside|daylight|bright|still day|still light){NOW}?",
     f"Is (the|this) {PICTURE} (taken|from|made) (by|during|in) (day|the day|daylight|daytime)?",
     f"Was (the|this) {PICTURE} (taken|made|shot) (by|during the) day?",
+    f"(Was|Is) (this|it|the {PICTURE}) (captured|recorded|taken|shot|filmed|made) (by day|in daylight|in the daytime|"
+    f"during the day|before dark|before sunset)?",
+    f"(Is|Was) the sun (up|still up|shining|out|in the sky){NOW}?",
+    f"Has (the day|morning|daylight) (come|begun|broken|started){NOW}?",
+    f"(Is|Was) it (before|not yet|still before) (sunset|dark|night|nightfall){NOW}?",
+    f"(Is|Are) (we|you|they|the yard|the house) (in|having) (daylight|the daytime|day|the light){NOW}?",
     "(Is there|Do you see|Do we have) (daylight|sunlight)(| outside| here)?",
     "(Tell me|Say|Check|Report|Let me know) (if|whether) it is (day|daytime|light|bright outside).",
     "(Is|Are) the (lamp|light|lights|lamps) (off|out|dark)?",
@@ -327,7 +441,9 @@ HERE_KO = (
 )
 ARE_KO = (
     "(있나요|있나요|있습니까|있어요|있지요|있는가요|보이나요|보입니까|보여요|있니|계신가요|나오나요|나와요|"
-    "나옵니까|찍혔나요|찍혀 있나요|있는 것 같나요|있을까요|보일까요|있지|있습니까|있는 거죠)"
+    "나옵니까|찍혔나요|찍혀 있나요|있는 것 같나요|있을까요|보일까요|있지|있습니까|있는 거죠|있어|보여|보이니|있나|"
+    "보이나|"
+    "계세요|계십니까|있는지요|보이는지요|있는 거야|보이지요|나와|나오니|있을지요)"
 )
 COUNT_PEOPLE_KO = (
     f"{HERE_KO}(사람|사람들|인원|행인|방문객)(이|은|이 모두|이 총|은 모두|) 몇 (명|명이나|분|사람) {ARE_KO}?",
@@ -350,6 +466,20 @@ COUNT_PEOPLE_KO = (
     "세어 볼래요|알려 주시겠어요|구해 주세요)(.|?)",
     f"{HERE_KO}(사람을 |모두 |)(세면|합하면|다 세면|더하면) (모두 |)몇 (명|분)(인가요|이에요|입니까|이죠)?",
     f"{HERE_KO}몇 사람(이|이나|) (있나요|있어요|보이나요|있습니까|나오나요|서 있나요)?",
+    f"{HERE_KO}(사람|사람들|인원|인물|방문객)(이|은|의 수는|) (도합|합쳐서|통틀어|합해서|대략|정확히|지금|현재|대체|"
+    f"과연) "
+    f"몇 (명|분|명이나)(인가요|인지요|입니까|이에요|이죠|이야| 있나요| 있습니까| 있어요| 되나요| 보이나요)?",
+    f"{HERE_KO}(사람 |사람이 |인원이 |)몇 (명|분|명이나|명쯤)(이|) (와 있나요|나와 있나요|모여 있나요|걷고 있나요|서 "
+    f"있나요|"
+    f"지나가나요|오셨나요|돌아다니나요|와 있어요|서 있습니까|나와 있습니까|걸어 다니나요|보입니까|돼)?",
+    f"{HERE_KO}(사람|인원|인물) (수|숫자|인원|명수)(가|는|) (몇|얼마|어떻게)( |)(인가요|입니까|되나요|이에요|죠|"
+    f"됩니까|돼요|야)?",
+    f"{HERE_KO}(사람|인원|사람들) (수 |숫자 |)(세어 줘|세 줘|세어 봐|알려 줘|말해 줘|세어 주십시오|세어 주실래요)(.|)",
+    f"{HERE_KO}(사람|인원|사람들)(이|은|) (몇이야|몇 명이야|몇 명이니|몇이에요|몇인가|몇이나 돼요|몇이나 보이나요|"
+    f"몇이죠|"
+    f"몇 명이나 돼|얼마나 많나요|얼마나 있어요|얼마나 돼요)?",
+    f"{HERE_KO}(사람의 수를|인원을|인원 수를|사람 수를|몇 명인지를|사람이 몇인지) (세어 주세요|구하세요|알고 싶어요|"
+    f"알고 싶습니다|파악해 주세요|확인해 주세요|적어 주세요|말씀해 주세요|숫자로 적어 주세요).",
 )
 COUNT_CARS_KO = (
     f"{HERE_KO}(차|자동차|차량|승용차)(가|는|이|은|가 모두|가 총|) 몇 (대|대나|대가) {ARE_KO}?",
@@ -371,6 +501,21 @@ COUNT_CARS_KO = (
     f"{HERE_KO}(차|자동차|차량)(를|을|가 몇 대인지|이 몇 대인지|의 수를) (세어 보세요|세어 주시겠어요|"
     "숫자로 말해 주세요|세어 볼래요|알려 주시겠어요|구해 주세요)(.|?)",
     f"{HERE_KO}(차를 |자동차를 |차량을 )(모두 |)(세면|합하면|다 세면|더하면) (모두 |)몇 대(인가요|예요|입니까|죠)?",
+    f"{HERE_KO}(차|차들|자동차|차량|승용차)(가|는|이|은|의 수는|) (도합|합쳐서|통틀어|합해서|대략|정확히|지금|현재|"
+    f"대체|과연) "
+    f"몇 대(인가요|인지요|입니까|예요|죠|야|나 되나요| 있나요| 있습니까| 있어요| 되나요| 보이나요)?",
+    f"{HERE_KO}(차가 |차 |자동차가 |차량이 |)몇 대(나|가|쯤|) (와 있나요|서 있나요|주차되어 있나요|주차돼 있나요|"
+    f"지나가나요|"
+    f"세워져 있나요|들어와 있나요|주차했나요|서 있습니까|주차되어 있습니까|세워져 있어요|보입니까|돼)?",
+    f"{HERE_KO}(차|자동차|차량|승용차) (수|숫자|대수)(가|는|) (몇|얼마|어떻게)( |)(인가요|입니까|되나요|이에요|죠|"
+    f"됩니까|돼요|야)?",
+    f"{HERE_KO}(차|자동차|차량|차들) (수 |숫자 |대수 |)(세어 줘|세 줘|세어 봐|알려 줘|말해 줘|세어 주십시오|세어 "
+    f"주실래요)(.|)",
+    f"{HERE_KO}(차|자동차|차량|차들)(가|는|이|은|) (몇 대야|몇 대니|몇이에요|몇 대인가|몇 대나 돼요|몇 대나 보이나요|"
+    f"얼마나 "
+    f"많나요|얼마나 있어요|얼마나 돼요)?",
+    f"{HERE_KO}(차의 수를|차량 대수를|자동차 수를|차가 몇 대인지를|차량이 몇 대인지) (세어 주세요|구하세요|알고 싶어요|"
+    f"알고 싶습니다|파악해 주세요|확인해 주세요|적어 주세요|말씀해 주세요|숫자로 적어 주세요).",
 )
 PRESENCE_KO = (
     f"{HERE_KO}{{thing}} {ARE_KO}?",
@@ -387,12 +532,38 @@ PRESENCE_KO = (
     f"{HERE_KO}{{thing}} (한 번이라도|어딘가에|어디에|어디든|근처에|집 앞에|문 앞에|밖에|마당에|화면에|"
     f"사진에) {ARE_KO}?",
     f"(거기|저기|여기|밖에|집 앞에|문 근처에) {{thing}} {ARE_KO}?",
+    f"{HERE_KO}{{thing}} (지나가나요|눈에 띄나요|눈에 들어오나요|들어와 있나요|서 있습니까|움직이나요|머물고 있나요|"
+    f"와 있습니까|"
+    f"잡혔나요|포착되었나요|등장하나요|남아 있나요|와 있어요|나타났습니까|나타났어요)?",
+    f"{HERE_KO}{{thing}} (있는지|보이는지|와 있는지) (궁금해요|궁금합니다|알고 싶어요|살펴봐 주세요|알려 줘|봐 줘|"
+    f"확인 부탁해요|"
+    f"확인 부탁드립니다|말씀해 주세요).",
 )
+# With the bare noun, for other particles than 이 and 가.
+PRESENCE_NOUN_KO = (
+    f"{HERE_KO}{{noun}}(을|를) (찾을 수|볼 수|발견할 수|확인할 수|알아볼 수|만날 수|구분할 수) (있나요|있습니까|"
+    f"있어요|있을까요|있어)?",
+    f"{HERE_KO}{{noun}}(을|를) (보셨나요|찾았나요|봤나요|발견했나요|찾으셨나요|보고 있나요|확인했나요|보았습니까|"
+    f"찾아볼 수 있나요)?",
+    f"{HERE_KO}{{noun}}의 (모습|흔적|형체|존재|일부|형태)(이|가|을|를) {ARE_KO}?",
+    f"{HERE_KO}{{noun}}의 (모습|흔적|형체|존재)(을|를) (볼 수|찾을 수|확인할 수) (있나요|있습니까|있어요)?",
+    f"{HERE_KO}{{noun}} {ARE_KO}?",
+    f"{HERE_KO}{{noun}}(도|라도|이라도|만|이나|나) (하나 |) {ARE_KO}?",
+    f"{HERE_KO}{{noun}}( 같은 것이| 비슷한 것이| 하나가| 하나라도| 하나쯤|로 보이는 것이|으로 보이는 것이) {ARE_KO}?",
+    f"{HERE_KO}(어떤|아무|무슨|한) {{noun}}(이|가|이라도|라도|이든|든|도) {ARE_KO}?",
+    f"{HERE_KO}{{noun}} (유무|여부|존재 여부)(를 알려 주세요.|를 확인해 주세요.|는?|:)",
+    f"{HERE_KO}{{noun}}(은|는) {ARE_KO}?",
+)
+PERSON_NOUN_KO = "(사람|사람|사람|사람들|누군가|행인|방문객|인물|방문자|손님|인기척)"
+CAR_NOUN_KO = "(차|차|차|자동차|자동차|차량|승용차|차들|세워 둔 차|주차된 차|서 있는 차)"
 SOMEBODY_KO = (
     "(사람이|사람이|사람은|사람들이|누가|누군가|누군가가|아무나|아무라도|한 명이라도|한 사람이라도|행인이|"
-    "방문객이|방문자가|어떤 사람이|인물이)"
+    "방문객이|방문자가|어떤 사람이|인물이|누구|누구라도|누구든|누구든지|누구 한 명이라도|사람 한 명이|손님이)"
 )
-CAR_KO = "(차가|차가|자동차가|자동차는|차량이|차는|차량은|승용차가|차 한 대라도|주차된 차가|차들이)"
+CAR_KO = (
+    "(차가|차가|자동차가|자동차는|차량이|차는|차량은|승용차가|차 한 대라도|"
+    "주차된 차가|차들이|차 한 대가|차가 한 대라도|세워 둔 차가)"
+)
 NO_ONE_KO = (
     f"{HERE_KO}(아무도|사람이|사람이 아무도|사람이 한 명도) (없나요|없습니까|없어요|안 보이나요|보이지 않나요)?",
 )
@@ -412,11 +583,27 @@ OPEN_DOOR_KO = (
     f"{DOOR_KO}(을|은|이) (누가|누군가) (열어 두었나요|열어 놓았나요|열었나요|연 것 같나요)?",
     f"(누가|누군가|혹시 누가) {DOOR_KO}(을) (열어 둔 것 같나요|열어 놓은 건가요|열어 둔 건가요|연 건가요)?",
     "(현관|입구|출입구|집)(이|은|이 지금) (열려 있나요|열려 있습니까|열렸나요|열려 있어요)?",
+    f"{DOOR_KO}(이|은) (닫혀 있지 않고|닫히지 않고) (열려 있나요|열려 있습니까|열렸나요)?",
+    f"{DOOR_KO}(이|은) (닫혀 있지 않나요|닫혀 있지 않습니까|안 닫혀 있나요|닫히지 않았나요)?",
+    f"{DOOR_KO}(이|은) (아직|계속|정말|완전히|조금|이미|다시|여전히) (열려 있나요|열려 있습니까|열려 있어요|열렸나요)?",
+    f"{DOOR_KO}(이|은) (열려 있는 게 맞나요|열려 있는 건가요|열려 있는 거죠|열려 있는 상태죠|열린 거예요|열린 게 "
+    f"보이나요)?",
+    f"{DOOR_KO}(을|은) (안 닫았나요|닫지 않았나요|닫아야 하나요|열어 놓은 상태인가요|열어 놨나요)?",
+    f"{DOOR_KO}(으로|을 통해) (안이 보이나요|들어갈 수 있나요|집 안이 보이나요|바로 들어갈 수 있나요)?",
+    f"(지금 |현재 |혹시 |){DOOR_KO}(이|은|) (열려 있어|열렸어|열려 있나|열렸니|열린 거야|열려 있는 거야|열려있어|"
+    f"열렸는지요|"
+    f"열려 있는지 궁금해요|열린 채로 있나요|열린 채인가요|열려 있는 것 같나요|열려 있는 것으로 보이나요|열려 "
+    f"있을까요)?",
 )
 SHUT_DOOR_KO = (
     f"(지금 |현재 |){DOOR_KO}(이|은) (닫혀 있나요|닫혀 있습니까|닫혀 있어요|닫혔나요|닫혔습니까|닫힌 "
     "상태인가요|잘 닫혀 있나요|닫혀있나요|꼭 닫혀 있나요)?",
     f"{DOOR_KO}(이|은) (닫혀 있는지|닫혔는지) (알려 주세요|말해 주세요|확인해 주세요|답하세요).",
+    f"{DOOR_KO}(이|은) (열려 있지 않나요|열려 있지 않습니까|안 열려 있나요|열리지 않았나요)?",
+    f"{DOOR_KO}(이|은) (아직|계속|정말|완전히|이미|다시|여전히) (닫혀 있나요|닫혀 있습니까|닫혀 있어요|닫혔나요)?",
+    f"(지금 |현재 |혹시 |){DOOR_KO}(이|은|) (닫혀 있어|닫혔어|닫혀 있나|닫혔니|닫힌 거야|닫힌 채로 있나요|닫혀 있는 "
+    f"것 같나요|"
+    f"닫혀 있을까요)?",
 )
 NIGHT_KO = (
     "(지금은 |지금 |밖은 |현재 |여기는 |이 사진은 |)(밤인가요|밤입니까|밤이에요|밤이죠|밤인지요|밤중인가요|"
@@ -434,6 +621,22 @@ NIGHT_KO = (
     "(이 |)(사진|화면|장면|영상|그림)(이|은|에 보이는 것이) (밤 풍경인가요|밤 사진인가요|밤의 모습인가요|"
     "밤 장면인가요|야간 사진인가요|밤에 찍힌 건가요|밤에 찍힌 사진인가요)?",
     "(혹시 |벌써 |이미 |아직 )(밤이에요|밤인가요|어두워졌나요|밤입니까|어두운가요|밤이죠)?",
+    "(이것은 |이건 |이게 |지금 |여기 |이 시간은 |)(밤|야간|한밤중)(이라고|으로|으로도) (할 수|볼 수|말할 수|부를 수|"
+    "생각할 수|"
+    "판단할 수) (있나요|있습니까|있어요|있을까요)?",
+    "(이것은 |이건 |이게 |이 |)(밤|야간|밤중|한밤중|어두울 때|밤 시간)에 (촬영한|찍은|찍힌|기록된|나온|촬영된|담은) "
+    "(사진|화면|영상|"
+    "장면|이미지|것)(입니까|인가요|이에요|이죠|이 맞나요|일까요|이야)?",
+    "(지금 |여기는 |이곳은 |밖은 |)(밤|야간|한밤)(이|인 것이|인 게) (맞나요|맞습니까|맞아요|확실한가요|분명한가요)?",
+    "(지금 |여기는 |이곳은 |밖은 |보기에 |)(밤|야간|밤중)(인 것|인 듯|처럼|같이)( |)(같나요|한가요|보이나요|보입니까|"
+    "같습니까|느껴지나요)?",
+    "(밤의|한밤의|야간의|어두운) (모습|풍경|사진|마당|장면|시간|시간대)(입니까|인가요|이에요|일까요|이죠)?",
+    "(지금 |밖은 |밖이 |여기는 |)(밤이야|어두워|밤인 거야|어둡니|깜깜해|밤이지|어두워졌어|밤이니|밤일까요|밤인지요|"
+    "어두컴컴한가요)?",
+    "(시간은 |시간대는 |시간대가 |때는 |)(밤|야간|밤 시간대|밤중)(인가요|입니까|이에요|인지 궁금해요|인지 알고 "
+    "싶어요)?",
+    "(밤이|어둠이|날이) (되었나요|됐나요|왔나요|내렸나요|깊었나요|찾아왔나요|됐어요|되었습니까|저물었습니까|"
+    "어둡습니까)?",
 )
 DAY_KO = (
     "(지금은 |지금 |밖은 |현재 |이 사진은 |)(낮인가요|낮입니까|낮이에요|낮이죠|대낮인가요|주간인가요|"
@@ -441,6 +644,12 @@ DAY_KO = (
     "(지금 |밖이 |밖은 |마당이 |주위가 |)(밝은가요|밝습니까|밝아요|환한가요)?",
     "(이 |)(사진|장면|화면|영상)(은|는|) (낮에|주간에|밝을 때) (찍은 것인가요|찍었나요|찍혔나요)?",
     "(지금 |)(낮인지|밝은지) (알려 주세요|말해 주세요|확인해 주세요).",
+    "(이것은 |이건 |이 |)(낮|주간|대낮|밝을 때)에 (촬영한|찍은|찍힌|기록된|나온|촬영된) (사진|화면|영상|장면|"
+    "것)(입니까|인가요|이에요|"
+    "이죠)?",
+    "(이것은 |지금 |여기 |)(낮|주간|대낮)(이라고|으로) (할 수|볼 수|말할 수) (있나요|있습니까|있어요)?",
+    "(지금 |밖은 |여기는 |)(낮이야|밝아|낮인 거야|환해|낮이지|낮이니|낮일까요|낮이 맞나요|낮인 것 같나요|낮처럼 "
+    "보이나요)?",
 )
 DOOR_CHOICE_KO = (
     f"{DOOR_KO}(은|이|의 상태는|은 지금|은 어떤 상태인가요|의 상태를 말해 주세요|은 어떤가요|은 어떻게 되어 "
@@ -506,7 +715,11 @@ ABSENT = _listed(
     "playground slide seesaw "
     "trampoline football basketball golf_club tennis_racket hat_stand crown ring watch wallet key "
     "coin banknote letter envelope crow cockroach bee butterfly ant police_car fire_engine taxi_sign "
-    "parachute satellite"
+    "parachute satellite giraffe kangaroo submarine volcano penguin violin refrigerator cactus hedgehog windmill horse "
+    "zebra carrot carton carnival castanet cactus_pot cartoon carpenter candy cannon canary canteen cat_flap cabin "
+    "pergola periscope peacock pelican pearl peach pear pen pencil pepper perch human_skeleton visor vine vest veil "
+    "vent "
+    "authoress audience autumn_leaf dormouse dome dormitory folder fork manatee manuscript mantis mandolin"
 )
 SUBSTANCES = _listed(
     "snow rain fire smoke water ice fog mud garbage rubbish trash litter blood oil steam lightning sand"
@@ -523,7 +736,15 @@ ABSENT_KO = _listed(
     "제설차 난로 오븐 주전자 세탁기 선풍기 욕조 변기 커튼 양탄자 베개 이불 선반 옷장 책장 장난감 인형 "
     "북 나팔 피리 하프 시계 망원경 안테나 발전기 밧줄 사슬 망치 톱 도끼 "
     "삽 양동이 바구니 자루 닻 그물 허수아비 촛불 무지개 폭포 섬 성 교회 등대 공장 헛간 터널 철도 "
-    "놀이터 미끄럼틀 축구공 왕관 반지 지갑 열쇠 동전 편지 개미 경찰차 소방차 눈 비 안개"
+    "놀이터 미끄럼틀 축구공 왕관 반지 지갑 열쇠 동전 편지 개미 경찰차 소방차 눈 비 안개 "
+    "기린 펭귄 냉장고 말 악어 바이올린 캥거루 풍차 기름 기둥 기와 기저귀 바늘 바둑판 바위 바퀴 차돌 차양 사막 사슬 "
+    "사전 "
+    "사탕 사진기 인삼 인라인 행성 방패 방망이 누룽지 누에 아기곰 문어 문방구 밤송이 밤나무 하마 치타 판다 수달 "
+    "두더지 족제비 "
+    "공작 참새 제비 독수리 갈매기 달걀 감자 고구마 당근 양파 마늘 배추 수박 참외 포도 딸기 레몬 우유 치즈 국수 냄비 "
+    "접시 "
+    "숟가락 젓가락 가위 풀 색종이 크레파스 칠판 분필 지도 나침반 손전등 배낭 모자걸이 장갑 목도리 양말 구두 실 단추 "
+    "리본"
 )
 # And what always is.
 SCENERY = (
@@ -547,16 +768,26 @@ SCENERY_KO = _listed("집 건물 벽 창문 등 문 덤불 꽃 화분 길 잔디
 
 
 def _made_up(rng: random.Random) -> str:
-    """A word that is none, so that unknown words mean something that is not there."""
-    return "".join(
-        rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3))
-    ) + rng.choice("bdgklmnprt")
+    """A word that is none, so that unknown words mean something that is not there; some begin as a known one does."""
+    begin = (
+        rng.choice(("ca", "car", "pe", "per", "hu", "vi", "ve", "au", "do", "fo", "ma")) if rng.random() < 0.25 else ""
+    )
+    parts = (
+        rng.choice("bcdfghjklmnprstvwz") + rng.choice(("a", "e", "i", "o", "u", "ou", "ee", "ai"))
+        for _ in range(rng.randint(1, 3))
+    )
+    return (
+        begin + "".join(parts) + rng.choice(("b", "d", "g", "k", "l", "m", "n", "p", "r", "t", "x", "ct", "ne", "ph"))
+    )
 
 
 def _made_up_ko(rng: random.Random) -> str:
+    parts = rng.choice((1, 2, 2, 2, 3, 3, 4))
+    if rng.random() < 0.5:
+        return "".join(rng.choice(rng.choice(ABSENT_KO)) for _ in range(parts))
     return "".join(
         chr(0xAC00 + rng.randrange(19) * 588 + rng.randrange(21) * 28 + rng.choice((0, 0, 4, 8, 16, 21)))
-        for _ in range(rng.choice((1, 1, 2, 2, 2, 3, 3, 4)))
+        for _ in range(parts)
     )
 
 
@@ -574,6 +805,10 @@ def subject_ko(noun: str) -> str:
     """The noun with its particle 이 or 가."""
     closed = (ord(noun[-1]) - 0xAC00) % 28 > 0
     return noun + ("이" if closed else "가")
+
+
+def _presence_ko(noun: str) -> tuple[str, ...]:
+    return _filled(PRESENCE_KO, "thing", subject_ko(noun)) + _filled(PRESENCE_NOUN_KO, "noun", noun)
 
 
 # -- questions and answers -------------------------------------------------------------------------
@@ -645,13 +880,13 @@ def _filled(patterns: tuple[str, ...], slot: str, word: str) -> tuple[str, ...]:
 YES_NO_QUESTIONS: dict[str, Yes] = {
     "anyone": Yes(
         _filled(PRESENCE, "a thing", SOMEBODY) * 2 + ANYONE,
-        _filled(PRESENCE_KO, "thing", SOMEBODY_KO),
+        _filled(PRESENCE_KO, "thing", SOMEBODY_KO) + _filled(PRESENCE_NOUN_KO, "noun", PERSON_NOUN_KO),
         lambda truth: truth.people > 0,
     ),
     "no_one": Yes(NO_ONE, NO_ONE_KO, lambda truth: truth.people == 0),
     "any_car": Yes(
         _filled(PRESENCE, "a thing", A_CAR) * 2 + ANY_CAR,
-        _filled(PRESENCE_KO, "thing", CAR_KO),
+        _filled(PRESENCE_KO, "thing", CAR_KO) + _filled(PRESENCE_NOUN_KO, "noun", CAR_NOUN_KO),
         lambda truth: truth.cars > 0,
     ),
     "no_car": Yes(NO_CAR, NO_CAR_KO, lambda truth: truth.cars == 0),
@@ -662,7 +897,7 @@ YES_NO_QUESTIONS: dict[str, Yes] = {
 }
 COUNTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "people": (_filled(COUNT, "things", PEOPLE) + HEADCOUNT, COUNT_PEOPLE_KO),
-    "cars": (_filled(COUNT, "things", CARS), COUNT_CARS_KO),
+    "cars": (_filled(COUNT, "things", CARS) + PARKED, COUNT_CARS_KO),
 }
 CHOICES: dict[
     str, tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
@@ -710,7 +945,8 @@ FILLERS = _listed(
     "currently presently today tonight here there outside maybe simply clearly probably possibly surely "
     "indeed somehow somewhere "
     "whatever anyway ever yet quite very this that the some of at in on for with by about from over near "
-    "around between all"
+    "around between all any one should would could expect find hope think know see look check want my our "
+    "camera picture home outside"
 )
 FILLERS_KO = _listed(
     "지금 좀 혹시 정말 그냥 아마 다시 또 여기 거기 저기 바로 오늘 정확히 대략 아직 벌써 이제 그럼 자 음 한번 "
@@ -733,7 +969,7 @@ def roughened(text: str, tongue: str, rng: random.Random) -> str:
     """The text as people type it: sometimes with an opening, in small letters, without its mark, or with a slip."""
     if rng.random() < 0.10:
         text = rng.choice(OPENINGS if tongue == "en" else OPENINGS_KO) + text
-    if rng.random() < 0.18:
+    if rng.random() < 0.22:
         words = text.split(" ")
         for _ in range(rng.randint(1, 2)):
             words.insert(rng.randint(0, len(words)), rng.choice(FILLERS if tongue == "en" else FILLERS_KO))
@@ -781,11 +1017,10 @@ def ask_count(kind: str, truth: Truth, rng: random.Random) -> Asked:
 def ask_absent(truth: Truth, rng: random.Random) -> Asked:
     """Something that never is in these pictures: No, or 0."""
     if rng.random() < KOREAN_SHARE:
-        noun = _made_up_ko(rng) if rng.random() < 0.4 else rng.choice(ABSENT_KO)
-        text = _question(_filled(PRESENCE_KO, "thing", subject_ko(noun)), "ko", rng)
-        text, tongue = _instructed(text, "yes_no", "ko", rng)
+        noun = _made_up_ko(rng) if rng.random() < 0.55 else rng.choice(ABSENT_KO)
+        text, tongue = _instructed(_question(_presence_ko(noun), "ko", rng), "yes_no", "ko", rng)
         return Asked(text, YES_NO[tongue][1])
-    noun = _made_up(rng) if rng.random() < 0.35 else rng.choice(ABSENT).replace("_", " ")
+    noun = _made_up(rng) if rng.random() < 0.45 else rng.choice(ABSENT).replace("_", " ")
     if rng.random() < 0.2:
         text, _ = _instructed(_question(_filled(COUNT, "things", plural(noun)), "en", rng), "number", "en", rng)
         return Asked(text, "0")
@@ -799,7 +1034,7 @@ def ask_absent(truth: Truth, rng: random.Random) -> Asked:
 def ask_scenery(truth: Truth, rng: random.Random) -> Asked:
     """Something that always is in these pictures."""
     if rng.random() < KOREAN_SHARE:
-        text = _question(_filled(PRESENCE_KO, "thing", subject_ko(rng.choice(SCENERY_KO))), "ko", rng)
+        text = _question(_presence_ko(rng.choice(SCENERY_KO)), "ko", rng)
         text, tongue = _instructed(text, "yes_no", "ko", rng)
     else:
         text = _question(_filled(PRESENCE, "a thing", with_article(rng.choice(SCENERY))), "en", rng)
@@ -842,8 +1077,9 @@ def ask_description(truth: Truth, rng: random.Random) -> Asked:
 
 
 SHORT_KINDS = {
-    "people": 0.28, "cars": 0.12, "anyone": 0.10, "no_one": 0.025, "any_car": 0.09, "no_car": 0.02,
-    "door_open": 0.09, "door_shut": 0.035, "night": 0.08, "day": 0.03, "absent": 0.09, "scenery": 0.02, "choice": 0.04,
+    "people": 0.28, "cars": 0.11, "anyone": 0.09, "no_one": 0.025, "any_car": 0.09, "no_car": 0.02,
+    "door_open": 0.12, "door_shut": 0.045, "night": 0.06, "day": 0.025, "absent": 0.12,
+    "scenery": 0.015, "choice": 0.035,
 }  # fmt: skip
 
 
