@@ -1,9 +1,10 @@
 """Make the demo's model anew: `python -m edged.demo.train`. A tool, not part of the daemon; needs PyTorch and
 transformers.
 
-Three stages: the vision tower alone, on what is where in the picture; the language model alone, on the frozen tower's
-tokens; both together. Another process draws the pictures meanwhile, and each is learned from once. Finished stages
-stay in the work folder, so that a training that was broken off begins again with the stage it was in.
+Four stages: the vision tower alone, on what is where in the picture; the language model alone, on the frozen tower's
+tokens; both together; and both again from a lower rate, where in many pictures people stand before each other. Another
+process draws the pictures meanwhile, and each is learned from once. Finished stages stay in the work folder, so that a
+training that was broken off begins again with the stage it was in.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from edged.demo.chat import Packed, Packer, make_tokenizer
 from edged.demo.folder import save_folder
 from edged.demo.network import IMAGE_TOKENS, ReadOut, Shape, Text, Tower, in_patch_order, to_patches
 from edged.demo.scenes import Truth
-from edged.demo.training_data import render
+from edged.demo.training_data import Mix, render
 
 log = logging.getLogger("edged.demo.train")
 T = TypeVar("T")
@@ -55,12 +56,14 @@ class Stage:
     end: float
     warm: int
     seed: int
+    mix: Mix = Mix()  # noqa: RUF009
 
 
 STAGES = (
     Stage("tower", 3200, 1.6e-3, 0, 0.3, 150, 1),
     Stage("text", 600, 0, 2e-3, 0.25, 100, 2),
     Stage("both", 2600, 7e-4, 1.1e-3, 0.01, 50, 3),
+    Stage("again", 1000, 3.5e-4, 5e-4, 0.01, 30, 4, Mix(clear=0.35, overlapping=True)),
 )
 
 
@@ -98,15 +101,15 @@ class Pictures:
         return (self.batch(start, start + size) for start in range(0, len(self), size))
 
 
-def fresh_batches(folder: Path, seed: int) -> Iterator[Batch]:
+def fresh_batches(folder: Path, stage: Stage) -> Iterator[Batch]:
     """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
         coming = deque[tuple[Path, Future[None]]]()
         try:
-            for number in count(1000 * seed):
+            for number in count(1000 * stage.seed):
                 name = Path(shards, str(number))
-                coming.append((name, pool.submit(render, name, number, SHARD_SIZE)))
+                coming.append((name, pool.submit(render, name, number, SHARD_SIZE, mix=stage.mix)))
                 if len(coming) == SHARDS_AHEAD:
                     name, drawn = coming.popleft()
                     drawn.result()
@@ -285,7 +288,7 @@ def train_text(network: Network, batches: Iterator[Batch], stage: Stage, packer:
 
 
 def train_both(network: Network, batches: Iterator[Batch], stage: Stage, packer: Packer) -> Iterator[Tensor]:
-    words = random.Random(SEED + 1)
+    words = random.Random(stage.seed - 1)
     rates = {network.tower: stage.tower_rate, network.text: stage.text_rate, network.read_out: stage.tower_rate}
     optimiser = Optimiser(rates, stage)
     for batch, packed in ahead((batch, packer.pack(batch.truths, words)) for batch in batches):
@@ -324,7 +327,7 @@ def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, a hundred minutes on two cores.")
+    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, two hours on two cores.")
     parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (2 GB) and checkpoints")
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="where the finished model goes")
     given = parser.parse_args()
@@ -341,7 +344,7 @@ def main() -> None:
             network.load(file)
             continue
         torch.manual_seed(SEED)
-        batches = fresh_batches(data, stage.seed)
+        batches = fresh_batches(data, stage)
         if stage.name == "tower":
             steps = train_tower(network, batches, stage)
         else:

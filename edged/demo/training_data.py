@@ -4,6 +4,7 @@ them.
 A tool, not part of the daemon. A shard is NAME.npy (pictures, n x 224 x 224 x 3, uint8) and NAME.npz (the targets).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +33,36 @@ FRAMES_PER_SEQUENCE = 12
 Floats = npt.NDArray[np.float32]
 
 
-def moments(seed: int, count: int, sprites: Sprites) -> list[Moment]:
-    """45 % clear stills, 20 % stills that may be crowded or cut, 35 % out of moving sequences; never all of one kind
-    together.
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The shares of clear stills and of stills that may be crowded or cut; the rest is out of moving sequences. With
+    `overlapping`, those frames of them in which something is more than a third hidden.
     """
+
+    clear: float = 0.45
+    crowded: float = 0.20
+    overlapping: bool = False
+
+
+def moments(seed: int, count: int, sprites: Sprites, mix: Mix) -> list[Moment]:
+    """What the mix says, about; never all of one kind together."""
     rng = np.random.default_rng([seed, 7])
+    still = mix.clear + mix.crowded
     found: list[Moment] = []
     while len(found) < count:
-        chance = rng.random() * (1 - 0.35 + 0.35 / FRAMES_PER_SEQUENCE)
-        if chance < 0.65:
-            found.append(still_moment(rng, sprites, clear=chance < 0.45))
+        chance = rng.random() * (still + (1 - still) / FRAMES_PER_SEQUENCE)
+        if chance < still:
+            found.append(still_moment(rng, sprites, clear=chance < mix.clear))
         else:
             sequence = Sequence(int(rng.integers(1 << 30)), sprites=sprites)
-            found += [sequence.moment(t_s) for t_s in rng.uniform(0, LOOP_S, FRAMES_PER_SEQUENCE)]
+            found += _frames(sequence, rng, mix.overlapping)
     return [found[number] for number in rng.permutation(len(found))[:count]]
+
+
+def _frames(sequence: Sequence, rng: np.random.Generator, overlapping: bool) -> list[Moment]:
+    """About FRAMES_PER_SEQUENCE; something overlaps in a third of all."""
+    some = (sequence.moment(t_s) for t_s in rng.uniform(0, LOOP_S, FRAMES_PER_SEQUENCE * (3 if overlapping else 1)))
+    return [moment for moment in some if not (overlapping and truth_of(moment).clear)]
 
 
 def photograph(moment: Moment, rng: np.random.Generator) -> Picture:
@@ -91,7 +108,7 @@ def targets(moment: Moment) -> tuple[Floats, Floats]:
     return cells, np.stack([_mass(heads, PATCHES, 4), *cover], -1).astype(np.float32)
 
 
-def render(name: Path, seed: int, count: int, sprites: Sprites = "train") -> None:
+def render(name: Path, seed: int, count: int, sprites: Sprites = "train", mix: Mix = Mix()) -> None:
     """Write one shard; about 9 ms of CPU a picture. One that is already there is left alone."""
     if name.with_suffix(".npz").exists():
         return
@@ -99,7 +116,7 @@ def render(name: Path, seed: int, count: int, sprites: Sprites = "train") -> Non
     pictures = np.lib.format.open_memmap(name.with_suffix(".npy"), "w+", np.uint8, (count, SIDE, SIDE, 3))
     cells, patches = np.zeros((count, CELLS, CELLS, 2), np.float16), np.zeros((count, PATCHES, PATCHES, 3), np.float16)
     facts = np.zeros((count, 4), np.int8)
-    for number, moment in enumerate(moments(seed, count, sprites)):
+    for number, moment in enumerate(moments(seed, count, sprites, mix)):
         pictures[number] = photograph(moment, rng)
         cells[number], patches[number] = targets(moment)
         truth = truth_of(moment)
