@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from broker import an_answer
 
-from edged.core import Answer, CameraState, Event
+from edged.core import CameraState, Event
 from edged.mqtt.topics import (
     Message,
     Topics,
@@ -20,31 +21,10 @@ from edged.mqtt.topics import (
     event_payload,
 )
 
-PEOPLE = Answer(
-    id="01J9",
-    camera="dock",
-    question="people",
-    type="integer",
-    value=3,
-    status="ok",
-    reason=None,
-    confidence=0.87,
-    text="3",
-    truncated=False,
+PEOPLE = replace(
+    an_answer("01J9"),
     prompt="How many people are in this image? Answer with one number.",
-    prompt_rev="9c1e",
-    frame_ts=1785312000.412,
-    frame_age_s=0.31,
-    frame_sha256="ab12",
-    answered_ts=1785312001.230,
-    clock_synced=True,
-    reuse_of=None,
-    trigger="schedule",
-    timing_ms={"grab": 38, "encode": 310, "answer": 212},
     model="mobilint/Qwen2-VL-2B-Instruct",
-    model_rev="r1",
-    config_rev="c1",
-    expires_s=90.0,
 )
 SAID = (
     '{"schema":1,"id":"01J9","node":"dock-box","camera":"dock","region":null,"question":"people","type":"integer",'
@@ -52,7 +32,7 @@ SAID = (
     '"prompt":"How many people are in this image? Answer with one number.","prompt_rev":"9c1e",'
     '"frame_ts":1785312000.412,"frame_age_s":0.31,"frame_sha256":"ab12","answered_ts":1785312001.23,'
     '"clock_synced":true,"reuse_of":null,"late":false,"trigger":"schedule",'
-    '"timing_ms":{"grab":38,"encode":310,"answer":212},"model":"mobilint/Qwen2-VL-2B-Instruct","model_rev":"r1",'
+    '"timing_ms":{"grab":38.0,"encode":310.0,"answer":212.0},"model":"mobilint/Qwen2-VL-2B-Instruct","model_rev":"r1",'
     '"config_rev":"c1"}'
 )
 
