@@ -22,7 +22,6 @@ from edged.core import (
     Camera,
     CameraReport,
     EdgedError,
-    ModelError,
     Publisher,
     Stopped,
     VisionModel,
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = error.code
     except EdgedError as error:
         print(f"edged: {error}", file=sys.stderr)
-        code = error.code if isinstance(error, ModelError) else EXIT_WRONG
+        code = error.code
     except BrokenPipeError:  # `edged ask … | head`
         sys.stderr.close()
         code = EXIT_WRONG

@@ -33,7 +33,18 @@ EXIT_CONFIG = 78
 
 
 class EdgedError(Exception):
-    """An expected failure; its text is a whole sentence for the owner and holds no credential."""
+    """An expected failure; its text is a whole sentence for the owner and holds no credential.
+
+    `code` is the exit code if edged has to end for it.
+    """
+
+    code = EXIT_WRONG
+
+
+class FileUnusable(EdgedError):
+    """A file that the config names (a CA, a certificate) must be changed by its owner."""
+
+    code = EXIT_CONFIG
 
 
 class CameraError(EdgedError):
@@ -45,7 +56,7 @@ class StaleFrame(CameraError):
 
 
 class ModelError(EdgedError):
-    """The model failed and may work again: `code` is the exit code if edged has to end for it."""
+    """The model failed and may work again."""
 
     code = EXIT_UNAVAILABLE
 

@@ -387,7 +387,7 @@ class Pulse:
         self._every = limit / 3 if limit else None
         self._fed = 0.0
         self._status = ""
-        self._stuck = Outage("work", log)
+        self._stuck = Outage("work", log, "moves again")
         self._offset = time.time() - time.monotonic()
 
     def tell(self, status: str, moving: bool) -> None:
@@ -396,10 +396,10 @@ class Pulse:
             systemd.notify(f"STATUS={status}")
         if not moving:
             self._stuck.begin(
-                "a model call or the schedule does not move; the watchdog is no longer fed", logging.ERROR
+                "a model call or the schedule does not move; the watchdog is no longer fed", level=logging.ERROR
             )
             return
-        self._stuck.end("moves again")
+        self._stuck.end()
         if self._every and time.monotonic() - self._fed >= self._every:
             self._fed = time.monotonic()
             systemd.notify("WATCHDOG=1")

@@ -80,7 +80,7 @@ class Looks:
     publisher: Callable[[], Publisher]
     clock_synced: Callable[[], bool]
     lost: Callable[[ModelError], None]
-    model_outage: Outage = field(default_factory=lambda: Outage("model", log))
+    model_outage: Outage = field(default_factory=lambda: Outage("model", log, "answers again"))
 
     def look(self, post: Post, trigger: Trigger = "schedule") -> None:
         """Look once and publish. Never raises: this is one of the two edges that catch everything."""
@@ -94,7 +94,7 @@ class Looks:
         except Stopped:
             return
         except Exception as error:
-            self.model_outage.begin(f"a look at {spec.name} failed by a defect", logging.ERROR, error)
+            self.model_outage.begin(f"a look at {spec.name} failed by a defect", "", logging.ERROR, error)
             answers, image = look.refusals("model_down", "an error inside edged; its log says more"), None
         self._publish(post, spec, answers, image)
 
@@ -212,7 +212,7 @@ class _Look:
             if isinstance(error, ModelLost):
                 self.looks.lost(error)
             return [*found, *self.refusals("model_down", str(error), found)]
-        self.looks.model_outage.end("answers again")
+        self.looks.model_outage.end()
         self._mark_asked()
         return found
 

@@ -1,42 +1,60 @@
-"""A failure is said once when it begins and once when it is over, whatever happens in between."""
+"""A failure is logged once when it begins and once when it is over, whatever happens in between. For any thread."""
 
 from __future__ import annotations
 
 import logging
 import time
+from threading import Lock
+
+REASONS_LIMIT = 8  # reasons logged during one outage
 
 
 class Outage:
-    """One thing that can fail and come back, such as a camera or the broker. For one thread at a time."""
+    """One thing that can fail and work again, at one or several places (`who`), such as the model at each camera.
 
-    def __init__(self, name: str, log: logging.Logger) -> None:
+    It lasts from the first failure until every place that failed has worked again.
+    """
+
+    def __init__(self, name: str, log: logging.Logger, again: str = "back") -> None:
         self._name = name
         self._log = log
-        self._since: float | None = None
-        self._tries = 0
+        self._again = again
+        self._lock = Lock()
+        self._failing: set[str] = set()
+        self._reasons: set[str] = set()
+        self._since = 0.0
+        self._count = 0
 
     @property
     def on(self) -> bool:
-        return self._since is not None
+        return bool(self._failing)
 
-    def begin(self, reason: str, level: int = logging.WARNING, exc_info: BaseException | None = None) -> None:
-        """Say that it failed, unless that is known already."""
-        self._tries += 1
-        if self._since is None:
-            self._since = time.monotonic()
+    def begin(
+        self, reason: str, who: str = "", level: int = logging.WARNING, exc_info: BaseException | None = None
+    ) -> None:
+        """It failed. Logged when it had worked, and for a reason that this outage did not have yet."""
+        with self._lock:
+            if not self._failing:
+                self._since, self._count = time.monotonic(), 0
+                self._reasons.clear()
+            self._failing.add(who)
+            self._count += 1
+            new = reason not in self._reasons and len(self._reasons) < REASONS_LIMIT
+            if new:
+                self._reasons.add(reason)
+        if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, words: str = "back") -> None:
-        """Say that it works again, if it had failed."""
-        if self._since is not None:
-            self._log.info(
-                "%s: %s after %s (%s)",
-                self._name,
-                words,
-                spoken(time.monotonic() - self._since),
-                counted(self._tries, "try", "tries"),
-            )
-        self._since, self._tries = None, 0
+    def end(self, who: str = "", one: str = "try", more: str = "tries") -> None:
+        """It works again (or is gone) there. Logged when this was the last place that had failed."""
+        with self._lock:
+            if who not in self._failing:
+                return
+            self._failing.discard(who)
+            if self._failing:
+                return
+            lasted, count = time.monotonic() - self._since, self._count
+        self._log.info("%s: %s after %s (%s)", self._name, self._again, spoken(lasted), counted(count, one, more))
 
 
 def spoken(seconds: float) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Literal
 
-from edged.answers import AnswerType
+from edged.answers import AnswerType, Language
 from edged.core import Secret
 
 DEFAULT_EVERY_S = 60.0
@@ -161,6 +161,7 @@ class BrokerSpec:
     password: Secret | None = None
     prefix: str = "edged"
     client_id: str = ""
+    problem: str | None = None  # why no login can be made: a secret is missing; there is no connection meanwhile
 
     @property
     def shown(self) -> str:
@@ -178,6 +179,8 @@ class Config:
     timezone: str | None
     rev: str
     path: Path = field(compare=False)
+    language: Language = "en"
+    generation: Generation = Generation()  # the model's defaults, for questions asked outside of a look
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:
