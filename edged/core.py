@@ -242,9 +242,17 @@ class Publisher(Protocol):
 
     moved_at: float
 
-    def start(self) -> None: ...
+    def prepare(self) -> None:
+        """Read what the connection needs. Raises FileUnusable. `start` does this too if it was not done."""
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None: ...
+    def start(self) -> None:
+        """Begin to connect; returns at once. Until `online` is called the broker is not told that edged is online."""
+
+    def online(self) -> None:
+        """edged works: say `online` after the retained states, at this connection and at each later one."""
+
+    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+        """The outcome of one look. Raises ValueError, and takes nothing, if a value cannot be said in JSON."""
 
     def camera(self, name: str, state: CameraState) -> None: ...
 
@@ -259,4 +267,10 @@ class Publisher(Protocol):
         """Clear what stands at the broker for these questions; if the camera is `gone`, its other topics too."""
 
     def close(self) -> bool:
-        """Say offline and leave. Bounded; whether the broker acknowledged it."""
+        """Send what waits, say offline and leave. Bounded; whether the broker acknowledged the offline."""
+
+    def release(self) -> Sequence[Any]:
+        """After `close`: the answers and events that no broker has acknowledged, oldest first."""
+
+    def adopt(self, left: Sequence[Any]) -> None:
+        """Before `start`: send what another publisher released, before everything else, and as late answers."""

@@ -148,6 +148,7 @@ class Daemon:
             log.warning("there are no cameras in %s, so there is nothing to look at", self.config.path)
         self._publish_info()
         self._publish_health()
+        self.publisher.online()
         systemd.notify("READY=1", f"STATUS={self._status()}", "WATCHDOG=1")
 
     # the work
@@ -302,6 +303,7 @@ class Daemon:
             self.config = dataclasses.replace(self.config, mqtt=old.mqtt, node=old.node)
             self.publisher = self.parts.open_publisher(old.mqtt, old.node)
             self.publisher.start()
+        self.publisher.online()
         for name, state in list(self.states.items()):
             self.publisher.camera(name, state)
 

@@ -82,7 +82,11 @@ class FakePublisher:
         self.images: list[bytes] = []
         self.moved_at = time.monotonic()
 
+    def prepare(self) -> None: ...
+
     def start(self) -> None: ...
+
+    def online(self) -> None: ...
 
     def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
         self.answered += answers
@@ -101,3 +105,8 @@ class FakePublisher:
 
     def close(self) -> bool:
         return True
+
+    def release(self) -> Sequence[Any]:
+        return []
+
+    def adopt(self, left: Sequence[Any]) -> None: ...

@@ -8,9 +8,11 @@ import json
 import logging
 import random
 import re
+import signal
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -34,9 +36,10 @@ from broker import (
     wire,
 )
 
-from edged.core import CameraState, EdgedError, Event, Secret
+from edged.core import EXIT_CONFIG, CameraState, EdgedError, Event, FileUnusable, Secret
+from edged.mqtt.follower import Follower
 from edged.mqtt.link import Link
-from edged.mqtt.publisher import Line, Publisher, Waiting
+from edged.mqtt.publisher import Publisher
 from edged.mqtt.topics import Message
 from edged.specs import BrokerSpec
 
@@ -66,6 +69,7 @@ def publisher(wire: Wire) -> Iterator[Publisher]:
 def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[Publisher]:
     running = Publisher(BrokerSpec(host=host, port=port, **more), "box")
     running.start()
+    running.online()
     try:
         yield running
     finally:
@@ -137,6 +141,7 @@ def test_states_come_first_and_then_online(mosquitto: Mosquitto, subscriber: Sub
     publisher.answers([an_answer("a1")], [an_event("e1")], None)
     publisher.answers([an_answer("a2")], [], None)
     publisher.start()
+    publisher.online()
     subscriber.wait_for(lambda messages: len(messages) >= 6)
     publisher.close()
     heard = [(message.topic, message.retain) for message in subscriber.messages[:6]]
@@ -168,10 +173,22 @@ def test_many_looks_at_once_keep_the_order_of_each(publisher: Publisher, subscri
         assert ids(subscriber.of(f"edged/box/cam{number}/people")) == expected
 
 
-def test_what_json_cannot_say_is_the_looks_mistake(publisher: Publisher) -> None:
+@pytest.mark.parametrize("unsayable", ["value", "confidence", "event"])
+def test_a_look_that_json_cannot_say_publishes_nothing(
+    publisher: Publisher, subscriber: Subscriber, unsayable: str
+) -> None:
+    nan = float("nan")
+    answers, events = [an_answer("a1"), an_answer("a2", question="gate_open")], [an_event("e")]
+    if unsayable == "event":
+        events.append(replace(an_event("e2"), after=nan))
+    else:
+        answers.append(replace(an_answer("a3"), **{unsayable: nan}))
     with pytest.raises(ValueError, match="JSON"):
-        publisher.answers([replace(an_answer("a"), value=float("nan"))], [], None)
+        publisher.answers(answers, events, b"jpeg")
     assert publisher.figures().waiting == 0
+    publisher.info({"last": True})
+    subscriber.wait_for_topic("edged/box/bridge/info")
+    assert {message.topic for message in subscriber.messages} == {STATE, "edged/box/bridge/info"}
 
 
 # Coming and going
@@ -236,6 +253,187 @@ def test_a_broker_that_forgot_everything_is_told_again(publisher: Publisher, mos
     until(lambda: publisher.figures().published == 8)
     assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info", PEOPLE, "edged/box/dock/image/jpeg"}
     assert publisher.figures().reconnects == 1
+
+
+class Frozen(Mosquitto):
+    """A mosquitto that can be stopped and continued by signals."""
+
+    def freeze(self, number: signal.Signals = signal.SIGSTOP) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
+    with Frozen(tmp_path) as broker, publishing(broker.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        broker.freeze()
+        for number in range(100):
+            publisher.answers([an_answer(f"{number}")], [an_event("e")], b"jpeg" * 10_000)
+        publisher.camera("dock", CameraState(False, "edged has stopped", SINCE))
+        begun = time.monotonic()
+        assert publisher.close() is False
+        assert time.monotonic() - begun < 12
+        left = publisher.release()
+        assert len(left) > 150
+        broker.freeze(signal.SIGCONT)
+        after = Subscriber(broker.port)
+        assert after.wait_for_topic(STATE)[-1].json == OFFLINE
+        after.close()
+
+
+def test_states_of_the_last_moment_are_acknowledged_before_offline(
+    publisher: Publisher, subscriber: Subscriber
+) -> None:
+    for number in range(50):
+        publisher.answers([an_answer(f"a{number}", f"cam{number}")], [], b"jpeg")
+    for number in range(50):
+        publisher.camera(f"cam{number}", CameraState(False, "edged has stopped", SINCE))
+    assert publisher.close() is True
+    assert publisher.figures().published == 1 + 50 + 50 + 50
+    subscriber.wait_for_topic(STATE, 2)
+    assert subscriber.messages[-1].json == OFFLINE
+    states = [message for message in subscriber.messages if message.topic.endswith("/availability")]
+    assert [message.json["state"] for message in states] == ["offline"] * 50
+
+
+# Before edged works
+
+
+def test_online_is_not_said_before_edged_works(wire: Wire, subscriber: Subscriber) -> None:
+    publisher = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    publisher.start()
+    publisher.info({"version": "0.1.0"})
+    publisher.answers([an_answer("a1")], [an_event("e1")], b"jpeg")
+    subscriber.wait_for_topic("edged/box/bridge/info")
+    wire.cut()
+    disconnected(publisher)
+    wire.mend()
+    subscriber.wait_for_topic("edged/box/bridge/info", 2)
+    assert {message.topic for message in subscriber.messages if message.json != OFFLINE} == {"edged/box/bridge/info"}
+    subscriber.forget()
+    publisher.online()
+    subscriber.wait_for_topic("edged/box/dock/image/jpeg")
+    subscriber.wait_for_topic(EVENT)
+    assert [message.topic for message in subscriber.messages[:2]] == [PEOPLE, STATE]
+    assert subscriber.messages[1].json == ONLINE
+    assert publisher.close() is True
+
+
+def test_a_start_that_fails_never_shows_online(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    publisher = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("a1")], [an_event("e1")], b"jpeg")
+    publisher.start()
+    until(lambda: publisher.figures().connected)
+    begun = time.monotonic()
+    assert publisher.close() is True
+    assert time.monotonic() - begun < 2
+    subscriber.wait_for_topic(STATE)
+    heard = [(message.topic, message.json["state"], message.retain) for message in subscriber.messages]
+    assert heard == [("edged/box/dock/availability", "online", True), (STATE, "offline", True)]
+    assert len(publisher.release()) == 2
+
+
+def test_a_broker_whose_login_cannot_be_made_is_left_alone(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem = "mqtt: secret mqtt-password is missing"
+    with publishing(mosquitto.port, username="edged", problem=problem) as publisher:
+        publisher.answers([an_answer("a1")], [], None)
+        until(lambda: said(caplog))
+        moved_at = publisher.moved_at
+        until(lambda: publisher.moved_at > moved_at)
+        assert publisher.figures().connected is False
+        begun = time.monotonic()
+        assert publisher.close() is False
+        assert time.monotonic() - begun < 1
+    assert said(caplog) == [f"broker mqtt://{HOST}:{mosquitto.port}: {problem}; not connecting"]
+    assert "edged-box" not in mosquitto.log()
+    with pytest.raises(EdgedError, match=f"^{problem}$"):
+        Follower(BrokerSpec(host=HOST, port=mosquitto.port, problem=problem), None).start()
+
+
+# A slow broker
+
+
+class Drip(Wire):
+    """What the broker says comes a few bytes at a time: an acknowledgement every 10 ms or so."""
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        def drip() -> None:
+            with suppress(OSError):
+                while said := far.recv(4):
+                    time.sleep(0.01)
+                    near.sendall(said)
+
+        threading.Thread(target=drip, daemon=True).start()
+        with near, far, suppress(OSError):
+            while said := near.recv(65536):
+                far.sendall(said)
+
+
+@pytest.fixture
+def drip(mosquitto: Mosquitto) -> Iterator[Drip]:
+    between = Drip(mosquitto.port)
+    yield between
+    between.cut()
+
+
+def test_pictures_faster_than_acknowledgements_leave_the_answers_their_share(
+    drip: Drip, subscriber: Subscriber
+) -> None:
+    with publishing(drip.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        subscriber.forget()
+        for count in range(1, 101):
+            for camera in range(8):
+                name = f"{count}-{camera}"
+                publisher.answers([an_answer(name, f"cam{camera}")], [an_event(name)], f"jpeg {count}".encode())
+            publisher.camera(f"cam{count}", CameraState(True, None, SINCE))
+            publisher.camera(f"cam{count}", CameraState(False, None, SINCE))
+            until(lambda count=count: publisher.figures().published > count)
+        subscriber.wait_for(lambda messages: len(messages) > 100)
+        topics = [message.topic.rpartition("/")[2] for message in subscriber.messages[:100]]
+        pictures = [message for message in subscriber.messages if message.topic.endswith("jpeg")]
+        drip.cut()
+    shares = {lane: topics.count(lane) for lane in ("people", "event", "availability", "jpeg")}
+    assert min(shares.values()) >= 15, shares
+    for camera in range(8):  # a newer picture takes the place of the one that waits
+        numbers = [int(one.payload.split()[1]) for one in pictures if one.topic == f"edged/box/cam{camera}/image/jpeg"]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) < 30
+
+
+def test_online_does_not_wait_for_what_came_after_the_connect(drip: Drip, subscriber: Subscriber) -> None:
+    with publishing(drip.port) as publisher:
+        publisher.answers([an_answer("a", f"cam{camera}") for camera in range(40)], [], None)
+        for count in range(100):
+            publisher.answers([an_answer(f"{count}-{camera}", f"cam{camera}") for camera in range(4)], [], None)
+            until(lambda count=count: publisher.figures().published > count)
+        drip.cut()
+    assert subscriber.of(STATE)[0].json == ONLINE
+
+
+def test_what_a_slow_broker_makes_edged_drop_is_logged_at_once_and_then_hourly(
+    drip: Drip, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = Publisher(BrokerSpec(host=HOST, port=drip.port), "box", line_limit=30)
+    publisher.start()
+    publisher.online()
+    until(lambda: publisher.figures().published == 1)
+    for number in range(100):
+        publisher.answers([an_answer(f"{number}")], [], None)
+    until(lambda: said(caplog))
+    settled(publisher)
+    for number in range(100):
+        publisher.answers([an_answer(f"{number}")], [], None)
+    settled(publisher)
+    assert publisher.figures().dropped > 80
+    assert len(said(caplog)) == 1
+    drip.cut()
+    publisher.close()
+    counts = [int(found[1]) for text in said(caplog) if (found := re.search(r"the (\d+) oldest", text))]
+    assert sum(counts) == publisher.figures().dropped
 
 
 # An outage
@@ -381,39 +579,112 @@ def test_a_long_outage_drops_the_oldest_and_says_so_once(
         publisher.answers([an_answer(f"{number}")], [], None)
     assert (publisher.figures().waiting, publisher.figures().dropped) == (300, 5)
     publisher.start()
+    publisher.online()
     subscriber.wait_for_topic(f"{PEOPLE}/late", 298)
     publisher.close()
     assert ids(subscriber.of(f"{PEOPLE}/late")) == [str(number) for number in range(5, 303)]
     assert ids(subscriber.of(PEOPLE)) == ["303"]
     assert ids(subscriber.of(GATE)) == ["gate"]  # the oldest of all, but the newest of its question
     assert said(caplog) == [
-        f"broker mqtt://{HOST}:{wire.port}: "
-        "the 5 oldest answers and events were dropped while it was away (300 can wait)"
+        f"broker mqtt://{HOST}:{wire.port}: the 5 oldest answers and events were dropped, because only 300 can wait"
     ]
 
 
-def test_a_line_keeps_the_newest_of_each_question() -> None:
-    line = Line(limit=3)
-    for topic in ("a", "b", "a", "a", "b", "b", "c"):
-        line.add(Waiting(topic, f"{topic}/late", b"{}"))
-    line.suffer_outage([])
-    assert (len(line), line.dropped) == (3, 4)
-    assert {waiting.topic for waiting in iter(lambda: line.take(newest_only=True), None)} == {"a", "b", "c"}
+# Another broker
 
 
-def test_what_was_taken_and_not_sent_stays_behind_what_is_in_flight() -> None:
-    line = Line()
-    answers = [Waiting("a", "a/late", b"{}") for _ in range(4)]
-    for waiting in answers:
-        line.add(waiting)
-    in_flight = [line.take(newest_only=False) for _ in range(2)]
-    for _ in range(2):  # the connection is gone, and nobody has told us yet
-        taken = line.take(newest_only=False)
-        assert taken is answers[2]
-        line.put_back(taken)
-    line.suffer_outage(in_flight)
-    assert line.take(newest_only=True) is answers[3]
-    assert [line.take(newest_only=False) for _ in range(3)] == answers[:3]
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Mosquitto]:
+    (tmp_path / "other").mkdir()
+    with Mosquitto(tmp_path / "other") as broker:
+        yield broker
+
+
+def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
+    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other: Mosquitto
+) -> None:
+    publisher.answers([an_answer("p0")], [], None)
+    until(lambda: publisher.figures().published == 2)
+    wire.deaf.set()
+    publisher.answers([an_answer("p1"), an_answer("w1", question="weather")], [an_event("e1")], None)
+    [sent, *_] = subscriber.wait_for_topic(PEOPLE, 2)[1:]
+    subscriber.wait_for_topic(EVENT)
+    mosquitto.kill()
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [an_event("e2")], None)
+    publisher.answers([an_answer("p3")], [], None)
+    publisher.retire("dock", ["weather"])
+    assert publisher.close() is False
+    left = publisher.release()
+    assert len(left) == 7
+    assert publisher.figures().waiting == 0
+
+    following = Subscriber(other.port)
+    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir.answers([an_answer("p4")], [an_event("e4")], None)
+    heir.adopt(left)
+    assert heir.figures().waiting == 9
+    heir.start()
+    heir.online()
+    settled(heir)
+    assert heir.close() is True
+    following.wait_for_topic(STATE, 2)
+    heard = {
+        message.json["id"]: (message.topic, message.retain, message.json.get("late"))
+        for message in following.messages
+        if message.topic != STATE
+    }
+    assert heard == {
+        "p1": (f"{PEOPLE}/late", False, False),  # it was sent to the first broker, so its payload stays
+        "w1": ("edged/box/dock/weather/late", False, False),
+        "p2": (f"{PEOPLE}/late", False, True),
+        "p3": (f"{PEOPLE}/late", False, True),
+        "p4": (PEOPLE, True, True),
+        "g2": (GATE, True, True),
+        "e1": (EVENT, False, None),
+        "e2": (EVENT, False, None),
+        "e4": (EVENT, False, None),
+    }
+    assert following.of(f"{PEOPLE}/late")[0].payload == sent.payload
+    assert ids(following.of(f"{PEOPLE}/late")) == ["p1", "p2", "p3"]
+    assert ids(following.of(EVENT)) == ["e1", "e2", "e4"]
+    following.close()
+
+
+def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    before = Publisher(BrokerSpec(port=free_port()), "box")
+    before.answers([an_answer("p1")], [an_event("e1")], None)
+    before.close()
+    heir = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2")
+    heir.adopt(before.release())
+    heir.answers([an_answer("p2")], [], None)
+    heir.start()
+    heir.online()
+    settled(heir)
+    heir.close()
+    [late] = subscriber.wait_for_topic(f"{PEOPLE}/late")
+    assert (late.json["id"], late.json["node"], late.json["late"], late.retain) == ("p1", "box", True, False)
+    assert ids(subscriber.of(EVENT)) == ["e1"]
+    assert retained(mosquitto.port) == {"edged/box2/bridge/state", "edged/box2/dock/people"}
+
+
+def test_what_finds_no_room_at_the_next_publisher_is_counted_and_logged(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Publisher(BrokerSpec(port=free_port()), "box")
+    for number in range(20):
+        before.answers([an_answer(f"{number}")], [], None)
+    heir = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", line_limit=15)
+    heir.adopt(before.release())
+    heir.start()
+    heir.online()
+    settled(heir)
+    heir.close()
+    assert heir.figures().dropped == 5
+    assert said(caplog) == [
+        f"broker mqtt://{HOST}:{mosquitto.port}: the 5 oldest answers and events were dropped, because only 15 can wait"
+    ]
 
 
 # What is no longer asked
@@ -435,6 +706,80 @@ def test_retired_questions_leave_the_broker(publisher: Publisher, mosquitto: Mos
     publisher.retire("dock", ["gate_open"], gone=True)
     until(lambda: publisher.figures().published == 10)
     assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
+
+
+class OldWire(Wire):
+    """Brokers that know only MQTT 3.1.1: a connection that begins with MQTT 5 is closed."""
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        if version_of(near.recv(4096, socket.MSG_PEEK)) == 5:
+            near.close()
+            far.close()
+        else:
+            super()._carry(near, far)
+
+
+@pytest.mark.parametrize("kind", [Wire, OldWire])
+def test_nothing_of_a_retired_camera_is_retained_whatever_is_in_flight(
+    mosquitto: Mosquitto, subscriber: Subscriber, kind: type[Wire]
+) -> None:
+    wire = kind(mosquitto.port)
+    with publishing(wire.port) as publisher:
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer("p1")], [], b"jpeg 1")
+        until(lambda: publisher.figures().published == 4)
+        wire.deaf.set()
+        publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [], b"jpeg 2")
+        subscriber.wait_for_topic(GATE)
+        publisher.retire("dock", ["people", "gate_open"], gone=True)
+        wire.cut()
+        disconnected(publisher)
+        publisher.answers([an_answer("b1", "back")], [], None)
+        wire.mend()
+        settled(publisher)
+        subscriber.catch_up()
+        assert retained(mosquitto.port) == {STATE, "edged/box/back/people"}
+        assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p2"]
+        wire.cut()
+        disconnected(publisher)
+        wire.mend()
+        settled(publisher)
+        assert retained(mosquitto.port) == {STATE, "edged/box/back/people"}
+    wire.cut()
+
+
+def test_a_picture_that_waits_when_its_camera_goes_is_never_published(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    publisher = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p1")], [], b"jpeg 1")
+    publisher.retire("dock", ["people"], gone=True)
+    publisher.start()
+    publisher.online()
+    subscriber.wait_for_topic("edged/box/dock/image/jpeg")
+    assert publisher.close() is True
+    assert retained(mosquitto.port) == {STATE}
+    assert [message.payload for message in subscriber.messages if message.retain and message.topic != STATE] == [
+        b""
+    ] * 3
+
+
+def test_a_camera_that_comes_back_publishes_again(
+    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    for number in (1, 2):
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer(f"p{number}")], [], f"jpeg {number}".encode())
+        if number == 1:
+            publisher.retire("dock", ["people"], gone=True)
+    settled(publisher)
+    publisher.close()
+    after = Subscriber(mosquitto.port)
+    assert ids(after.wait_for_topic(PEOPLE)) == ["p2"]
+    assert [message.payload for message in after.of("edged/box/dock/image/jpeg")] == [b"jpeg 2"]
+    assert after.of("edged/box/dock/availability")[0].json["state"] == "online"
+    after.close()
 
 
 def test_retiring_waits_for_the_broker(
@@ -569,12 +914,50 @@ def test_tls_at_a_port_without_it(caplog: pytest.LogCaptureFixture) -> None:
     assert said(caplog) == [f"broker mqtts://{HOST}:{port}: it does not speak TLS at this port; trying again"]
 
 
-def test_a_ca_file_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "empty.crt").write_text("no certificate")
-    for name in ("missing.crt", "empty.crt"):
-        publisher = Publisher(BrokerSpec(tls=True, ca=tmp_path / name), "box")
-        with pytest.raises(EdgedError, match=rf"mqtt: ca file .*{name} cannot be used: "):
-            publisher.start()
+def damaged(tls: Path) -> bytes:
+    lines = (tls / "ca.crt").read_bytes().splitlines()
+    return b"\n".join([lines[0], b"AAAA" + lines[1][4:], *lines[2:]])
+
+
+CA_FILES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
+    "missing": (lambda folder, _: folder / "missing.crt", "no such file or directory"),
+    "a folder": (lambda folder, _: folder, "is a directory"),
+    "unreadable": (lambda *_: Path("/proc/self/mem"), "input/output error"),  # for root too
+    "empty": (lambda folder, _: written(folder / "empty.crt", b"\n"), "it is empty"),
+    "text": (lambda folder, _: written(folder / "a.crt", b"a"), "it holds no certificate in PEM format"),
+    "a key": (lambda _, tls: tls / "server.key", "it holds no certificate in PEM format"),
+    "damaged": (lambda folder, tls: written(folder / "b.crt", damaged(tls)), "a certificate in it is damaged (.*)"),
+}
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", CA_FILES)
+def test_a_ca_file_that_cannot_be_used_is_the_owners_to_change(tmp_path: Path, tls: Path, name: str) -> None:
+    make, reason = CA_FILES[name]
+    ca = make(tmp_path, tls)
+    spec = BrokerSpec(port=1, tls=True, ca=ca)
+    publisher = Publisher(spec, "box")
+    for fails in (publisher.prepare, publisher.start, Follower(spec, None).start):
+        with pytest.raises(FileUnusable, match=rf"^mqtt: ca file {re.escape(str(ca))} cannot be used: {reason}$") as it:
+            fails()
+        assert it.value.code == EXIT_CONFIG
+    assert publisher.close() is False
+
+
+def test_a_ca_file_is_read_once_and_before_connecting(tmp_path: Path, tls: Path) -> None:
+    ca = written(tmp_path / "ca.crt", (tls / "ca.crt").read_bytes())
+    with Mosquitto(tmp_path, tls=tls) as broker:
+        publisher = Publisher(BrokerSpec("localhost", broker.port, tls=True, ca=ca), "box")
+        publisher.prepare()
+        ca.unlink()
+        publisher.start()
+        publisher.online()
+        until(lambda: publisher.figures().connected)
+        assert publisher.close() is True
 
 
 def test_a_topic_that_is_denied_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -587,7 +970,7 @@ def test_a_topic_that_is_denied_is_said_once(tmp_path: Path, caplog: pytest.LogC
         until(lambda: publisher.figures().refused == 3)
         assert publisher.figures().waiting == 0
     shown = f"broker mqtt://{HOST}:{broker.port}:"
-    assert said(caplog) == [f"{shown} topic {PEOPLE} is refused: we are not authorised to publish to it"]
+    assert said(caplog) == [f"{shown} topic {PEOPLE} is refused: not authorised to publish to it"]
 
 
 # Callbacks, and brokers out of order
@@ -628,7 +1011,7 @@ def test_an_error_in_a_callback_is_logged_and_survived(mosquitto: Mosquitto, cap
     attended(link, lambda: link.connected)
     assert link.close(time.monotonic() + 0.5) is False  # the acknowledgement that stumbled was of `offline`
     [record] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert record.getMessage() == "defect in the callback _on_publish; going on"
+    assert record.getMessage() == "unexpected error in the callback _on_publish"
     assert record.exc_info is not None
 
 
@@ -768,6 +1151,39 @@ def test_a_message_too_large_for_the_broker_is_said_once(caplog: pytest.LogCaptu
     refused = f"broker mqtt://{HOST}:{port}: topic a/picture is refused: 2073 bytes are too many for it, it takes 1000"
     assert said(caplog)[0] == refused
     assert sum("too many" in text for text in said(caplog)) == 1
+
+
+def test_refused_topics_are_logged_by_name_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
+    connack = b"\x20\x08\x00\x00\x05\x27" + (1000).to_bytes(4, "big")  # maximum packet size
+    with a_broker_that(lambda *_: connack) as port:
+        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link.start()
+        attended(link, lambda: link.connected)
+        for number in range(150):
+            assert not link.takes(Message(f"cam{number}/picture", b"x" * 2000))
+        link.close(0.0)
+    refused = [text for text in said(caplog) if "refused" in text]
+    assert len(refused) == 101
+    assert refused[-1] == f"broker mqtt://{HOST}:{port}: 100 topics are refused; no more are logged"
+
+
+def test_a_link_that_nobody_attends_does_not_grow_by_being_woken() -> None:
+    link = Link(BrokerSpec(), "box", Deaf())
+    tracemalloc.start()
+    try:
+        for _ in range(50_000):
+            link.wake()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 100_000
+
+
+def test_a_follower_survives_a_host_name_that_cannot_be_one() -> None:
+    follower = Follower(BrokerSpec(host="a..b"), None)
+    follower.start()
+    until(lambda: follower.reason == "name cannot be resolved")
+    follower.close()
 
 
 def test_answers_say_what_they_are_in_json(publisher: Publisher, subscriber: Subscriber) -> None:

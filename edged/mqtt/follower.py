@@ -14,7 +14,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.mqtt.link import reason_of, tls_context
+from edged.core import EdgedError
+from edged.mqtt.link import reason_of
+from edged.mqtt.tls import tls_context
 from edged.specs import BrokerSpec
 
 KEEPALIVE_S = 30
@@ -40,9 +42,10 @@ class _Client(mqtt.Client):
     def reconnect(self) -> MQTTErrorCode:
         try:
             return super().reconnect()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self.reason = reason_of(error)
-            raise
+            # paho expects OSError only; a host name that IDNA cannot encode is a UnicodeError and would end its thread.
+            raise OSError(str(error)) from error
 
 
 class Follower:
@@ -67,12 +70,15 @@ class Follower:
         return self._client.reason
 
     def start(self) -> None:
-        """Begin to connect; returns at once. Raises EdgedError if the CA file cannot be used."""
+        """Begin to connect; returns at once. Raises FileUnusable, and EdgedError if the spec has a `problem`."""
+        if self._spec.problem is not None:
+            raise EdgedError(self._spec.problem)
         if self._spec.username is not None:
             password = self._spec.password
             self._client.username_pw_set(self._spec.username, None if password is None else password.reveal())
-        if self._spec.tls:
-            self._client.tls_set_context(tls_context(self._spec))
+        context = tls_context(self._spec)
+        if context is not None:
+            self._client.tls_set_context(context)
         self._client.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S)
         self._client.loop_start()
 

@@ -1,7 +1,7 @@
-"""The connection to the broker, and the only place that imports paho.
+"""The daemon's connection to the broker.
 
 Everything but paho's callbacks runs in the one thread that calls `attend`; a callback only records what happened, and
-`attend` makes sense of it. So no lock of ours is ever held while paho holds one of its own.
+`attend` acts on it. So no lock of ours is ever held while paho holds one of its own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.core import EdgedError
+from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import JSON_TYPE, Message, Topics, bridge_payload, encode
-from edged.outage import counted, spoken
+from edged.outage import REASONS_LIMIT, counted, spoken
 from edged.specs import BrokerSpec
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ LET_GO_S = 0.5
 STEADY_S = 5.0
 SHORT_LIMIT = 3  # so many connections in a row that ended within STEADY_S are an outage of their own
 WINDOW = 20  # messages that may be without acknowledgement at a time
+REFUSED_TOPICS = 100  # refused topics that are logged by name
 
 V5 = MQTTProtocolVersion.MQTTv5
 V311 = MQTTProtocolVersion.MQTTv311
@@ -49,13 +50,13 @@ LOST = "connection lost"
 
 
 class Listener(Protocol):
-    """Who is told what became of the connection, in the thread that calls `attend`."""
+    """Callbacks for connection events, made in the thread that calls `attend`."""
 
     def on_connected(self) -> None:
-        """The broker took us in; nothing has been sent yet, `online` neither."""
+        """CONNACK received; nothing published yet."""
 
     def on_lost(self) -> None:
-        """Nothing that has no acknowledgement yet will get one."""
+        """The connection is lost; what is still unacknowledged stays so."""
 
     def on_acknowledged(self, mid: int, taken: bool) -> None:
         """`taken` is false if the broker refused the message; sending it again would not help."""
@@ -68,17 +69,6 @@ class _Heard:
     client: int | None
     what: str
     detail: Any = None
-
-
-class _TlsSocket(ssl.SSLSocket):
-    """Closes itself when its handshake fails; paho would leave that to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
 
 
 class _Client(mqtt.Client):
@@ -141,6 +131,8 @@ class Link:
         self._state_topic = Topics(spec.prefix, node).state
         self._listener = listener
         self._heard: SimpleQueue[_Heard] = SimpleQueue()
+        self._woken = threading.Event()  # a wake is in the queue, and one is enough
+        self._prepared = False
         self._tls: ssl.SSLContext | None = None
         self._client: _Client | None = None
         self._clients = 0
@@ -154,7 +146,7 @@ class Link:
         self._said: set[str] = set()  # reasons of this outage
         self._connected_at = 0.0
         self._short = 0  # connections in a row that ended within STEADY_S
-        self._refused_topics: set[str] = set()
+        self._refused_topics: set[str] = set()  # those logged
         self._sent_topics: dict[int, str] = {}
         self._largest_packet: int | None = None
         self._awaited: int | None = None
@@ -164,22 +156,34 @@ class Link:
         self.connections = 0
         self.window = WINDOW
 
+    def prepare(self) -> None:
+        """Read the CA file. Raises FileUnusable. Later calls do nothing."""
+        if not self._prepared:
+            self._tls = tls_context(self._spec)
+            self._prepared = True
+
     def start(self) -> None:
-        """Begin to connect; returns at once. Raises EdgedError if the CA file cannot be used."""
-        self._tls = tls_context(self._spec) if self._spec.tls else None
+        """Begin to connect; returns at once. Raises FileUnusable. With a `problem` in its spec it stays unconnected."""
+        self.prepare()
+        if self._spec.problem is not None:
+            log.warning("broker %s: %s; not connecting", self._spec.shown, self._spec.problem)
+            return
         self._away_since = time.monotonic()
         self._begin(V5)
 
     def wake(self) -> None:
         """End a waiting `attend`."""
-        self._heard.put(_Heard(None, "wake"))
+        if not self._woken.is_set():
+            self._woken.set()
+            self._heard.put(_Heard(None, "wake"))
 
     def attend(self, timeout_s: float) -> None:
-        """Wait for something to happen, at most so long, and see to all that has."""
+        """Wait for connection events or a `wake`, at most so long, and act on all that have come."""
         with suppress(Empty):
             self._see_to(self._heard.get(timeout=max(0.0, timeout_s)))
             while True:
                 self._see_to(self._heard.get_nowait())
+        self._woken.clear()
         now = time.monotonic()
         if self._begin_at is not None and now >= self._begin_at:
             self._begin(self._protocol)
@@ -397,7 +401,7 @@ class Link:
             self._not_connected(reason)
 
     def _not_connected(self, reason: str) -> None:
-        if reason not in self._said and not self._closed:
+        if reason not in self._said and len(self._said) < REASONS_LIMIT and not self._closed:
             self._said.add(reason)
             log.warning("broker %s: %s; trying again", self._spec.shown, reason)
         if self._protocol == V311:  # the broker may be another one when it is back
@@ -409,7 +413,7 @@ class Link:
     def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
         topic = self._sent_topics.pop(mid, None)
         if reason.is_failure and topic is not None:
-            denied = "we are not authorised to publish to it" if reason.value == NOT_AUTHORISED else str(reason).lower()
+            denied = "not authorised to publish to it" if reason.value == NOT_AUTHORISED else str(reason).lower()
             self._refuse(topic, denied)
         if mid == self._awaited:
             self._awaited = None
@@ -417,9 +421,12 @@ class Link:
         self._listener.on_acknowledged(mid, not reason.is_failure)
 
     def _refuse(self, topic: str, reason: str) -> None:
-        if topic not in self._refused_topics:
-            self._refused_topics.add(topic)
-            log.warning("broker %s: topic %s is refused: %s", self._spec.shown, topic, reason)
+        if topic in self._refused_topics or len(self._refused_topics) >= REFUSED_TOPICS:
+            return
+        self._refused_topics.add(topic)
+        log.warning("broker %s: topic %s is refused: %s", self._spec.shown, topic, reason)
+        if len(self._refused_topics) == REFUSED_TOPICS:
+            log.warning("broker %s: %d topics are refused; no more are logged", self._spec.shown, REFUSED_TOPICS)
 
     def _properties(self, message: Message) -> Properties | None:
         if self._protocol != V5:
@@ -444,15 +451,6 @@ def _forget_unacknowledged(client: mqtt.Client) -> None:
 
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
-
-
-def tls_context(spec: BrokerSpec) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=None if spec.ca is None else str(spec.ca))
-    except (OSError, ssl.SSLError) as error:
-        raise EdgedError(f"mqtt: ca file {spec.ca} cannot be used: {error.strerror or error}") from error
-    context.sslsocket_class = _TlsSocket
-    return context
 
 
 def reason_of(error: Exception) -> str:
@@ -488,6 +486,6 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
         try:
             callback(*arguments)
         except Exception:
-            log.exception("defect in the callback %s; going on", callback.__name__)
+            log.exception("unexpected error in the callback %s", callback.__name__)
 
     return guarded

@@ -31,6 +31,10 @@ class Topics:
     prefix: str
     node: str
 
+    def has(self, topic: str) -> bool:
+        """Whether the topic is one of this node under this prefix."""
+        return topic.startswith(self._named(""))
+
     @property
     def state(self) -> str:
         return self._named("bridge", "state")

@@ -1,0 +1,49 @@
+"""TLS to the broker: the CA file is read and judged before any connection is tried."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from edged.core import FileUnusable
+from edged.specs import BrokerSpec
+
+PEM = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----", b"-----BEGIN X509 CERTIFICATE-----")
+
+
+class _Socket(ssl.SSLSocket):
+    """Closes itself when its handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def tls_context(spec: BrokerSpec) -> ssl.SSLContext | None:
+    """None for a broker without TLS. Raises FileUnusable, naming the CA file and what is wrong with it."""
+    if not spec.tls:
+        return None
+    if spec.ca is not None and (flaw := _flaw(spec.ca)):
+        raise FileUnusable(f"mqtt: ca file {spec.ca} cannot be used: {flaw}")
+    context = ssl.create_default_context(cafile=spec.ca)
+    context.sslsocket_class = _Socket
+    return context
+
+
+def _flaw(ca: Path) -> str | None:
+    """Why no broker could be verified with this file."""
+    try:
+        content = ca.read_bytes()
+        if not content.strip():
+            return "it is empty"
+        if not any(mark in content for mark in PEM):
+            return "it holds no certificate in PEM format"
+        ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        return f"a certificate in it is damaged ({(error.reason or str(error)).lower().replace('_', ' ')})"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
