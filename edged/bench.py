@@ -13,8 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from threading import Event as StopSignal
@@ -23,8 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from edged.answers import AnswerType, Choices, Number, Text, YesNo
 from edged.core import Frame, Reply, Turn, VisionModel, utc_now
 from edged.outage import counted
-from edged.schedule import CRON_SAMPLE, cron_trigger, interval_s, zone
-from edged.specs import CameraSpec, Config, Cron, Generation, QuestionSpec
+from edged.schedule import shortest_interval_s
+from edged.specs import CameraSpec, Config, Generation, QuestionSpec
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -245,7 +243,7 @@ def measure(
     cameras = [camera for camera in config.cameras if camera.questions] if config else []
     timing = _Timing(model, frame, count(LONG_PROMPT), begun + seconds, stop)
     timing.run(_tasks(timing, cameras))
-    needs = [_need(timing, camera, config.timezone) for camera in cameras] if config else []
+    needs = [_need(timing, camera) for camera in cameras]
     workers = len(config.model.each_worker()) if config else 1
     needed = _short(sum(need.looks_per_minute for need in needs))
     height, width = frame.rgb.shape[:2]
@@ -285,8 +283,8 @@ def _kind(camera: CameraSpec) -> str:
     return "look " + " ".join(f"{question.name}:{question.prompt_rev}" for question in camera.all_questions())
 
 
-def _need(timing: _Timing, camera: CameraSpec, timezone: str | None) -> Need:
-    every = _densest_s(camera, timezone)
+def _need(timing: _Timing, camera: CameraSpec) -> Need:
+    every = shortest_interval_s(camera)
     per_minute = 60.0 / every
     look = timing.figure(_kind(camera))
     busy = None
@@ -303,22 +301,6 @@ def _whole_s(timing: _Timing, camera: CameraSpec, question: QuestionSpec) -> flo
     """Of a question with its follow-ups."""
     own = median(timing.samples[f"{_kind(camera)} {question.name}"])
     return own + sum(_whole_s(timing, camera, follow_up) for follow_up in question.then)
-
-
-def _densest_s(camera: CameraSpec, timezone: str | None) -> float:
-    """The shortest time from one look to the next."""
-    if not isinstance(camera.schedule, Cron):
-        return interval_s(camera, timezone)
-    where = zone(timezone)
-    trigger, moment, times = cron_trigger(camera.schedule.expression, where), datetime.now(where), []
-    for _ in range(CRON_SAMPLE):
-        following = trigger.get_next_fire_time(None, moment)
-        if following is None:
-            break
-        times.append(following)
-        moment = following + timedelta(microseconds=1)
-    gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
-    return min(gaps, default=interval_s(camera, timezone))
 
 
 def _possible(needs: Sequence[Need], needed: float, workers: int) -> float | None:

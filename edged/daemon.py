@@ -37,6 +37,7 @@ from edged.core import (
     Publisher,
     VisionModel,
 )
+from edged.lateness import Lateness
 from edged.look import Looks, Post
 from edged.outage import Outage, counted, spoken
 from edged.plan import Plan, plan
@@ -91,7 +92,7 @@ class Daemon:
     def __post_init__(self) -> None:
         self.turns = Turns(self.stop)
         self.looks = Looks(self.turns, self.stop, lambda: self.publisher, self.parts.clock_synced, self._model_lost)
-        self.schedule = Schedule(self._look, LOOK_THREADS)
+        self.schedule = Schedule(self._look, LOOK_THREADS, Lateness())
         self.pulse = Pulse()
         self.file = WatchedFile(self.config.path)
 
@@ -186,7 +187,7 @@ class Daemon:
     def _moving(self) -> bool:
         """Whether model, schedule and publisher are within their time: else systemd is to start edged anew."""
         published_s = time.monotonic() - self.publisher.moved_at
-        return self.turns.overdue_s() == 0 and max(self.schedule.lateness_s(), published_s) < MOVE_LIMIT_S
+        return self.turns.overdue_s() == 0 and max(self.schedule.timer_lateness_s(), published_s) < MOVE_LIMIT_S
 
     def _status(self) -> str:
         down = sum(1 for state in self.states.values() if not state.online)
@@ -201,7 +202,7 @@ class Daemon:
     def _open(self, spec: CameraSpec, before: Post | None = None) -> None:
         """Start a camera, with what is remembered of it if it was open before."""
         camera = self.parts.open_camera(spec, self._reporter(spec.name))
-        post = Post(spec, camera, interval_s(spec, self.config.timezone), self.config.rev)
+        post = Post(spec, camera, interval_s(spec), self.config.rev)
         if before:
             post.asked_at, post.answered, post.histories = before.asked_at, before.answered, before.histories
         self.posts[spec.name] = post
@@ -285,7 +286,7 @@ class Daemon:
             self._open(spec, before=post)
         else:
             post.spec, post.config_rev = spec, self.config.rev
-            post.interval_s = interval_s(spec, self.config.timezone)
+            post.interval_s = interval_s(spec)
         if not spec.questions:
             self.schedule.remove(spec.name)
         elif spec.name in change.reschedule or not self.schedule.has(spec.name):
@@ -356,7 +357,7 @@ class Daemon:
                     }
                     for name, post in self.posts.items()
                 },
-                "lateness_s": round(max(0.0, self.schedule.lateness_s()), 1),
+                "lateness_s": round(self.schedule.timer_lateness_s(), 1),
                 "waiting_looks": self.turns.waiting(),
                 "broker": dataclasses.asdict(self.publisher.figures()),
                 "process": {

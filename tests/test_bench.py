@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from edged import bench
 from edged.bench import Figure, Need
 from edged.cli import main
 from edged.core import ModelError, Reply, Secret, Stopped
-from edged.specs import BrokerSpec, CameraSpec, Config, Cron, Every, ModelSpec, SourceSpec
+from edged.specs import BrokerSpec, CameraSpec, Config, Cron, Every, Hours, ModelSpec, SourceSpec
 
 KEYS = [
     "model", "revision", "picture", "load_s", "took_s", "see_ms", "prefill_tokens_per_s", "prefill_tokens",
@@ -130,10 +131,11 @@ def test_a_follow_up_is_asked_in_the_conversation():
 
 
 def test_cameras_that_are_asked_the_same_are_measured_once():
-    model = Clockwork()
+    model = FakeModel()  # takes no time, so that every round is made
     same = question("A?", name="a")
-    made = measured(model, seconds=0.4, of=config(camera("one", same), camera("two", same)))
+    made = measured(model, 60.0, config(camera("one", same), camera("two", same)))
     asked = sum(1 for name, _ in model.asked if name == "a")
+    assert asked == bench.MOST_SAMPLES
     assert [need.look_s.samples for need in made.cameras] == [asked, asked]
 
 
@@ -152,6 +154,13 @@ def test_a_cron_schedule_counts_at_its_densest():
     spec = camera("dock", question("A?", name="a"), schedule=Cron("*/5 6-22 * * mon-fri"))
     made = measured(Clockwork(), 0.3, config(spec, camera("asks-nothing")))
     assert [(need.camera, need.looks_per_minute) for need in made.cameras] == [("dock", 0.2)]
+
+
+def test_a_cron_schedule_counts_at_its_densest_within_its_hours():
+    mornings = (Hours(frozenset(range(7)), time_of_day(6), time_of_day(6, 10)),)
+    spec = replace(camera("dock", question("A?", name="a"), schedule=Cron("*/30 * * * *")), hours=mornings)
+    made = measured(FakeModel(), 0.3, config(spec))
+    assert made.cameras[0].looks_per_minute == pytest.approx(1 / 1440, rel=0.001)
 
 
 def test_too_much_is_said():
