@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from making import frame, question
 from npu import compiled, simulator
 from npu.simulator import Board, Fault
 
+from edged.answers import AnswerType, Number, Text, YesNo
 from edged.core import EXIT_CONFIG, EXIT_UNAVAILABLE, ModelError, ModelFolderError, ModelLost
 from edged.specs import ModelSpec
 from edged.vlm.model import load
@@ -186,6 +188,28 @@ def test_after_an_error_at_any_step_the_next_look_is_right(compiled_folder: Path
         board.faults.clear()
         model.see(frame(1))
         assert model.ask([], question("Tell all."), GO_ON).text == right
+        model.dispose()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("answer", [Text(), YesNo(), Number(True, 0, 40)], ids=lambda answer: answer.kind)
+def test_logits_that_are_not_finite_are_an_error_and_the_cache_is_not_trusted(
+    compiled_folder: Path, value: float, answer: AnswerType
+):
+    with simulator.installed() as board:
+        model = load(ModelSpec(compiled_folder))
+        model.see(frame(1))
+        right = model.ask([], question("Tell all.", answer), GO_ON)
+        board.after_text = lambda logits: logits[..., -1:].fill(value)
+        with pytest.raises(ModelError, match=r"^model: logits are not finite \(1 of \d+\)") as raised:
+            model.ask([], question("Tell all.", answer), GO_ON)
+        assert type(raised.value) is ModelError
+        board.after_text = lambda logits: None
+        with pytest.raises(ModelError, match="no frame"):
+            model.ask([], question("Tell all.", answer), GO_ON)
+        model.see(frame(1))
+        again = model.ask([], question("Tell all.", answer), GO_ON)
+        assert (again.text, again.confidence) == (right.text, right.confidence)
         model.dispose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -13,6 +14,7 @@ from making import frame, question
 from npu import simulator
 from npu.simulator import Fault
 
+from edged.answers import AnswerType, Json, Text
 from edged.core import ModelError, Stopped
 from edged.specs import ModelSpec
 from edged.turns import Turns
@@ -108,6 +110,31 @@ def test_a_stop_ends_a_generation_within_one_model_step(compiled_folder: Path):
         assert len(board.text_calls) <= calls + 1
         assert took < step_s + 0.7
         assert board.launched == []
+
+
+# a JSON answer has forced tokens between those that the model chooses
+SHOPS = Json(json.dumps({"type": "object", "properties": {name: {"type": "boolean"} for name in "abcdef"}}))
+
+
+@pytest.mark.parametrize("answer", [Text(), SHOPS], ids=lambda answer: answer.kind)
+@pytest.mark.parametrize("steps", range(5))
+def test_a_stop_during_a_model_step_ends_the_generation_after_exactly_that_step(
+    compiled_folder: Path, answer: AnswerType, steps: int
+):
+    stop, others_stop = threading.Event(), threading.Event()
+    with simulator.installed() as board:
+        model = load(ModelSpec(compiled_folder))
+        model.see(frame(1))
+        whole = model.ask([], question("Tell all.", answer, max_new_tokens=100), others_stop).steps
+        assert whole >= steps
+        board.calls.clear()
+        board.after_text = lambda _: stop.set() if len(board.text_calls) == steps else None
+        if steps == 0:
+            stop.set()
+        with pytest.raises(Stopped):
+            model.ask([], question("Tell all.", answer, max_new_tokens=100), stop)
+        assert len(board.text_calls) == steps
+        model.dispose()
 
 
 @pytest.mark.parametrize("second_fails", [False, True])

@@ -126,7 +126,7 @@ def test_a_question_that_would_not_fit_the_cache_is_not_run(model: Qwen2VL, npu:
 
 
 def npu_tokens(model: Qwen2VL, prompt: str) -> int:
-    return len(model._prefix) + len(model._tail([], prompt))
+    return len(model._prefix) + len(model._chat.tail([], prompt))
 
 
 def test_the_cache_may_be_filled_to_its_end_and_no_further(npu: simulator.Board, tiny_folder: Path, tmp_path: Path):

@@ -20,7 +20,7 @@ from edged.core import ModelFolderError
 from edged.specs import ModelSpec
 from edged.vlm import folder as files
 from edged.vlm.model import load
-from edged.vlm.prepare import EMBEDDINGS, prepare
+from edged.vlm.prepare import prepare
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_the_prepared_folder_holds_all_and_says_what_it_holds(output: Path, tiny
     from safetensors.torch import load_file
 
     old, new = load_file(output / "model.safetensors"), load_file(out / "model.safetensors")
-    assert list(new) == [EMBEDDINGS]
-    assert new[EMBEDDINGS].equal(old["model.embed_tokens.weight"])
+    assert list(new) == [files.EMBEDDINGS]
+    assert new[files.EMBEDDINGS].equal(old["model.embed_tokens.weight"])
 
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["model"] == "mobilint/Tiny-VL"

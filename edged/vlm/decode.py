@@ -7,7 +7,9 @@ asked of the model. The confidence is made of the probabilities that the model g
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ from transformers import (
 )
 
 from edged.answers import AnswerType, Choices, Grammar, Json, Number, YesNo
-from edged.specs import Generation
+from edged.core import ModelError, ModelFolderError
+from edged.specs import Generation, QuestionSpec
 from edged.vlm.grammar import compiled
 
 
@@ -34,7 +37,6 @@ class Spelling:
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary)
-        self._bytes: list[bytes] = []
         self._compatible: dict[bytes, NDArray[np.intp]] = {}
 
     def matcher(self, grammar: Grammar) -> LLMatcher:
@@ -45,29 +47,54 @@ class Spelling:
         return matcher
 
     def token_bytes(self, token: int) -> bytes:
-        return self._table()[token]
+        return self._table[token]
 
-    def cannot_spell(self, answer: AnswerType) -> str | None:
+    def check(self, questions: Sequence[QuestionSpec]) -> None:
+        """Raises ModelFolderError naming the first question that cannot be answered with these tokens."""
+        compiled_before: set[Grammar] = set()
+        for question in questions:
+            grammar = question.answer.grammar()
+            if grammar is None:
+                continue
+            if word := self._cannot_spell(question.answer):
+                raise ModelFolderError(f'question "{question.name}": this model\'s tokenizer cannot spell "{word}"')
+            if grammar not in compiled_before:
+                self._check_grammar(question.name, grammar)
+                compiled_before.add(grammar)
+
+    def _check_grammar(self, name: str, grammar: Grammar) -> None:
+        try:
+            self.matcher(grammar)
+        except ValueError as error:
+            raise ModelFolderError(f'question "{name}": no grammar can be made of this answer: {error}') from None
+
+    def _cannot_spell(self, answer: AnswerType) -> str | None:
         """A word of this type that no tokens of the vocabulary make up, or None."""
         return next((word for word in _literals(answer) if not self._spells(word.encode())), None)
 
     def compatible(self, forced: bytes) -> NDArray[np.intp]:
         """The tokens that begin with these bytes or are a beginning of them."""
         if forced not in self._compatible:
-            table = self._table()
-            found = [i for i, text in enumerate(table) if text and (text.startswith(forced) or forced.startswith(text))]
-            self._compatible[forced] = np.array(found, dtype=np.intp)
+            matching = (
+                token
+                for token, text in enumerate(self._table)
+                if text and (text.startswith(forced) or forced.startswith(text))
+            )
+            self._compatible[forced] = np.fromiter(matching, dtype=np.intp)
         return self._compatible[forced]
 
+    @cached_property
     def _table(self) -> list[bytes]:
-        if not self._bytes:
-            special = self._tokenizer.is_special_token
-            decode = self._tokenizer.decode_bytes
-            self._bytes = [b"" if special(i) else decode([i]) for i in range(self.vocabulary)]
-        return self._bytes
+        """The bytes of each token; none for a special token."""
+        special, decode = self._tokenizer.is_special_token, self._tokenizer.decode_bytes
+        return [b"" if special(token) else decode([token]) for token in range(self.vocabulary)]
+
+    @cached_property
+    def _tokens(self) -> frozenset[bytes]:
+        return frozenset(self._table)
 
     def _spells(self, word: bytes) -> bool:
-        tokens = set(self._table())
+        tokens = self._tokens
         reached = [True] + [False] * len(word)
         for end in range(1, len(word) + 1):
             reached[end] = any(reached[begin] and word[begin:end] in tokens for begin in range(end))
@@ -92,7 +119,7 @@ class Reading:
 
     @property
     def confidence(self) -> float | None:
-        return float(np.exp(self._log_confidence)) if self._matcher else None
+        return math.exp(min(0.0, self._log_confidence)) if self._matcher else None  # rounding may pass 0
 
     def forced(self) -> list[int]:
         """Take and return the tokens that need no choice; `done` is set when the value is whole."""
@@ -105,7 +132,11 @@ class Reading:
         return tokens
 
     def choose(self, logits: NDArray[np.float32], seen: Sequence[int]) -> int | None:
-        """The next token, or None when the reply ends here. `seen` are all tokens before it, the prompt's too."""
+        """The next token, or None when the reply ends here. `seen` are all tokens before it, the prompt's too.
+
+        Raises ModelError if a logit is not finite, whatever the grammar admits: argmax would take NaN for the best.
+        """
+        _check_finite(logits)
         allowed = self._mask()
         token = self._pick(logits, allowed, seen)
         if self._matcher and allowed is not None and allowed.sum() > 1:
@@ -133,7 +164,9 @@ class Reading:
         warped = self._processors(torch.tensor([list(seen)]), torch.from_numpy(scores.copy())[None])
         if not self._sample:
             return int(warped.argmax())
-        return int(torch.multinomial(torch.softmax(warped, dim=-1), 1))
+        probabilities = torch.softmax(warped, dim=-1)
+        _check_finite(probabilities.numpy())  # a repetition penalty may overflow
+        return int(torch.multinomial(probabilities, 1))
 
     def _log_probability(self, logits: NDArray[np.float32], token: int) -> float:
         """Of the bytes of this token that were free: what the grammar forces does not count."""
@@ -142,8 +175,8 @@ class Reading:
         if forced and token not in self._ends:
             if forced.startswith(self._spelling.token_bytes(token)):
                 return 0.0
-            return float(logits[token]) - _log_sum(logits[self._spelling.compatible(forced)])
-        return float(logits[token]) - _log_sum(logits)
+            return _log_share(logits[token], logits[self._spelling.compatible(forced)])
+        return _log_share(logits[token], logits)
 
     def _consume(self, tokens: list[int]) -> None:
         assert self._matcher is not None
@@ -157,6 +190,7 @@ def _processors(generation: Generation, penalty: bool) -> LogitsProcessorList:
     if penalty and generation.repetition_penalty not in (None, 1.0):
         chosen.append(RepetitionPenaltyLogitsProcessor(generation.repetition_penalty))
     if generation.temperature is not None:
+        chosen.append(_below_zero)
         chosen.append(TemperatureLogitsWarper(generation.temperature))
         if generation.top_k is not None:
             chosen.append(TopKLogitsWarper(generation.top_k))
@@ -165,10 +199,22 @@ def _processors(generation: Generation, penalty: bool) -> LogitsProcessorList:
     return chosen
 
 
-def _log_sum(logits: NDArray[np.float32]) -> float:
-    wide = logits.astype(np.float64)
+def _below_zero(_seen: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Shifted so that the best is 0: a small temperature would make a large score infinite."""
+    return scores - scores.max()
+
+
+def _check_finite(values: NDArray[np.float32]) -> None:
+    if not np.isfinite(values).all():
+        count = np.count_nonzero(~np.isfinite(values))
+        raise ModelError(f"model: logits are not finite ({count} of {values.size}): wrong weights, or a device error")
+
+
+def _log_share(logit: np.float32, among: NDArray[np.float32]) -> float:
+    """The logarithm of one token's probability among these."""
+    wide = among.astype(np.float64)
     top = wide.max()
-    return float(top + np.log(np.exp(wide - top).sum()))
+    return float((np.float64(logit) - top) - np.log(np.exp(wide - top).sum()))
 
 
 def _literals(answer: AnswerType) -> list[str]:

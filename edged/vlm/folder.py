@@ -15,6 +15,8 @@ from edged.core import ModelFolderError
 COMPILED = "mobilint-qwen2_vl"
 FAMILIES = ("qwen2_vl", COMPILED)
 MANIFEST = "manifest.json"
+EMBEDDINGS = "model.language_model.embed_tokens.weight"
+EMBEDDINGS_NAMES = (EMBEDDINGS, "model.embed_tokens.weight")  # of transformers 4, and of what the tutorial writes
 BLOCK = 1 << 20
 
 
@@ -40,6 +42,31 @@ def compiled_parts(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     text = config.get("text_config")
     own = isinstance(text, dict) and "mxq_path" in text
     return {"text": text if own else config, "vision": config.get("vision_config") or {}}  # type: ignore[dict-item]  # own says it
+
+
+def text_setting(config: dict[str, Any], key: str) -> Any:
+    """A setting of the text part. Older folders have it at the top of config.json."""
+    text = config.get("text_config")
+    return text[key] if isinstance(text, dict) and key in text else config.get(key)
+
+
+def vocabulary(config: dict[str, Any]) -> int:
+    """The number of logits. Raises ModelFolderError."""
+    size = text_setting(config, "vocab_size")
+    if not isinstance(size, int) or size <= 0:
+        raise ModelFolderError(f"model: vocab_size in config.json is {size}, not a number of tokens")
+    return size
+
+
+def weight_files(folder: Path) -> list[str]:
+    """The names of the safetensors files. Raises ModelFolderError if the index cannot be read."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return ["model.safetensors"]
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ModelFolderError(f"model: {index} names no files (weight_map)")
+    return sorted({str(name) for name in names.values()})
 
 
 def revision(folder: Path) -> str:
@@ -111,6 +138,4 @@ def _changed(folder: Path) -> str | None:
 
 
 def _wanted(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
-    weights = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else {"model.safetensors"}
-    return [*sorted(weights), "preprocessor_config.json"]
+    return [*weight_files(folder), "preprocessor_config.json"]

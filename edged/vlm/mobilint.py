@@ -23,7 +23,8 @@ from PIL import Image
 from edged.core import ModelError, ModelFolderError, ModelLost
 from edged.cores import Cores, of_config, parsed
 from edged.vlm import folder as files
-from edged.vlm.parts import NoVideo, Parts, check_loaded, first_line, load_processor
+from edged.vlm.chat import Chat
+from edged.vlm.parts import NoVideo, Parts, Unloaded, check_loaded, first_line, load_processor
 
 PACKAGES = ("transformers_mblt", "mblt_model_zoo.hf_transformers")
 INSTALL = "pip install 'mblt-model-zoo>=2.10,<2.11'"
@@ -93,15 +94,25 @@ class NpuCache:
             )
 
 
-def open_compiled(path: Path, config: dict[str, Any], words: Mapping[str, str]) -> Parts:
-    """Load and launch the compiled folder on the cores of these words (`text`, `vision`), else on those of config.json.
+def open_compiled(path: Path, config: dict[str, Any], words: Mapping[str, str]) -> Unloaded:
+    """The compiled folder, for the cores of these words (`text`, `vision`), else for those of config.json.
 
-    Raises ModelFolderError if its owner has to change something, ModelError if the NPU may work at another time.
+    Raises ModelFolderError if its owner has to change something. Touches no device; `load` does, and raises ModelError
+    if the NPU may work at another time.
     """
     parts = _parts(path, config, words)
     vendor = _vendor()
     processor = load_processor(type("CompiledProcessor", (NoVideo, vendor.processor), {}), path)
     _check_template(processor, path)
+    return Unloaded(processor, lambda: _loaded(vendor, path, parts, processor))
+
+
+def occupied(path: Path, config: dict[str, Any], words: Mapping[str, str]) -> frozenset[str]:
+    """Every core that the model takes, as `device:cluster:core`. Raises ModelFolderError."""
+    return frozenset(core for part in _parts(path, config, words).values() for core in part.cores.occupied())
+
+
+def _loaded(vendor: Vendor, path: Path, parts: dict[str, Part], processor: Any) -> Parts:
     model = _launched(vendor, path, parts)
     try:
         if model.model.visual._uses_dynamic_vision:
@@ -154,9 +165,7 @@ def _vendor() -> Vendor:
 
 
 def _check_template(processor: Any, path: Path) -> None:
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "x"}]}]
-    text = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    if not text.startswith(BEGINNING + PICTURE):
+    if Chat(processor).prefix() != BEGINNING + PICTURE:
         raise ModelFolderError(
             f"model: the chat template in {path} does not begin with Qwen2-VL's default system turn and the picture, "
             "and the compiled model knows no other order; take the processor's files of Qwen2-VL-2B-Instruct"
@@ -282,7 +291,7 @@ def _in_the_owners_words(parts: list[Part], looking: bool = False) -> Iterator[N
     """What the vendor's code raises, as a ModelError; while `looking`, a device that failed is a lost one."""
     try:
         yield
-    except (AttributeError, TypeError, NameError):  # defects
+    except (AttributeError, TypeError, NameError):  # unexpected errors
         raise
     except Exception as error:  # one of theirs is a bare Exception
         raise _said(error, _failed(error, parts), looking) from error

@@ -6,9 +6,9 @@ the KV cache back to what it shares with the tokens already there, and prefills 
 
 from __future__ import annotations
 
-import logging
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +20,18 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, DynamicCache
 
 from edged.core import Frame, ModelError, ModelFolderError, Reply, Stopped, Turn
 from edged.specs import ModelSpec, QuestionSpec
 from edged.vlm import folder as files
+from edged.vlm import plain
+from edged.vlm.chat import Chat
 from edged.vlm.decode import Reading, Spelling
-from edged.vlm.mobilint import open_compiled
-from edged.vlm.parts import NoVideoProcessor, Parts, check_loaded, first_line, load_processor
+from edged.vlm.mobilint import occupied, open_compiled
+from edged.vlm.parts import Unloaded, first_line
+from edged.vlm.weights import check_weights, float32_bytes
 
-log = logging.getLogger("edged.model")
-
-VISION_END = "<|vision_end|>"
+MEMINFO = Path("/proc/meminfo")
 LOADING = Lock()  # loading sets things in transformers and torch that hold for all threads
 
 
@@ -51,39 +50,6 @@ class Cache(Protocol):
         """Run these tokens, the first of which is number `start`; the model's output."""
 
 
-class PlainCache:
-    """The cache of an uncompiled model, on CPU or GPU."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._cache: Any = None
-        self._delta = 0
-        self.limit = int(model.config.get_text_config().max_position_embeddings)
-
-    def begin(self, prefix: dict[str, Any]) -> Any:
-        self._cache = DynamicCache()
-        # a delta left over from another picture would shift every position without a word
-        self._model.model.rope_deltas = None
-        output = self._model(**prefix, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        self._delta = int(self._model.model.rope_deltas)
-        return output
-
-    def roll_back(self, length: int) -> None:
-        self._cache.crop(length)
-
-    def run(self, ids: list[int], start: int) -> Any:
-        device = self._model.device
-        # with a mask, the model would lay out positions for the whole length instead of the tail
-        positions = torch.arange(start, start + len(ids), device=device) + self._delta
-        return self._model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=positions.view(1, 1, -1).expand(3, 1, -1),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-
-
 class Qwen2VL:
     """core.VisionModel on transformers' classes. Not for two threads at once."""
 
@@ -92,6 +58,7 @@ class Qwen2VL:
         model: Any,
         processor: Any,
         cache: Cache,
+        spelling: Spelling,
         name: str,
         revision: str,
         fit: Literal["stretch", "letterbox"] = "stretch",
@@ -101,42 +68,28 @@ class Qwen2VL:
         self.revision = revision
         self._device = model.device
         self._processor = processor
+        self._chat = Chat(processor)
         self._tokenizer = processor.tokenizer
         self._cache = cache
         self._fit = fit
         self._side = _fixed_side(processor.image_processor)
         self._dispose: Callable[[], None] | None = dispose
         self._ends = _end_marks(model.generation_config, self._tokenizer)
-        self._spelling = Spelling(self._tokenizer, model.config.get_text_config().vocab_size)
+        self._spelling = spelling
         self._prefix: list[int] = []
         self._cached: list[int] = []  # what the cache holds, as tokens
 
     def check(self, questions: Sequence[QuestionSpec]) -> None:
-        for question in questions:
-            grammar = question.answer.grammar()
-            if grammar is None:
-                continue
-            if word := self._spelling.cannot_spell(question.answer):
-                raise ModelFolderError(f'question "{question.name}": this model\'s tokenizer cannot spell "{word}"')
-            try:
-                self._spelling.matcher(grammar)
-            except ValueError as error:
-                raise ModelFolderError(
-                    f'question "{question.name}": no grammar can be made of this answer: {error}'
-                ) from None
+        self._spelling.check(questions)
 
     def see(self, frame: Frame) -> float:
-        begun = time.perf_counter()
-        self._prefix, self._cached = [], []
-        picture = self._sized(Image.fromarray(frame.rgb))
-        text = self._rendered([], "")
-        prefix = text.partition(VISION_END)[0] + VISION_END
-        inputs = self._processor(images=[picture], text=[prefix], return_tensors="pt").to(self._device)
-        ids: list[int] = inputs["input_ids"][0].tolist()
-        with torch.inference_mode(), _in_our_words():
-            self._cache.begin(dict(inputs))
-        self._prefix, self._cached = ids, list(ids)
-        return (time.perf_counter() - begun) * 1000
+        """Cannot be interrupted: one call of the model encodes the picture and prefills what stands before it."""
+        try:
+            return self._see(frame)
+        except BaseException as error:
+            del frame
+            _let_go(error)
+            raise
 
     def ask(
         self,
@@ -145,10 +98,41 @@ class Qwen2VL:
         stop: StopSignal,
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
+        """`stop` is looked at before each run of the model; a run itself, a long prefill too, is not interrupted."""
+        try:
+            return self._ask(history, question, stop, on_text)
+        except BaseException as error:
+            _let_go(error)
+            raise
+
+    def dispose(self) -> None:
+        dispose, self._dispose = self._dispose, None
+        self._prefix = []
+        if dispose:
+            dispose()
+
+    def _see(self, frame: Frame) -> float:
+        begun = time.perf_counter()
+        self._prefix, self._cached = [], []
+        picture = self._sized(Image.fromarray(frame.rgb))
+        inputs = self._processor(images=[picture], text=[self._chat.prefix()], return_tensors="pt").to(self._device)
+        ids: list[int] = inputs["input_ids"][0].tolist()
+        with torch.inference_mode(), _in_our_words():
+            self._cache.begin(dict(inputs))
+        self._prefix, self._cached = ids, list(ids)
+        return (time.perf_counter() - begun) * 1000
+
+    def _ask(
+        self,
+        history: Sequence[Turn],
+        question: QuestionSpec,
+        stop: StopSignal,
+        on_text: Callable[[str], None] | None,
+    ) -> Reply:
         if not self._prefix:
             raise ModelError("there is no frame that the model has seen")
         begun = time.monotonic()
-        wanted = [*self._prefix, *self._tail(history, question.prompt)]
+        wanted = [*self._prefix, *self._chat.tail(history, question.prompt)]
         generation = question.generation
         if len(wanted) + generation.max_new_tokens - 1 > self._cache.limit:
             return Reply("", "no_room", None, 0, 0.0)
@@ -167,12 +151,6 @@ class Qwen2VL:
             steps=max(0, runs - 1),
             answer_ms=(time.monotonic() - begun) * 1000,
         )
-
-    def dispose(self) -> None:
-        dispose, self._dispose = self._dispose, None
-        self._prefix = []
-        if dispose:
-            dispose()
 
     def _generate(
         self,
@@ -217,26 +195,6 @@ class Qwen2VL:
         self._cached += ids
         return output.logits[0, -1].float().cpu().numpy().astype(np.float32, copy=False)
 
-    def _tail(self, history: Sequence[Turn], prompt: str) -> list[int]:
-        after = self._rendered(history, prompt).partition(VISION_END)[2]
-        ids: list[int] = self._tokenizer(after, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def _rendered(self, history: Sequence[Turn], prompt: str) -> str:
-        turns = [*((turn.prompt, turn.reply) for turn in history), (prompt, None)]
-        messages: list[dict[str, Any]] = []
-        for number, (asked, replied) in enumerate(turns):
-            picture = [{"type": "image"}] if number == 0 else []
-            messages.append({"role": "user", "content": [*picture, {"type": "text", "text": asked}]})
-            if replied is not None:
-                # a reply may hold the letters of a mark; they must not become one
-                said = replied.replace("<|", "< |")
-                messages.append({"role": "assistant", "content": [{"type": "text", "text": said}]})
-        text = str(self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        if VISION_END not in text:
-            raise ModelFolderError("model: the folder's chat template has no place for a picture")
-        return text
-
     def _sized(self, picture: Image.Image) -> Image.Image:
         """The picture as the processor is to get it: of the one size it takes, or as it is."""
         if self._fit == "letterbox":
@@ -261,16 +219,15 @@ def load(spec: ModelSpec) -> Qwen2VL:
     """The model of this folder. Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
     config = files.read_config(spec.path)
     revision = files.revision(spec.path)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
     with LOADING:
-        compiled = config["model_type"] == files.COMPILED
-        parts = open_compiled(spec.path, config, dict(spec.cores)) if compiled else _open_plain(spec.path)
+        unloaded = _opened(spec, config)
+        parts = unloaded.load()
     try:
         return Qwen2VL(
             parts.model,
             parts.processor,
             parts.cache,
+            _spelling(unloaded, config),
             name=config.get("_name_or_path") or spec.path.name,
             revision=revision,
             fit=spec.fit,
@@ -281,22 +238,61 @@ def load(spec: ModelSpec) -> Qwen2VL:
         raise
 
 
-def _open_plain(path: Path) -> Parts:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = load_processor(NoVideoProcessor, path)
+def judge(spec: ModelSpec, questions: Sequence[QuestionSpec]) -> None:
+    """Whether the folder can work and answer these questions, as far as can be known without its weights and device.
+
+    Raises what `load` and `check` would raise. Takes seconds at 150,000 tokens and waits for a load that is running;
+    a model that serves in another thread goes on.
+    """
+    config = files.read_config(spec.path)
+    if config["model_type"] == files.COMPILED:
+        _cores(spec, config)  # raises for a word of any worker
+    with LOADING:
+        unloaded = _opened(spec.each_worker()[0], config)
+    if any(question.answer.grammar() for question in questions):
+        _spelling(unloaded, config).check(questions)
+
+
+def fit_together(old: ModelSpec, new: ModelSpec, meminfo: Path = MEMINFO) -> bool:
+    """Whether the new model can be loaded while the old one is. When in doubt, it cannot."""
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            path,
-            # the folder's own type is often bfloat16, which a CPU computes slowly and less exactly
-            dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelFolderError(f"model: {path} cannot be loaded: {first_line(error)}") from error
-    check_loaded(path, info)
-    model = model.to(device).eval()
-    return Parts(model, processor, PlainCache(model))
+        before, after = files.read_config(old.path), files.read_config(new.path)
+        if before["model_type"] == after["model_type"] == files.COMPILED:
+            return not _cores(old, before) & _cores(new, after)
+        if plain.device().type != "cpu":
+            return False
+        return len(new.each_worker()) * float32_bytes(new.path) <= _available_bytes(meminfo) / 2
+    except (ModelError, OSError, ValueError):
+        return False
+
+
+def _opened(spec: ModelSpec, config: dict[str, Any]) -> Unloaded:
+    """All that loading does before it reads weights and starts the device."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    files.vocabulary(config)
+    check_weights(spec.path, config)
+    if config["model_type"] == files.COMPILED:
+        return open_compiled(spec.path, config, dict(spec.cores))
+    return plain.open_plain(spec.path)
+
+
+def _spelling(unloaded: Unloaded, config: dict[str, Any]) -> Spelling:
+    try:
+        return Spelling(unloaded.processor.tokenizer, files.vocabulary(config))
+    except ValueError as error:
+        raise ModelFolderError(f"model: the tokenizer does not fit vocab_size in config.json: {error}") from None
+
+
+def _cores(spec: ModelSpec, config: dict[str, Any]) -> frozenset[str]:
+    workers = spec.each_worker()
+    return frozenset(core for worker in workers for core in occupied(spec.path, config, dict(worker.cores)))
+
+
+def _available_bytes(meminfo: Path) -> int:
+    """Raises OSError or ValueError."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    return int(lines.get("MemAvailable", "").removesuffix("kB")) * 1024
 
 
 def _end_marks(generation_config: Any, tokenizer: Any) -> frozenset[int]:
@@ -317,6 +313,21 @@ def _letterboxed(picture: Image.Image) -> Image.Image:
     square = Image.new("RGB", (side, side))
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return square
+
+
+def _let_go(error: BaseException) -> None:
+    """Clear the frames of the error's tracebacks: whoever keeps the error would keep the picture and its tensors.
+
+    An expected error loses its tracebacks altogether: reading a frame's f_locals leaves a copy that cannot be cleared.
+    """
+    pending, done = [error], set[int]()
+    while pending:
+        each = pending.pop()
+        done.add(id(each))
+        pending += [other for other in (each.__cause__, each.__context__) if other and id(other) not in done]
+        traceback.clear_frames(each.__traceback__)
+        if isinstance(error, ModelError):
+            each.__traceback__ = None
 
 
 @contextmanager

@@ -22,6 +22,17 @@ class Parts:
     dispose: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A model's folder that is in order as far as can be known without its weights and its device.
+
+    `load` reads the weights and starts the device.
+    """
+
+    processor: Any
+    load: Callable[[], Parts]
+
+
 class NoVideo:
     """Takes the video part out of a Qwen2-VL processor class, because it would need torchvision."""
 
@@ -66,8 +77,12 @@ def check_loaded(path: Path, info: dict[str, Any]) -> None:
     """Weights that were not in the file are random, and transformers only warns of them. Raises ModelFolderError."""
     missing = sorted(str(key) for key in [*info["missing_keys"], *info.get("mismatched_keys", [])])
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelFolderError(f"model: the weights in {path} lack {missing[0]}{more}; they belong to another model")
+        raise missing_weights(path, missing)
+
+
+def missing_weights(path: Path, names: list[str]) -> ModelFolderError:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return ModelFolderError(f"model: the weights in {path} lack {names[0]}{more}; they belong to another model")
 
 
 def first_line(error: BaseException) -> str:

@@ -18,8 +18,6 @@ from edged.cores import NPU_KEYS, Cores, of_config, parsed
 from edged.vlm import folder as files
 
 WEIGHTS = "model.safetensors"
-EMBEDDINGS = "model.language_model.embed_tokens.weight"
-EMBEDDINGS_BEFORE = "model.embed_tokens.weight"  # what the tutorial writes, and transformers 5 no longer knows
 PROCESSOR = (
     "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
     "added_tokens.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
@@ -133,14 +131,14 @@ def _weights(compiled: Path, config: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelFolderError(f"prepare: {path} is not a safetensors file: {error}") from None
     keys = [key for key in header if key != "__metadata__"]
-    if len(keys) != 1 or keys[0] not in (EMBEDDINGS, EMBEDDINGS_BEFORE):
+    if len(keys) != 1 or keys[0] not in files.EMBEDDINGS_NAMES:
         raise ModelFolderError(f"prepare: {MIXED}: {path} holds {_some(keys)} and not the embeddings alone")
     shape, wanted = header[keys[0]]["shape"], [config.get("vocab_size"), config.get("hidden_size")]
     if shape != wanted:
         raise ModelFolderError(f"prepare: {MIXED}: {path} has embeddings of {shape}, config.json wants {wanted}")
     if (config.get("vision_config") or {}).get("hidden_size") != config.get("hidden_size"):
         raise ModelFolderError(f"prepare: {MIXED}: in config.json, vision and text differ in hidden_size")
-    return {EMBEDDINGS if key == keys[0] else key: value for key, value in header.items()}
+    return {files.EMBEDDINGS if key == keys[0] else key: value for key, value in header.items()}
 
 
 def _header_length(file: BinaryIO) -> int:

@@ -11,7 +11,7 @@ import functools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ class Board:
     call_s: float = 0.0
     token_s: float = 0.0
     prints: bool = False
+    after_text: Callable[[np.ndarray], None] = lambda logits: None  # what happens before a text call returns
     calls: list[tuple[Any, ...]] = field(default_factory=list)  # ("vision",) or ("text", cache size, tokens)
     launched: list[Model] = field(default_factory=list)
     launches: int = 0
@@ -200,7 +201,9 @@ class Model:
             past_key_values=self._kept,
             use_cache=True,
         )
-        return whole.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
+        logits = whole.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
+        self.board.after_text(logits)
+        return logits
 
     def _positions(self, begin: int, count: int) -> Any:
         """Of a sample prompt: its picture stands at one place, whatever the real prompt says."""

@@ -1,0 +1,173 @@
+"""Which token is taken, how sure the model was of it, and what is never taken for an answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import tiny_model
+from making import question
+
+from edged.answers import AnswerType, Choices, Json, Number, Text, YesNo
+from edged.core import ModelError, ModelFolderError
+from edged.specs import Generation
+from edged.vlm.decode import Reading, Spelling
+
+# "th" can be spelled in two ways, and runs on into the word after it in two more
+MERGES = ["t h", "th i", "th a", "o n", "on l", "onl y", "Y e", "Ye s", "N o"]
+THIS_OR_THAT = Choices((("only this", 1), ("only that", 2)))
+SCHEMA = json.dumps({"type": "object", "properties": {"people": {"type": "integer", "minimum": 0, "maximum": 9}}})
+TYPES: list[AnswerType] = [Text(), YesNo(), Number(True, 0, 40), THIS_OR_THAT, Json(SCHEMA)]
+SAMPLED = Generation(temperature=0.7, top_p=0.9)
+
+
+class Tokens:
+    """A small vocabulary, and readings of it with invented logits."""
+
+    def __init__(self, merges: list[str]) -> None:
+        words = tiny_model.tokenizer(merges)
+        self.size = len(words) + 8
+        self.spelling = Spelling(words, self.size)
+        self.end = words.eos_token_id
+        self.number = words.convert_tokens_to_ids
+
+    def reading(self, answer: AnswerType, generation: Generation = Generation()) -> Reading:
+        return Reading(self.spelling, answer.grammar(), generation, frozenset([self.end]))
+
+    def logits(self, likely: dict[str, float], rest: float = 0.0) -> np.ndarray:
+        values = np.full(self.size, rest, dtype=np.float32)
+        for token, logit in likely.items():
+            values[self.number(token)] = logit
+        return values
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Tokens:
+    return Tokens(MERGES)
+
+
+def share(logits: np.ndarray, chosen: int, among: Sequence[int]) -> float:
+    exponentials = np.exp(logits.astype(np.float64))
+    return float(exponentials[chosen] / exponentials[list(among)].sum())
+
+
+def test_the_bytes_that_a_grammar_forces_do_not_count(tokens: Tokens):
+    reading = tokens.reading(THIS_OR_THAT)
+    reading.forced()  # "only "; of what follows, "th" is forced too, but no token is
+    logits = tokens.logits({"thi": 2.0, "tha": 1.0, "th": 0.5, "Yes": 9.0})
+    assert reading.choose(logits, []) == tokens.number("thi")
+    # only tokens that agree with "th" are alternatives, so the likely "Yes" takes nothing away
+    rivals = [tokens.number(token) for token in ("t", "th", "thi", "tha")]
+    assert math.isclose(reading.confidence, share(logits, tokens.number("thi"), rivals), rel_tol=1e-6)
+
+
+def test_a_token_of_forced_bytes_alone_does_not_count(tokens: Tokens):
+    reading = tokens.reading(THIS_OR_THAT)
+    reading.forced()
+    assert reading.choose(tokens.logits({"th": 1.0, "thi": 0.5}), []) == tokens.number("th")
+    assert reading.confidence == 1.0
+    reading.forced()
+    logits = tokens.logits({"i": 2.0, "a": 1.0, "Yes": 1.5})
+    assert reading.choose(logits, []) == tokens.number("i")
+    assert math.isclose(reading.confidence, share(logits, tokens.number("i"), range(tokens.size)), rel_tol=1e-6)
+
+
+def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_the_value_could_go_on(tokens: Tokens):
+    reading = tokens.reading(Number(True, 0, 40))
+    first, second = tokens.logits({"4": 3.0, "Yes": 2.0}), tokens.logits({"0": 1.0, "<|im_end|>": 2.5})
+    reading.forced()
+    assert reading.choose(first, []) == tokens.number("4")
+    reading.forced()
+    assert reading.choose(second, []) is None
+    everything = range(tokens.size)
+    wanted = share(first, tokens.number("4"), everything) * share(second, tokens.end, everything)
+    assert math.isclose(reading.confidence, wanted, rel_tol=1e-6)
+    assert reading.done
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("answer", TYPES, ids=lambda answer: answer.kind)
+@pytest.mark.parametrize("generation", [Generation(), SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_logit_that_is_not_finite_is_an_error_before_any_token_is_taken(
+    tokens: Tokens, value: float, answer: AnswerType, generation: Generation, everywhere: bool
+):
+    reading = tokens.reading(answer, generation)
+    forced = reading.forced()
+    # of a token that no grammar here admits, or of all
+    logits = tokens.logits({"Q": value}, rest=value if everywhere else 0.0)
+    with pytest.raises(ModelError, match=r"^model: logits are not finite \(\d+ of \d+\)") as raised:
+        reading.choose(logits, [])
+    assert not isinstance(raised.value, ModelFolderError)
+    assert reading.tokens == forced
+    assert not reading.done
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_confidence_lies_between_0_and_1_however_large_the_logits_are(tokens: Tokens, seed: int):
+    chance = np.random.default_rng(seed)
+    scale = 10.0 ** chance.uniform(-6, 38)
+    for answer in TYPES[1:]:
+        reading = tokens.reading(answer)
+        while reading.forced() is not None and not reading.done:
+            reading.choose((chance.uniform(-1, 1, tokens.size) * scale).astype(np.float32), [])
+        assert 0.0 <= reading.confidence <= 1.0
+
+
+@pytest.mark.parametrize(("likeliest", "wanted"), [("Yes", 1.0), ("Q", 0.0)])
+def test_certainty_is_1_and_impossibility_0_and_not_beyond(tokens: Tokens, likeliest: str, wanted: float):
+    most = float(np.finfo(np.float32).max)
+    reading = tokens.reading(YesNo())
+    reading.forced()
+    reading.choose(tokens.logits({likeliest: most}, rest=-most), [])
+    assert reading.confidence == wanted
+
+
+def test_equal_logits_are_equally_likely_however_large_they_are(tokens: Tokens):
+    reading = tokens.reading(YesNo())
+    reading.forced()
+    reading.choose(tokens.logits({}, rest=3e38), [])
+    assert math.isclose(reading.confidence, 1 / tokens.size)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30])
+@pytest.mark.parametrize("temperature", [5.0, 1e-3, 1e-30])
+def test_any_temperature_gives_a_token(tokens: Tokens, scale: float, temperature: float):
+    reading = tokens.reading(YesNo(), Generation(temperature=temperature))
+    reading.forced()
+    token = reading.choose(tokens.logits({"Yes": 3 * scale, "No": -3 * scale}, rest=-9 * scale), [])
+    assert token == tokens.number("Yes") or (temperature == 5.0 and scale == 1.0)
+
+
+def test_a_penalty_that_overflows_is_an_error_and_not_a_token(tokens: Tokens):
+    reading = tokens.reading(Text(), Generation(temperature=1.0, repetition_penalty=0.1))
+    with pytest.raises(ModelError, match="logits are not finite"):
+        reading.choose(tokens.logits({"Yes": 3e38}), [tokens.number("Yes")])
+
+
+def test_a_grammar_is_compiled_and_the_vocabulary_walked_once_for_all_questions(tokens: Tokens):
+    def checked(count: int) -> float:
+        questions = [question("How many?", Number(True, 0, 40), name=f"q{number}") for number in range(count)]
+        begun = time.perf_counter()
+        large.spelling.check(questions)
+        return time.perf_counter() - begun
+
+    large = Tokens([f"{a} {b}" for a in LETTERS for b in LETTERS])
+    one = checked(1)  # walks the vocabulary
+    assert checked(640) < 8 * one
+
+
+LETTERS = [
+    chr(code) for code in (*range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z")), *range(ord("a"), ord("z")))
+]
+
+
+def test_the_first_question_that_cannot_be_answered_is_named(tokens: Tokens):
+    hopeless = Json(json.dumps({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}))
+    asked = [question("?", answer, name=name) for name, answer in (("a", YesNo()), ("b", hopeless), ("c", hopeless))]
+    with pytest.raises(ModelFolderError, match='^question "b": no grammar can be made of this answer'):
+        tokens.spelling.check(asked)

@@ -1,0 +1,140 @@
+"""After a look nothing keeps its picture: neither the model nor an error that somebody holds on to."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from making import frame, question
+from npu import simulator
+from npu.simulator import Fault
+from PIL import Image
+
+from edged.core import Frame, ModelError
+from edged.specs import ModelSpec
+from edged.vlm.model import Qwen2VL, load
+
+GO_ON = threading.Event()
+PIXELS = 224 * 224 * 3
+
+
+class Plain:
+    """An uncompiled model, and how to make it fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = load(ModelSpec(folder))
+
+    def fail(self, part: str, error: Exception) -> None:
+        whole = self.model._cache._model.model
+        module = whole.visual if part == "vision" else whole.language_model
+
+        def raise_error(*_: Any) -> None:
+            raise error
+
+        module.register_forward_hook(raise_error)
+
+
+class Compiled:
+    """A compiled model on the simulated NPU, and how to make it fail."""
+
+    def __init__(self, folder: Path, board: simulator.Board) -> None:
+        self.board = board
+        self.model = load(ModelSpec(folder))
+
+    def fail(self, part: str, error: Exception) -> None:
+        if isinstance(error, RuntimeError):
+            self.board.faults.append(Fault("infer", "Driver_WaitDoneTimeout", part))
+        else:
+            self.board.after_text = Raising(error)
+
+
+class Raising:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.fixture(params=["plain", "compiled"])
+def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: Path) -> Iterator[Plain | Compiled]:
+    with simulator.installed() as board:
+        part = Plain(tiny_folder) if request.param == "plain" else Compiled(compiled_folder, board)
+        part.model.see(frame(1, 224, 224))  # what is kept for good is made at the first look
+        gc.collect()
+        gc.disable()
+        try:
+            yield part
+        finally:
+            gc.enable()
+        part.model.dispose()
+
+
+def seen(model: Qwen2VL) -> tuple[weakref.ref, BaseException | None]:
+    """One look; its picture, if it is still there, and the error that `see` raised."""
+    look = [frame(2, 224, 224)]
+    picture = weakref.ref(look[0].rgb)
+    return picture, caught(model, look)
+
+
+def caught(model: Qwen2VL, look: list[Frame]) -> BaseException | None:
+    try:
+        model.see(look.pop())  # this function's frame is part of the traceback too
+    except Exception as error:
+        return error
+    return None
+
+
+def copies() -> list[Any]:
+    """Pictures, and tensors made of the pixels of one."""
+    things = [(thing, type(thing)) for thing in gc.get_objects()]  # isinstance would wake torch's deprecated proxies
+    pictures = [thing for thing, kind in things if issubclass(kind, Image.Image)]
+    return [*pictures, *(thing for thing, kind in things if kind is torch.Tensor and thing.numel() == 2 * PIXELS)]
+
+
+def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
+    picture, error = seen(loaded.model)
+    assert error is None
+    loaded.model.ask([], question("Tell all."), GO_ON)
+    assert picture() is None
+    assert copies() == []
+
+
+@pytest.mark.parametrize("part", ["vision", "text"])
+def test_a_model_error_of_see_keeps_no_pixels(loaded: Plain | Compiled, part: str):
+    loaded.fail(part, RuntimeError("the device is gone"))
+    picture, error = seen(loaded.model)
+    assert isinstance(error, ModelError)
+    assert picture() is None
+    assert copies() == []
+
+
+def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
+    loaded.fail("text", TypeError("an unexpected error"))
+    picture, error = seen(loaded.model)
+    assert isinstance(error, TypeError)
+    assert picture() is None
+    assert copies() == []
+    lines = []
+    trace = error.__traceback__
+    while trace:
+        lines.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert lines[:3] == ["caught", "see", "_see"]
+    assert len(lines) > 5
+
+
+def test_a_model_error_of_ask_keeps_no_pixels(loaded: Plain | Compiled):
+    picture, _ = seen(loaded.model)
+    loaded.fail("text", RuntimeError("the device is gone"))
+    with pytest.raises(ModelError) as raised:
+        loaded.model.ask([], question("Tell all."), GO_ON)
+    assert raised.value.__cause__ is not None
+    assert picture() is None
+    assert copies() == []
