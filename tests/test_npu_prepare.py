@@ -20,7 +20,7 @@ from edged.core import ModelFolderError
 from edged.specs import ModelSpec
 from edged.vlm import folder as files
 from edged.vlm.model import load
-from edged.vlm.prepare import prepare
+from edged.vlm.prepare import _swap, prepare
 
 
 @pytest.fixture
@@ -88,6 +88,73 @@ def test_a_folder_of_its_own_is_made_anew_and_a_foreign_one_left_alone(output: P
         with pytest.raises(ModelFolderError, match=r"choose another --out|must be another folder"):
             prepare(output, str(tiny_folder), place, {})
     assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_the_name_of_a_temporary_one_is_left_alone(output: Path, tiny_folder: Path, tmp_path: Path):
+    for name in ("out.new", ".out.new", "out.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "letter.txt").write_text("mine")
+    for _ in range(2):
+        prepare(output, str(tiny_folder), tmp_path / "out", {})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".out.new", "mxq", "out", "out.new", "out.old"]
+    assert all((tmp_path / name / "letter.txt").read_text() == "mine" for name in ("out.new", ".out.new", "out.old"))
+
+
+def test_a_prepare_that_fails_while_it_copies_leaves_the_old_folder(output: Path, tiny_folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    prepare(output, str(tiny_folder), out, {})
+    before = contents(out)
+    (output / compiled.VISION).unlink()
+    (output / compiled.VISION).symlink_to("/proc/self/mem")  # a file that is there and cannot be read
+    for place in (out, tmp_path / "other"):
+        with pytest.raises(ModelFolderError, match=r"^prepare: .* cannot be written: "):
+            prepare(output, str(tiny_folder), place, {})
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mxq", "out"]
+
+
+def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_text("old")
+    with pytest.raises(OSError, match="missing"):
+        _swap(out, tmp_path / "missing", tmp_path / "aside")
+    assert contents(tmp_path) == {"out/a": b"old"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes/today.txt"])
+def test_a_file_that_somebody_put_into_the_prepared_folder_is_not_deleted(
+    output: Path, tiny_folder: Path, tmp_path: Path, name: str
+):
+    out = tmp_path / "out"
+    prepare(output, str(tiny_folder), out, {})
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("mine")
+    before = contents(out)
+    with pytest.raises(ModelFolderError, match=r"also holds notes(\.txt)?, which would be deleted"):
+        prepare(output, str(tiny_folder), out, {})
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 1}'])
+def test_a_folder_whose_manifest_is_not_ours_is_left_alone(output: Path, tiny_folder: Path, tmp_path: Path, text: str):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(text)
+    with pytest.raises(ModelFolderError, match="was not made by edged prepare; choose another --out"):
+        prepare(output, str(tiny_folder), out, {})
+    assert (out / "manifest.json").read_text() == text
+
+
+def test_a_prepared_folder_can_be_read_by_other_users(output: Path, tiny_folder: Path, tmp_path: Path):
+    (tmp_path / "plain").mkdir()
+    made = prepare(output, str(tiny_folder), tmp_path / "out", {})
+    assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def drop(name: str) -> Callable[[Path, Path], None]:

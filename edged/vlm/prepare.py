@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,32 +63,69 @@ def prepare(compiled: Path, processor: str, out: Path, words: Mapping[str, str])
     )
     config.pop("dtype", None)
 
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     try:
-        for path in [*mxq.values(), *source.values()]:
-            shutil.copyfile(path, new / path.name)
-        _write_weights(compiled / WEIGHTS, new / WEIGHTS, header)
-        (new / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
-        manifest = _manifest(new, config.get("_name_or_path") or out.name)
-        (new / files.MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        files.read_config(new)
-        if out.exists():
-            shutil.rmtree(out)
-        new.rename(out)
+        with _replacing(out) as new:
+            for path in [*mxq.values(), *source.values()]:
+                shutil.copyfile(path, new / path.name)
+            _write_weights(compiled / WEIGHTS, new / WEIGHTS, header)
+            (new / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+            manifest = _manifest(new, config.get("_name_or_path") or out.name)
+            (new / files.MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            files.read_config(new)
     except OSError as error:
         raise ModelFolderError(f"prepare: {out} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return Prepared(out, manifest["model"], files.manifest_revision(manifest), cores)
 
 
 def _check_place(out: Path, compiled: Path) -> None:
     if out.resolve() == compiled.resolve():
         raise ModelFolderError("prepare: --out must be another folder than --compiled, whose files stay as they are")
-    if out.exists() and not (out / files.MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+    if not out.exists():
+        return
+    present = {path.name for path in out.iterdir()} if out.is_dir() else {""}
+    own = _listed(out) if files.MANIFEST in present else set()
+    if not own and present:
         raise ModelFolderError(f"prepare: {out} exists and was not made by edged prepare; choose another --out")
+    for name in sorted(present - own):
+        raise ModelFolderError(f"prepare: {out} also holds {name}, which would be deleted; move it to another folder")
+
+
+def _listed(out: Path) -> set[str]:
+    """The files of an earlier run, as its manifest names them; none if there is no telling."""
+    try:
+        return {files.MANIFEST, *files.read_json(out / files.MANIFEST)["files"]}
+    except (ModelFolderError, KeyError, TypeError):
+        return set()
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `out` at the end; after an error, `out` is as it was.
+
+    Both it and the old `out` are kept in a new folder beside `out` meanwhile, so that renaming is enough and no name
+    there can be another program's.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    new, old = room / "new", room / "old"
+    try:
+        new.mkdir()
+        yield new
+        _swap(out, new, old)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _swap(out: Path, new: Path, old: Path) -> None:
+    """Put `new` in the place of `out`, which becomes `old`."""
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 def _mxq_files(compiled: Path, parts: dict[str, dict[str, Any]]) -> dict[str, Path]:
