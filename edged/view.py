@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -20,6 +20,8 @@ Judge: TypeAlias = Callable[[dict[str, Any]], Verdict | None]
 NARROW = 64  # columns, below which only question and answer are shown
 BAR = 8
 RATE_WINDOW_S = 15.0
+RATE_FRAMES = 10_000  # more answers than come in that time
+KNOWN_IDS = 1000  # of answers that may come a second time; the newest of each question is known besides
 COLOURS = {"right": "green", "wrong": "red", "ok": "green", "unsure": "yellow", "not_asked": "bright_black"}
 
 
@@ -50,8 +52,8 @@ class Board:
     cameras: dict[str, CameraBoard] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    frames: list[tuple[float, str]] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    frames: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
+    ids: deque[Any] = field(default_factory=lambda: deque(maxlen=KNOWN_IDS))
 
     def hear(self, node: str, topic: tuple[str, ...], payload: dict[str, Any] | None) -> Shown | None:
         """Take in one message; the answer, if it was a new one."""
@@ -64,13 +66,14 @@ class Board:
         elif topic[1] == "availability":
             camera = self._camera(node, topic[0])
             camera.online, camera.reason = payload.get("state") == "online", payload.get("reason")
-        elif payload.get("id") not in self.seen:
+        elif not self._known(topic, node, payload):
             return self._answer(node, topic[0], topic[1], payload)
         return None
 
     def looks_per_s(self) -> float:
         now = time.monotonic()
-        self.frames = [(at, look) for at, look in self.frames if now - at < RATE_WINDOW_S]
+        while self.frames and now - self.frames[0][0] >= RATE_WINDOW_S:
+            self.frames.popleft()
         if len(self.frames) < 2:
             return 0.0
         return len({look for _, look in self.frames}) / max(1.0, now - self.frames[0][0])
@@ -97,7 +100,7 @@ class Board:
         return f"{self.counts['answers']} answers, {self.counts['refused']} refused"
 
     def _answer(self, node: str, camera: str, question: str, payload: dict[str, Any]) -> Shown:
-        self.seen.add(str(payload.get("id")))
+        self.ids.append(payload.get("id"))
         verdict = self.judge(payload) if payload.get("status") == "ok" else None
         shown = Shown(payload, verdict, time.monotonic())
         self._camera(node, camera).answers[question] = shown
@@ -110,6 +113,15 @@ class Board:
             (shown.heard, f"{node}/{camera}/{payload.get('frame_sha256') or payload.get('answered_ts')}")
         )
         return shown
+
+    def _known(self, topic: tuple[str, ...], node: str, payload: dict[str, Any]) -> bool:
+        """Whether it is a copy: of a retained answer after a reconnect, or of one that was sent again."""
+        answer_id = payload.get("id")
+        if answer_id is None:
+            return False
+        camera = self.cameras.get(f"{node}/{topic[0]}")
+        newest = camera.answers.get(topic[1]) if camera else None
+        return answer_id in self.ids or (newest is not None and newest.payload.get("id") == answer_id)
 
     def _camera(self, node: str, camera: str) -> CameraBoard:
         return self.cameras.setdefault(f"{node}/{camera}", CameraBoard())

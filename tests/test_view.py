@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 import time
@@ -36,6 +37,32 @@ def test_answers_are_counted_once_and_judged():
     for name, changed in (("a", {}), ("a", {}), ("b", {"value": 4}), ("c", {"status": "unsure", "value": None})):
         board.hear("box", ("dock", "people"), payload(name, **changed))
     assert board.summary() == "3 answers: 1 right, 1 wrong, 1 refused (50.0 % right)"
+
+
+def test_a_board_that_heard_100000_answers_is_no_larger_than_after_the_first_thousands():
+    board = Board("t")
+    old = payload("old", question="rare")
+    board.hear("box", ("gate", "rare"), old)
+    sizes = []
+    message = payload("a")
+    for number in range(100_000):
+        board.hear("box", ("dock", "people"), message | {"id": f"id-{number}", "frame_sha256": f"sha-{number}"})
+        if number in (20_000, 99_999):
+            sizes.append(size(board))
+    assert sizes[1] == sizes[0]
+    assert board.counts["answers"] == 100_001
+    # copies are still known: of the newest answer of a question, however old, and of recent ones
+    for name, question in (("old", "rare"), ("id-99999", "people"), ("id-99500", "people")):
+        camera = "gate" if question == "rare" else "dock"
+        assert board.hear("box", (camera, question), message | {"id": name}) is None
+    assert board.counts["answers"] == 100_001
+    assert board.looks_per_s() > 0
+
+
+def size(board: Board) -> int:
+    """How many things it holds."""
+    held = (getattr(board, each.name) for each in dataclasses.fields(board))
+    return sum(len(each) for each in held if hasattr(each, "__len__"))
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
