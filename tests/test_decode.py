@@ -22,6 +22,7 @@ MERGES = ["t h", "th i", "th a", "o n", "on l", "onl y", "Y e", "Ye s", "N o"]
 THIS_OR_THAT = Choices((("only this", 1), ("only that", 2)))
 SCHEMA = json.dumps({"type": "object", "properties": {"people": {"type": "integer", "minimum": 0, "maximum": 9}}})
 TYPES: list[AnswerType] = [Text(), YesNo(), Number(True, 0, 40), THIS_OR_THAT, Json(SCHEMA)]
+GREEDY = Generation()
 SAMPLED = Generation(temperature=0.7, top_p=0.9)
 
 
@@ -35,7 +36,7 @@ class Tokens:
         self.end = words.eos_token_id
         self.number = words.convert_tokens_to_ids
 
-    def reading(self, answer: AnswerType, generation: Generation = Generation()) -> Reading:
+    def reading(self, answer: AnswerType, generation: Generation = GREEDY) -> Reading:
         return Reading(self.spelling, answer.grammar(), generation, frozenset([self.end]))
 
     def logits(self, likely: dict[str, float], rest: float = 0.0) -> np.ndarray:
@@ -91,7 +92,7 @@ def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_th
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("answer", TYPES, ids=lambda answer: answer.kind)
-@pytest.mark.parametrize("generation", [Generation(), SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("generation", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_a_logit_that_is_not_finite_is_an_error_before_any_token_is_taken(
     tokens: Tokens, value: float, answer: AnswerType, generation: Generation, everywhere: bool
@@ -169,5 +170,5 @@ LETTERS = [
 def test_the_first_question_that_cannot_be_answered_is_named(tokens: Tokens):
     hopeless = Json(json.dumps({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}))
     asked = [question("?", answer, name=name) for name, answer in (("a", YesNo()), ("b", hopeless), ("c", hopeless))]
-    with pytest.raises(ModelFolderError, match='^question "b": no grammar can be made of this answer'):
+    with pytest.raises(ModelFolderError, match=r'^question "b": no grammar can be made of this answer'):
         tokens.spelling.check(asked)

@@ -47,6 +47,7 @@ class Board:
     after_text: Callable[[np.ndarray], None] = lambda logits: None  # what happens before a text call returns
     calls: list[tuple[Any, ...]] = field(default_factory=list)  # ("vision",) or ("text", cache size, tokens)
     launched: list[Model] = field(default_factory=list)
+    opened: int = 0
     launches: int = 0
     disposals: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -84,6 +85,7 @@ class Accelerator:
     board: Board
 
     def __init__(self, device_name: str = "auto", dev_no: int = 0) -> None:
+        self.board.opened += 1
         self.board.pass_or_fail("open")
         if dev_no not in self.board.devices:
             raise _error("Acc_DeviceNotFound" if self.board.devices else "Driver_NotInitialized")

@@ -1,0 +1,340 @@
+"""What can be known of a model's folder without its weights and its device, and which two models fit together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_model
+import torch
+from making import frame, question
+from npu import compiled, simulator
+from safetensors.torch import load_file, save_file
+
+from edged.answers import Choices, Number, YesNo
+from edged.core import ModelError, ModelFolderError
+from edged.specs import ModelSpec, QuestionSpec
+from edged.vlm.model import fit_together, judge, load
+
+Change = Callable[[Path], object]
+TYPED = [question("Is it open?", YesNo()), question("How many?", Number(True, 0, 40))]
+GO_ON = threading.Event()
+KIB = 1024
+
+
+def without(name: str) -> Change:
+    return lambda folder: (folder / name).unlink()
+
+
+def junk(name: str) -> Change:
+    return lambda folder: (folder / name).write_bytes(b"junk")
+
+
+def cut_off(folder: Path) -> None:
+    """As after a copy that ended early."""
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def edit(name: str, **change: object) -> Change:
+    def apply(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    return apply
+
+
+def edit_text(**change: object) -> Change:
+    def apply(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        edit("config.json", text_config=config["text_config"] | change)(folder)
+
+    return apply
+
+
+def edit_vision(**change: object) -> Change:
+    def apply(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        edit("config.json", vision_config=config["vision_config"] | change)(folder)
+
+    return apply
+
+
+def template(old: str, new: str) -> Change:
+    def apply(folder: Path) -> None:
+        path = folder / "chat_template.jinja"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return apply
+
+
+def renamed_weights(folder: Path) -> None:
+    weights = {f"other.{key}": value for key, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+
+
+def in_shards(folder: Path) -> None:
+    """The weights in two files and an index, as large models have them."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"first.safetensors": names[::2], "second.safetensors": names[1::2]}
+    for shard, keys in shards.items():
+        save_file({key: weights[key] for key in keys}, folder / shard)
+    index = {key: shard for shard, keys in shards.items() for key in keys}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+
+
+def in_shards_and(change: Change) -> Change:
+    def apply(folder: Path) -> None:
+        in_shards(folder)
+        change(folder)
+
+    return apply
+
+
+def manifest(folder: Path) -> None:
+    sizes = {"model.safetensors": {"bytes": 7, "sha256": ""}}
+    (folder / "manifest.json").write_text(json.dumps({"files": sizes}))
+
+
+BOTH: list[tuple[Change, str]] = [
+    (shutil.rmtree, "there is no folder"),
+    (without("config.json"), "lacks config.json"),
+    (junk("config.json"), "config.json cannot be read"),
+    (edit("config.json", model_type="llama"), "holds a llama, not a Qwen2-VL"),
+    (without("model.safetensors"), "lacks model.safetensors"),
+    (junk("model.safetensors"), "model.safetensors cannot be loaded"),
+    (cut_off, "model.safetensors cannot be loaded"),
+    (renamed_weights, "lack model.language_model.embed_tokens.weight.*they belong to another model"),
+    (manifest, "model.safetensors is not the file that manifest.json"),
+    (without("tokenizer.json"), "lacks tokenizer.json"),
+    (junk("tokenizer.json"), "the processor in .* cannot be loaded"),
+    (without("preprocessor_config.json"), "lacks preprocessor_config.json"),
+    (junk("preprocessor_config.json"), "the processor in .* cannot be loaded"),
+    (without("chat_template.jinja"), "lacks chat_template.jinja"),
+    (template("{% if loop", "{% iff loop"), "the folder's chat template cannot be used"),
+    (template("<|vision_end|>", ""), "the folder's chat template has no place for a picture"),
+]
+PLAIN: list[tuple[Change, str]] = [
+    *BOTH,
+    (edit_text(num_hidden_layers=3, layer_types=["full_attention"] * 3), r"lack layers\.2\.mlp.* another model"),
+    (edit_vision(depth=4), r"lack blocks\.2\.mlp.* and 1 more; they belong to another model"),
+    (edit_text(hidden_size=128), r"have embeddings of \[\d+, 64\], config.json \[\d+, 128\]"),
+    (edit_text(vocab_size=100), r"have embeddings of \[\d+, 64\], config.json \[100, 64\]"),
+    (edit_text(vocab_size=None), "vocab_size in config.json is None"),
+    (in_shards_and(without("second.safetensors")), "lacks second.safetensors"),
+    (in_shards_and(junk("second.safetensors")), "second.safetensors cannot be loaded"),
+    (in_shards_and(edit("model.safetensors.index.json", weight_map={})), "names no files"),
+]
+COMPILED: list[tuple[Change, str]] = [
+    *BOTH,
+    (without(compiled.TEXT), f"lacks {compiled.TEXT}, its text model"),
+    (without(compiled.VISION), f"lacks {compiled.VISION}, its vision model"),
+    (edit("config.json", mxq_path=None), "lacks the name of its text model"),
+    (edit("config.json", core_mode="turbo"), "cores of text: core_mode 'turbo' is not one of"),
+    (edit("config.json", target_cores=["0:7"]), 'cores of text: "0:7" names core 7'),
+    (edit("config.json", hidden_size=128), r"have embeddings of \[\d+, 64\], config.json \[\d+, 128\]"),
+    (template("a helpful assistant", "a guard"), "does not begin with Qwen2-VL's default system turn and the picture"),
+]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return tiny_model.build(tmp_path / "plain")
+
+
+@pytest.fixture
+def npu_folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return compiled.with_processor(compiled.compile_folder(tiny_folder, tmp_path / "npu"), tiny_folder)
+
+
+def sentences(spec: ModelSpec, sentence: str) -> list[str]:
+    """What `judge` and `load` raise."""
+    texts = []
+    for act in (lambda: judge(spec, TYPED), lambda: load(spec)):
+        with pytest.raises(ModelFolderError, match=sentence) as raised:
+            act()
+        texts.append(str(raised.value))
+    return texts
+
+
+@pytest.mark.parametrize(("change", "sentence"), PLAIN, ids=lambda value: str(value)[:50])
+def test_a_broken_folder_is_judged_in_the_words_of_load(plain: Path, change: Change, sentence: str):
+    change(plain)
+    judged, loaded = sentences(ModelSpec(plain), sentence)
+    assert judged == loaded
+
+
+@pytest.mark.parametrize(("change", "sentence"), COMPILED, ids=lambda value: str(value)[:50])
+def test_a_broken_compiled_folder_is_judged_in_the_words_of_load(npu_folder: Path, change: Change, sentence: str):
+    change(npu_folder)
+    with simulator.installed() as board:
+        judged, loaded = sentences(ModelSpec(npu_folder), sentence)
+    assert judged == loaded
+    assert (board.calls, board.launches) == ([], 0)
+
+
+def test_the_cores_of_every_worker_are_judged(npu_folder: Path):
+    workers = ((("text", "0:0"), ("vision", "1:0")), (("text", "0:1"), ("vision", "1:9")))
+    with pytest.raises(ModelFolderError, match='cores of vision: "1:9" names core 9'):
+        judge(ModelSpec(npu_folder, workers=workers), [])
+
+
+def test_a_sound_folder_passes_and_no_device_is_touched(npu_folder: Path, plain: Path):
+    with simulator.installed(devices=frozenset()) as board:
+        judge(ModelSpec(npu_folder, cores=(("text", "0:1"), ("vision", "global4:1"))), TYPED)
+        judge(ModelSpec(plain), TYPED)
+        in_shards(plain)
+        judge(ModelSpec(plain), TYPED)
+        assert (board.calls, board.launches, board.opened) == ([], 0, 0)
+    load(ModelSpec(plain)).dispose()
+
+
+@pytest.mark.parametrize("kind", ["plain", "compiled"])
+def test_questions_are_judged_by_the_new_folders_own_tokenizer(plain: Path, npu_folder: Path, kind: str):
+    folder = plain if kind == "plain" else npu_folder
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["model"]["vocab"].pop("Z")
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    asked: list[QuestionSpec] = [*TYPED, question("Where?", Choices((("Zoo", 1), ("Home", 2))), name="place")]
+    judge(ModelSpec(folder), TYPED)
+    with pytest.raises(ModelFolderError, match='question "place": this model\'s tokenizer cannot spell "Zoo"'):
+        judge(ModelSpec(folder), asked)
+
+
+def test_a_vocabulary_smaller_than_the_tokenizers_is_named(npu_folder: Path):
+    words = json.loads((npu_folder / "config.json").read_text())["vocab_size"]
+    embeddings = load_file(npu_folder / "model.safetensors")
+    save_file({key: value[: words - 60].clone() for key, value in embeddings.items()}, npu_folder / "model.safetensors")
+    edit("config.json", vocab_size=words - 60)(npu_folder)
+    with pytest.raises(ModelFolderError, match=r"the tokenizer does not fit vocab_size in config\.json"):
+        judge(ModelSpec(npu_folder), TYPED)
+
+
+def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path, plain: Path, tmp_path: Path):
+    before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    broken = tiny_model.build(tmp_path / "broken")
+    cut_off(broken)
+    with simulator.installed():
+        model = load(ModelSpec(npu_folder))
+        replies: list[str] = []
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                model.see(frame(1))
+                replies.append(model.ask([], question("Tell all."), GO_ON).text)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        while len(replies) < 20 and serving.is_alive():
+            judge(ModelSpec(plain), TYPED)
+            judge(ModelSpec(npu_folder), TYPED)
+            with pytest.raises(ModelError):
+                judge(ModelSpec(broken), TYPED)
+        ended.set()
+        serving.join(30)
+        assert not serving.is_alive()
+        model.dispose()
+    assert len(set(replies)) == 1
+    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
+
+
+# which two fit together
+
+
+def memory(folder: Path, kib: int) -> Path:
+    path = folder / "meminfo"
+    path.write_text(
+        f"MemTotal:       99999999 kB\nMemFree:          1 kB\nMemAvailable:   {kib} kB\nHugePages_Total:  0\n"
+    )
+    return path
+
+
+def on(folder: Path, *pairs: tuple[str, str]) -> ModelSpec:
+    """Workers on these cores for text and vision; one pair: no workers."""
+    cores = tuple((("text", text), ("vision", vision)) for text, vision in pairs)
+    return ModelSpec(folder, cores=cores[0]) if len(cores) == 1 else ModelSpec(folder, workers=cores)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fit"),
+    [
+        ([("0:0", "1:0")], [("0:1", "1:1")], True),
+        ([("0:0", "1:0")], [("0:1", "1:0")], False),
+        ([("0:0", "1:0")], [("1:0", "0:0")], False),
+        ([("0:0", "1:0")], [("global4:0", "1:1")], False),
+        ([("0:0", "0:1")], [("global4:1", "global4:1")], True),
+        ([("0:0", "1:0")], [("1:0:0", "1:1:0")], True),
+        ([("global8", "global8")], [("global8:1", "global8:1")], True),
+        ([("global8", "global8")], [("0:3", "0:3")], False),
+        ([("0:0", "1:0"), ("0:1", "1:1")], [("0:2", "1:2"), ("0:3", "1:3")], True),
+        ([("0:0", "1:0"), ("0:1", "1:1")], [("0:2", "1:2"), ("0:3", "1:1")], False),
+        ([], [("0:1", "0:1")], True),  # config.json: both parts on core 0:0
+        ([], [("0:1", "0:0")], False),
+        ([], [], False),
+    ],
+)
+def test_compiled_models_fit_together_on_cores_of_their_own(compiled_folder: Path, tmp_path: Path, old, new, fit: bool):
+    assert fit_together(on(compiled_folder, *old), on(compiled_folder, *new), memory(tmp_path, 0)) is fit
+
+
+@pytest.mark.parametrize("old_kind", ["plain", "compiled"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_uncompiled_model_fits_if_its_weights_take_half_of_the_free_memory(
+    tiny_folder: Path, compiled_folder: Path, tmp_path: Path, old_kind: str, workers: int
+):
+    old = ModelSpec(tiny_folder if old_kind == "plain" else compiled_folder)
+    new = ModelSpec(tiny_folder, workers=((),) * workers if workers > 1 else ())
+    floats = sum(value.numel() for value in load_file(tiny_folder / "model.safetensors").values())
+    enough = -(-2 * workers * 4 * floats // KIB)
+    assert fit_together(old, new, memory(tmp_path, enough))
+    assert not fit_together(old, new, memory(tmp_path, enough - 1))
+
+
+def test_weights_of_two_bytes_are_counted_as_float32(tiny_folder: Path, plain: Path, tmp_path: Path):
+    weights = load_file(plain / "model.safetensors")
+    save_file({key: value.to(torch.bfloat16) for key, value in weights.items()}, plain / "model.safetensors")
+    enough = -(-2 * 4 * sum(value.numel() for value in weights.values()) // KIB)
+    assert fit_together(ModelSpec(tiny_folder), ModelSpec(plain), memory(tmp_path, enough))
+    assert not fit_together(ModelSpec(tiny_folder), ModelSpec(plain), memory(tmp_path, enough - 1))
+
+
+def test_a_compiled_model_beside_an_uncompiled_one_needs_memory_for_its_embeddings(
+    tiny_folder: Path, compiled_folder: Path, tmp_path: Path
+):
+    old, new = ModelSpec(tiny_folder), ModelSpec(compiled_folder)
+    (embeddings,) = load_file(compiled_folder / "model.safetensors").values()
+    enough = -(-2 * 4 * embeddings.numel() // KIB)
+    assert fit_together(old, new, memory(tmp_path, enough))
+    assert not fit_together(old, new, memory(tmp_path, enough - 1))
+
+
+def test_on_a_gpu_they_do_not_fit(
+    tiny_folder: Path, compiled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    plenty = memory(tmp_path, 1 << 40)
+    assert not fit_together(ModelSpec(tiny_folder), ModelSpec(tiny_folder), plenty)
+    assert fit_together(on(compiled_folder, ("0:0", "0:1")), on(compiled_folder, ("1:0", "1:1")), plenty)
+
+
+def test_when_in_doubt_they_do_not_fit(tiny_folder: Path, compiled_folder: Path, tmp_path: Path):
+    plenty, empty = memory(tmp_path, 1 << 40), tmp_path / "empty"
+    empty.mkdir()
+    good = ModelSpec(tiny_folder)
+    assert fit_together(good, good, plenty)
+    assert not fit_together(good, ModelSpec(empty), plenty)
+    assert not fit_together(ModelSpec(empty), good, plenty)
+    assert not fit_together(good, good, tmp_path / "no meminfo")
+    assert not fit_together(on(compiled_folder, ("0:0", "0:1")), on(compiled_folder, ("1:0", "9:9")), plenty)
+    no_figure = tmp_path / "other"
+    no_figure.write_text("MemTotal: 99 kB\n")
+    assert not fit_together(good, good, no_figure)
