@@ -72,7 +72,7 @@ def other_embeddings(_board: Board, folder: Path) -> None:
 
 LOADING = [
     (no_devices, EXIT_UNAVAILABLE, "driver of the NPU does not answer for /dev/aries0.*[Driver_NotInitialized]"),
-    (one_other_device, EXIT_UNAVAILABLE, "no NPU /dev/aries0 here.*[Acc_DeviceNotFound]"),
+    (one_other_device, EXIT_UNAVAILABLE, "no NPU /dev/aries0.*[Acc_DeviceNotFound]"),
     (fault("launch", "Acc_CoreAlreadyInUse", "text"), EXIT_UNAVAILABLE, "core 0:0:0 of /dev/aries0 is held by another"),
     (fault("launch", "Driver_FailedToClaimCores"), EXIT_UNAVAILABLE, "is held by another.*[Driver_FailedToClaimCores]"),
     (no_mxq, EXIT_CONFIG, f"{compiled.VISION} is not an MXQ.*[Model_FailedToLoadMXQ]"),

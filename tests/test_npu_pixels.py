@@ -130,6 +130,17 @@ def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain 
     assert len(lines) > 5
 
 
+def test_an_exception_that_the_caller_is_handling_keeps_its_traceback(loaded: Plain | Compiled):
+    loaded.fail("text", RuntimeError("the device is gone"))
+    own = KeyError("the caller's own")
+    try:
+        raise own
+    except KeyError:
+        _, error = seen(loaded.model)
+    assert isinstance(error, ModelError)
+    assert own.__traceback__ is not None
+
+
 def test_a_model_error_of_ask_keeps_no_pixels(loaded: Plain | Compiled):
     picture, _ = seen(loaded.model)
     loaded.fail("text", RuntimeError("the device is gone"))

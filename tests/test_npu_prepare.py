@@ -286,9 +286,9 @@ def test_a_processor_of_the_hub_is_fetched_or_its_absence_explained(output: Path
     with hub(tiny_folder) as url:
         for name, there, sentence in [
             ("owner/name", url, None),
-            ("none/name", url, "was not had: the name: the Hub knows no such model"),
-            ("gated/name", url, "was not had: no access: its owner admits only who asked for it"),
-            ("other/name", "http://127.0.0.1:9", "was not had: the network: the Hub cannot be reached"),
+            ("none/name", url, "could not be downloaded: the name: there is no such model on the Hub"),
+            ("gated/name", url, "could not be downloaded: no access: it is gated"),
+            ("other/name", "http://127.0.0.1:9", "could not be downloaded: the network: the Hub cannot be reached"),
             ("/no/folder", url, "there is no folder /no/folder (a model of the Hub is OWNER/NAME)"),
         ]:
             env = {"HF_ENDPOINT": there, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}

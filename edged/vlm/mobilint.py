@@ -116,7 +116,9 @@ def _loaded(vendor: Vendor, path: Path, parts: dict[str, Part], processor: Any) 
     model = _launched(vendor, path, parts)
     try:
         if model.model.visual._uses_dynamic_vision:
-            raise ModelFolderError(f"model: {parts['vision'].mxq} takes pictures of any size, which edged cannot yet")
+            raise ModelFolderError(
+                f"model: {parts['vision'].mxq} takes pictures of any size, which is not supported yet"
+            )
         cache = NpuCache(model, vendor.cache, list(parts.values()))
         _try_out(processor, cache, parts)
     except BaseException:
@@ -148,7 +150,7 @@ def _vendor() -> Vendor:
             if not (isinstance(error, ModuleNotFoundError) and error.name and package.startswith(error.name)):
                 broken.append(f"{package} cannot be imported: {first_line(error)} [{type(error).__name__}]")
             continue
-        runtime.set_log_level(runtime.LogLevel.Off)  # what it would log comes as an error too, and is said in our words
+        runtime.set_log_level(runtime.LogLevel.Off)  # what it logs is raised as an error too
         # of a folder straight from the tutorial, which names no core mode: it is given one below
         warnings.filterwarnings("ignore", "target_cores .* rounded up to whole cluster")
         return Vendor(
@@ -231,7 +233,7 @@ def _dispose_half(error: BaseException | None) -> None:
 # their errors in the owner's words
 
 LOST = ("Model_NotAlive", "Model_NotLaunched", "Model_TaskQueueClosed", "Model_TaskQueueTimeout")
-_SAID: list[tuple[tuple[str, ...], type[ModelError], str]] = [
+_BY_CODES: list[tuple[tuple[str, ...], type[ModelError], str]] = [
     (
         ("Driver_NotInitialized",),
         ModelError,
@@ -241,7 +243,7 @@ _SAID: list[tuple[tuple[str, ...], type[ModelError], str]] = [
     (
         ("Acc_DeviceNotFound", "Acc_UnknownDevice", "Acc_AmbiguousDevice"),
         ModelError,
-        "there is no NPU {device} here; see which there are (ls /dev/aries*), and compare model.cores",
+        "there is no NPU {device}; see which there are (ls /dev/aries*), and compare model.cores",
     ),
     (
         ("Acc_CoreAlreadyInUse", "Driver_FailedToClaimCores", "Driver_FailedToLockCore"),
@@ -283,7 +285,7 @@ _SAID: list[tuple[tuple[str, ...], type[ModelError], str]] = [
         "the question and its answer do not fit the cache of {mxq}",
     ),
 ]  # fmt: skip
-SAID = {code: (kind, sentence) for codes, kind, sentence in _SAID for code in codes}
+SENTENCES = {code: (kind, sentence) for codes, kind, sentence in _BY_CODES for code in codes}
 
 
 @contextmanager
@@ -294,22 +296,22 @@ def _in_the_owners_words(parts: list[Part], looking: bool = False) -> Iterator[N
     except (AttributeError, TypeError, NameError):  # unexpected errors
         raise
     except Exception as error:  # one of theirs is a bare Exception
-        raise _said(error, _failed(error, parts), looking) from error
+        raise _translated(error, _failed(error, parts), looking) from error
 
 
-def _said(error: Exception, part: Part, looking: bool) -> ModelError:
+def _translated(error: Exception, part: Part, looking: bool) -> ModelError:
     match = CODE.search(str(error))
     code = match[0] if match else type(error).__name__
     if "badalloc" in str(error).lower().replace(" ", ""):  # how the vendor's own code knows it
         code = "BadAlloc"
     device_failed = code.startswith(("Driver_", "Acc_")) or code in LOST
     unknown = (ModelError if device_failed else ModelFolderError, "{part} cannot be used: {reason}")
-    kind, sentence = SAID.get(code, unknown)
+    kind, sentence = SENTENCES.get(code, unknown)
     if looking:
         kind = ModelLost if device_failed else ModelError
     reason = first_line(error).removesuffix(" occurred.")
-    said = sentence.format(part=part, mxq=part.mxq, cores=part.cores, device=part.devices, reason=reason)
-    return kind(f"model: {said} [{code}]")
+    text = sentence.format(part=part, mxq=part.mxq, cores=part.cores, device=part.devices, reason=reason)
+    return kind(f"model: {text} [{code}]")
 
 
 def _failed(error: BaseException, parts: list[Part]) -> Part:

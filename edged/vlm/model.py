@@ -7,6 +7,7 @@ the KV cache back to what it shares with the tokens already there, and prefills 
 from __future__ import annotations
 
 import math
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -84,11 +85,12 @@ class Qwen2VL:
 
     def see(self, frame: Frame) -> float:
         """Cannot be interrupted: one call of the model encodes the picture and prefills what stands before it."""
+        handled = sys.exception()
         try:
             return self._see(frame)
         except BaseException as error:
             del frame
-            _let_go(error)
+            _let_go(error, handled)
             raise
 
     def ask(
@@ -99,10 +101,11 @@ class Qwen2VL:
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
         """`stop` is looked at before each run of the model; a run itself, a long prefill too, is not interrupted."""
+        handled = sys.exception()
         try:
             return self._ask(history, question, stop, on_text)
         except BaseException as error:
-            _let_go(error)
+            _let_go(error, handled)
             raise
 
     def dispose(self) -> None:
@@ -315,12 +318,13 @@ def _letterboxed(picture: Image.Image) -> Image.Image:
     return square
 
 
-def _let_go(error: BaseException) -> None:
+def _let_go(error: BaseException, handled: BaseException | None) -> None:
     """Clear the frames of the error's tracebacks: whoever keeps the error would keep the picture and its tensors.
 
     An expected error loses its tracebacks altogether: reading a frame's f_locals leaves a copy that cannot be cleared.
+    `handled` is the exception that the caller was handling already, which is the caller's own.
     """
-    pending, done = [error], set[int]()
+    pending, done = [error], {id(handled)}
     while pending:
         each = pending.pop()
         done.add(id(each))

@@ -249,14 +249,16 @@ def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(PROCESSOR)))
     except GatedRepoError as error:
-        why = "no access: its owner admits only who asked for it; accept its terms on the Hub, then run hf auth login"
-        raise ModelFolderError(f"prepare: the processor {name} was not had: {why}") from error
+        why = "no access: it is gated; accept its terms on the Hub, then run hf auth login"
+        raise ModelFolderError(f"prepare: the processor {name} could not be downloaded: {why}") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
-        why = "the name: the Hub knows no such model, or it is private and needs hf auth login"
-        raise ModelFolderError(f"prepare: the processor {name} was not had: {why}") from error
+        why = "the name: there is no such model on the Hub, or it is private and needs hf auth login"
+        raise ModelFolderError(f"prepare: the processor {name} could not be downloaded: {why}") from error
     except (HTTPError, OSError, ValueError) as error:
-        why = "the network: the Hub cannot be reached; fetch it on another machine and name its folder here"
-        raise ModelFolderError(f"prepare: the processor {name} was not had: {why} [{type(error).__name__}]") from error
+        why = "the network: the Hub cannot be reached; download it on another machine and name its folder instead"
+        raise ModelFolderError(
+            f"prepare: the processor {name} could not be downloaded: {why} [{type(error).__name__}]"
+        ) from error
 
 
 # the manifest
