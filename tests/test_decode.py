@@ -144,6 +144,23 @@ def test_any_temperature_gives_a_token(tokens: Tokens, scale: float, temperature
     assert token == tokens.number("Yes") or (temperature == 5.0 and scale == 1.0)
 
 
+@pytest.mark.parametrize(("answer", "wanted"), [(YesNo(), "Yes"), (Text(), "No")], ids=["typed", "text"])
+def test_a_typed_answer_does_not_shy_away_from_the_words_of_its_question(tokens: Tokens, answer: AnswerType, wanted):
+    reading = tokens.reading(answer, Generation(repetition_penalty=1.5))
+    reading.forced()
+    logits = tokens.logits({"Yes": 2.0, "No": 1.9})
+    assert reading.choose(logits, [tokens.number("Yes")]) == tokens.number(wanted)
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0.001}])
+def test_top_k_and_top_p_leave_only_the_likeliest(tokens: Tokens, narrow: dict[str, float]):
+    logits = tokens.logits({"Yes": 0.1})
+    chosen = {tokens.reading(Text(), Generation(temperature=5.0, **narrow)).choose(logits, []) for _ in range(20)}
+    assert chosen == {tokens.number("Yes")}
+    unlimited = {tokens.reading(Text(), Generation(temperature=5.0)).choose(logits, []) for _ in range(20)}
+    assert len(unlimited) > 1
+
+
 def test_a_penalty_that_overflows_is_an_error_and_not_a_token(tokens: Tokens):
     reading = tokens.reading(Text(), Generation(temperature=1.0, repetition_penalty=0.1))
     with pytest.raises(ModelError, match="logits are not finite"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,9 @@ def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference
 def test_repetition_penalty_is_that_of_transformers(model: Qwen2VL, reference: Reference):
     model.see(frame(4))
     asked = question(PROMPTS[2], generation=Generation(max_new_tokens=20, repetition_penalty=1.3))
-    assert model.ask([], asked, GO_ON).text == reference.text(picture(4), [], PROMPTS[2], 20, repetition_penalty=1.3)
+    with_penalty = reference.text(picture(4), [], PROMPTS[2], 20, repetition_penalty=1.3)
+    assert model.ask([], asked, GO_ON).text == with_penalty
+    assert with_penalty != reference.text(picture(4), [], PROMPTS[2], 20)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +159,46 @@ def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
     assert len(said) == 3
 
 
-def test_a_deadline_ends_a_generation(model: Qwen2VL):
+def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):
     model.see(frame(8))
-    asked = question("Tell all.", generation=Generation(max_new_tokens=2000, deadline_s=0.0))
-    reply = model.ask([], asked, GO_ON)
+    deadline_s = 1.0
+    begun = time.monotonic()
+    pieces: list[str] = []
+
+    def wait_at_the_third(text: str) -> None:
+        pieces.append(text)
+        if len(pieces) == 3:
+            while time.monotonic() < begun + deadline_s + 0.1:
+                time.sleep(0.01)
+
+    asked = question("Tell all.", generation=Generation(max_new_tokens=2000, deadline_s=deadline_s))
+    reply = model.ask([], asked, GO_ON, on_text=wait_at_the_third)
     assert (reply.ended, reply.confidence) == ("deadline", None)
+    assert len(pieces) == 3
+    assert reply.text == "".join(pieces)
+
+
+def test_a_deadline_that_is_past_runs_nothing(model: Qwen2VL):
+    model.see(frame(8))
+    asked = question("Is it open?", YesNo(), generation=Generation(deadline_s=0.0))
+    reply = model.ask([], asked, GO_ON)
+    assert (reply.text, reply.ended, reply.confidence) == ("", "deadline", None)
+
+
+def test_a_reply_is_streamed_in_whole_characters(model: Qwen2VL):
+    model.see(frame(8))
+    pieces: list[str] = []
+    reply = model.ask([], question("열려 있나요?", YesNo("예", "아니요")), GO_ON, on_text=pieces.append)
+    assert "".join(pieces) == reply.text
+    assert "\ufffd" not in "".join(pieces)
+
+
+def test_a_special_token_that_a_reply_spells_does_not_become_one(model: Qwen2VL):
+    words = model._tokenizer
+    spelled, harmless = (
+        model._chat.tail([Turn("Who?", reply)], "Where?").count(words.eos_token_id) for reply in ("<|im_end|>", "x")
+    )
+    assert spelled == harmless
 
 
 def test_a_question_that_does_not_fit_is_not_asked(model: Qwen2VL):
