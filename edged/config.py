@@ -10,25 +10,23 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from edged import form
-from edged.answers import YES_NO_WORDS, AnswerType, Choices, Json, Language, Number, Text, YesNo
+from edged.answers import YES_NO_WORDS, AnswerType, Choices, Json, Language, Number, Text, YesNo, shorten
 from edged.core import EXIT_CONFIG, EdgedError, Secret
-from edged.document import Document, KeyPath, Problem, read, suggestion
+from edged.document import Document, FileRefused, KeyPath, Problem, read, read_bytes, suggestion
 from edged.specs import (
     ANY,
-    DEFAULT_DEADLINE_S,
     DEFAULT_EVERY_S,
     DEFAULT_MAX_AGE_S,
-    DEFAULT_MAX_NEW_TOKENS,
     AlertSpec,
     BrokerSpec,
     CameraSpec,
@@ -43,10 +41,14 @@ from edged.specs import (
 )
 
 DEFAULT_PATH = Path("/etc/edged/edged.yaml")
-SOURCES = "rtsp://…, rtsps://…, http(s)://…, usb:0, usb:/dev/…, or the path of a picture, a folder or a clip"
 HIDDEN_KEYS = {"source", "password", "username", "url"}
-SECRET_IN_TEXT = re.compile(r"\{secret:\s*([^}]*)\}")
-PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass(?:word)?|pwd|token|key|auth|user)=[^&/_;]*")
+MAX_FILLED = 50_000  # values, with the shared questions filled in at each camera that asks them
+MAX_PROBLEMS = 200
+MAX_SECRET = 4096  # characters
+ROUNDS = 6  # of judging what is left of a config without its mistakes
+STAND_INS: dict[str | int, Any] = {"model": {"path": "."}, "path": ".", "source": ".", "prompt": "?", "username": "?"}
+WHOLE = {"words", "alert", "when_changed"}  # small mappings of which one key says nothing without the others
+OF_THE_ANSWER = ("answer", "range", "words", "min_confidence", "alert")
 EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -83,7 +85,7 @@ def load(path: Path) -> Config:
     return config
 
 
-def one_question(values: dict[str, Any]) -> QuestionSpec:
+def one_question(values: dict[str, Any], language: Language = "en", defaults: Generation | None = None) -> QuestionSpec:
     """A question written outside of a file, by the same rules. Raises ConfigError."""
     draft = _Draft(Path("question"), Document())
     try:
@@ -91,7 +93,16 @@ def one_question(values: dict[str, Any]) -> QuestionSpec:
     except ValidationError as error:
         draft.say(error)
         raise ConfigError(draft.sentences(draft.document.problems)) from None
-    return draft.question("question", parsed, form.ConfigForm(model=form.ModelForm(path=".")), ())
+    return draft.question("question", parsed, _Common(language, defaults or Generation()), ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What a question takes from the config around it."""
+
+    language: Language
+    generation: Generation
+    shared: Mapping[str, form.QuestionForm] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -105,7 +116,9 @@ class _Draft:
 
     def sentences(self, problems: list[Problem]) -> list[str]:
         name = self.path.name
-        return [f"{name}:{p.line}: {p.text}" if p.line else f"{name}: {p.text}" for p in sorted(set(problems))]
+        each = sorted(set(problems))
+        more = [f"{name}: {len(each) - MAX_PROBLEMS} more problems"] if len(each) > MAX_PROBLEMS else []
+        return [f"{name}:{p.line}: {p.text}" if p.line else f"{name}: {p.text}" for p in each[:MAX_PROBLEMS]] + more
 
     def problem(self, path: KeyPath, text: str) -> None:
         self.document.problems.append(self._placed(path, text))
@@ -126,18 +139,31 @@ class _Draft:
     # judging the form
 
     def judge(self) -> form.ConfigForm | None:
+        """The parsed form. What is wrong is reported, and then left out, so that the rest can be judged too."""
+        for path in self.document.unreadable:
+            _leave_out(self.document.tree, path)
         tree = self._with_shared_questions()
-        self._judge_names(tree)
-        try:
-            return form.ConfigForm.model_validate(tree)
-        except ValidationError as error:
-            self.say(error)
+        if _size(tree, {}) > MAX_FILLED:
+            self.problem((), f"has more than {MAX_FILLED} values, shared questions counted at each camera")
             return None
+        tree = _copied(tree)
+        self._judge_names(tree)
+        for _ in range(ROUNDS):
+            try:
+                return form.ConfigForm.model_validate(tree)
+            except ValidationError as error:
+                for path in self.say(error):
+                    _leave_out(tree, path)
+        return None
 
-    def say(self, error: ValidationError) -> None:
-        """Each thing that pydantic found, in our words."""
-        for found in error.errors():
-            self._say(found["type"], tuple(found["loc"]), found.get("input"), found.get("ctx", {}))
+    def say(self, error: ValidationError) -> list[KeyPath]:
+        """Report what pydantic found, in our words; where each of it is."""
+        paths: list[KeyPath] = []
+        for detail in error.errors(include_url=False)[: MAX_PROBLEMS + 1]:
+            path, context = tuple(detail["loc"]), detail.get("ctx", {})
+            self._say(detail["type"], path, detail.get("input"), context)
+            paths.append((*path, *context.get("below", ())))
+        return paths
 
     def _with_shared_questions(self) -> dict[str, Any]:
         tree = dict(self.document.tree)
@@ -152,7 +178,7 @@ class _Draft:
             return camera
         asked = {}
         for question, own in camera["ask"].items():
-            common, path = _mapping(shared.get(question)), ("cameras", name, "ask", question)
+            common, path = _shared(shared, question), ("cameras", name, "ask", question)
             mine = {} if own is None else own
             asked[question] = {**common, **mine} if isinstance(mine, dict) else mine
             for key in common.keys() - _mapping(mine).keys():
@@ -170,9 +196,7 @@ class _Draft:
                 question = str(path[-1])
                 if question in seen:
                     first = self.document.line(self._origin(seen[question]))
-                    self.problem(
-                        path[:-1], f'"{question}" is the name of two questions of this camera (first in line {first})'
-                    )
+                    self.problem(path[:-1], f"duplicate question name {form.said(question)} (first in line {first})")
                 seen.setdefault(question, path)
 
     def _judge_name(self, path: KeyPath, reserved: tuple[str, ...], what: str) -> None:
@@ -186,7 +210,9 @@ class _Draft:
             below = tuple(context["below"])
             self.problem(path + below, context["sentence"] if below else f"{key} {context['sentence']}")
         elif kind == "extra_forbidden":
-            self.problem(path, f'unknown key "{key}".{suggestion(key, self._known_keys(path[:-1]))}')
+            self.problem(path, f"unknown key {form.said(key)}.{suggestion(key, self._known_keys(path[:-1]))}")
+        elif kind == "missing" and isinstance(path[-1], int):
+            self.problem(path[:-1], f"{_counted(path[:-1])} has too few entries")
         elif kind == "missing":
             self.problem(path[:-1], f"{key} is missing")
         elif kind in EXPECTED:
@@ -204,8 +230,9 @@ class _Draft:
     # building the specs
 
     def build(self, parsed: form.ConfigForm) -> Config | None:
-        secrets = _Secrets(self)
-        cameras = tuple(self._camera(name, camera, parsed, secrets) for name, camera in parsed.cameras.items())
+        secrets = _Secrets(self.path)
+        common = _Common(parsed.language, generation(parsed.model, Generation()), parsed.questions)
+        cameras = tuple(self._camera(name, camera, common, secrets) for name, camera in parsed.cameras.items())
         if not cameras:
             self.warn((), "there are no cameras")
         node = parsed.node or re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()) or "edged"
@@ -220,14 +247,16 @@ class _Draft:
             mqtt=broker,
             cameras=cameras,
             timezone=parsed.timezone,
-            rev=revision(self.path.read_text(encoding="utf-8")),
+            rev=revision(self.document.text),
             path=self.path,
+            language=common.language,
+            generation=common.generation,
             warnings=tuple(self.sentences(self.warnings)),
         )
 
     def _model(self, parsed: form.ModelForm) -> ModelSpec:
-        folder = (self.path.parent / parsed.path).resolve()
-        if not folder.is_dir():
+        folder = self._beside(parsed.path)
+        if _kind(folder) != stat.S_IFDIR:
             self.warn(("model", "path"), f"there is no folder {folder} on this machine")
         return ModelSpec(
             path=folder,
@@ -237,34 +266,43 @@ class _Draft:
         )
 
     def _broker(self, parsed: form.MqttForm, node: str, secrets: _Secrets) -> BrokerSpec:
-        parts = urlsplit(parsed.url)
-        tls = parts.scheme == "mqtts"
-        if isinstance(parsed.password, dict):
-            password = secrets.read(parsed.password["secret"], ("mqtt", "password"))
-        else:
-            password = parsed.password
-            if password is not None:
-                secrets.in_the_clear(("mqtt", "password"))
-        if password is not None and parsed.username is None:
+        parts = form.address(parsed.url)
+        tls = parts is not None and parts.scheme == "mqtts"
+        password, problem = self._password(parsed.password, secrets)
+        if parsed.password is not None and parsed.username is None:
             self.problem(("mqtt", "password"), "password without a username")
-        ca = (self.path.parent / parsed.ca).resolve() if parsed.ca else None
-        if ca and not ca.is_file():
+        ca = self._beside(parsed.ca) if parsed.ca else None
+        if ca and _kind(ca) != stat.S_IFREG:
             self.warn(("mqtt", "ca"), f"there is no file {ca} on this machine")
         return BrokerSpec(
-            host=parts.hostname or "localhost",
-            port=parts.port or (8883 if tls else 1883),
+            host=parts.host.strip("[]").lower() if parts else "",
+            port=(parts and parts.port) or (8883 if tls else 1883),
             tls=tls,
             ca=ca,
             username=parsed.username,
             password=None if password is None else Secret(password),
             prefix=parsed.prefix,
             client_id=parsed.client_id or f"edged-{node}",
+            problem=problem,
         )
 
-    def _camera(self, name: str, parsed: form.CameraForm, whole: form.ConfigForm, secrets: _Secrets) -> CameraSpec:
+    def _password(self, written: Any, secrets: _Secrets) -> tuple[str | None, str | None]:
+        """The broker's password, or why there is none."""
+        path: KeyPath = ("mqtt", "password")
+        if not isinstance(written, dict):
+            if written is not None:
+                self._in_the_clear(path)
+            return written, None
+        try:
+            return secrets.read(written["secret"]), None
+        except _MissingSecret as missing:
+            self.warn(path, str(missing))
+            return None, str(missing)
+
+    def _camera(self, name: str, parsed: form.CameraForm, common: _Common, secrets: _Secrets) -> CameraSpec:
         path: KeyPath = ("cameras", name)
         if not parsed.ask:
-            self.warn(path, "asks nothing, so it is never looked at")
+            self.warn(path, "has no questions, so it is never looked at")
         return CameraSpec(
             name=name,
             title=parsed.title,
@@ -276,16 +314,16 @@ class _Draft:
             at_least_every_s=parsed.when_changed.at_least_every if parsed.when_changed else None,
             image=parsed.image,
             questions=tuple(
-                self.question(key, question, whole, (*path, "ask", key)) for key, question in parsed.ask.items()
+                self.question(key, question, common, (*path, "ask", key)) for key, question in parsed.ask.items()
             ),
         )
 
-    def question(self, name: str, parsed: form.PromptForm, whole: form.ConfigForm, path: KeyPath) -> QuestionSpec:
-        language: Language = parsed.language or whole.language
+    def question(self, name: str, parsed: form.PromptForm, common: _Common, path: KeyPath) -> QuestionSpec:
+        language: Language = parsed.language or common.language
         answer = answer_type(parsed, language)
         instruction = answer.instruction(language) if parsed.instruction is None else parsed.instruction.strip()
-        if parsed.prompt is None:
-            hint = suggestion(name, whole.questions)
+        if parsed.prompt is None and name not in common.shared:
+            hint = suggestion(name, common.shared)
             self.problem(path, f"has no prompt, and there is no shared question of that name.{hint}")
         alert = parsed.alert
         if alert is not None:
@@ -295,29 +333,29 @@ class _Draft:
             title=parsed.title,
             prompt=f"{(parsed.prompt or '').strip()} {instruction}".strip(),
             answer=answer,
-            generation=generation(parsed, whole.model),
+            generation=generation(parsed, common.generation),
             every_s=parsed.every if isinstance(parsed, form.QuestionForm) else None,
             min_confidence=parsed.min_confidence or 0.0,
             alert=AlertSpec(alert.when, alert.after) if alert else None,
             when=self._condition(parsed, path),
             then=tuple(
-                self._follow_up(key, below, answer, whole, (*path, "then", key)) for key, below in parsed.then.items()
+                self._follow_up(key, below, answer, common, (*path, "then", key)) for key, below in parsed.then.items()
             ),
         )
 
     def _follow_up(
-        self, name: str, parsed: form.FollowUpForm, before: AnswerType, whole: form.ConfigForm, path: KeyPath
+        self, name: str, parsed: form.FollowUpForm, before: AnswerType, common: _Common, path: KeyPath
     ) -> QuestionSpec:
         if "when" in parsed.model_fields_set:
             self._judge_value((*path, "when"), parsed.when, before)
-        return self.question(name, parsed, whole, path)
+        return self.question(name, parsed, common, path)
 
     def _condition(self, parsed: form.PromptForm, path: KeyPath) -> Any:
         return parsed.when if isinstance(parsed, form.FollowUpForm) and "when" in parsed.model_fields_set else ANY
 
     def _judge_value(self, path: KeyPath, value: Any, answer: AnswerType) -> None:
         if possible := _impossible(value, answer):
-            self.problem(path, f"when {form.said(value)} is no answer of this question ({possible})")
+            self.problem(path, f"when {form.said(value)} is not a possible answer ({possible})")
 
     def _judge_shared(self, whole: form.ConfigForm) -> None:
         for name, question in whole.questions.items():
@@ -325,78 +363,96 @@ class _Draft:
                 self.problem(("questions", name), "prompt is missing")
 
     def _source(self, text: str, path: KeyPath, secrets: _Secrets) -> SourceSpec:
-        scheme = text.partition("://")[0].lower() if "://" in text else ""
-        if scheme in ("rtsp", "rtsps", "http", "https"):
-            return self._network_source(text, scheme, path, secrets)
+        if address := form.address(text):
+            return self._network_source(address, path, secrets)
         if text.startswith("usb:"):
             device = text.removeprefix("usb:")
-            if not device.isdigit() and not device.startswith("/dev/"):
-                self.problem(path, f"source {form.said(text)} is not a camera: usb: wants a number or a path in /dev")
-            elif not (node := Path(f"/dev/video{device}" if device.isdigit() else device)).exists():
+            node = Path(f"/dev/video{device}" if device.isdigit() else device)
+            if not _kind(node):
                 self.warn(path, f"there is no {node} on this machine")
             return SourceSpec("usb", Secret(device), text)
-        if scheme or not text:
-            self.problem(path, f"source {scheme or 'nothing'}: is not one of {SOURCES}")
-        place = (self.path.parent / text).resolve()
-        if not scheme and not place.exists():
+        place = self._beside(text)
+        if not _kind(place):
             self.warn(path, f"there is no {place} on this machine")
         return SourceSpec("path", Secret(str(place)), str(place))
 
-    def _network_source(self, text: str, scheme: str, path: KeyPath, secrets: _Secrets) -> SourceSpec:
-        kind = "rtsp" if scheme.startswith("rtsp") else "http"
+    def _network_source(self, parts: form.Address, path: KeyPath, secrets: _Secrets) -> SourceSpec:
         missing: list[str] = []
 
-        def filled(match: re.Match[str]) -> str:
-            found = secrets.read(match[1].strip(), path)
-            if found is None:
-                missing.append(match[1].strip())
-            return quote(found or "", safe="")
+        def secret(match: re.Match[str]) -> str:
+            try:
+                return quote(secrets.read(match[1]), safe="")
+            except _MissingSecret as error:
+                missing.append(str(error))
+                return ""
 
-        address, shown = SECRET_IN_TEXT.sub(filled, text), _redacted(text)
+        def filled(text: str) -> str:
+            return form.SECRET_IN_TEXT.sub(secret, text)
+
+        login = "" if parts.login is None else f"{filled(parts.login)}@"
+        rest = filled(parts.path + ("" if parts.query is None else f"?{parts.query}"))
+        for why in dict.fromkeys(missing):
+            self.warn(path, why)
+        if form.SECRET_IN_TEXT.sub("", (parts.login or "").partition(":")[2]):
+            self._in_the_clear(path)
+        # Never a login with an empty password: a camera may lock its account for a few of those.
+        address = f"{parts.scheme}://" + (parts.place if missing else f"{login}{parts.place}{rest}")
+        kind: Literal["rtsp", "http"] = "rtsp" if parts.scheme.startswith("rtsp") else "http"
+        return SourceSpec(kind, Secret(address), parts.shown, missing[0] if missing else None)
+
+    def _beside(self, text: str) -> Path:
+        # Path.resolve raises RuntimeError for a symlink to itself.
+        return Path(os.path.realpath(self.path.parent / text))
+
+    def _in_the_clear(self, path: KeyPath) -> None:
         try:
-            host, port = urlsplit(address).hostname, urlsplit(address).port
-        except ValueError:
-            host, port = None, None
-        if not host or (port is not None and port < 1):
-            self.problem(path, f"source is not an address such as {scheme}://10.0.0.9/stream1")
-        elif urlsplit(SECRET_IN_TEXT.sub("", text)).password:
-            secrets.in_the_clear(path)
-        problem = f'the secret "{missing[0]}" is not there' if missing else None
-        return SourceSpec("rtsp" if kind == "rtsp" else "http", Secret(address), shown, problem)
+            readable = self.path.stat().st_mode & 0o044
+        except OSError:
+            return  # it was there when it was read
+        if readable:
+            hint = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
+            self.warn(path, f"a password in plain text in a file that others can read; {hint}")
 
 
-@dataclass(slots=True)
+class _MissingSecret(Exception):
+    """There is no such secret; the text is a whole sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Secrets:
     """Secrets by name: $CREDENTIALS_DIRECTORY first, else credentials/ beside the config."""
 
-    draft: _Draft
+    config: Path
 
-    def read(self, name: str, path: KeyPath) -> str | None:
-        """What the secret holds, without a newline at its end; None, and a warning, if it is not there."""
-        if not re.fullmatch(form.SECRET_NAME, name):
-            self.draft.problem(path, "a secret's name is a file's name without a folder")
-            return None
-        places = [self.draft.path.parent / "credentials" / name]
-        if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
-            places.insert(0, Path(directory) / name)
+    def read(self, name: str) -> str:
+        """What the secret holds, without a newline at its end; never empty. Raises _MissingSecret."""
+        places = self._places(name)
         for place in places:
             try:
-                return place.read_text(encoding="utf-8").rstrip("\r\n")
+                text = read_bytes(place).decode("utf-8").rstrip("\r\n")
             except FileNotFoundError:
                 continue
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                self.draft.warn(path, f'the secret "{name}" cannot be read: {why}')
-                return None
-        self.draft.warn(
-            path, f'the secret "{name}" is not there (looked for {places[-1]} and $CREDENTIALS_DIRECTORY/{name})'
-        )
-        return None
+            except UnicodeDecodeError:
+                raise _missing(name, f"{place} is not UTF-8 text") from None
+            except FileRefused as error:
+                raise _missing(name, f"{place} {error.strerror}") from None
+            except OSError as error:
+                raise _missing(name, f"{place} cannot be read: {error.strerror}") from None
+            if not text:
+                raise _missing(name, f"{place} is empty")
+            if len(text) > MAX_SECRET:
+                raise _missing(name, f"{place} has more than {MAX_SECRET} characters")
+            return text
+        raise _missing(name, " and ".join(f"no file {place}" for place in places))
 
-    def in_the_clear(self, path: KeyPath) -> None:
-        if self.draft.path.stat().st_mode & 0o044:
-            hint = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
-            self.draft.warn(path, f"a password stands here in the clear and others can read this file; {hint}")
+    def _places(self, name: str) -> list[Path]:
+        beside = self.config.absolute().parent / "credentials" / name
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        return [Path(directory) / name, beside] if directory else [beside]
+
+
+def _missing(name: str, why: str) -> _MissingSecret:
+    return _MissingSecret(f'the secret "{shorten(name)}" is missing ({why})')
 
 
 def answer_type(parsed: form.PromptForm, language: Language) -> AnswerType:
@@ -417,21 +473,19 @@ def answer_type(parsed: form.PromptForm, language: Language) -> AnswerType:
     return Text()
 
 
-def generation(parsed: form.GenerationForm, default: form.GenerationForm) -> Generation:
-    """The question's own settings, else the model's, else edged's."""
+def generation(own: form.GenerationForm, default: Generation) -> Generation:
+    """The question's own settings, else those given as default."""
 
-    def chosen(key: str, last: Any = None) -> Any:
-        own = getattr(parsed, key)
-        common = getattr(default, key)
-        return own if own is not None else common if common is not None else last
+    def chosen(value: Any, otherwise: Any) -> Any:
+        return otherwise if value is None else value
 
     return Generation(
-        max_new_tokens=chosen("max_new_tokens", DEFAULT_MAX_NEW_TOKENS),
-        temperature=chosen("temperature") or None,
-        top_p=chosen("top_p"),
-        top_k=chosen("top_k"),
-        repetition_penalty=chosen("repetition_penalty"),
-        deadline_s=chosen("deadline", DEFAULT_DEADLINE_S),
+        max_new_tokens=chosen(own.max_new_tokens, default.max_new_tokens),
+        temperature=chosen(own.temperature, default.temperature) or None,
+        top_p=chosen(own.top_p, default.top_p),
+        top_k=chosen(own.top_k, default.top_k),
+        repetition_penalty=chosen(own.repetition_penalty, default.repetition_penalty),
+        deadline_s=chosen(own.deadline, default.deadline_s),
     )
 
 
@@ -447,24 +501,25 @@ def _impossible(value: Any, answer: AnswerType) -> str | None:
             return None if inside else f"{'whole numbers' if whole else 'numbers'}{bounds}"
         case Choices(options):
             values = [option for _, option in options]
-            return None if value in values else ", ".join(form.said(option) for option in values)
+            possible = any(_equal(value, option) for option in values)
+            return None if possible else ", ".join(form.said(option) for option in values)
         case _:
             return None
 
 
-def _redacted(text: str) -> str:
-    """The address without user, password, query and anything that looks like a password in its path."""
-    head, _, rest = text.partition("://")
-    place, slash, path = SECRET_IN_TEXT.sub("***", rest).partition("/")
-    path, mark, _ = path.partition("?")
-    clean = PASSWORD_IN_PATH.sub(r"\1=***", path)
-    return f"{head}://{place.rpartition('@')[2]}{slash}{clean}{'?…' if mark else ''}"
+def _equal(one: Any, other: Any) -> bool:
+    """As JSON: 1 is 1.0, and neither is true."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _where(path: KeyPath) -> str:
     """`camera "dock": question "gate": ` for the mappings that hold this key."""
     words = {"cameras": "camera", "ask": "question", "questions": "question", "then": "follow-up"}
-    parts = [f'{words[str(a)]} "{b}": ' for a, b in pairwise(path) if a in words and isinstance(b, str)]
+    parts, rest = [], iter(path)
+    for key in rest:
+        name = next(rest, None) if key in words else None
+        if isinstance(name, str):
+            parts.append(f"{words[str(key)]} {form.said(name)}: ")
     return "".join(parts) if parts or len(path) < 2 else f"{path[0]}: "
 
 
@@ -490,10 +545,14 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
             return f"must be {context['expected'].replace(chr(39), '')}"
         case "string_too_short":
             return "is empty"
+        case "string_too_long":
+            return f"is longer than {context['max_length']} characters"
+        case "too_long":
+            return f"has more than {context['max_length']} entries"
         case "too_short":
             return f"needs at least {context['min_length']} entries"
         case _:
-            return "is not what is wanted here"
+            return "is not valid"
 
 
 def _below(model: Any, key: str | int) -> Any:
@@ -527,14 +586,74 @@ class _Table:
     model_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _kind(place: Path) -> int | None:
+    """What stands at this place, as in stat.S_IFMT; None if nothing does, or it cannot be looked at."""
+    try:
+        return stat.S_IFMT(place.stat().st_mode)
+    except OSError:
+        return None
+
+
 def _not_a_mapping(tree: Any) -> str:
     if tree is None:
         return "is empty; it needs at least model: and cameras:"
-    return f"is {form.said(tree)}; it has to be a mapping with at least model: and cameras:"
+    return f"is {form.said(tree)}; it must be a mapping with at least model: and cameras:"
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _shared(questions: dict[str, Any], name: str) -> dict[str, Any]:
+    """The shared question of that name; one that is no question has a problem of its own."""
+    return _mapping(questions[name]) or {"prompt": STAND_INS["prompt"]} if name in questions else {}
+
+
+def _size(value: Any, sizes: dict[int, int]) -> int:
+    """How many values this is when each is written out wherever it is used."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in sizes:
+        below: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_size(part, sizes) for part in below)
+    return sizes[id(value)]
+
+
+def _copied(value: Any) -> Any:
+    """The same values, none of them shared."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def _leave_out(tree: dict[str, Any], path: KeyPath) -> None:
+    """Take what stands at this path, and what means nothing without it, out of the tree."""
+    node: Any = tree
+    entry: tuple[dict[str, Any], Any, bool] | None = None
+    model: Any = form.ConfigForm
+    for key in path:
+        if not isinstance(node, dict):
+            break
+        is_name = isinstance(model, _Table)
+        entry = (node, key, is_name)
+        if key in WHOLE and not is_name:
+            break
+        node, model = node.get(str(key)), _below(model, key)
+    if entry is None:
+        return
+    mapping, key, is_name = entry
+    mapping.pop(key, None)
+    if not is_name and key in STAND_INS:
+        mapping[key] = _copied(STAND_INS[key])
+    if not is_name and key == "answer":
+        _leave_out_answer(mapping)
+
+
+def _leave_out_answer(question: dict[str, Any]) -> None:
+    for key in OF_THE_ANSWER:
+        question.pop(key, None)
+    for follow_up in _mapping(question.get("then")).values():
+        _mapping(follow_up).pop("when", None)
 
 
 def _question_paths(asked: Any, path: KeyPath) -> Iterator[KeyPath]:

@@ -5,34 +5,89 @@ Each check that needs no more than one mapping stands here; `config.py` puts the
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import time
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from edged import cores, schedule
-from edged.document import suggestion
+from edged.document import suggestion, text_problem
 from edged.specs import WEEK, Hours
 
 TYPES = ("yes_no", "integer", "number", "text", "json")
 NAME = re.compile(r"[a-z0-9_-]+")
 SECRET_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # noqa: S105  # the form of a name, not a secret
 RESERVED_CAMERAS = ("bridge",)
-RESERVED_QUESTIONS = ("availability", "image", "event", "late")
+RESERVED_QUESTIONS = ("availability", "active", "image", "event", "late")
+NAME_LENGTH = 64
+PATH_LENGTH = 4096
+CHOICES = 256
 SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+SOURCES = "rtsp://…, rtsps://…, http(s)://…, usb:0, usb:/dev/…, or the path of a picture, a folder or a clip"
+SECRET_IN_TEXT = re.compile(rf"\{{secret:\s*({SECRET_NAME})\s*\}}")
+LOGIN_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}"
+ADDRESS = re.compile(
+    rf"(?P<scheme>[A-Za-z]+)://(?:(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
+)
+PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass[a-z]*|pwd|psw|pw|token|key|auth|user[a-z]*|usr|login|secret)[=:].*")
 HOURS = re.compile(r"(?:([a-z,-]+)\s+)?(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 
 
 def wrong(sentence: str, *below: str | int) -> PydanticCustomError:
     """A problem in our words, at the key `below` the mapping that is judged."""
     return PydanticCustomError("edged", "{sentence}", {"sentence": sentence, "below": below})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL taken apart. Still percent-encoded, and secrets are still `{secret:NAME}`."""
+
+    scheme: str
+    login: str | None
+    host: str
+    port: int | None
+    path: str
+    query: str | None
+
+    @property
+    def place(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    @property
+    def shown(self) -> str:
+        """Without login and query, and without anything in the path that looks like a password."""
+        path = PASSWORD_IN_PATH.sub(r"\1=***", SECRET_IN_TEXT.sub("***", self.path))
+        return f"{self.scheme}://{self.place}{path}{'' if self.query is None else '?…'}"
+
+
+def address(text: str) -> Address | None:
+    """None where there is more than one way to read it: then any piece of it may belong to a password."""
+    match = ADDRESS.fullmatch(text)
+    if not match or not _sound_host(match["host"]) or (match["port"] and not 0 < int(match["port"]) < 65536):
+        return None
+    port = int(match["port"]) if match["port"] else None
+    return Address(match["scheme"].lower(), match["login"], match["host"], port, match["path"] or "", match["query"])
+
+
+def _sound_host(host: str) -> bool:
+    if not host.startswith("["):
+        return True
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return True
 
 
 def duration_s(value: Any) -> float:
@@ -42,32 +97,96 @@ def duration_s(value: Any) -> float:
     if not match:
         raise wrong(f"{said(value)} is not a duration (such as 30s, 10m or 1h)")
     seconds = float(match[1]) * UNITS_S[match[2]]
-    if seconds <= 0:
-        raise wrong("must be longer than nothing")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise wrong(f"{said(value)} is out of bounds (from 100ms to 31d)")
     return seconds
 
 
 def said(value: Any) -> str:
     """The value as its owner would write it, for a message. Not for anything that may be a secret."""
-    if isinstance(value, str):
-        return f'"{value if len(value) <= 60 else value[:59] + "…"}"'
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return {None: "nothing", True: "true", False: "false"}.get(value, str(value))
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str() if "://" in value or "@" in value:
+            return "an address"  # with a login in it, perhaps
+        case str():
+            short = value if len(value) <= 60 else value[:59] + "…"
+            return '"' + "".join(c if c.isprintable() else "·" for c in short) + '"'
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case _:
+            return str(value)
 
 
 def name_problem(name: str, reserved: tuple[str, ...], what: str) -> str | None:
     if not NAME.fullmatch(name):
-        return f'{what} "{name}": a name is made of a-z, 0-9, _ and - only, because it becomes part of a topic'
-    return f'{what} "{name}": this name is edged\'s own' if name in reserved else None
+        return f"{what} {said(name)}: a name is made of a-z, 0-9, _ and - only, because it becomes part of a topic"
+    if len(name) > NAME_LENGTH:
+        return f"{what} {said(name)}: a name has at most {NAME_LENGTH} characters"
+    return f"{what} {said(name)}: this name is reserved" if name in reserved else None
+
+
+def _source(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if re.match(r"(?i)(rtsps?|https?):", value):
+        _judge_address(value)
+    elif value.startswith("usb:"):
+        if not re.fullmatch(r"usb:([0-9]{1,4}|/dev/[^\s@]+)", value):
+            raise wrong("is not a USB camera: write usb: and a number, or usb: and a path in /dev")
+    elif not value or "://" in value or re.match(r"[^/]*@|.*:.*@", value) or "{secret:" in value:
+        raise wrong(f"must be {SOURCES}")
+    return value
+
+
+def _judge_address(text: str) -> None:
+    if address(text):
+        return
+    if "{secret:" in SECRET_IN_TEXT.sub("", text):
+        raise wrong("has a secret that is not {secret:NAME}, where NAME is a file's name without a folder")
+    if "@" in text or "#" in text:
+        raise wrong(
+            "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
+            "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
+        )
+    raise wrong("is not an address such as rtsp://10.0.0.9/stream1")
 
 
 def _prompt(value: Any) -> Any:
     if isinstance(value, str):
         if not value.strip():
             raise wrong("is empty")
-        if token := SPECIAL_TOKEN.search(value):
-            raise wrong(f'holds "{token[0]}", which is a mark of the model\'s own')
+        _judge_words(value)
+    return value
+
+
+def _instruction(value: Any) -> Any:
+    if isinstance(value, str):
+        _judge_words(value)
+    return value
+
+
+def _judge_words(text: str) -> None:
+    """What becomes part of a prompt, from a file or from the command line."""
+    if why := text_problem(text):
+        raise wrong(why)
+    if token := SPECIAL_TOKEN.search(text):
+        raise wrong(f"holds {said(token[0])}, which is a special token of the model")
+
+
+def _word(value: Any) -> Any:
+    if isinstance(value, str) and not _sound_label(value):
+        raise wrong(f"{said(value)} cannot be an answer (one line, no space around it, no special token)")
+    return value
+
+
+def _title(value: Any) -> Any:
+    if isinstance(value, str) and "\n" in value:
+        raise wrong("must be a single line")
     return value
 
 
@@ -80,8 +199,9 @@ def _answer(value: Any) -> Any:
         if value.keys() == {"choices"} and isinstance(value["choices"], dict):
             return {"choices": _choices(value["choices"], len(value["choices"]))}
         if value.keys() == {"json"} and isinstance(value["json"], dict):
+            _judge_schema(value["json"])
             return value
-        raise wrong("a mapping here is {choices: {label: value}} or {json: SCHEMA}")
+        raise wrong("must be a type, a list of choices, {choices: {label: value}} or {json: SCHEMA}")
     if value == "json":
         raise wrong("json needs its schema: {json: SCHEMA}")
     if value not in TYPES:
@@ -90,6 +210,16 @@ def _answer(value: Any) -> Any:
             f"{said(value)} is not a type ({', '.join(TYPES)}, or a list of choices).{hint or ' Did you mean a list?'}"
         )
     return value
+
+
+def _judge_schema(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and not isinstance(schema.get("properties", {}), dict):
+            raise wrong("has a JSON schema whose properties are not a mapping")
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _judge_schema(part)
 
 
 def _label(item: Any) -> str:
@@ -103,10 +233,16 @@ def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
         raise wrong("two choices are the same")
     if count < 2:
         raise wrong("needs at least two choices")
+    if count > CHOICES:
+        raise wrong(f"has more than {CHOICES} choices")
     for label in options:
-        if not label or label != label.strip() or not label.isprintable() or SPECIAL_TOKEN.search(label):
-            raise wrong(f"{said(label)} cannot be a choice")
+        if not _sound_label(label):
+            raise wrong(f"{said(label)} cannot be a choice (one line, no space around it, no special token)")
     return options
+
+
+def _sound_label(text: str) -> bool:
+    return bool(text) and text == text.strip() and text.isprintable() and not SPECIAL_TOKEN.search(text)
 
 
 def _cron(value: Any) -> Any:
@@ -131,7 +267,7 @@ def _window(value: Any) -> Hours:
         days = _days(match[1]) if match[1] else frozenset(range(7))
         return Hours(days, _clock(match[2], match[3]), _clock(match[4], match[5]))
     except ValueError:
-        raise wrong(f"{said(value)} is not hours (such as 06:00-22:00 or mon-fri 06:00-22:00)") from None
+        raise wrong(f"{said(value)} is not a time window (such as 06:00-22:00 or mon-fri 06:00-22:00)") from None
 
 
 def _clock(hour: str, minute: str) -> time:
@@ -169,15 +305,12 @@ def _prefix(value: Any) -> Any:
 
 
 def _url(value: Any) -> Any:
-    try:
-        parts = urlsplit(value if isinstance(value, str) else "")
-        sound = parts.scheme in ("mqtt", "mqtts") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:
-        sound = False
-    if not sound or parts.path not in ("", "/") or parts.query:
-        raise wrong("is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)")
-    if parts.username is not None or parts.password is not None:
+    parts = address(value) if isinstance(value, str) else None
+    if isinstance(value, str) and "@" in value:
         raise wrong("must not hold a user or password: write them as username: and password: {secret: NAME}")
+    sound = parts and parts.scheme in ("mqtt", "mqtts") and parts.path in ("", "/") and parts.query is None
+    if not sound:
+        raise wrong("is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)")
     return value
 
 
@@ -201,6 +334,8 @@ def _secret(value: Any) -> Any:
         raise wrong("must be {secret: NAME}, where NAME is a file's name without a folder")
     if not isinstance(value, str):
         raise wrong("must be text or {secret: NAME}")
+    if not value:
+        raise wrong("is empty")
     return value
 
 
@@ -227,6 +362,8 @@ _SECRET_SCHEMA = {
 
 Duration = Annotated[float, *_checked(duration_s, _DURATION_SCHEMA)]
 Prompt = Annotated[str, BeforeValidator(_prompt)]
+Title = Annotated[str, BeforeValidator(_title), Field(max_length=200)]
+Word = Annotated[str, BeforeValidator(_word), Field(max_length=200)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = Annotated[tuple[Share, Share], Field(strict=False)]
 
@@ -239,19 +376,19 @@ class GenerationForm(Form):
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] | None = None
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0)] | None = None
     deadline: Duration | None = None
 
 
 class AlertForm(Form):
     when: Any
-    after: Annotated[int, Field(ge=1)] = 1
+    after: Annotated[int, Field(ge=1, le=10_000)] = 1
 
 
 class WordsForm(Form):
-    true_: Annotated[str, Field(alias="true", min_length=1)]
-    false_: Annotated[str, Field(alias="false", min_length=1)]
+    true_: Annotated[Word, Field(alias="true")]
+    false_: Annotated[Word, Field(alias="false")]
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -264,10 +401,10 @@ class PromptForm(GenerationForm):
     """What a question and a follow-up have in common."""
 
     prompt: Prompt | None = None  # a shared question may give it
-    title: str = ""
+    title: Title = ""
     answer: Annotated[Any, *_checked(_answer, _ANSWER_SCHEMA)] = "text"
     range: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    instruction: str | None = None
+    instruction: Annotated[str, BeforeValidator(_instruction)] | None = None
     language: Literal["en", "ko"] | None = None
     words: WordsForm | None = None
     min_confidence: Share | None = None
@@ -282,15 +419,13 @@ class PromptForm(GenerationForm):
             raise wrong("words are for answer: yes_no only", "words")
         if self.min_confidence is not None and self.answer == "text":
             raise wrong("a text answer has no confidence; give the question a type", "min_confidence")
-        if self.instruction and SPECIAL_TOKEN.search(self.instruction):
-            raise wrong("instruction holds a mark of the model's own", "instruction")
         return self
 
     def _check_range(self, low: float, high: float) -> None:
         if self.answer not in ("integer", "number"):
             raise wrong("range is for answer: integer or number only", "range")
         if self.answer == "integer" and not (low.is_integer() and high.is_integer()):
-            raise wrong("the range of an integer has whole bounds", "range")
+            raise wrong("the bounds of an integer's range must be whole numbers", "range")
         if low > high or max(abs(low), abs(high)) > 999_999_999:
             raise wrong("range is [lowest, highest], each of at most 9 digits", "range")
 
@@ -312,8 +447,8 @@ class ChangeForm(Form):
 
 
 class CameraForm(Form):
-    source: str
-    title: str = ""
+    source: Annotated[str, BeforeValidator(_source), Field(max_length=PATH_LENGTH)]
+    title: Title = ""
     every: Duration | None = None
     cron: Annotated[str, BeforeValidator(_cron)] | None = None
     hours: Annotated[tuple[Hours, ...], *_checked(_hours, _HOURS_SCHEMA)] = ()
@@ -331,15 +466,15 @@ class CameraForm(Form):
 
 
 class CoresForm(Form):
-    text: Annotated[str, BeforeValidator(_cores)] | None = None
-    vision: Annotated[str, BeforeValidator(_cores)] | None = None
+    text: Annotated[str, BeforeValidator(_cores), Field(max_length=NAME_LENGTH)] | None = None
+    vision: Annotated[str, BeforeValidator(_cores), Field(max_length=NAME_LENGTH)] | None = None
 
     def words(self) -> dict[str, str]:
         return {part: word for part, word in (("text", self.text), ("vision", self.vision)) if word}
 
 
 class ModelForm(GenerationForm):
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
     cores: CoresForm = CoresForm()
     workers: list[CoresForm] = []
     fit: Literal["stretch", "letterbox"] = "stretch"
@@ -366,18 +501,18 @@ class ModelForm(GenerationForm):
 
 class MqttForm(Form):
     url: Annotated[str, BeforeValidator(_url)] = "mqtt://localhost:1883"
-    username: str | None = None
+    username: Annotated[str, Field(min_length=1)] | None = None
     password: Annotated[Any, *_checked(_secret, _SECRET_SCHEMA)] = None
-    prefix: Annotated[str, BeforeValidator(_prefix)] = "edged"
+    prefix: Annotated[str, BeforeValidator(_prefix), Field(max_length=200)] = "edged"
     client_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    ca: str | None = None
+    ca: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)] | None = None
 
 
 class ConfigForm(Form):
     """edged.yaml"""
 
     version: Literal[1] = 1
-    node: Annotated[str, BeforeValidator(_node)] | None = None
+    node: Annotated[str, BeforeValidator(_node), Field(max_length=NAME_LENGTH)] | None = None
     language: Literal["en", "ko"] = "en"
     timezone: Annotated[str, BeforeValidator(_zone)] | None = None
     model: ModelForm
