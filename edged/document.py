@@ -25,7 +25,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 MAX_BYTES = 1024 * 1024
-MAX_VALUES = 20_000  # ruamel needs about 25 us for each, and aliases of aliases grow without end
+MAX_VALUES = 10_000  # ruamel needs about 50 us for each, and aliases of aliases grow without end
 MAX_DEPTH = 40  # ruamel, pydantic, json and llguidance all recurse
 MAX_TEXT = 8_000
 MAX_KEY = 200

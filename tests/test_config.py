@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
 from edged import form
 from edged.answers import Choices, Json, Number, Text, YesNo
-from edged.config import ConfigError, load
-from edged.specs import Cron, Every
+from edged.config import ConfigError, load, one_question
+from edged.core import Secret
+from edged.document import MAX_BYTES, FileRefused, read_bytes
+from edged.specs import Config, Cron, Every, Generation, revision
 
 SHIPPED = Path(__file__).parent.parent / "config"
 MODEL = "model: {path: m}\n"
@@ -330,7 +339,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path):
 
 def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path):
     levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 9))
-    assert "has more than 20000 values" in problems(tmp_path, "l0: &l0 [1]\n" + levels + MODEL)[0]
+    assert "has more than 10000 values" in problems(tmp_path, "l0: &l0 [1]\n" + levels + MODEL)[0]
 
 
 def test_no_message_shows_a_credential(tmp_path: Path):
@@ -463,3 +472,391 @@ def test_a_shown_source_holds_no_credential(tmp_path: Path, source: str, shown: 
 def test_a_cron_schedule_is_kept(tmp_path: Path):
     config = load(write(tmp_path, CAMERA + '    cron: "*/5 6-22 * * mon-fri"\n'))
     assert config.cameras[0].schedule == Cron("*/5 6-22 * * mon-fri")
+
+
+def test_the_config_has_the_generation_settings_and_the_language(tmp_path: Path):
+    config = load(write(tmp_path, "language: ko\nmodel: {path: m, max_new_tokens: 64, top_k: 5}\n"))
+    assert (config.language, config.generation) == ("ko", Generation(max_new_tokens=64, top_k=5))
+    question = one_question({"prompt": "Open?", "answer": "yes_no", "top_k": 9}, config.language, config.generation)
+    assert question.prompt == "Open? 예 또는 아니요로 답하세요."
+    assert question.generation == Generation(max_new_tokens=64, top_k=9)
+
+
+def test_a_form_error_hides_no_other_problem(tmp_path: Path):
+    text = (
+        "nod: box\n"
+        "model: {path: m, workers: [{text: 0:0}], cores: {text: 0:0, vision: 0:1}, fit: squeeze}\n"
+        "mqtt: {password: hunter2, prefix: a//b}\n"
+        "questions:\n"
+        "  count: {answer: integer}\n"
+        "  many: {prompt: How many?, answer: nummer}\n"
+        "cameras:\n"
+        "  one: {source: ftp://x, every: 5, cron: '* * * *', ask: {gate: {prompt: Open?, answer: yes_no, alert: {when: 5}}}}\n"
+        "  two: {source: 'rtsp://a:b@c@d/', every: 5s, cron: '* * * * *', colour: red}\n"
+        "  three: 5\n"
+        "  four: {source: pics, ask: {nothing: {}, many: {}, then: 7, bad!: {prompt: x, range: [0, 1], top_p: 2}}}\n"
+        "  five: {source: pics, ask: {a: {prompt: x, answer: oops, then: {b: {when: 3, prompt: y, words: {true: A}}}}}}\n"
+    )
+    assert [sentence.removeprefix("edged.yaml:") for sentence in problems(tmp_path, text)] == [
+        '1: unknown key "nod". Did you mean "node"?',
+        "2: model: cores and workers both say where the model runs; keep one of them",
+        "2: model: fit must be stretch or letterbox",
+        "3: mqtt: password without a username",
+        '3: mqtt: prefix "a//b" is not a topic prefix (names joined by /, without + and #)',
+        '5: question "count": prompt is missing',
+        f'6: question "many": answer "nummer" is not a type ({TYPES}). Did you mean "number"?',
+        '8: camera "one": cron "* * * *" has 4 fields; cron has five: minute hour day month weekday',
+        '8: camera "one": every needs a unit: 5s, 5m or 5h',
+        '8: camera "one": question "gate": when 5 is not a possible answer (true, false)',
+        f'8: camera "one": source must be {form.SOURCES}',
+        '9: camera "two": every and cron both say when to look; keep one of them',
+        '9: camera "two": source ' + MUST_BE_ENCODED,
+        '9: camera "two": unknown key "colour".',
+        '10: camera "three": three must be a mapping, not 5',
+        '11: camera "four": question "bad!": range is for answer: integer or number only',
+        '11: camera "four": question "bad!": top_p must be at most 1',
+        '11: camera "four": question "nothing": has no prompt, and there is no shared question of that name.',
+        '11: camera "four": question "then": then must be a mapping, not 7',
+        '11: question "bad!": a name is made of a-z, 0-9, _ and - only, because it becomes part of a topic',
+        f'12: camera "five": question "a": answer "oops" is not a type ({TYPES}). Did you mean a list?',
+        '12: camera "five": question "a": follow-up "b": false is missing',
+    ]
+
+
+def test_a_value_that_cannot_be_read_is_one_problem(tmp_path: Path):
+    text = "questions: {people: {prompt: How many?, title: !x t}}\n" + MODEL
+    text += "cameras: {a: {source: !x rtsp://cam/, title: !x t, ask: {people: {}}}}\n"
+    assert problems(tmp_path, text) == [
+        "edged.yaml:1: title has a tag; a text that begins with ! needs quotes",
+        "edged.yaml:3: source has a tag; a text that begins with ! needs quotes",
+        "edged.yaml:3: title has a tag; a text that begins with ! needs quotes",
+    ]
+
+
+# secrets that are missing
+
+
+def two_secrets(folder: Path) -> Path:
+    text = MODEL + "mqtt: {username: me, password: {secret: broker}}\n"
+    return write(
+        folder,
+        text + "cameras: {dock: {source: 'rtsp://viewer:{secret:dock}@10.0.0.9:554/s?x=1', ask: {q: {prompt: x}}}}\n",
+    )
+
+
+def no_file(place: Path) -> str:
+    return f"no file {place}"
+
+
+def empty_file(place: Path) -> str:
+    place.write_text("\n")
+    return f"{place} is empty"
+
+
+def not_text(place: Path) -> str:
+    place.write_bytes(b"\xff\xfe")
+    return f"{place} is not UTF-8 text"
+
+
+def folder(place: Path) -> str:
+    place.mkdir()
+    return f"{place} is not a regular file"
+
+
+def fifo(place: Path) -> str:
+    os.mkfifo(place)
+    return f"{place} is not a regular file"
+
+
+def loop(place: Path) -> str:
+    place.symlink_to(place)
+    return f"{place} cannot be read: Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize("lay", [no_file, empty_file, not_text, folder, fifo, loop])
+def test_a_missing_secret_makes_no_login_and_says_which_file(tmp_path: Path, lay: Callable[[Path], str]):
+    path = two_secrets(tmp_path)
+    (tmp_path / "credentials").mkdir()
+    sentences = {
+        name: f'the secret "{name}" is missing ({lay(tmp_path / "credentials" / name)})' for name in ("dock", "broker")
+    }
+    config = load(path)
+    source = config.cameras[0].source
+    assert (source.problem, config.mqtt.problem) == (sentences["dock"], sentences["broker"])
+    assert (source.address, source.shown) == (Secret("rtsp://10.0.0.9:554"), "rtsp://10.0.0.9:554/s?…")
+    assert (config.mqtt.username, config.mqtt.password) == ("me", None)
+    assert config.warnings == (
+        f"edged.yaml:2: mqtt: {sentences['broker']}",
+        f'edged.yaml:3: camera "dock": {sentences["dock"]}',
+    )
+
+
+def test_a_secret_that_comes_later_ends_the_problem(tmp_path: Path):
+    path = two_secrets(tmp_path)
+    before = load(path)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "dock").write_text("p")
+    (tmp_path / "credentials" / "broker").write_text("p")
+    after = load(path)
+    assert (after.cameras[0].source.problem, after.mqtt.problem) == (None, None)
+    assert after.cameras[0].connection != before.cameras[0].connection
+    assert after.mqtt != before.mqtt
+
+
+def test_a_missing_secret_names_both_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/edged.service")
+    assert load(two_secrets(tmp_path)).mqtt.problem == (
+        'the secret "broker" is missing (no file /run/credentials/edged.service/broker '
+        f"and no file {tmp_path}/credentials/broker)"
+    )
+
+
+# logins
+
+MUST_BE_ENCODED = (
+    "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
+    "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://admin:2024/Summer@10.0.0.9:554/s",
+        "rtsp://admin:Sum?mer@10.0.0.9/s",
+        "rtsp://admin:Sum#mer@10.0.0.9/s",
+        "rtsp://admin:Sum@mer@10.0.0.9/s",
+        "rtsp://admin:Sum[mer@10.0.0.9/s",
+        "rtsp://admin:50%mer@10.0.0.9/s",
+        "rtsp://admin:Sum mer@10.0.0.9/s",
+        "http://10.0.0.9/Summer@x.jpg",
+        "https://admin:Summer@10.0.0.9/a.jpg?mail=me@here",
+        "http://admin@10.0.0.9:Summer@10.0.0.9/a.jpg",
+        "rtsp:/admin:Summer@10.0.0.9/s",
+        "rtsp:admin:Summer@10.0.0.9/s",
+        "http://10.0.0.9/a.jpg#Summer",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused_and_not_shown(tmp_path: Path, source: str):
+    text = json.dumps({"model": {"path": "m"}, "cameras": {"dock": {"source": source}}})
+    assert problems(tmp_path, text) == [f'edged.yaml:1: camera "dock": source {MUST_BE_ENCODED}']
+
+
+def test_no_piece_of_any_login_is_shown(tmp_path: Path):
+    chance = random.Random(18)
+    letters = "/?#@[]%:;=&+$,!'()*{}<>|\\^`\"~-_. \tXYZ7é가"
+    path = write(tmp_path, MODEL)
+    accepted = 0
+    for _ in range(1500):
+        words = [f"qQ{''.join(chance.choices(letters, k=chance.randint(1, 8)))}Qq" for _ in range(2)]
+        encoded = chance.random() < 0.4
+        user, password = (quote(word, safe="") if encoded else word for word in words)
+        if not encoded and ":" in user:
+            continue  # its second half belongs to the password for every reader
+        scheme, rest = chance.choice(["rtsp", "rtsps", "http", "https"]), chance.choice(["", ":81", ":81/a/b?c=d", "/"])
+        source = f"{scheme}://{user}:{password}@10.0.0.9{rest}"
+        path.write_text(json.dumps({"model": {"path": "m"}, "cameras": {"dock": {"source": source}}}))
+        pieces = {piece for word in (*words, user, password) for piece in re.findall(r"qQ[^/?#@:]*|[^/?#@:]*Qq", word)}
+        try:
+            spec = load(path).cameras[0].source
+        except ConfigError as error:
+            assert not encoded, source
+            shown = "\n".join(error.problems)
+        else:
+            accepted += 1
+            parts = urlsplit(spec.address.reveal())
+            assert [unquote(parts.username or ""), unquote(parts.password or "")] == words
+            assert parts.hostname == "10.0.0.9"
+            shown = f"{spec.shown} {spec!r}"
+        assert not [piece for piece in pieces if piece in shown], (source, shown)
+    assert accepted > 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mqtt: 'mqtt://me:hunter2@host'",
+        "mqtt: {url: 'mqtt://me:hunter2/@host'}",
+        "cameras: {dock: 'rtsp://me:hunter2@host/'}",
+        "cameras: {dock: {source: pics, image: 'rtsp://me:hunter2@host/'}}",
+        "cameras: {dock: {source: pics, every: 'rtsp://me:hunter2@host/'}}",
+        "cameras: {'rtsp://me:hunter2@host/': {source: pics}}",
+        "cameras: {dock: {'rtsp://me:hunter2@host/': pics}}",
+        "cameras: {dock: {source: pics, ask: {'hunter2@host': {prompt: 5}}}}",
+        "cameras: {dock: {source: '//me:hunter2@host/'}}",
+        "cameras: {dock: {source: 'usb:me:hunter2@host/'}}",
+        "cameras: {dock: {source: 'hunter2://me@host/'}}",
+        "mqtt: {username: me, password: *hunter2}",
+        "mqtt: {username: me, password: !hunter2 }",
+        "mqtt: {username: me, password: !hunter2!x }",
+    ],
+)
+def test_no_message_shows_a_password_in_the_wrong_place(tmp_path: Path, text: str):
+    assert "hunter2" not in "\n".join(problems(tmp_path, MODEL + text + "\n"))
+
+
+# what a file can do
+
+
+class Opened:
+    """Calls back before a file of that name is opened. An audit hook stays for good, so it is told when to listen."""
+
+    def __init__(self, name: str, then: Callable[[], object]) -> None:
+        self._name, self._then = name, then
+        self._listening = True
+        sys.addaudithook(self._hear)
+
+    def close(self) -> None:
+        self._listening = False
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and self._listening and str(arguments[0]).endswith(self._name):
+            self._then()
+
+
+def test_a_config_is_read_once(tmp_path: Path):
+    path, times = write(tmp_path, ASK), []
+    opened = Opened("/edged.yaml", lambda: times.append(1))
+    config = load(path)
+    opened.close()
+    assert len(times) == 1
+    assert config.rev == revision(ASK)
+
+
+def test_a_config_that_is_replaced_while_it_is_judged_is_the_one_that_was_read(tmp_path: Path):
+    path = two_secrets(tmp_path)
+    path.write_text(path.read_text().replace("{secret: broker}", "hunter2"))
+    opened = Opened("/credentials/dock", lambda: path.unlink(missing_ok=True))
+    config = load(path)
+    opened.close()
+    assert not path.exists()
+    assert config.mqtt.password == Secret("hunter2")
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    for place in (tmp_path / "fifo", tmp_path, Path("/dev/null"), Path("/dev/zero")):
+        with pytest.raises(FileRefused, match="is not a regular file"):
+            read_bytes(place)
+    (tmp_path / "full").write_bytes(b"x" * MAX_BYTES)
+    assert len(read_bytes(tmp_path / "full")) == MAX_BYTES
+    (tmp_path / "large").write_bytes(b"x" * (MAX_BYTES + 1))
+    with pytest.raises(FileRefused, match="is larger than 1024 KiB"):
+        read_bytes(tmp_path / "large")
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "none")
+
+
+def test_a_fifo_is_refused_as_a_config(tmp_path: Path):
+    os.mkfifo(tmp_path / "edged.yaml")
+    with pytest.raises(ConfigError, match=r"^edged.yaml: is not a regular file$"):
+        load(tmp_path / "edged.yaml")
+
+
+def test_a_source_that_leads_to_itself_or_has_no_possible_name_is_a_warning(tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    text = CAMERA.replace("pics", "loop/x") + "  b:\n    source: " + "x" * 300 + "\n"
+    warnings = [warning for warning in load(write(tmp_path, text)).warnings if "no questions" not in warning]
+    assert [warning.endswith(" on this machine") for warning in warnings] == [True, True]
+
+
+def outcome(path: Path) -> Config | list[str]:
+    """The config, or its problems."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        return error.problems
+
+
+NASTY = {
+    "wide": MODEL + "cameras: [" + "1, " * 200_000 + "]",
+    "many keys": MODEL + "".join(f"k{n}: v\n" for n in range(9_500)),
+    "many cameras": MODEL + "cameras:\n" + "".join(f"  c{n}: {{source: x, ask: {{}}}}\n" for n in range(6000)),
+    "many bad cameras": MODEL + "cameras:\n" + "".join(f"  C{n}: {{source: 1, evry: 1}}\n" for n in range(4000)),
+    "shared and shared again": MODEL
+    + "questions:\n"
+    + "".join(f"  q{n}: {{prompt: x, answer: [a, b, c, d, e]}}\n" for n in range(300))
+    + "cameras:\n"
+    + "".join(f"  c{n}: {{source: x, ask: {{{', '.join(f'q{m}: {{}}' for m in range(300))}}}}}\n" for n in range(20)),
+    "brackets": MODEL + "a: " + "[" * 500_000,
+    "braces": MODEL + "a: " + "{a: " * 200_000,
+    "dashes": "- " * 100_000,
+    "question marks": "? " * 100_000,
+    "shallow brackets": "a: [" + ("[" * 35 + "]" * 35 + ", ") * 600 + "]",
+    "colons": ": " * 50_000,
+    "long words": MODEL + "x: " + "a " * 500_000,
+    "long key": MODEL + "k" * 100_000 + ": 1",
+    "long number": MODEL + "node: " + "9" * 500_000,
+    "long hexadecimal": MODEL + "node: 0x" + "f" * 500_000,
+    "exponent": MODEL + "node: 1e999999999999",
+    "schema of schemas": ASK + "        answer: {json: " + '{"anyOf": [' * 16 + "{}" + "]}" * 16 + "}\n",
+    "comments": "# x\n" * 200_000 + MODEL,
+    "blank lines": "\n" * 900_000 + MODEL,
+    "merge": "a: &a {path: m}\nmodel: {<<: *a}\n",
+    "merge of itself": "model: &a {<<: *a}\n",
+    "anchors": "".join(f"- &a {n}\n" for n in range(5000)),
+    "python": MODEL + "x: !!python/object/apply:os.system ['true']\n",
+    "binary": MODEL + "x: !!binary aGk=\n",
+    "directive": "%YAML 1.1\n%TAG ! tag:x,2000:\n---\nmodel: {path: yes}\nnode: 1:30\n",
+    "two documents": "a: 1\n---\nb: 2\n...\n",
+    "BOM": "\ufeff" + ASK,
+    "half a pair": MODEL + 'node: "\\ud800"\n',
+    "surrogate escapes": MODEL + 'cameras: {a: {source: "x\\uDCFF"}}\n',
+    "NUL": MODEL + 'cameras: {a: {source: "x\\0"}}\n',
+    "tabs": "\tmodel:\t{path:\tm}\n",
+    "keys that are lists": "[1]: 2\n? {a: b}\n: c\n" + MODEL,
+    "dates": MODEL + "node: 2024-01-01\ncameras: 2024-01-01T00:00:00Z\n",
+    "stray numbers": MODEL.replace("m}", "m, top_k: 99999999999999999999, top_p: 1e400, temperature: -0.0}"),
+    "cron": CAMERA + "    cron: '*/0 99 ٣ 0-0/0 mon/²'\n",
+    "hours": CAMERA + "    hours: ['mon-,: 99:99-24:00', {}, 5]\n",
+    "long path": CAMERA.replace("pics", "p" * 5000),
+    "null keys": "null: 1\n~: 2\n: 3\n" + MODEL,
+}
+
+
+@pytest.mark.parametrize("case", NASTY)
+def test_a_nasty_file_is_refused_or_taken_and_soon(tmp_path: Path, case: str):
+    begun = time.process_time()
+    result = outcome(write(tmp_path, NASTY[case]))
+    assert time.process_time() - begun < 4  # about 1 s; a slow machine may take longer
+    sentences = [] if isinstance(result, Config) else result
+    assert len(sentences) <= 201
+    assert all(len(sentence) < 500 and "\n" not in sentence for sentence in sentences)
+
+
+PIECES = [
+    "model", "path", "cameras", "ask", "questions", "then", "answer", "json", "choices", "source", "prompt", "when", "alert",
+    "words", "true", "false", "range", "mask", "polygon", "every", "hours", "cron", "mqtt", "password", "secret", "url",
+    "version", "language", "workers", "cores", "null", "~", "1", "-0", "0x1F", "1e9", ".inf", ".nan", "010", "yes", "<<",
+    "2024-01-01", "rtsp://a:b@c/", "usb:0", "30s", "", "&a x", "*a", "!!str 1", "!x y", "!!set {a}", "'", '"', "|", ">", "%",
+    "@", "`", "- ", "? ", ": ", ", ", "[", "]", "{", "}", "#", "\n", "\n  ", "\n    ", "\t", "---\n", "...\n", "\u2028",
+    "\x85", "\ufeff", "가", "\x7f", '"\\x00"', '"\\ud800"',
+]  # fmt: skip
+
+
+def random_value(chance: random.Random, depth: int = 0) -> object:
+    """A tree of the config's own keys with values that do not belong there."""
+    if depth > 6 or chance.random() < 0.4:
+        return chance.choice([None, True, 0, -1, 1.5, 10**31, "x", "30s", "yes_no", "a" * 70, [], {}, *PIECES[:30]])
+    if chance.random() < 0.3:
+        return [random_value(chance, depth + 1) for _ in range(chance.randint(0, 3))]
+    return {chance.choice(PIECES[:30]): random_value(chance, depth + 1) for _ in range(chance.randint(1, 5))}
+
+
+def test_any_file_gives_a_config_or_its_problems(tmp_path: Path):
+    chance = random.Random(19)
+    path, shipped = write(tmp_path, MODEL), (SHIPPED / "edged.yaml").read_text()
+    for number in range(600):
+        match number % 3:
+            case 0:
+                text = "".join(chance.choices(PIECES, k=chance.randint(1, 60)))
+            case 1:
+                text = json.dumps(
+                    {"model": {"path": "m"}} | {key: random_value(chance) for key in chance.choices(PIECES[:30], k=4)}
+                )
+            case _:
+                begin = chance.randrange(len(shipped))
+                text = shipped[:begin] + chance.choice(PIECES) + shipped[begin + chance.randint(0, 9) :]
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        result = outcome(path)
+        assert isinstance(result, Config) or (result and "".join(result).encode())
