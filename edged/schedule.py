@@ -262,7 +262,7 @@ class Schedule:
             timezone=UTC,  # asks the system otherwise, and raises where TZ is wrong
             executors={"default": self._pool},
             job_defaults={
-                # Default is 1 s, judged when a pool thread is free: under load that drops whole looks without a word.
+                # Default is 1 s. Our pool ignores it; APScheduler's judges it late and so drops whole looks under load.
                 "misfire_grace_time": None,
                 "coalesce": True,
                 "max_instances": 1,
