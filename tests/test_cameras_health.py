@@ -1,0 +1,152 @@
+"""What a camera says about itself: each change once, in order, and nothing after it was closed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from edged.cameras.health import Health, keep_connected
+from edged.core import CameraError, CameraState, Stopped
+
+
+class SlowReports:
+    """Takes reports, each held until `go` is set; knows how many were taken at the same time."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.running = self.most = 0
+        self.states: list[CameraState] = []
+
+    def __call__(self, state: CameraState) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.begun.set()
+        assert self.go.wait(10)
+        self.states.append(state)
+        self.running -= 1
+
+
+def in_thread(*calls) -> list[threading.Thread]:
+    threads = [threading.Thread(target=call, daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_reports_of_one_camera_never_overlap_and_keep_their_order() -> None:
+    reports = SlowReports()
+    health = Health("dock", reports)
+    first = in_thread(lambda: health.works("H.264"))
+    assert reports.begun.wait(10)
+    others = in_thread(lambda: health.fails("lost"), lambda: health.fails("lost"))
+    others[0].join(0.2)
+    reports.go.set()
+    for thread in first + others:
+        thread.join(10)
+    assert reports.most == 1
+    assert [state.online for state in reports.states] == [True, False]
+
+
+def test_after_its_end_nothing_is_reported_or_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "edged.camera")
+    states: list[CameraState] = []
+    health = Health("dock", states.append)
+    health.works("H.264")
+    health.end()
+    caplog.clear()
+    health.fails("lost")
+    health.works("H.264")
+    assert [state.online for state in states] == [True]
+    assert not caplog.records
+
+
+def test_end_waits_for_the_report_that_is_running() -> None:
+    reports = SlowReports()
+    health = Health("dock", reports)
+    threads = in_thread(lambda: health.works("H.264"))
+    assert reports.begun.wait(10)
+    ended = threading.Event()
+    threads += in_thread(lambda: (health.end(), ended.set()))
+    assert not ended.wait(0.2)
+    reports.go.set()
+    assert ended.wait(10)
+    assert len(reports.states) == 1
+
+
+def test_report_may_close_its_own_camera() -> None:
+    states: list[CameraState] = []
+
+    def report(state: CameraState) -> None:
+        states.append(state)
+        health.end()
+
+    health = Health("dock", report)
+    thread = in_thread(lambda: health.works("H.264"))[0]
+    thread.join(10)
+    assert not thread.is_alive()
+    health.fails("lost")
+    assert len(states) == 1
+
+
+def test_report_that_fails_is_logged_and_ends_no_camera(caplog: pytest.LogCaptureFixture) -> None:
+    closing, seen = threading.Event(), []
+
+    def report(state: CameraState) -> None:
+        seen.append(state.online)
+        raise RuntimeError("out of order")
+
+    def session() -> None:
+        health.works("H.264")
+        if len(seen) > 2:
+            closing.set()
+        raise CameraError("lost")
+
+    health = Health("dock", report)
+    keep_connected(session, health, closing)
+    assert seen == [True, False, True, False]
+    assert "unexpected error" in caplog.text
+
+
+def test_session_that_fails_unexpectedly_is_logged_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    closing, states, tries = threading.Event(), [], []
+
+    def session() -> None:
+        tries.append(1)
+        if len(tries) == 2:
+            closing.set()
+        raise ZeroDivisionError
+
+    keep_connected(session, Health("dock", states.append), closing)
+    assert len(tries) == 2
+    assert [(state.online, state.reason) for state in states] == [(False, "unexpected error (see the log of edged)")]
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
+def test_session_that_sees_the_end_is_no_failure() -> None:
+    closing, states = threading.Event(), []
+
+    def session() -> None:
+        closing.set()
+        raise Stopped
+
+    keep_connected(session, Health("dock", states.append), closing)
+    assert states == []
+
+
+def test_first_connection_may_be_quiet_but_the_end_of_a_failure_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "edged.camera")
+    Health("quiet", lambda _: None, first=logging.DEBUG).works("picture file, 64x48")
+    failed = Health("dock", lambda _: None, first=logging.DEBUG)
+    failed.fails("a.jpg cannot be read")
+    failed.works("picture file, 64x48")
+    failed.fails("a.jpg cannot be read")
+    failed.works("picture file, 64x48")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "camera quiet: connected (picture file, 64x48)"),
+        ("WARNING", "camera dock: a.jpg cannot be read"),
+        ("INFO", "camera dock: connected (picture file, 64x48) after 0 s (1 try)"),
+        ("WARNING", "camera dock: a.jpg cannot be read"),
+        ("INFO", "camera dock: back after 0 s (1 try)"),
+    ]
