@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from rtsp import Watched, spec
+from rtsp import Watched, spec, until
 
 from edged.cameras.usb import MJPG, UsbCamera, check_device, open_device, set_up
 from edged.core import CameraError, StaleFrame, Stopped
@@ -27,7 +29,10 @@ class FakeCapture:
         self.late_s = late_s
         self.has_mjpg = has_mjpg
         self.unplugged = threading.Event()
-        self.cut = False
+        self.held, self.let_go = threading.Event(), threading.Event()
+        self.hangs = self.cut = False
+        self.error: Exception | None = None
+        self.pictures: list[weakref.ref[np.ndarray]] = []
 
     def isOpened(self) -> bool:  # noqa: N802 OpenCV's name
         return True
@@ -46,12 +51,18 @@ class FakeCapture:
     def grab(self) -> bool:
         self.threads.add(threading.current_thread().name)
         self.number += 1
+        if self.hangs:
+            self.held.set()
+            self.let_go.wait(10)
         return not self.unplugged.wait(0.02)
 
     def retrieve(self) -> tuple[bool, np.ndarray]:
         self.threads.add(threading.current_thread().name)
         self.decoded += 1
+        if self.error:
+            raise self.error
         picture = np.full((48, 64, 3), self.number % 256, np.uint8)
+        self.pictures.append(weakref.ref(picture))
         if self.values.get(cv2.CAP_PROP_CONVERT_RGB) != 0:
             return True, picture
         data = cv2.imencode(".jpg", picture)[1].reshape(1, -1)
@@ -171,3 +182,88 @@ def test_look_ends_when_edged_stops() -> None:
         watched.stop.set()
         with pytest.raises(Stopped):
             watched.grab()
+
+
+def test_closed_camera_reports_nothing_that_its_thread_finds_out_later() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        watched.grab()
+        capture.hangs = True
+        assert capture.held.wait(10)
+    capture.unplugged.set()
+    capture.let_go.set()
+    until(lambda: capture.released == 1)
+    until(lambda: "camera-dock" not in {thread.name for thread in threading.enumerate()})
+    assert [state.online for state in watched.states] == [True]
+
+
+def test_look_ends_when_its_camera_is_closed() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        watched.grab()
+        capture.hangs = True
+        assert capture.held.wait(10)
+        closer = threading.Timer(0.2, watched.camera.close)
+        closer.start()
+        began = time.monotonic()
+        with pytest.raises(CameraError, match="closed"):
+            watched.grab()
+        assert time.monotonic() - began < 1.5
+        capture.let_go.set()
+        closer.join()
+
+
+def test_unexpected_error_in_the_thread_is_logged_and_the_camera_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = FakeCapture(), FakeCapture()
+    first.error = ZeroDivisionError("in the thread")
+    with watching(first, second) as watched:
+        with pytest.raises(CameraError, match="unexpected error"):
+            watched.grab()
+        until(lambda: second.number > 1 and watched.states[-1].online)
+        assert watched.grab().rgb.shape == (48, 64, 3)
+    assert "in the thread" in caplog.text
+    assert first.released == 1
+
+
+def test_two_looks_at_once_both_get_a_picture() -> None:
+    capture = FakeCapture()
+    shapes = []
+    with watching(capture) as watched:
+        capture.hangs = True
+        assert capture.held.wait(10)
+        looks = [threading.Thread(target=lambda: shapes.append(watched.grab().rgb.shape)) for _ in range(2)]
+        for look in looks:
+            look.start()
+        threading.Event().wait(0.3)  # both are waiting now
+        capture.hangs = False
+        capture.let_go.set()
+        for look in looks:
+            look.join(10)
+    assert shapes == [(48, 64, 3)] * 2
+
+
+def test_no_pixels_are_held_once_the_look_is_over() -> None:
+    capture = FakeCapture(has_mjpg=False)
+    gc.disable()
+    try:
+        with watching(capture) as watched:
+            frame = weakref.ref(watched.grab().rgb)
+            until(lambda: not [picture for picture in (frame, *capture.pictures) if picture() is not None], within_s=2)
+    finally:
+        gc.enable()
+
+
+def test_picture_that_comes_after_its_look_was_given_up_is_not_held() -> None:
+    capture = FakeCapture(has_mjpg=False)
+    with watching(capture) as watched:
+        watched.wait_for(online=True)
+        capture.hangs = True
+        assert capture.held.wait(10)
+        threading.Timer(0.2, watched.stop.set).start()
+        with pytest.raises(Stopped):
+            watched.grab()
+        number = capture.number
+        capture.hangs = False
+        capture.let_go.set()
+        until(lambda: capture.number > number + 2)
+        assert not [picture for picture in capture.pictures if picture() is not None]

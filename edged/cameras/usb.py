@@ -15,6 +15,7 @@ import numpy as np
 
 from edged.cameras.health import THREADS, Health, keep_connected
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
+from edged.cameras.reader import CLOSE_S, CLOSED, SLICE_S, Box
 from edged.core import CameraError, CameraReport, Frame, StaleFrame, Stopped
 from edged.specs import CameraSpec
 
@@ -54,9 +55,8 @@ class UsbCamera:
         self._open_capture = open_capture or open_device
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
-        self._changed = threading.Condition()
-        self._wanted = False
-        self._taken: tuple[Pixels, float] | CameraError | None = None
+        self._lock = threading.Lock()
+        self._waiting: list[Box[tuple[Pixels, float]]] = []  # of looks: for the next picture, and when it was captured
         self._thread = threading.Thread(target=self._run, name=THREADS + spec.name, daemon=True)
 
     def start(self) -> None:
@@ -71,23 +71,32 @@ class UsbCamera:
         return frame_from_bgr(bgr, self._spec.mask, captured, (time.monotonic() - began) * 1000)
 
     def close(self) -> None:
-        """Returns after 1 s at most; the thread lets go of the device at the driver's next answer."""
+        """Returns after 1 s at most; the thread releases the device at the driver's next answer."""
+        self._health.end()
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
+            self._thread.join(CLOSE_S)
 
     def _next_picture(self, stop: threading.Event, deadline: float) -> tuple[Pixels, float]:
-        with self._changed:
-            self._taken, self._wanted = None, True
-            while self._taken is None:
-                if stop.is_set():
-                    raise Stopped
-                if self._health.online is False or time.monotonic() > deadline:
-                    raise CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
-                self._changed.wait(0.1)
-            if isinstance(self._taken, CameraError):
-                raise self._taken
-            return self._taken
+        box: Box[tuple[Pixels, float]] = Box()
+        with self._lock:
+            self._waiting.append(box)
+        try:
+            self._check(stop, deadline)
+            while not box.wait(SLICE_S):
+                self._check(stop, deadline)
+            return box.take()
+        finally:
+            with self._lock:
+                self._waiting = [other for other in self._waiting if other is not box]
+
+    def _check(self, stop: threading.Event, deadline: float) -> None:
+        if stop.is_set():
+            raise Stopped
+        if self._closing.is_set():
+            raise CameraError(CLOSED)
+        if self._health.online is False or time.monotonic() > deadline:
+            raise CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
 
     def _run(self) -> None:
         keep_connected(self._session, self._health, self._closing)
@@ -110,11 +119,10 @@ class UsbCamera:
                 f"no picture for {silent:.1f} s" if silent > SILENT_S else "unplugged, or its driver failed"
             )
         now = time.monotonic()
-        if self._wanted:
-            taken = _decoded(capture, now)
-            with self._changed:
-                self._taken, self._wanted = taken, False
-                self._changed.notify_all()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if waiting:
+            _deliver(capture, now, waiting)
         if not self._health.online:
             size = (int(capture.get(edge)) for edge in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             self._health.works("USB, {}x{}".format(*size))
@@ -158,15 +166,25 @@ def set_up(capture: Capture) -> None:
         capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 
 
-def _decoded(capture: Capture, now: float) -> tuple[Pixels, float] | CameraError:
+def _deliver(capture: Capture, now: float, waiting: list[Box[tuple[Pixels, float]]]) -> None:
+    try:
+        taken = _decoded(capture, now)
+    except CameraError as error:
+        for box in waiting:
+            box.fail(CameraError(str(error)))
+        return
+    for box in waiting:
+        box.put(taken)
+
+
+def _decoded(capture: Capture, now: float) -> tuple[Pixels, float]:
+    """The picture last grabbed, and when it was captured. Raises CameraError."""
     # The kernel's monotonic stamp; a driver without one gives 0, or runs a frame ahead.
     stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     captured = min(now, stamp) if now - 60 < stamp < now + 1 else now
-    found, data = capture.retrieve()
-    if not found or data is None:
-        return CameraError("the camera's picture cannot be decoded")
+    decoded, data = capture.retrieve()
+    if not decoded or data is None:
+        raise CameraError("the camera's picture cannot be decoded")
     picture = np.asarray(data, dtype=np.uint8)
-    try:
-        return (picture if picture.ndim == 3 and picture.shape[2] == 3 else decode_picture(picture.tobytes())), captured
-    except CameraError as error:
-        return error
+    is_converted = picture.ndim == 3 and picture.shape[2] == 3
+    return picture if is_converted else decode_picture(picture.tobytes()), captured
