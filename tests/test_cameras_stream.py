@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,7 +224,7 @@ def test_burst_after_an_open_is_waited_out() -> None:
 
 def reason(url: str) -> str:
     with pytest.raises(CameraError) as caught:
-        describe(url)
+        describe(url, lambda: False)
     return str(caught.value)
 
 
@@ -253,20 +256,47 @@ def test_silent_camera_is_given_up_after_five_seconds() -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak RTSP"),
         (b"\x00\x01garbage\r\n\r\n", "does not speak RTSP"),
         (b"RTSP/1.0 503 Service Unavailable\r\nCSeq: 1\r\n\r\n", "busy or still starting"),
-        (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 9\r\n\r\nm=audio 0", "holds no video"),
+        (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 9\r\n\r\nm=audio 0", "has no video"),
         (
             b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: rtsp://10.9.9.9/a\r\n\r\n",
             "redirects to another host, 10.9.9.9:554",
         ),
         (
             b'RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm="r", nonce="n", algorithm=SHA-256\r\n\r\n',
-            "offers no login that is known here",
+            "offers no supported login",
         ),
     ],
 )
 def test_answers_that_lead_nowhere_are_explained(said: bytes, words: str) -> None:
     with answering(lambda _: said) as port:
         assert words in reason(f"rtsp://viewer:pw@127.0.0.1:{port}/a")
+
+
+def test_answer_over_tls_may_come_in_pieces_with_pauses(tmp_path: Path) -> None:
+    """A wait in slices must not break a TLS connection."""
+    context = self_signed(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with context.wrap_socket(listening.accept()[0], server_side=True) as connection:
+                connection.recv(4096)
+                for piece in (b"RTSP/1.0 200", b" OK\r\nContent-", b"Length: 7\r\n\r\nm=v", b"ideo"):
+                    threading.Event().wait(0.5)
+                    connection.sendall(piece)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        describe(f"rtsps://127.0.0.1:{listening.getsockname()[1]}/a", lambda: False)
+        server.join(10)
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    files = {"-keyout": folder / "key.pem", "-out": folder / "certificate.pem"}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=camera"]
+    subprocess.run([*command, *(str(part) for pair in files.items() for part in pair)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["-out"], files["-keyout"])
+    return context
 
 
 def test_redirect_loop_ends() -> None:
@@ -355,23 +385,29 @@ def test_camera_that_stalls_is_stale_then_offline_and_fresh_again_afterwards(ser
         assert made_ago(watched.grab()) < 1.5
 
 
-def test_dead_camera_does_not_hold_up_a_healthy_one(server: Server) -> None:
-    description = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:x\r\n"
-    opened = threading.Event()
+class DescribesOnly:
+    """Answers the preflight, and falls silent when FFmpeg asks."""
 
-    def describes_and_falls_silent(request: bytes) -> bytes | None:
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+
+    def __call__(self, request: bytes) -> bytes | None:
         if request.startswith(b"DESCRIBE") and b"edged" in request:
+            description = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:x\r\n"
             head = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: %d\r\n\r\n"
             return head % len(description) + description
-        opened.set()
+        self.opened.set()
         return None
 
+
+def test_dead_camera_does_not_hold_up_a_healthy_one(server: Server) -> None:
+    answers = DescribesOnly()
     with (
-        answering(describes_and_falls_silent) as port,
+        answering(answers) as port,
         Watched(spec(f"rtsp://127.0.0.1:{port}/a")) as dead,
         Watched(spec(server.url("h264"))) as healthy,
     ):
-        assert opened.wait(10), "FFmpeg waits for the dead one now"
+        assert answers.opened.wait(10), "FFmpeg waits for the dead one now"
         healthy.grab()
         assert not dead.states
         assert "does not open" in (dead.wait_for(online=False).reason or "")
@@ -390,10 +426,12 @@ def test_close_ends_the_wait_between_two_tries() -> None:
 
 
 def test_cameras_are_closed_side_by_side_and_it_is_said_if_one_is_still_held() -> None:
-    with answering(lambda _: None) as port:
+    answers = DescribesOnly()
+    with answering(answers) as port:
         watched = [Watched(spec(f"rtsp://127.0.0.1:{port}/a")) for _ in range(4)]
         for each in watched:
             each.camera.start()
+        assert answers.opened.wait(10), "a thread is inside FFmpeg"
         began = time.monotonic()
         assert not close_all(each.camera for each in watched)
         assert time.monotonic() - began < 3

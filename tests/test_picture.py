@@ -102,7 +102,7 @@ def test_jpeg_is_no_wider_than_asked_and_keeps_its_shape() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(CameraError, match="not a picture that can be read"):
+    with pytest.raises(CameraError, match="not a picture that can be decoded"):
         decode_picture(data)
 
 

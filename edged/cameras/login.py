@@ -21,7 +21,7 @@ def authorization(challenges: list[str], target: Address, method: str, uri: str)
     if "basic" in schemes:
         return "Basic " + base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
     ways = ", ".join(sorted(set(schemes))) or "none"
-    raise LoginRefused(f"the camera offers no login that is known here, Basic or Digest with MD5 (it offers: {ways})")
+    raise LoginRefused(f"the camera offers no supported login, Basic or Digest with MD5 (it offers: {ways})")
 
 
 def _fields(challenge: str) -> dict[str, str]:
@@ -33,14 +33,14 @@ def _digest(fields: dict[str, str], target: Address, method: str, uri: str) -> s
     realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
     who = _md5(f"{target.user}:{realm}:{target.password}")
     what = _md5(f"{method}:{uri}")
-    said = f'username="{target.user}", realm="{realm}", nonce="{nonce}", uri="{uri}"'
+    fields_sent = f'username="{target.user}", realm="{realm}", nonce="{nonce}", uri="{uri}"'
     if "auth" in [quality.strip() for quality in fields.get("qop", "").split(",")]:
         ours = secrets.token_hex(8)
         proof = _md5(f"{who}:{nonce}:00000001:{ours}:auth:{what}")
-        said += f', qop=auth, nc=00000001, cnonce="{ours}", response="{proof}"'
+        fields_sent += f', qop=auth, nc=00000001, cnonce="{ours}", response="{proof}"'
     else:
-        said += f', response="{_md5(f"{who}:{nonce}:{what}")}"'
-    return f"Digest {said}" + (f', opaque="{fields["opaque"]}"' if "opaque" in fields else "")
+        fields_sent += f', response="{_md5(f"{who}:{nonce}:{what}")}"'
+    return f"Digest {fields_sent}" + (f', opaque="{fields["opaque"]}"' if "opaque" in fields else "")
 
 
 def _md5(text: str) -> str:

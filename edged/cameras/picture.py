@@ -43,7 +43,7 @@ def decode_picture(data: bytes) -> Pixels:
     except cv2.error:
         decoded = None
     if decoded is None:
-        raise CameraError("what came is not a picture that can be read (JPEG and PNG can)")
+        raise CameraError("the data is not a picture that can be decoded (JPEG and PNG can)")
     return np.asarray(decoded, dtype=np.uint8)
 
 

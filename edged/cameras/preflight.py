@@ -1,8 +1,9 @@
-"""Asks an RTSP server for a stream's description, to learn in words why it would not open: OpenCV says only False."""
+"""Asks an RTSP server for a stream's description, to learn why it would not open: OpenCV only returns False."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import ssl
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import urljoin
 
 from edged.cameras.login import authorization
 from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
+from edged.cameras.wire import Ended, Patience, Wire
 from edged.core import CameraError
 
 MAX_REDIRECTS = 5
@@ -30,17 +32,17 @@ class Response:
         return [value for key, value in self.headers if key == name]
 
 
-def describe(address: str) -> None:
-    """Raises CameraError with the reason if the stream at this address cannot be had.
+def describe(address: str, ended: Ended) -> None:
+    """Raises CameraError with the reason if the stream at this address is not available, Stopped once `ended`.
 
-    Bounded: 5 s for the connection and for each answer. Follows redirects on the same host only, because FFmpeg takes
-    the password along wherever a redirect leads.
+    Bounded: 5 s for each connection and each silence, 10 s for all answers. Follows redirects on the same host only,
+    because FFmpeg takes the password along wherever a redirect leads.
     """
     target = take_apart(address)
-    url = target.url
+    url, patience = target.url, Patience(ended)
     for _ in range(MAX_REDIRECTS):
         try:
-            response, sent_login = _ask(target, url)
+            response, sent_login = _ask(target, url, patience)
         except OSError as error:
             raise of_network(error, target) from None
         if not 300 <= response.status < 400:
@@ -63,10 +65,10 @@ def _judge(response: Response, sent_login: bool) -> None:
     if response.status != 200:
         raise of_status(response.status, sent_login)
     if b"m=video" not in response.body:
-        raise CameraError("the stream holds no video")
+        raise CameraError("the stream has no video")
 
 
-def _ask(target: Address, url: str) -> tuple[Response, bool]:
+def _ask(target: Address, url: str, patience: Patience) -> tuple[Response, bool]:
     """DESCRIBE, once more with the login if the server wants one. Also says whether a login was sent."""
     with contextlib.ExitStack() as stack:
         connection: socket.socket = stack.enter_context(
@@ -74,7 +76,7 @@ def _ask(target: Address, url: str) -> tuple[Response, bool]:
         )
         if target.scheme == "rtsps":
             connection = stack.enter_context(_trusting_tls().wrap_socket(connection, server_hostname=target.host))
-        answers = stack.enter_context(connection.makefile("rb"))
+        answers = stack.enter_context(io.BufferedReader(Wire(connection, connection.makefile("rb"), patience)))
         response = _exchange(connection, answers, target, url, 1, "")
         if response.status != 401 or target.user is None:
             return response, False
@@ -96,6 +98,7 @@ def _exchange(
     request = (
         f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\nUser-Agent: edged\r\n{login}\r\n"
     )
+    connection.settimeout(ANSWER_S)
     connection.sendall(request.encode())
     return _response(answers, target)
 

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPResponse
 
 import cv2
 import numpy as np
@@ -18,6 +17,8 @@ from edged.cameras import web
 from edged.cameras.health import THREADS, Health, keep_connected
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.preflight import describe
+from edged.cameras.reader import CLOSE_S, CLOSED, SLICE_S
+from edged.cameras.wire import Ended
 from edged.core import CameraError, Frame, StaleFrame, Stopped
 from edged.specs import CameraSpec
 
@@ -59,7 +60,7 @@ class StreamCamera:
     """A camera whose packets a thread of its own drains."""
 
     def __init__(
-        self, spec: CameraSpec, open_feed: Callable[[str], AbstractContextManager[Feed]], health: Health
+        self, spec: CameraSpec, open_feed: Callable[[str, Ended], AbstractContextManager[Feed]], health: Health
     ) -> None:
         self._spec = spec
         self._open_feed = open_feed
@@ -84,10 +85,11 @@ class StreamCamera:
         return frame_from_bgr(bgr, self._spec.mask, held.captured, (time.monotonic() - began) * 1000)
 
     def close(self) -> None:
-        """Ends a wait at once; a thread inside FFmpeg lets go by itself, at its time-out."""
+        """Returns after 1 s at most. A thread inside FFmpeg ends later, at its time-out."""
+        self._health.end()
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
+            self._thread.join(CLOSE_S)
 
     def _live_group(self, stop: threading.Event) -> Group:
         patience = self._started + FIRST_LOOK_S
@@ -95,9 +97,11 @@ class StreamCamera:
             while self._group is None and self._health.online is None and time.monotonic() < patience:
                 if stop.is_set():
                     raise Stopped
-                self._changed.wait(0.1)
+                if self._closing.is_set():
+                    raise CameraError(CLOSED)
+                self._changed.wait(SLICE_S)
             if self._group is None:
-                raise CameraError(self._health.reason or "the camera is connecting again")
+                raise CameraError(self._health.reason or "the camera is being reconnected")
             return self._group
 
     def _run(self) -> None:
@@ -106,7 +110,7 @@ class StreamCamera:
     def _session(self) -> None:
         """Drain one connection until it is lost (CameraError) or the camera is closed."""
         try:
-            with self._open_feed(self._spec.source.address.reveal()) as feed:
+            with self._open_feed(self._spec.source.address.reveal(), self._closing.is_set) as feed:
                 self._drain(feed)
         except cv2.error as error:
             raise CameraError(f"OpenCV failed on the stream (error {error.code})") from None
@@ -275,9 +279,9 @@ class LiveEdge:
 
 
 @contextmanager
-def rtsp_feed(address: str) -> Iterator[Feed]:
-    """Open an RTSP stream in raw mode. Raises CameraError with the reason why it cannot be had."""
-    describe(address)
+def rtsp_feed(address: str, ended: Ended) -> Iterator[Feed]:
+    """Open an RTSP stream in raw mode. Raises CameraError with the reason why it is not available."""
+    describe(address, ended)
     began = time.monotonic()
     capture = _raw_capture(address)
     if not capture.isOpened() and time.monotonic() - began < 1:
@@ -287,7 +291,7 @@ def rtsp_feed(address: str) -> Iterator[Feed]:
         capture = _raw_capture(address)
     try:
         if not capture.isOpened():
-            raise CameraError("the camera describes its stream, but the stream does not open")
+            raise CameraError("the camera answers, but its stream does not open")
         codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         width, height = (int(capture.get(size)) for size in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         about = f"{CODECS.get(codec, codec)}, {width}x{height}"
@@ -297,9 +301,9 @@ def rtsp_feed(address: str) -> Iterator[Feed]:
 
 
 @contextmanager
-def http_feed(address: str) -> Iterator[Feed]:
-    """Open an HTTP stream of JPEGs. Raises CameraError with the reason why it cannot be had."""
-    with web.request(address) as response:
+def http_feed(address: str, ended: Ended) -> Iterator[Feed]:
+    """Open an HTTP stream of JPEGs. Raises CameraError with the reason why it is not available."""
+    with web.request(address, ended) as response:
         if not web.is_stream(response):
             raise CameraError(f"the camera sends {response.headers.get_content_type()}, no longer a stream")
         yield Feed("MJPG", b"", "MJPEG over HTTP", _http_packets(response))
@@ -363,7 +367,7 @@ def _rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
         if arrived - since > 0.9 * SILENT_S:
             raise CameraError(f"no packet for {arrived - since:.1f} s")
         if not got:
-            raise CameraError("the camera ended the stream" if begun else "the stream opens, but no picture comes")
+            raise CameraError("the camera ended the stream" if begun else "the stream opened, but sent no picture")
         begun = True
         key = bool(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
         stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -372,7 +376,7 @@ def _rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
             yield Packet(data.tobytes(), key, since, arrived, stamp)
 
 
-def _http_packets(response: HTTPResponse) -> Iterator[Packet]:
+def _http_packets(response: web.Response) -> Iterator[Packet]:
     since = time.monotonic()
     try:
         for data in web.parts(response):

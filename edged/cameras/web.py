@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import io
+import socket
 from collections.abc import Iterator
-from http.client import HTTPException, HTTPResponse
-from threading import Event as StopSignal
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, build_opener
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    UnknownHandler,
+)
 
 from edged.cameras.login import authorization
 from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
-from edged.core import CameraError, Stopped
+from edged.cameras.wire import Ended, Patience, Stage, Wire
+from edged.core import CameraError
 
 MAX_PICTURE = 32 * 1024 * 1024
 PICTURE_S = 10.0  # how long one picture may take to arrive
@@ -21,18 +33,73 @@ MAX_PART_HEADERS = 50
 HEADERS = {"User-Agent": "edged"}
 URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"
 
+TOO_LARGE = f"the picture is larger than {MAX_PICTURE // 1024 // 1024} MiB"
+NO_BOUNDARY = "the stream's parts do not begin with the boundary it announced"
+PICTURE = Stage(PICTURE_S, MAX_PICTURE, f"the picture did not arrive in {PICTURE_S:.0f} s", TOO_LARGE)
+BOUNDARY = Stage(PICTURE_S, MAX_PICTURE, NO_BOUNDARY, NO_BOUNDARY)
+
+
+class Response(HTTPResponse):
+    """An answer whose headers and body arrive within the stage that `patience` is in."""
+
+    def __init__(self, patience: Patience, connection: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(connection, *args, **options)
+        self.patience = patience
+        self.fp = io.BufferedReader(Wire(connection, self.fp, patience))
+
+
+class _Http(HTTPHandler):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._patience = patience
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(partial(_connection, HTTPConnection, self._patience), req)
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._patience = patience
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(partial(_connection, HTTPSConnection, self._patience), req)
+
+
+def _connection(kind: type[HTTPConnection], patience: Patience, host: str, **options: Any) -> HTTPConnection:
+    connection = kind(host, **options)
+    # http.client only calls it, so that it need not be a class.
+    connection.response_class = partial(Response, patience)  # type: ignore[assignment]
+    return connection
+
+
+def _opener(patience: Patience) -> OpenerDirector:
+    """What urllib.request.build_opener makes, without proxies (a camera is on the local network), FTP and files."""
+    opener = OpenerDirector()
+    for handler in (
+        _Http(patience),
+        _Https(patience),
+        HTTPRedirectHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+        UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
 
 @contextlib.contextmanager
-def request(address: str) -> Iterator[HTTPResponse]:
-    """GET it, with Basic or Digest login if the address has one. Raises CameraError; 5 s for each wait.
+def request(address: str, ended: Ended) -> Iterator[Response]:
+    """GET it, with Basic or Digest login if the address has one.
 
-    What fails while the body is read becomes a CameraError too.
+    Raises CameraError after 5 s of silence, and if there is no answer in 10 s, redirects and login included; Stopped
+    once `ended`. What fails while the body is read becomes a CameraError too.
     """
     target = take_apart(address)
     if target.scheme not in ("http", "https"):
         raise CameraError("a picture over HTTP has an http:// or https:// address")
     try:
-        with _logged_in(target) as response:
+        with _logged_in(target, _opener(Patience(ended))) as response:
             yield response
     except OSError as error:
         raise of_network(error, target) from None
@@ -40,28 +107,28 @@ def request(address: str) -> Iterator[HTTPResponse]:
         raise CameraError(f"{target.where} does not speak HTTP as expected ({type(error).__name__})") from None
 
 
-def _logged_in(target: Address) -> HTTPResponse:
+def _logged_in(target: Address, opener: OpenerDirector) -> Response:
     """The answer, asked for again with the login if the camera wants one. The login goes to this host only."""
     url = quote(target.url, safe=URL_CHARACTERS)
     try:
-        return _open(Request(url, headers=HEADERS), target)  # noqa: S310 the caller judged the scheme
+        return _open(opener, Request(url, headers=HEADERS), target)  # noqa: S310 the caller judged the scheme
     except HTTPError as error:
         with error:
             if error.code != 401 or target.user is None or take_apart(error.url).host != target.host:
                 raise of_status(error.code, with_login=False) from None
             url, challenges = error.url, error.headers.get_all("WWW-Authenticate", [])
-    again = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http, https or ftp only
+    again = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http or https only
     again.add_unredirected_header("Authorization", authorization(challenges, target, "GET", again.selector))
     try:
-        return _open(again, target)
+        return _open(opener, again, target)
     except HTTPError as error:
         with error:
             raise of_status(error.code, with_login=True) from None
 
 
-def _open(wanted: Request, target: Address) -> HTTPResponse:
+def _open(opener: OpenerDirector, wanted: Request, target: Address) -> Response:
     try:
-        response: HTTPResponse = build_opener().open(wanted, timeout=ANSWER_S)
+        response: Response = opener.open(wanted, timeout=ANSWER_S)
     except HTTPError:
         raise
     except URLError as error:
@@ -71,38 +138,36 @@ def _open(wanted: Request, target: Address) -> HTTPResponse:
     return response
 
 
-def picture(response: HTTPResponse, stop: StopSignal) -> bytes:
-    """The whole body. Raises CameraError beyond 32 MiB or 10 s, Stopped when `stop` is set."""
+def picture(response: Response) -> bytes:
+    """The whole body. Raises CameraError beyond 32 MiB or 10 s."""
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > MAX_PICTURE:
-        raise _too_large()
-    deadline = time.monotonic() + PICTURE_S
+        raise CameraError(TOO_LARGE)
+    response.patience.begin(PICTURE)
     data = bytearray()
     while chunk := response.read1(65536):
         data += chunk
-        if len(data) > MAX_PICTURE:
-            raise _too_large()
-        if time.monotonic() > deadline:
-            raise CameraError(f"the picture did not arrive in {PICTURE_S:.0f} s")
-        if stop.is_set():
-            raise Stopped
     if length.isdigit() and len(data) < int(length):
         raise CameraError("the connection ended in the middle of the picture")
     return bytes(data)
 
 
-def is_stream(response: HTTPResponse) -> bool:
+def is_stream(response: Response) -> bool:
     return response.headers.get_content_maintype() == "multipart"
 
 
-def parts(response: HTTPResponse) -> Iterator[bytes]:
-    """The pictures of a multipart stream as they come. Ends when the camera ends it."""
+def parts(response: Response) -> Iterator[bytes]:
+    """The pictures of a multipart stream as they come. Ends when the camera ends it.
+
+    Raises CameraError for a picture beyond 32 MiB or 10 s, and for a boundary that does not come.
+    """
     # Some cameras put the two dashes into the header as well.
     boundary = (response.headers.get_boundary("") or "").lstrip("-").encode("latin-1")
     if not boundary:
-        raise CameraError("the stream does not say what stands between its pictures")
+        raise CameraError("the stream does not announce the boundary between its pictures")
     at_boundary = False
     while at_boundary or _skip_to(response, boundary):
+        response.patience.begin(PICTURE)
         length = _part_length(response)
         at_boundary = length is None
         data = _until(response, boundary) if length is None else response.read(length)
@@ -111,7 +176,8 @@ def parts(response: HTTPResponse) -> Iterator[bytes]:
         yield data
 
 
-def _skip_to(response: HTTPResponse, boundary: bytes) -> bool:
+def _skip_to(response: Response, boundary: bytes) -> bool:
+    response.patience.begin(BOUNDARY)
     while line := response.readline(65536):
         if _is_boundary(line, boundary):
             return True
@@ -122,7 +188,7 @@ def _is_boundary(line: bytes, boundary: bytes) -> bool:
     return line.startswith(b"--") and line.lstrip(b"-").startswith(boundary)
 
 
-def _part_length(response: HTTPResponse) -> int | None:
+def _part_length(response: Response) -> int | None:
     """Read one part's headers. None if they do not say how long it is."""
     length = None
     for _ in range(MAX_PART_HEADERS):
@@ -132,21 +198,15 @@ def _part_length(response: HTTPResponse) -> int | None:
         if name.lower() == b"content-length" and value.strip().isdigit():
             length = int(value)
     if length is not None and length > MAX_PICTURE:
-        raise _too_large()
+        raise CameraError(TOO_LARGE)
     return length
 
 
-def _until(response: HTTPResponse, boundary: bytes) -> bytes:
+def _until(response: Response, boundary: bytes) -> bytes:
     """The part up to the next boundary, which is read too."""
     data = bytearray()
     while line := response.readline(65536):
         if _is_boundary(line, boundary):
             return bytes(data).removesuffix(b"\r\n")
         data += line
-        if len(data) > MAX_PICTURE:
-            raise _too_large()
     return b""
-
-
-def _too_large() -> CameraError:
-    return CameraError(f"the picture is larger than {MAX_PICTURE // 1024 // 1024} MiB")

@@ -1,0 +1,160 @@
+"""Cameras that send a byte now and then, and never what was asked for: each wait has an end, and close() ends it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rtsp import Watched, spec, until
+
+from edged.cameras.source import fetch_picture
+from edged.cameras.still import PathCamera
+from edged.core import CameraError
+
+MULTIPART = b'HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary="frame"\r\n\r\n'
+HTTP_HEADERS = (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x")
+RTSP_HEADERS = (b"RTSP/1.0 200 OK\r\nX-Long: ", b"x")
+PICTURE = (b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff", b"x")
+PART = (MULTIPART + b"--frame\r\nContent-Length: 5000\r\n\r\n\xff\xd8\xff", b"x")
+PART_HEADERS = (MULTIPART + b"--frame\r\nX-Long: ", b"x")
+OTHER_BOUNDARY = (MULTIPART, b"--other\r\n\r\n\xff\xd8\xff no boundary of ours \xff\xd9\r\n")
+
+
+@contextmanager
+def sending(head: bytes, again: bytes, pause_s: float = 0.1) -> Iterator[int]:
+    """A port that answers each connection's first bytes with `head`, then `again` for ever."""
+    done = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(head)
+            while not done.wait(pause_s):
+                connection.sendall(again)
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            done.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            server.join(10)
+
+
+def failing(scheme: str, sent: tuple[bytes, bytes]) -> str:
+    """The reason that a camera which sends this reports first."""
+    with sending(*sent) as port, Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme)) as watched:
+        if scheme == "http":
+            with pytest.raises(CameraError):
+                watched.grab()
+        return watched.wait_for(online=False, within_s=20).reason or ""
+
+
+def hanging() -> str:
+    works = threading.Event()
+
+    def read(path: Path) -> np.ndarray:
+        assert works.wait(20)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    with Watched(spec("/mnt/share/a.jpg", "path"), PathCamera, read=read) as watched:
+        with pytest.raises(CameraError) as caught:
+            watched.grab()
+        works.set()
+        return str(caught.value)
+
+
+def looked_at(watched: Watched) -> None:
+    with suppress(CameraError):
+        watched.grab()
+
+
+def fetching(sent: tuple[bytes, bytes]) -> str:
+    with sending(*sent) as port, pytest.raises(CameraError) as caught:
+        fetch_picture(f"http://127.0.0.1:{port}/a")
+    return str(caught.value)
+
+
+def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
+    late = "the picture did not arrive in 10 s"
+    no_answer = "the camera's answer did not arrive in 10 s"
+    no_boundary = "the stream's parts do not begin with the boundary it announced"
+    expected: list[tuple[Callable[[], str], str]] = [
+        (lambda: failing("http", HTTP_HEADERS), no_answer),
+        (lambda: failing("rtsp", RTSP_HEADERS), no_answer),
+        (lambda: failing("http", PICTURE), late),
+        (lambda: failing("http", PART), late),
+        (lambda: failing("http", PART_HEADERS), late),
+        (lambda: failing("http", OTHER_BOUNDARY), no_boundary),
+        (lambda: fetching(OTHER_BOUNDARY), no_boundary),
+        (lambda: fetching(HTTP_HEADERS), no_answer),
+        (hanging, "/mnt/share/a.jpg did not answer within 10 s"),
+    ]
+    reasons = [""] * len(expected)
+
+    def ask(number: int) -> None:
+        reasons[number] = expected[number][0]()
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(len(expected))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, began + 25 - time.monotonic()))
+    assert reasons == [words for _, words in expected]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sent"),
+    [
+        ("http", HTTP_HEADERS),
+        ("rtsp", RTSP_HEADERS),
+        ("http", PICTURE),
+        ("http", PART),
+        ("http", PART_HEADERS),
+        ("http", OTHER_BOUNDARY),
+    ],
+    ids=["headers", "rtsp headers", "picture", "part", "part headers", "other boundary"],
+)
+def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: str, sent: tuple[bytes, bytes]) -> None:
+    with sending(*sent) as port:
+        watched = Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme))
+        with watched:
+            look = threading.Thread(target=looked_at, args=(watched,), daemon=True)
+            look.start()
+            threading.Event().wait(0.7)  # it is reading now
+            began = time.monotonic()
+        assert time.monotonic() - began < 1.2
+        until(lambda: not look.is_alive() and "camera-dock" not in {each.name for each in threading.enumerate()}, 1)
+        assert watched.states == []
+
+
+def test_wrong_boundary_in_a_flood_of_data_is_noticed_by_its_size() -> None:
+    began = time.monotonic()
+    head, again = OTHER_BOUNDARY
+    with sending(head, again + b"\0" * 2**20 + b"\r\n", pause_s=0) as port, pytest.raises(CameraError) as caught:
+        fetch_picture(f"http://127.0.0.1:{port}/a")
+    assert str(caught.value) == "the stream's parts do not begin with the boundary it announced"
+    assert time.monotonic() - began < 8
+
+
+def test_redirect_with_an_endless_body_is_not_kept_in_memory() -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n"
+    with sending(head, b"\0" * 2**18, pause_s=0) as port, pytest.raises(CameraError, match="answer is larger than"):
+        fetch_picture(f"http://127.0.0.1:{port}/a")
