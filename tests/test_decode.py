@@ -170,13 +170,13 @@ def test_a_penalty_that_overflows_is_an_error_and_not_a_token(tokens: Tokens):
 def test_a_grammar_is_compiled_and_the_vocabulary_walked_once_for_all_questions(tokens: Tokens):
     def checked(count: int) -> float:
         questions = [question("How many?", Number(True, 0, 40), name=f"q{number}") for number in range(count)]
-        begun = time.perf_counter()
+        begun = time.thread_time()
         large.spelling.check(questions)
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
 
     large = Tokens([f"{a} {b}" for a in LETTERS for b in LETTERS])
     one = checked(1)  # walks the vocabulary
-    assert checked(640) < 8 * one
+    assert checked(64) < 5 * one
 
 
 LETTERS = [
