@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -12,12 +13,14 @@ import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from edged.answers import LANGUAGES
 from edged.cameras.environment import OPENCV
 from edged.config import DEFAULT_PATH, ConfigError, load
 from edged.core import (
     EXIT_OK,
+    EXIT_USAGE,
     EXIT_WRONG,
     Camera,
     CameraReport,
@@ -27,7 +30,7 @@ from edged.core import (
     VisionModel,
 )
 from edged.outage import counted
-from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
+from edged.specs import DEFAULT_MAX_NEW_TOKENS, BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 
 if TYPE_CHECKING:
     from edged.core import Answer, Frame
@@ -41,23 +44,41 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 EXIT_INTERRUPTED = 130
 
 
+class UsageError(EdgedError):
+    """The command line cannot be used."""
+
+    code = EXIT_USAGE
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    _open_closed_streams()
+    output = _Output(sys.stdout)
+    code = EXIT_WRONG
+    with contextlib.redirect_stdout(cast(TextIO, output)):
+        try:
+            code = _command(arguments)
+        except SystemExit as leaving:  # argparse, and rich when nobody reads any more
+            code = leaving.code if isinstance(leaving.code, int) else EXIT_WRONG
+        except OSError as error:
+            if error is not output.failure:
+                raise
+        code = _finished(code, output)
+    return _leave(code)
+
+
+def _command(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
     _log_to_stderr(options.verbose)
     try:
         code: int = options.command(options)
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        code = error.code
+        _complain(*error.problems)
+        return error.code
     except EdgedError as error:
-        print(f"edged: {error}", file=sys.stderr)
-        code = error.code
-    except BrokenPipeError:  # `edged ask … | head`
-        sys.stderr.close()
-        code = EXIT_WRONG
-    return _leave(code)
+        _complain(f"edged: {error}")
+        return error.code
+    return code
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,8 +105,7 @@ def check(options: argparse.Namespace) -> int:
         print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return EXIT_OK
     config = load(options.file)
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _complain(*(f"warning: {warning}" for warning in config.warnings))
     _check_grammars(config)
     questions = sum(len(camera.all_questions()) for camera in config.cameras)
     print(f"{options.file}: right ({counted(len(config.cameras), 'camera')}, {counted(questions, 'question')})")
@@ -141,8 +161,7 @@ def demo(options: argparse.Namespace) -> int:
 def ask(options: argparse.Namespace) -> int:
     """Ask one question about one picture; standard output holds the answer alone."""
     stop = _told_to_stop()
-    question = _one_question(options)
-    spec = ModelSpec(options.model.resolve()) if options.model else load(options.config).model
+    spec, question = _model_and_question(options)
 
     from edged.cameras.source import fetch_picture
 
@@ -233,7 +252,7 @@ def _asked(
     elif answer.status == "ok":
         print(json.dumps(answer.value, ensure_ascii=False))
     if answer.status != "ok":
-        print(f"edged: {answer.status}: {answer.reason}", file=sys.stderr)
+        _complain(f"edged: {answer.status}: {answer.reason}")
         return EXIT_WRONG
     return EXIT_OK
 
@@ -244,23 +263,40 @@ def _print_whole(answer: Answer) -> None:
     print(json.dumps(answer_payload(answer, node=answer.camera, late=False), ensure_ascii=False))
 
 
-def _one_question(options: argparse.Namespace) -> QuestionSpec:
-    """The question that the command line describes, by the rules of the config file."""
+def _model_and_question(options: argparse.Namespace) -> tuple[ModelSpec, QuestionSpec]:
+    """What `edged ask` asks, and whom. The config counts where it is named, or where it has to name the model."""
+    config = load(options.config or DEFAULT_PATH) if options.config or not options.model else None
+    question = _one_question(options, config)
+    if options.model or config is None:
+        return ModelSpec(options.model.resolve()), question
+    return config.model.each_worker()[0], question
+
+
+def _one_question(options: argparse.Namespace, config: Config | None) -> QuestionSpec:
+    """The question that the command line describes, by the rules of the config file. Its own options win."""
     from edged.config import one_question
+
+    written = {
+        "prompt": options.prompt,
+        "answer": _yaml("--answer", options.answer),
+        "range": _yaml("--range", options.range),
+        "language": options.language,
+        "max_new_tokens": options.max_new_tokens,
+    }
+    values = {key: value for key, value in written.items() if value is not None}
+    try:
+        return one_question(values, config.language, config.generation) if config else one_question(values)
+    except ConfigError as error:
+        raise UsageError("\n".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
+
+
+def _yaml(option: str, text: str | None) -> object:
     from edged.document import parse
 
-    kind = parse(options.answer)
-    if kind.problems:
-        raise ConfigError([f"--answer: {problem.text}" for problem in kind.problems])
-    return one_question(
-        {
-            "prompt": options.prompt,
-            "answer": kind.tree,
-            "language": options.language,
-            "max_new_tokens": options.max_new_tokens,
-        }
-        | ({"range": parse(options.range).tree} if options.range else {})
-    )
+    document = parse(text or "")
+    if document.problems:
+        raise UsageError("\n".join(f"{option}: {problem.text}" for problem in document.problems))
+    return document.tree
 
 
 def _open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
@@ -297,7 +333,7 @@ def _told_to_stop() -> threading.Event:
 def _plain(wanted: bool) -> bool:
     """Lines instead of a picture: as asked, or because there is no terminal to draw it on."""
     if not wanted and not sys.stdout.isatty():
-        print("standard output is not a terminal: a line for each answer instead (--plain)", file=sys.stderr)
+        _complain("standard output is not a terminal: a line for each answer instead (--plain)")
         return True
     return wanted
 
@@ -340,16 +376,30 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=watch)
 
     command = commands.add_parser("ask", help="ask one question about one picture", description=ask.__doc__)
-    command.add_argument("prompt")
-    command.add_argument("--image", required=True, metavar="PATH-or-URL")
+    command.add_argument("prompt", help="the question")
+    command.add_argument("--image", required=True, metavar="PATH-or-URL", help="a picture file, or an http(s) address")
     types = "text (default), yes_no, integer, number, '[a, b]' or '{json: SCHEMA}'"
     command.add_argument("--answer", default="text", metavar="TYPE", help=types)
     command.add_argument("--range", metavar="'[LOW, HIGH]'", help="of an integer or a number")
-    command.add_argument("--language", choices=("en", "ko"), default="en")
-    command.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
+    command.add_argument(
+        "--language", choices=LANGUAGES, help="of yes/no words and instructions; default: the config's, else en"
+    )
+    command.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help=f"default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
+    )
     command.add_argument("--json", action="store_true", help="print the whole answer, as the broker would get it")
-    command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's")
-    _config_option(command)
+    command.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="a model's folder, instead of the config's; without --config no config is read",
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"its model, model settings and language; default: {DEFAULT_PATH} where no --model is given",
+    )
     command.set_defaults(command=ask)
 
     command = commands.add_parser("doctor", help="what this machine lacks, and what to do", description=doctor.__doc__)
@@ -393,13 +443,77 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
+def _complain(*lines: str) -> None:
+    """Lines on standard error. Where that cannot be written there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
+def _open_closed_streams() -> None:
+    """Give a standard stream that was closed (`>&-`) the null device.
+
+    Otherwise Python has None for it, and the next file or socket takes its number and gets what C code prints.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+class _Output:
+    """Standard output that remembers why it failed: a later flush may succeed, with the text lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _finished(code: int, output: _Output) -> int:
+    """Write out both standard streams; the exit code, which is not 0 where the output did not get through."""
+    with contextlib.suppress(OSError):
+        output.flush()
+    if output.failure:
+        _discard(output.stream)
+        if not isinstance(output.failure, BrokenPipeError):  # `edged ask … | head` is no failure to report
+            _complain(f"edged: standard output: {output.failure.strerror}")
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+    return code or (EXIT_WRONG if output.failure else EXIT_OK)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is left in the buffer go nowhere; the interpreter flushes once more at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
 def _leave(code: int) -> int:
     """Return the code; where torch is loaded, leave at once: its interpreter needs a second to take itself apart.
 
     Where OpenCV is too: a camera's thread may still be inside of it, and would abort an ordinary exit.
     """
     if {"torch", "cv2"} & sys.modules.keys() and "pytest" not in sys.modules:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     return code

@@ -411,7 +411,7 @@ class _Draft:
             return  # it was there when it was read
         if readable:
             hint = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
-            self.warn(path, f"a password in plain text in a file that others can read; {hint}")
+            self.warn(path, f"a password in the clear, in a file that others can read; {hint}")
 
 
 class _MissingSecret(Exception):

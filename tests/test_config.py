@@ -447,7 +447,7 @@ def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(tmp
     assert load(path).warnings == ()
     path.chmod(0o644)
     assert load(path).warnings == (
-        "edged.yaml:8: mqtt: a password in plain text in a file that others can read; "
+        "edged.yaml:8: mqtt: a password in the clear, in a file that others can read; "
         "write {secret: NAME} or {secret:NAME}, or chmod 600 the file",
     )
 
