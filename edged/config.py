@@ -117,7 +117,7 @@ class _Draft:
     def sentences(self, problems: list[Problem]) -> list[str]:
         name = self.path.name
         each = sorted(set(problems))
-        more = [f"{name}: {len(each) - MAX_PROBLEMS} more problems"] if len(each) > MAX_PROBLEMS else []
+        more = [f"{name}: more problems, which are not shown"] if len(each) > MAX_PROBLEMS else []
         return [f"{name}:{p.line}: {p.text}" if p.line else f"{name}: {p.text}" for p in each[:MAX_PROBLEMS]] + more
 
     def problem(self, path: KeyPath, text: str) -> None:
@@ -210,7 +210,7 @@ class _Draft:
             below = tuple(context["below"])
             self.problem(path + below, context["sentence"] if below else f"{key} {context['sentence']}")
         elif kind == "extra_forbidden":
-            self.problem(path, f"unknown key {form.said(key)}.{suggestion(key, self._known_keys(path[:-1]))}")
+            self.problem(path, f"unknown key {form.said(key)}.{self._hint(key, self._known_keys(path[:-1]))}")
         elif kind == "missing" and isinstance(path[-1], int):
             self.problem(path[:-1], f"{_counted(path[:-1])} has too few entries")
         elif kind == "missing":
@@ -220,6 +220,9 @@ class _Draft:
             self.problem(path, f"{_counted(path)} must be {EXPECTED[kind]}{shown}")
         else:
             self.problem(path, f"{_counted(path)} {_bound(kind, context)}")
+
+    def _hint(self, word: str, known: Iterable[str]) -> str:
+        return "" if len(self.document.problems) > MAX_PROBLEMS else suggestion(word, known)
 
     def _known_keys(self, path: KeyPath) -> list[str]:
         model: Any = form.ConfigForm
@@ -323,7 +326,7 @@ class _Draft:
         answer = answer_type(parsed, language)
         instruction = answer.instruction(language) if parsed.instruction is None else parsed.instruction.strip()
         if parsed.prompt is None and name not in common.shared:
-            hint = suggestion(name, common.shared)
+            hint = self._hint(name, common.shared)
             self.problem(path, f"has no prompt, and there is no shared question of that name.{hint}")
         alert = parsed.alert
         if alert is not None:

@@ -29,6 +29,7 @@ MAX_VALUES = 10_000  # ruamel needs about 50 us for each, and aliases of aliases
 MAX_DEPTH = 40  # ruamel, pydantic, json and llguidance all recurse
 MAX_TEXT = 8_000
 MAX_KEY = 200
+MAX_CANDIDATES = 200  # difflib needs about 10 us for each
 MAX_NUMBER = 32  # int() of thousands of digits is slow or refused
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 TAG = "tag:yaml.org,2002:"
@@ -165,7 +166,8 @@ def text_problem(text: str) -> str | None:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """` Did you mean "…"?`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    candidates = [other for other in known if abs(len(other) - len(word)) <= 8][:MAX_CANDIDATES]
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     return f' Did you mean "{near[0]}"?' if near else ""
 
 

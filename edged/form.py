@@ -82,7 +82,8 @@ def address(text: str) -> Address | None:
 
 def _sound_host(host: str) -> bool:
     if not host.startswith("["):
-        return True
+        # What is longer makes a UnicodeError of Python's resolver, where an OSError is expected.
+        return len(host) <= 253 and all(0 < len(label) <= 63 for label in host.removesuffix(".").split("."))
     try:
         ipaddress.IPv6Address(host[1:-1])
     except ValueError:
@@ -138,9 +139,14 @@ def _source(value: Any) -> Any:
     elif value.startswith("usb:"):
         if not re.fullmatch(r"usb:([0-9]{1,4}|/dev/[^\s@]+)", value):
             raise wrong("is not a USB camera: write usb: and a number, or usb: and a path in /dev")
-    elif not value or "://" in value or re.match(r"[^/]*@|.*:.*@", value) or "{secret:" in value:
+    elif not value or "://" in value or "{secret:" in value or _looks_like_a_login(value):
         raise wrong(f"must be {SOURCES}")
     return value
+
+
+def _looks_like_a_login(text: str) -> bool:
+    """`me:password@host/x` without its scheme, or `me@host`, which would be shown as the path of a file."""
+    return "@" in text and (":" in text.rpartition("@")[0] or "/" not in text.partition("@")[0])
 
 
 def _judge_address(text: str) -> None:
@@ -393,7 +399,7 @@ class WordsForm(Form):
     @model_validator(mode="after")
     def _differ(self) -> Self:
         if self.true_ == self.false_:
-            raise wrong("the words for true and false are the same")
+            raise wrong("must differ for true and false")
         return self
 
 

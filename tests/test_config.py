@@ -284,6 +284,14 @@ BAD = {
         MODEL + 'cameras: {dock: {source: "rtsp:///stream1"}}\n',
         ['edged.yaml:2: camera "dock": source is not an address such as rtsp://10.0.0.9/stream1'],
     ),
+    "impossible host": (
+        MODEL + f"cameras: {{a: {{source: 'rtsp://{'h' * 64}/'}}, b: {{source: 'rtsp://a..b/'}}}}\n",
+        [f'edged.yaml:2: camera "{name}": source is not an address such as rtsp://10.0.0.9/stream1' for name in "ab"],
+    ),
+    "same words": (
+        ASK + "        answer: yes_no\n        words: {true: A, false: A}\n",
+        ['edged.yaml:9: camera "dock": question "gate": words must differ for true and false'],
+    ),
     "secret elsewhere": (
         MODEL + 'cameras: {dock: {source: "rtsp://me:{secret:../x}@cam/s"}}\n',
         [
@@ -778,6 +786,12 @@ NASTY = {
     + "".join(f"  q{n}: {{prompt: x, answer: [a, b, c, d, e]}}\n" for n in range(300))
     + "cameras:\n"
     + "".join(f"  c{n}: {{source: x, ask: {{{', '.join(f'q{m}: {{}}' for m in range(300))}}}}}\n" for n in range(20)),
+    "many misspelt questions": MODEL
+    + "questions:\n"
+    + "".join(f"  question_{n}: {{prompt: x}}\n" for n in range(1500))
+    + "cameras:\n  dock:\n    source: x\n    ask:\n"
+    + "".join(f"      questoin_{n}: {{}}\n" for n in range(2000)),
+    "colons in a source": MODEL + "cameras:\n" + "".join(f"  c{n}: {{source: '{'x:' * 3900}'}}\n" for n in range(120)),
     "brackets": MODEL + "a: " + "[" * 500_000,
     "braces": MODEL + "a: " + "{a: " * 200_000,
     "dashes": "- " * 100_000,
