@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -84,12 +85,15 @@ def _command(arguments: list[str] | None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Look, ask and publish until told to stop."""
     from edged import clock, daemon
+    from edged.service import Parts
 
     return daemon.start(
-        daemon.Parts(
+        Parts(
             load_config=lambda: load(options.config),
             open_camera=_open_camera,
+            judge_model=_judge_model,
             load_model=_load_model,
+            fit_together=_fit_together,
             open_publisher=_open_publisher,
             clock_synced=clock.synced,
             version=version("edged"),
@@ -309,6 +313,18 @@ def _load_model(spec: ModelSpec) -> VisionModel:
     from edged.vlm.model import load as load_model
 
     return load_model(spec)
+
+
+def _judge_model(spec: ModelSpec, questions: Sequence[QuestionSpec]) -> None:
+    from edged.vlm.model import judge
+
+    judge(spec, questions)
+
+
+def _fit_together(old: ModelSpec, new: ModelSpec) -> bool:
+    from edged.vlm.model import fit_together
+
+    return fit_together(old, new)
 
 
 def _open_publisher(spec: BrokerSpec, node: str) -> Publisher:

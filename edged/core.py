@@ -7,6 +7,7 @@ else is a defect and keeps its traceback.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +46,12 @@ class FileUnusable(EdgedError):
     """A file that the config names (a CA, a certificate) must be changed by its owner."""
 
     code = EXIT_CONFIG
+
+
+class CannotGoOn(EdgedError):
+    """What runs can no longer be made to fit any config: only a new process can."""
+
+    code = EXIT_UNAVAILABLE
 
 
 class CameraError(EdgedError):
@@ -94,6 +101,18 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Forget the local variables that an error's traceback keeps alive: a picture may be among them.
+
+    A function that raises an exception which it holds in a variable is a cycle, and pixels in it live until the
+    collector comes by, minutes later. Call this where an error has been dealt with.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def utc_now() -> datetime:
@@ -219,7 +238,7 @@ class VisionModel(Protocol):
         """Raises ModelError naming the first question whose answer this model's tokenizer cannot spell."""
 
     def see(self, frame: Frame) -> float:
-        """Encode the frame, once. Milliseconds. Raises ModelError."""
+        """Encode the frame, once. Milliseconds. Cannot be interrupted. Raises ModelError."""
 
     def ask(
         self,
@@ -263,8 +282,11 @@ class Publisher(Protocol):
     def figures(self) -> Any:
         """Its figures for health, as a dataclass of numbers and booleans."""
 
-    def retire(self, camera: str, questions: Sequence[str], gone: bool = False) -> None:
-        """Clear what stands at the broker for these questions; if the camera is `gone`, its other topics too."""
+    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
+        """Clear what stands at the broker for these questions, the `picture`, or, if `gone`, all of the camera."""
+
+    def withdraw(self) -> None:
+        """This node's name is used no more: clear what stands at the broker for the box, but for `offline`."""
 
     def close(self) -> bool:
         """Send what waits, say offline and leave. Bounded; whether the broker acknowledged the offline."""

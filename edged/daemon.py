@@ -1,13 +1,12 @@
-"""Lifetimes, signals, reload and watchdog: `edged run` from start to exit, in the main thread.
+"""`edged run` from start to exit, in the main thread: lifetimes, signals, the main loop.
 
-Signals put a word into a queue and nothing else. Leaving one ExitStack stops everything in the opposite order of its
-start. Whatever is replaced by a reload (a camera, the model, the broker) is made by the functions in `Parts`.
+Signals put a command into a queue and nothing else. Leaving one ExitStack stops everything in the opposite order of its
+start.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import resource
@@ -15,323 +14,227 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event as StopSignal
 from types import FrameType
 from typing import Literal, TypeAlias
 
-from edged import systemd
-from edged.cameras.source import close_all
 from edged.config import ConfigError
-from edged.core import (
-    EXIT_OK,
-    EXIT_UNAVAILABLE,
-    Camera,
-    CameraReport,
-    CameraState,
-    EdgedError,
-    ModelError,
-    Publisher,
-    VisionModel,
-)
-from edged.lateness import Lateness
-from edged.look import Looks, Post
-from edged.outage import Outage, counted, spoken
-from edged.plan import Plan, plan
-from edged.schedule import Schedule, interval_s
-from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec
-from edged.turns import Turns
+from edged.core import EXIT_OK, CannotGoOn, EdgedError, ModelError, Stopped
+from edged.outage import counted
+from edged.pulse import Pulse
+from edged.reload import Reload
+from edged.service import Parts, Service
+from edged.specs import Config
+from edged.turns import Crew
+from edged.watched import WatchedFile
 
 log = logging.getLogger("edged")
 
-Word: TypeAlias = Literal["stop", "reload", "lost"]
-
 POLL_S = 0.4  # of the config file; a change counts when two polls have seen the same
+WAIT_S = 0.1  # between two looks at what the main thread waits for
+RELOAD_SPACING_S = 0.5  # signals that come faster are one reload
 HEALTH_EVERY_S = 60.0
-LOAD_LIMIT_S = 900.0
-MOVE_LIMIT_S = 60.0  # how late the schedule may be before the watchdog is no longer fed
-CLOCK_JUMP_S = 5.0
-LOOK_THREADS = 32
+MOVE_LIMIT_S = 60.0  # how late schedule or publisher may be before the watchdog is no longer fed
+STOPPED = "edged is stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """How to make what edged consists of."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lost:
+    """A device failed for good under this crew."""
 
-    load_config: Callable[[], Config]
-    open_camera: Callable[[CameraSpec, CameraReport], Camera]
-    load_model: Callable[[ModelSpec], VisionModel]
-    open_publisher: Callable[[BrokerSpec, str], Publisher]
-    clock_synced: Callable[[], bool]
-    version: str
+    error: ModelError
+    crew: Crew | None
 
 
-@dataclass(slots=True)
+Command: TypeAlias = Literal["stop", "reload"] | Lost
+
+
 class Daemon:
     """One running edged."""
 
-    parts: Parts
-    config: Config
-    stop: StopSignal = field(default_factory=StopSignal)
-    words: SimpleQueue[Word] = field(default_factory=SimpleQueue)
-    posts: dict[str, Post] = field(default_factory=dict)
-    states: dict[str, CameraState] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    lost: ModelError | None = None
-    started: float = field(default_factory=time.monotonic)
-    turns: Turns = field(init=False)
-    looks: Looks = field(init=False)
-    schedule: Schedule = field(init=False)
-    publisher: Publisher = field(init=False)
-    pulse: Pulse = field(init=False)
-    file: WatchedFile = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.turns = Turns(self.stop)
-        self.looks = Looks(self.turns, self.stop, lambda: self.publisher, self.parts.clock_synced, self._model_lost)
-        self.schedule = Schedule(self._look, LOOK_THREADS, Lateness())
-        self.pulse = Pulse()
-        self.file = WatchedFile(self.config.path)
+    def __init__(self, parts: Parts, config: Config, commands: SimpleQueue[Command] | None = None) -> None:
+        self.commands: SimpleQueue[Command] = SimpleQueue() if commands is None else commands
+        self.stop = StopSignal()
+        self.service = Service(parts, config, self.stop, self._model_lost)
+        self.problems: list[str] = []
+        self.failure: EdgedError | None = None  # what edged ends for
+        self._parts = parts
+        self._pulse = Pulse()
+        self._file = WatchedFile(config.path)
+        self._reload = Reload(self.service, self._wait, self._wait_on)
+        self._started = time.monotonic()
+        self._ready = False
+        self._stopping = False
+        self._reload_wanted = False
+        self._reloaded_at = float("-inf")
 
     def run(self) -> int:
-        """Work until told to stop; the exit code. Raises ModelError if the model cannot be loaded."""
+        """Work until told to stop; the exit code. Raises EdgedError if edged cannot start."""
+        service = self.service
         with ExitStack() as stack:
-            stack.enter_context(_signals(self.words))
-            stack.callback(self._say_stopping)
-            self.publisher = self.parts.open_publisher(self.config.mqtt, self.config.node)
+            stack.enter_context(_signals(self.commands))
+            stack.callback(log.info, "stopped")
             stack.callback(self._close_publisher)
-            self.publisher.start()
-            stack.callback(self.turns.close)
-            if not self._load_model(self.config.model):
+            service.publisher.start()
+            stack.callback(service.dismissed, self._wait_on)
+            stack.callback(service.turns.halt)
+            try:
+                service.serve(service.load(service.config, self._wait))
+            except Stopped:
                 return EXIT_OK
-            stack.callback(self._close_cameras)
-            for spec in self.config.cameras:
-                self._open(spec)
-            self.schedule.start()
-            stack.callback(self.schedule.stop)
+            stack.callback(service.close_cameras, STOPPED)
+            service.converge(service.config)
+            stack.callback(service.schedule.stop)
             stack.callback(self._begin_to_stop)
-            for spec in self.config.cameras:
-                self._plan_looks(spec)
+            service.schedule.start()
             self._say_ready()
             self._work()
-        return EXIT_UNAVAILABLE if self.lost else EXIT_OK
-
-    # the start
-
-    def _load_model(self, spec: ModelSpec) -> bool:
-        """Load the model in its own thread, so that signals and systemd are heard; False if told to stop meanwhile."""
-        begun, later = time.monotonic(), False
-        log.info("model: loading %s", spec.path)
-        self.turns.open([partial(self.parts.load_model, worker) for worker in spec.each_worker()])
-        while not self.turns.ready():
-            if time.monotonic() - begun > LOAD_LIMIT_S:
-                raise ModelError(f"model: not loaded after {spoken(LOAD_LIMIT_S)}")
-            systemd.notify("EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1", "STATUS=loading the model")
-            word = self._heard(0.2)
-            if word == "stop":
-                self._begin_to_stop()
-                return False
-            later |= word == "reload"
-        if later:
-            self.words.put("reload")
-        model, *others = self.turns.models()
-        model.check([question for camera in self.config.cameras for question in camera.all_questions()])
-        workers = f" ({1 + len(others)} workers)" if others else ""
-        log.info("model: %s is ready after %s%s", model.name, spoken(time.monotonic() - begun), workers)
-        return True
+        return self.failure.code if self.failure else EXIT_OK
 
     def _say_ready(self) -> None:
-        log.info("ready: %s, broker %s", counted(len(self.config.cameras), "camera"), self.config.mqtt.shown)
-        if not self.config.cameras:
-            log.warning("there are no cameras in %s, so there is nothing to look at", self.config.path)
+        config = self.service.config
+        log.info("ready: %s, broker %s", counted(len(config.cameras), "camera"), config.mqtt.shown)
+        if not config.cameras:
+            log.warning("there are no cameras in %s, so there is nothing to look at", config.path)
         self._publish_info()
         self._publish_health()
-        self.publisher.online()
-        systemd.notify("READY=1", f"STATUS={self._status()}", "WATCHDOG=1")
+        self.service.publisher.online()
+        self._ready = True
+        self._pulse.ready(self._status())
 
     # the work
 
     def _work(self) -> None:
         health_due = time.monotonic() + HEALTH_EVERY_S
-        while True:
-            word = self._heard(POLL_S)
-            if word in ("stop", "lost"):
-                return
-            if word == "reload" or self.file.changed():
-                self._reload()
-            if self.pulse.clock_jumped():
-                log.warning("the system's clock was set; looks begin anew")
-                self.schedule.shift()
+        while not self._ending():
+            self._hear(POLL_S)
+            if self._file.changed():
+                self._reload_wanted = True
+            if self._reload_wanted and time.monotonic() >= self._reloaded_at + RELOAD_SPACING_S:
+                self._take_config()
+            if self._pulse.clock_jumped():
+                log.warning("the system's clock was set; the intervals of all cameras begin anew")
+                self.service.schedule.shift()
             if time.monotonic() >= health_due:
                 health_due = time.monotonic() + HEALTH_EVERY_S
                 self._publish_health()
-            self.pulse.tell(self._status(), self._moving())
+            self._pulse.tell(self._status(), self._moving())
 
-    def _heard(self, wait_s: float) -> Word | None:
+    def _ending(self) -> bool:
+        return self._stopping or self.failure is not None
+
+    def _hear(self, wait_s: float) -> None:
+        """Wait for commands, and note all that have come: many reloads are one."""
         try:
-            return self.words.get(timeout=wait_s)
+            command = self.commands.get(timeout=wait_s)
+            while True:
+                self._note(command)
+                command = self.commands.get_nowait()
         except Empty:
-            return None
+            return
 
-    def _look(self, name: str) -> None:
-        if post := self.posts.get(name):
-            self.looks.look(post)
+    def _note(self, command: Command) -> None:
+        match command:
+            case "stop":
+                if not self._stopping:
+                    log.info("stopping")
+                self._stopping = True
+            case "reload":
+                self._reload_wanted = True
+            case Lost(error, crew) if crew is self.service.turns.serving():
+                self.failure = error
+            case Lost(error, _):
+                log.debug("a model that was replaced has lost its device: %s", error)
 
-    def _model_lost(self, error: ModelError) -> None:
-        self.lost = error
-        self.words.put("lost")
+    def _wait(self, until: Callable[[], bool], limit_s: float) -> bool:
+        """Wait until something holds, feeding the watchdog; whether it came to hold in time. Raises Stopped."""
+        return self._waited(until, limit_s, heed_stop=True)
+
+    def _wait_on(self, until: Callable[[], bool], limit_s: float) -> bool:
+        """The same, to the end, even if edged is told to stop."""
+        return self._waited(until, limit_s, heed_stop=False)
+
+    def _waited(self, until: Callable[[], bool], limit_s: float, heed_stop: bool) -> bool:
+        end = time.monotonic() + limit_s
+        while not until():
+            if time.monotonic() > end:
+                return False
+            if self._ready:
+                self._pulse.tell(self._status(), self._moving())
+            else:
+                self._pulse.starting("loading the model")
+            self._hear(WAIT_S)
+            if heed_stop and self._ending():
+                raise Stopped
+        return True
+
+    def _model_lost(self, error: ModelError, crew: Crew | None) -> None:
+        self.commands.put(Lost(error, crew))
 
     def _moving(self) -> bool:
         """Whether model, schedule and publisher are within their time: else systemd is to start edged anew."""
-        published_s = time.monotonic() - self.publisher.moved_at
-        return self.turns.overdue_s() == 0 and max(self.schedule.timer_lateness_s(), published_s) < MOVE_LIMIT_S
+        published_s = time.monotonic() - self.service.publisher.moved_at
+        late_s = max(self.service.schedule.timer_lateness_s(), published_s)
+        return self.service.turns.overdue_s() == 0 and late_s < MOVE_LIMIT_S
 
     def _status(self) -> str:
-        down = sum(1 for state in self.states.values() if not state.online)
-        parts = [counted(len(self.posts), "camera") + (f", {down} down" if down else "")]
-        parts.append("broker connected" if self.publisher.figures().connected else "broker not connected")
+        if self._stopping:
+            return "stopping"
+        cameras = self.service.cameras.values()
+        down = sum(1 for runtime in cameras if not runtime.online)
+        parts = [counted(len(cameras), "camera") + (f", {down} not online" if down else "")]
+        parts.append("broker connected" if self.service.publisher.figures().connected else "broker not connected")
         if self.problems:
             parts.append(f"config not reloaded: {self.problems[0]}")
         return "; ".join(parts)
 
-    # cameras
-
-    def _open(self, spec: CameraSpec, before: Post | None = None) -> None:
-        """Start a camera, with what is remembered of it if it was open before."""
-        camera = self.parts.open_camera(spec, self._reporter(spec.name))
-        post = Post(spec, camera, interval_s(spec), self.config.rev)
-        if before:
-            post.asked_at, post.answered, post.histories = before.asked_at, before.answered, before.histories
-        self.posts[spec.name] = post
-        camera.start()
-
-    def _plan_looks(self, spec: CameraSpec, soon: bool = True) -> None:
-        if spec.questions:
-            self.schedule.add(spec, self.config.timezone, soon)
-
-    def _reporter(self, name: str) -> CameraReport:
-        def report(state: CameraState) -> None:
-            self.states[name] = state
-            self.publisher.camera(name, state)
-
-        return report
-
-    def _retire(self, name: str) -> None:
-        """Stop looking through this camera; an answer of its that is still being made is not published."""
-        post = self.posts.pop(name)
-        with post.lock:
-            post.retired = True
-        post.camera.close()
-        self.states.pop(name, None)
-
-    def _close_cameras(self) -> None:
-        close_all([post.camera for post in self.posts.values()])
-
     # reload
 
-    def _reload(self) -> None:
-        """Take the config file's new content, or say why not and change nothing."""
-        self.file.settle()
+    def _take_config(self) -> None:
+        """Take the config file's new content, or say why not; whatever stands in it, edged goes on."""
+        self._reload_wanted = False
+        self._file.settle()
         try:
-            new = self.parts.load_config()
-            self._check_questions(new)
-        except (ConfigError, ModelError) as error:
-            self.problems = error.problems if isinstance(error, ConfigError) else [str(error)]
-            for problem in self.problems:
-                log.error("config not reloaded: %s", problem)
-            self._publish_info()
+            new = self._parts.load_config()
+            for warning in new.warnings:
+                if warning not in self.service.config.warnings:
+                    log.warning("%s", warning)
+            change = self._reload.take(new)
+        except Stopped:
             return
-        self.problems = []
-        for warning in new.warnings:
-            log.warning("%s", warning)
-        self._apply(plan(self.config, new), new)
+        except CannotGoOn as error:
+            log.error("%s", error)
+            self.failure = error
+            return
+        except EdgedError as error:
+            self._refused(error.problems if isinstance(error, ConfigError) else [str(error)])
+        except Exception as error:
+            log.exception("config not reloaded: unexpected error")
+            self._refused([f"unexpected error: {error!r}"])
+        else:
+            self.problems = []
+            log.info("config reloaded: %s", change)
+        self._reloaded_at = time.monotonic()
         self._publish_info()
 
-    def _check_questions(self, new: Config) -> None:
-        for model in self.turns.models():
-            model.check([question for camera in new.cameras for question in camera.all_questions()])
+    def _refused(self, problems: list[str]) -> None:
+        self.problems = problems
+        for problem in problems:
+            log.error("config not reloaded: %s", problem)
 
-    def _apply(self, change: Plan, new: Config) -> None:
-        old, self.config = self.config, new
-        if change.mqtt:
-            self._change_broker(old)
-        if change.model:
-            self._change_model(old)
-        for name in change.stop:
-            self._forget(old, name)
-        for name, questions in change.retired:
-            self.publisher.retire(name, questions)
-        for spec in self.config.cameras:
-            if spec.name in change.start:
-                self._open(spec)
-                self._plan_looks(spec)
-            else:
-                self._adopt(spec, change)
-        log.info("config reloaded: %s", change)
-
-    def _forget(self, old: Config, name: str) -> None:
-        spec = old.camera(name)
-        self.schedule.remove(name)
-        self._retire(name)
-        self.publisher.retire(name, [question.name for question in spec.all_questions()] if spec else [], gone=True)
-
-    def _adopt(self, spec: CameraSpec, change: Plan) -> None:
-        """Give a camera that stays its new spec; its connection and phase stay too unless they have to change."""
-        post = self.posts[spec.name]
-        if spec.name in change.reopen:
-            self._retire(spec.name)
-            self._open(spec, before=post)
-        else:
-            post.spec, post.config_rev = spec, self.config.rev
-            post.interval_s = interval_s(spec)
-        if not spec.questions:
-            self.schedule.remove(spec.name)
-        elif spec.name in change.reschedule or not self.schedule.has(spec.name):
-            self._plan_looks(spec)
-
-    def _change_broker(self, old: Config) -> None:
-        """Leave the old broker, then go to the new one; back to the old one if the new cannot even be tried."""
-        self._close_publisher()
-        try:
-            self.publisher = self.parts.open_publisher(self.config.mqtt, self.config.node)
-            self.publisher.start()
-        except EdgedError as error:
-            log.error("broker not changed: %s", error)
-            self.problems = [str(error)]
-            self.config = dataclasses.replace(self.config, mqtt=old.mqtt, node=old.node)
-            self.publisher = self.parts.open_publisher(old.mqtt, old.node)
-            self.publisher.start()
-        self.publisher.online()
-        for name, state in list(self.states.items()):
-            self.publisher.camera(name, state)
-
-    def _change_model(self, old: Config) -> None:
-        """Load another model. Looks wait meanwhile; if it fails, the old one is loaded again."""
-        self.turns.close()
-        try:
-            stopped = not self._load_model(self.config.model)
-        except ModelError as error:
-            log.error("model not changed: %s", error)
-            self.problems = [str(error)]
-            self.config = dataclasses.replace(self.config, model=old.model)
-            self.turns.close()
-            stopped = not self._load_model(old.model)
-        if stopped:
-            self.words.put("stop")
-
-    # what is said of edged itself
+    # what is published about edged itself
 
     def _publish_info(self) -> None:
-        model = next(iter(self.turns.models()), None)
-        self.publisher.info(
+        model = next(iter(self.service.turns.models()), None)
+        config = self.service.config
+        self.service.publisher.info(
             {
-                "version": self.parts.version,
+                "version": self._parts.version,
                 "model": model.name if model else None,
                 "model_rev": model.revision if model else None,
-                "config_rev": self.config.rev,
+                "config_rev": config.rev,
                 "config_problems": self.problems,
                 "cameras": {
                     camera.name: {
@@ -339,124 +242,63 @@ class Daemon:
                         "source": camera.source.shown,
                         "questions": [question.name for question in camera.all_questions()],
                     }
-                    for camera in self.config.cameras
+                    for camera in config.cameras
                 },
             }
         )
 
     def _publish_health(self) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.publisher.health(
+        service, usage = self.service, resource.getrusage(resource.RUSAGE_SELF)
+        mean_s, longest_s = service.looks.lateness.figures()
+        service.publisher.health(
             {
-                "uptime_s": round(time.monotonic() - self.started),
+                "uptime_s": round(time.monotonic() - self._started),
                 "cameras": {
                     name: {
-                        "looks": post.looks,
-                        "skipped": self.schedule.ticks(name).skipped,
-                        "online": bool((state := self.states.get(name)) and state.online),
+                        "looks": runtime.looks,
+                        "skipped": service.schedule.ticks(name).skipped,
+                        "online": runtime.online,
                     }
-                    for name, post in self.posts.items()
+                    for name, runtime in service.cameras.items()
                 },
-                "lateness_s": round(self.schedule.timer_lateness_s(), 1),
-                "waiting_looks": self.turns.waiting(),
-                "broker": dataclasses.asdict(self.publisher.figures()),
+                "lateness_s": round(mean_s, 2),
+                "lateness_longest_s": round(longest_s, 2),
+                "waiting_looks": service.turns.waiting(),
+                "broker": dataclasses.asdict(service.publisher.figures()),
                 "process": {
                     "resident_bytes": _resident_bytes(),
                     "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
                 },
-                "clock_synced": self.parts.clock_synced(),
+                "clock_synced": self._parts.clock_synced(),
             }
         )
 
     # the end
 
     def _begin_to_stop(self) -> None:
-        self.stop.set()
-        self.turns.wake()
-
-    def _say_stopping(self) -> None:
-        log.info("stopped")
+        self._stopping = True
+        self._pulse.stopping()
+        self.service.turns.halt()
 
     def _close_publisher(self) -> None:
-        if not self.publisher.close():
+        if not self.service.publisher.close():
             log.info("the broker was not told that edged is offline; its last will says so")
 
 
-class Pulse:
-    """Feeds systemd's watchdog while work moves, tells its status when that changes, and sees jumps of the clock."""
-
-    def __init__(self) -> None:
-        limit = systemd.watchdog_s()
-        self._every = limit / 3 if limit else None
-        self._fed = 0.0
-        self._status = ""
-        self._stuck = Outage("work", log, "moves again")
-        self._offset = time.time() - time.monotonic()
-
-    def tell(self, status: str, moving: bool) -> None:
-        if status != self._status:
-            self._status = status
-            systemd.notify(f"STATUS={status}")
-        if not moving:
-            self._stuck.begin(
-                "a model call or the schedule does not move; the watchdog is no longer fed", level=logging.ERROR
-            )
-            return
-        self._stuck.end()
-        if self._every and time.monotonic() - self._fed >= self._every:
-            self._fed = time.monotonic()
-            systemd.notify("WATCHDOG=1")
-
-    def clock_jumped(self) -> bool:
-        """Whether the wall clock was set since the last call, by more than it drifts."""
-        before, self._offset = self._offset, time.time() - time.monotonic()
-        return abs(self._offset - before) > CLOCK_JUMP_S
-
-
-class WatchedFile:
-    """Whether a file's content has changed, and has then stayed the same for two polls."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known = self._digest()
-        self._candidate: bytes | None = None
-
-    def changed(self) -> bool:
-        now = self._digest()
-        if now is None or now == self._known:
-            self._candidate = None
-            return False
-        if now != self._candidate:
-            self._candidate = now
-            return False
-        self._known = now
-        return True
-
-    def settle(self) -> None:
-        """What stands in the file now is known."""
-        self._known = self._digest() or self._known
-
-    def _digest(self) -> bytes | None:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).digest()
-        except OSError:  # an editor that is just replacing it
-            return None
-
-
 @contextmanager
-def _signals(words: SimpleQueue[Word]) -> Iterator[None]:
+def _signals(commands: SimpleQueue[Command]) -> Iterator[None]:
     """SIGTERM and SIGINT say stop, the second of them kills; SIGHUP says reload."""
-    heard: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if heard:
+        if received:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        heard.append(number)
-        words.put("stop")
+        received.append(number)
+        commands.put("stop")
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        words.put("reload")
+        commands.put("reload")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
@@ -481,8 +323,8 @@ def start(parts: Parts) -> int:
         for warning in config.warnings:
             log.warning("%s", warning)
         return Daemon(parts, config).run()
-    except (ConfigError, ModelError) as error:
+    except EdgedError as error:
         for line in str(error).splitlines():
             log.error("%s", line)
-        systemd.notify(f"STATUS={str(error).splitlines()[0]}")
+        Pulse().failed(str(error).splitlines()[0])
         return error.code

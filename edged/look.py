@@ -9,105 +9,82 @@ from __future__ import annotations
 import json
 import logging
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event as StopSignal
-from threading import Lock
 from typing import Any
 
 from edged import alerts
-from edged.answers import Unreadable, shorten
 from edged.cameras import picture
 from edged.core import (
     Answer,
-    Camera,
     CameraError,
-    Event,
     Frame,
     ModelError,
     ModelLost,
-    Publisher,
     Reply,
-    Secret,
     StaleFrame,
     Status,
     Stopped,
     Trigger,
     Turn,
     VisionModel,
+    release_frames,
     utc_now,
 )
+from edged.judge import Provenance, Verdict, answer, judge, new_id
+from edged.lateness import Lateness
 from edged.outage import Outage
-from edged.specs import ANY, CameraSpec, QuestionSpec, SourceSpec
+from edged.runtime import Asked, CameraRuntime, Outcome, with_follow_ups
+from edged.schedule import expiry_s
+from edged.specs import ANY, CameraSpec, QuestionSpec
+from edged.turns import Crew, ModelChanged, Turns
 from edged.turns import Turn as ModelTurn
-from edged.turns import Turns
 
 log = logging.getLogger("edged.look")
 
-SEE_LIMIT_S = 60.0  # encoding a frame takes no longer on anything that works
-EXPIRY_INTERVALS = 3
-LEAST_EXPIRY_S = 60.0
-
-
-@dataclass(slots=True)
-class Post:
-    """A camera at its place: what is asked of it, and what its last looks left behind.
-
-    `spec` is exchanged by a reload and read once a look. The lock keeps a retired camera from publishing.
-    """
-
-    spec: CameraSpec
-    camera: Camera
-    interval_s: float
-    config_rev: str
-    retired: bool = False
-    lock: Lock = field(default_factory=Lock)
-    asked_at: dict[str, float] = field(default_factory=dict)  # time.monotonic() of the last asking
-    answered: dict[str, Answer] = field(default_factory=dict)
-    histories: dict[str, alerts.History] = field(default_factory=dict)
-    gate: tuple[float, Any] | None = None  # when the model last saw a frame of this camera, and its thumbnail
-    looks: int = 0
-    last_look: float | None = None
+UNEXPECTED = "unexpected error; see edged's log"
+REUSABLE = ("ok", "unsure", "not_asked")
 
 
 @dataclass(slots=True)
 class Looks:
-    """What every look needs. `lost` is called when only a new process can bring the model back."""
+    """What every look needs. `lost` is told the crew whose device only a new process can bring back."""
 
     turns: Turns
     stop: StopSignal
-    publisher: Callable[[], Publisher]
     clock_synced: Callable[[], bool]
-    lost: Callable[[ModelError], None]
+    lost: Callable[[ModelError, Crew | None], None]
+    lateness: Lateness = field(default_factory=Lateness)
     model_outage: Outage = field(default_factory=lambda: Outage("model", log, "answers again"))
 
-    def look(self, post: Post, trigger: Trigger = "schedule") -> None:
+    def look(self, runtime: CameraRuntime, trigger: Trigger = "schedule") -> None:
         """Look once and publish. Never raises: this is one of the two edges that catch everything."""
-        spec = post.spec
-        due = _due(post, spec)
-        if not due:
+        spec = runtime.spec
+        look = _Look(self, runtime, spec, runtime.due(spec), trigger, runtime.config_rev)
+        if not look.due:
             return
-        look = _Look(self, post, spec, due, trigger, post.config_rev)
         try:
-            answers, image = look.answers()
+            outcomes = look.outcomes()
+            _debug(outcomes)
+            runtime.publish(outcomes, look.jpeg())
+            runtime.unexpected.end()
         except Stopped:
             return
         except Exception as error:
-            self.model_outage.begin(f"a look at {spec.name} failed by a defect", "", logging.ERROR, error)
-            answers, image = look.refusals("model_down", "an error inside edged; its log says more"), None
-        self._publish(post, spec, answers, image)
+            runtime.unexpected.begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
+            release_frames(error)
+            self._refuse(runtime, look)
 
-    def _publish(self, post: Post, spec: CameraSpec, answers: Sequence[Answer], image: bytes | None) -> None:
-        for answer in answers:
-            said = json.dumps(answer.value, ensure_ascii=False) if answer.status == "ok" else answer.status
-            log.debug("camera %s: %s: %s (confidence %s)", spec.name, answer.question, said, answer.confidence)
-        events = [event for answer in answers for event in _events(post, spec, answer)]
-        post.looks += 1
-        post.last_look = time.monotonic()
-        with post.lock:
-            if not post.retired:
-                self.publisher().answers(answers, events, image)
+    def forget(self, camera: str, kept: Sequence[str] = ()) -> None:
+        """This camera asks only these questions from now on: with another one the model can fail no more."""
+        self.model_outage.forget(lambda who: who[0] == camera and who[2] not in kept)
+
+    def _refuse(self, runtime: CameraRuntime, look: _Look) -> None:
+        try:
+            runtime.publish(look.refusals("model_down" if look.frame else "camera_down", UNEXPECTED), None)
+        except Exception:  # the publisher itself fails: its own thread reports that
+            log.debug("camera %s: the refusal could not be published either", look.spec.name, exc_info=True)
 
 
 @dataclass(slots=True)
@@ -115,7 +92,7 @@ class _Look:
     """One look while it lasts."""
 
     looks: Looks
-    post: Post
+    runtime: CameraRuntime
     spec: CameraSpec
     due: list[QuestionSpec]
     trigger: Trigger
@@ -124,62 +101,81 @@ class _Look:
     frame_age_s: float | None = None
     encode_ms: float | None = None
     model: VisionModel | None = None
+    thumbnail: Any = None
 
-    def answers(self) -> tuple[list[Answer], bytes | None]:
-        """An answer for each due question and follow-up, and the frame as JPEG if the camera is to publish it."""
+    def outcomes(self) -> list[Outcome]:
+        """An answer for each due question and follow-up. Raises Stopped."""
+        while True:
+            try:
+                return self._once()
+            except ModelChanged:
+                log.debug("camera %s: the model was changed; looking again", self.spec.name)
+                self.frame = self.frame_age_s = self.encode_ms = self.model = self.thumbnail = None
+
+    def jpeg(self) -> bytes | None:
+        """The frame as JPEG if the camera is to publish it and the model saw it."""
+        if not (self.spec.image and self.frame and self.model):
+            return None
+        return picture.jpeg(self.frame)
+
+    def refusals(self, status: Status, reason: str, answered: Sequence[Outcome] = ()) -> list[Outcome]:
+        """The same refusal for every due question, with its follow-ups, that has no answer yet."""
+        have = {outcome.question.name for outcome in answered}
+        left = [question for question in self.due if question.name not in have]
+        return [
+            Outcome(question, tuple(self._refusal(each, status, reason) for each in with_follow_ups([question])))
+            for question in left
+        ]
+
+    def _once(self) -> list[Outcome]:
         with self.looks.turns.join(urgent=self.trigger == "request") as turn:
             turn.wait_near()
+            if self.trigger == "schedule":
+                self.looks.lateness.begun(self.spec.name)
             try:
-                self.frame = self.post.camera.grab(self.looks.stop)
+                self.frame = self.runtime.camera.grab(self.looks.stop)
             except StaleFrame as error:
-                return self.refusals("stale_frame", str(error)), None
+                return self.refusals("stale_frame", str(error))
             except CameraError as error:
-                return self.refusals("camera_down", str(error)), None
-            if (given_again := self._unchanged()) is not None:
-                return given_again, None
-            answers: list[Answer] = turn.run(lambda model: self._ask_all(model, turn))
-        return answers, picture.jpeg(self.frame) if self.spec.image else None
-
-    def refusals(self, status: Status, reason: str, answered: Sequence[Answer] = ()) -> list[Answer]:
-        """The same refusal for every due question and follow-up that has no answer yet."""
-        have = {answer.question for answer in answered}
-        left = [question for question in _with_follow_ups(self.due) if question.name not in have]
-        return [self._answer(question, status, reason=reason) for question in left]
+                return self.refusals("camera_down", str(error))
+            again = self._unchanged()
+            left = [question for question in self.due if question.name not in {one.question.name for one in again}]
+            if not left:
+                return again
+            return [*again, *turn.run(lambda model: self._ask_all(model, turn, left, again))]
 
     # the gate
 
-    def _unchanged(self) -> list[Answer] | None:
-        """The last answers once more, if the picture is the same as when they were given."""
-        limit, gate = self.spec.at_least_every_s, self.post.gate
-        if limit is None or self.trigger == "request":
-            return None
+    def _unchanged(self) -> list[Outcome]:
+        """The last answers once more, of each question whose picture is the same as when it was answered."""
+        if self.spec.at_least_every_s is None:
+            return []
         assert self.frame
-        thumbnail = picture.thumbnail(self.frame)
-        if (
-            gate is not None
-            and time.monotonic() - gate[0] < limit
-            and picture.change(gate[1], thumbnail) < picture.CHANGED
-        ):
-            again = [self._again(question) for question in _with_follow_ups(self.due)]
-            if None not in again:
-                self._mark_asked()
-                return [answer for answer in again if answer]
-        self.post.gate = (time.monotonic(), thumbnail)
-        return None
+        self.thumbnail = picture.thumbnail(self.frame)
+        if self.trigger == "request":
+            return []
+        again = [self._again(question, self.runtime.asked(question)) for question in self.due]
+        return [outcome for outcome in again if outcome]
 
-    def _again(self, question: QuestionSpec) -> Answer | None:
-        first = self.post.answered.get(question.name)
-        if (
-            first is None
-            or first.prompt_rev != question.prompt_rev
-            or first.status not in ("ok", "unsure", "not_asked")
-        ):
+    def _again(self, question: QuestionSpec, asked: Asked | None) -> Outcome | None:
+        limit, now = self.spec.at_least_every_s, time.monotonic()
+        if asked is None or asked.seen is None or limit is None or now - asked.seen_at >= limit:
             return None
+        if asked.model_rev not in {model.revision for model in self.looks.turns.models()}:
+            return None
+        if any(before.status not in REUSABLE for before in asked.answers):
+            return None
+        if picture.change(asked.seen, self.thumbnail) >= picture.CHANGED:
+            return None
+        answers = tuple(self._repeated(before) for before in asked.answers)
+        return Outcome(question, answers, replace(asked, due_from=now))
+
+    def _repeated(self, first: Answer) -> Answer:
         assert self.frame
         return replace(
             first,
-            id=_new_id(),
-            reuse_of=first.reuse_of or first.id,
+            id=new_id(),
+            reuse_of=first.id,
             frame_ts=round(self.frame.captured_at.timestamp(), 3),
             frame_age_s=round(self.frame.age_s(), 3),
             frame_sha256=self.frame.sha256,
@@ -192,29 +188,50 @@ class _Look:
 
     # asking: in the worker's thread
 
-    def _ask_all(self, model: VisionModel, turn: ModelTurn[Any]) -> list[Answer]:
+    def _ask_all(
+        self, model: VisionModel, turn: ModelTurn[Any], questions: Sequence[QuestionSpec], again: Sequence[Outcome]
+    ) -> list[Outcome]:
         assert self.frame
         self.model = model
         self.frame_age_s = self.frame.age_s()
         if self.frame_age_s > self.spec.max_age_s:
             reason = f"the picture is {self.frame_age_s:.1f} s old, and max_age is {self.spec.max_age_s:g} s"
-            return self.refusals("stale_frame", reason)
-        found: list[Answer] = []
+            return self.refusals("stale_frame", reason, again)
+        outage, asking = self.looks.model_outage, ""
+        outcomes: list[Outcome] = []
+        answers: list[Answer] = []
         try:
-            turn.expect(SEE_LIMIT_S)
-            self.encode_ms = model.see(self.frame)
-            for number, question in enumerate(self.due):
-                if number == len(self.due) - 1:
+            self._encode(model, turn)
+            seen_at = time.monotonic()
+            outage.end((self.spec.name, turn.place, asking))
+            for number, question in enumerate(questions):
+                if number == len(questions) - 1:
                     turn.nearly_done()
-                self._ask(model, turn, question, [], found)
+                answers, asking = [], question.name
+                self._ask(model, turn, question, [], answers)
+                outcomes.append(Outcome(question, tuple(answers), self._asked(question, answers, seen_at)))
+                outage.end((self.spec.name, turn.place, asking))
         except ModelError as error:
-            self.looks.model_outage.begin(str(error).removeprefix("model: "))
+            outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
             if isinstance(error, ModelLost):
-                self.looks.lost(error)
-            return [*found, *self.refusals("model_down", str(error), found)]
-        self.looks.model_outage.end()
-        self._mark_asked()
-        return found
+                self.looks.lost(error, turn.crew)
+            refused = self.refusals("model_down", str(error), [*again, *outcomes])
+            release_frames(error)
+            return [*outcomes, *(_keeping(outcome, answers) for outcome in refused)]
+        return outcomes
+
+    def _encode(self, model: VisionModel, turn: ModelTurn[Any]) -> None:
+        assert self.frame
+        if turn.stop.is_set():
+            raise Stopped
+        turn.expect_encode()
+        begun = time.monotonic()
+        self.encode_ms = model.see(self.frame)
+        turn.encoded(time.monotonic() - begun)
+
+    def _asked(self, question: QuestionSpec, answers: Sequence[Answer], seen_at: float) -> Asked:
+        revision = self.model.revision if self.model else None
+        return Asked(question.asking_rev, revision, tuple(answers), self.thumbnail, seen_at, time.monotonic())
 
     def _ask(
         self,
@@ -222,105 +239,36 @@ class _Look:
         turn: ModelTurn[Any],
         question: QuestionSpec,
         history: Sequence[Turn],
-        found: list[Answer],
+        answers: list[Answer],
     ) -> None:
-        """Ask one question, then its follow-ups in the same conversation; what comes of them goes into `found`."""
+        """Ask one question, then its follow-ups in the same conversation; what comes of them goes into `answers`."""
         log.debug("camera %s: asking %s", self.spec.name, question.name)
-        turn.expect(question.generation.deadline_s + SEE_LIMIT_S)
-        reply = model.ask(history, question, self.looks.stop)
-        answer = self.judged(question, reply)
-        found.append(answer)
+        turn.expect(question.generation.deadline_s)
+        reply = model.ask(history, question, turn.stop)
+        first = self._answer(question, judge(question, reply), reply)
+        answers.append(first)
         for follow_up in question.then:
-            if _holds(follow_up, answer):
-                self._ask(model, turn, follow_up, [*history, Turn(question.prompt, reply.text)], found)
+            if _holds(follow_up, first):
+                self._ask(model, turn, follow_up, [*history, Turn(question.prompt, reply.text)], answers)
             else:
-                reason = _why_not(follow_up, answer)
-                found += [self._answer(q, "not_asked", reason=reason) for q in _with_follow_ups([follow_up])]
+                reason = _why_not(follow_up, first)
+                answers += [self._refusal(each, "not_asked", reason) for each in with_follow_ups([follow_up])]
 
-    def judged(self, question: QuestionSpec, reply: Reply) -> Answer:
-        """What the reply means: a value, or why there is none."""
-        limit = question.generation.max_new_tokens
-        free = question.answer.grammar() is None
-        match reply.ended:
-            case "no_room":
-                reason = f"the question and {limit} new tokens do not fit the model's cache"
-                return self._answer(question, "unreadable", reply, reason=reason)
-            case "deadline":
-                reason = f"no whole answer within {question.generation.deadline_s:g} s"
-                return self._answer(question, "timeout", reply, reason=reason)
-            case "length" if not free:
-                reason = f'the reply was cut off after {limit} tokens, before it was a value: "{shorten(reply.text)}"'
-                return self._answer(question, "unreadable", reply, reason=reason)
-        try:
-            value = question.answer.value(reply.text)
-        except Unreadable as error:
-            return self._answer(question, "unreadable", reply, reason=str(error))
-        confidence = reply.confidence
-        if confidence is not None and confidence < question.min_confidence:
-            reason = f"confidence {confidence:.2f} is below min_confidence {question.min_confidence:g}"
-            return self._answer(question, "unsure", reply, reason=reason)
-        return self._answer(question, "ok", reply, value=value)
+    def _refusal(self, question: QuestionSpec, status: Status, reason: str) -> Answer:
+        return self._answer(question, Verdict(status, reason=reason))
 
-    def _answer(
-        self,
-        question: QuestionSpec,
-        status: Status,
-        reply: Reply | None = None,
-        value: Any = None,
-        reason: str | None = None,
-    ) -> Answer:
-        frame = self.frame
-        answer = Answer(
-            id=_new_id(),
-            camera=self.spec.name,
-            question=question.name,
-            type=question.answer.kind,
-            value=value,
-            status=status,
-            reason=reason,
-            confidence=_rounded(reply.confidence) if reply and status in ("ok", "unsure") else None,
-            text=reply.text if reply and reply.ended != "no_room" else None,
-            truncated=bool(reply and reply.ended == "length"),
-            prompt=question.prompt,
-            prompt_rev=question.prompt_rev,
-            frame_ts=round(frame.captured_at.timestamp(), 3) if frame else None,
-            frame_age_s=_rounded(self.frame_age_s, 3) if frame else None,
-            frame_sha256=frame.sha256 if frame else None,
-            answered_ts=round(utc_now().timestamp(), 3),
-            clock_synced=self.looks.clock_synced(),
-            reuse_of=None,
-            trigger=self.trigger,
-            timing_ms={
-                "grab": round(frame.grab_ms) if frame else None,
-                "encode": None if self.encode_ms is None else round(self.encode_ms),
-                "answer": round(reply.answer_ms) if reply else None,
-            },
-            model=self.model.name if self.model else None,
-            model_rev=self.model.revision if self.model else None,
-            config_rev=self.config_rev,
-            expires_s=max(LEAST_EXPIRY_S, EXPIRY_INTERVALS * max(self.post.interval_s, question.every_s or 0.0)),
+    def _answer(self, question: QuestionSpec, verdict: Verdict, reply: Reply | None = None) -> Answer:
+        of = Provenance(
+            self.spec.name,
+            self.trigger,
+            self.config_rev,
+            self.looks.clock_synced(),
+            self.frame,
+            self.frame_age_s,
+            self.encode_ms,
+            self.model,
         )
-        self.post.answered[question.name] = answer
-        return answer
-
-    def _mark_asked(self) -> None:
-        now = time.monotonic()
-        for question in self.due:
-            self.post.asked_at[question.name] = now
-
-
-@dataclass(frozen=True, slots=True)
-class _OneFrame:
-    """A camera that has taken its picture already."""
-
-    frame: Frame
-
-    def start(self) -> None: ...
-
-    def grab(self, stop: StopSignal) -> Frame:
-        return self.frame
-
-    def close(self) -> None: ...
+        return answer(question, verdict, of, expiry_s(self.spec, question.every_s), reply)
 
 
 def one_answer(
@@ -332,45 +280,24 @@ def one_answer(
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """The answer to one question about one frame, judged as in any look. Raises ModelError and Stopped."""
-    spec = CameraSpec("ask", SourceSpec("path", Secret(""), ""), questions=(question,))
-    looks = Looks(Turns(stop), stop, _nowhere, clock_synced, lambda _: None)
-    look = _Look(looks, Post(spec, _OneFrame(frame), 0.0, ""), spec, [question], "request", "", frame, model=model)
-    look.frame_age_s = frame.age_s()
-    look.encode_ms = model.see(frame)
-    return look.judged(question, model.ask([], question, stop, on_text))
+    age_s = frame.age_s()
+    encode_ms = model.see(frame)
+    reply = model.ask([], question, stop, on_text)
+    of = Provenance("ask", "request", "", clock_synced(), frame, age_s, encode_ms, model)
+    return answer(question, judge(question, reply), of, 0.0, reply)
 
 
-def _nowhere() -> Publisher:
-    raise LookupError("this look has no publisher")
+def _keeping(refused: Outcome, answers: Sequence[Answer]) -> Outcome:
+    """The refusals, with the answers that these questions had before the model failed in their place."""
+    given = {answer.question: answer for answer in answers}
+    return replace(refused, answers=tuple(given.get(refusal.question, refusal) for refusal in refused.answers))
 
 
-def _due(post: Post, spec: CameraSpec) -> list[QuestionSpec]:
-    """The questions whose own interval has passed; a tick that comes a little early still counts."""
-    now = time.monotonic()
-    found = []
-    for question in spec.questions:
-        asked = post.asked_at.get(question.name)
-        every = question.every_s or 0.0
-        if asked is None or now - asked >= every - min(1.0, every * 0.05):
-            found.append(question)
-    return found
-
-
-def _events(post: Post, spec: CameraSpec, answer: Answer) -> list[Event]:
-    question = next((q for q in spec.all_questions() if q.name == answer.question), None)
-    history = post.histories.get(answer.question, alerts.History())
-    at = utc_now()
-    post.histories[answer.question], changes = alerts.step(history, answer, question.alert if question else None, at)
-    return [
-        Event(_new_id(), answer.camera, answer.question, change.kind, change.before, change.after, change.since, at)
-        for change in changes
-    ]
-
-
-def _with_follow_ups(questions: Sequence[QuestionSpec]) -> Iterator[QuestionSpec]:
-    for question in questions:
-        yield question
-        yield from _with_follow_ups(question.then)
+def _debug(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        for each in outcome.answers:
+            shown = json.dumps(each.value, ensure_ascii=False) if each.status == "ok" else each.status
+            log.debug("camera %s: %s: %s (confidence %s)", each.camera, each.question, shown, each.confidence)
 
 
 def _holds(follow_up: QuestionSpec, answer: Answer) -> bool:
@@ -382,13 +309,5 @@ def _holds(follow_up: QuestionSpec, answer: Answer) -> bool:
 def _why_not(follow_up: QuestionSpec, answer: Answer) -> str:
     if answer.status != "ok":
         return f'"{answer.question}" was {answer.status}'
-    said, wanted = (json.dumps(value, ensure_ascii=False) for value in (answer.value, follow_up.when))
-    return f'"{answer.question}" was {said}, and this is asked only after {wanted}'
-
-
-def _rounded(number: float | None, digits: int = 4) -> float | None:
-    return None if number is None else round(number, digits)
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
+    value, wanted = (json.dumps(value, ensure_ascii=False) for value in (answer.value, follow_up.when))
+    return f'"{answer.question}" was {value}, and this is asked only after {wanted}'

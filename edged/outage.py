@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import Any
 
 REASONS_LIMIT = 8  # reasons logged during one outage
 
@@ -20,7 +22,7 @@ class Outage:
         self._log = log
         self._again = again
         self._lock = Lock()
-        self._failing: set[str] = set()
+        self._failing: set[Hashable] = set()
         self._reasons: set[str] = set()
         self._since = 0.0
         self._count = 0
@@ -30,7 +32,7 @@ class Outage:
         return bool(self._failing)
 
     def begin(
-        self, reason: str, who: str = "", level: int = logging.WARNING, exc_info: BaseException | None = None
+        self, reason: str, who: Hashable = "", level: int = logging.WARNING, exc_info: BaseException | None = None
     ) -> None:
         """It failed. Logged when it had worked, and for a reason that this outage did not have yet."""
         with self._lock:
@@ -45,8 +47,8 @@ class Outage:
         if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, who: str = "", one: str = "try", more: str = "tries") -> None:
-        """It works again (or is gone) there. Logged when this was the last place that had failed."""
+    def end(self, who: Hashable = "", one: str = "try", more: str = "tries") -> None:
+        """It works again there. Logged when this was the last place that had failed."""
         with self._lock:
             if who not in self._failing:
                 return
@@ -55,6 +57,11 @@ class Outage:
                 return
             lasted, count = time.monotonic() - self._since, self._count
         self._log.info("%s: %s after %s (%s)", self._name, self._again, spoken(lasted), counted(count, one, more))
+
+    def forget(self, gone: Callable[[Any], bool]) -> None:
+        """These places are no more: they neither failed nor work. Logs nothing."""
+        with self._lock:
+            self._failing = {who for who in self._failing if not gone(who)}
 
 
 def spoken(seconds: float) -> str:

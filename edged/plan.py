@@ -50,12 +50,13 @@ def plan(old: Config, new: Config) -> Plan:
         reopen=tuple(b.name for a, b in both if a.connection != b.connection),
         reschedule=tuple(b.name for a, b in both if (a.schedule, a.hours) != (b.schedule, b.hours) or zone_changed),
         untouched=tuple(b.name for a, b in both if a == b and not zone_changed),
-        retired=tuple((a.name, gone) for a, b in both if (gone := _gone(a, b))),
+        retired=tuple((a.name, gone) for a, b in both if (gone := questions_gone(a, b))),
         model=old.model != new.model,
         mqtt=(old.node, old.mqtt) != (new.node, new.mqtt),
     )
 
 
-def _gone(before: CameraSpec, after: CameraSpec) -> tuple[str, ...]:
+def questions_gone(before: CameraSpec, after: CameraSpec) -> tuple[str, ...]:
+    """The names of the questions that are no longer asked, follow-ups included."""
     left = {question.name for question in after.all_questions()}
     return tuple(question.name for question in before.all_questions() if question.name not in left)

@@ -1,8 +1,8 @@
-"""Whose look is next, and on which model: ask-now first, then the oldest. The one place where somebody waits in a line.
+"""Whose look is next, and on which model: requests first, then the oldest. The one place where looks wait in line.
 
-A worker is one model and the one thread that calls it. A look is told when its turn is near, takes its frame in its own
-thread meanwhile, and hands the worker what is to be asked; so the model does not wait for a decode, and a frame does
-not grow old in a line.
+A worker is one model and the one thread that calls it; the workers of one `model:` section form a crew, which loads,
+serves and leaves together. A look is told when its turn is near, takes its frame in its own thread meanwhile, and hands
+the worker what is to be asked; so the model does not wait for a decode, and a frame does not grow old in a line.
 """
 
 from __future__ import annotations
@@ -25,28 +25,66 @@ Load = Callable[[], VisionModel]
 
 POLL_S = 0.5  # no wait is longer without a look at the stop signal
 SLOW_FRAME_S = 1.0  # a look that takes longer for its frame no longer keeps others from coming near
-LEAVE_S = 30.0  # how long a stopping edged waits for a model call to end
+FIRST_ENCODE_S = 600.0  # the first one of a process may compile, page in weights, or run on a slow CPU
+LEAST_ENCODE_S = 60.0
+ENCODES = 10  # an encode that takes so many times the slowest one before it hangs
+
+
+class ModelChanged(Exception):
+    """The model was replaced before the look was done: look again. Not an error."""
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
     """One model and its thread. `expected_by` is when the call that runs now should have ended, None while idle."""
 
+    name: str
     load: Load
+    crew: Crew
     model: VisionModel | None = None
     error: BaseException | None = None
     thread: Thread | None = None
     busy: bool = False
     finishing: bool = False
     expected_by: float | None = None
+    slowest_encode_s: float | None = None
+
+    def encode_limit_s(self) -> float:
+        """How long an encode may take before it counts as hung."""
+        if self.slowest_encode_s is None:
+            return FIRST_ENCODE_S
+        return max(LEAST_ENCODE_S, ENCODES * self.slowest_encode_s)
+
+
+@dataclass(slots=True, eq=False)
+class Crew:
+    """The workers that were loaded together. `leaving` is set when they are to leave, at the next token."""
+
+    workers: list[Worker] = field(default_factory=list)
+    leaving: Event = field(default_factory=Event)
+
+    def ready(self) -> bool:
+        """Whether all models are loaded. Raises what made one of them fail."""
+        for worker in self.workers:
+            if worker.error:
+                raise worker.error
+        return all(worker.model for worker in self.workers)
+
+    def models(self) -> list[VisionModel]:
+        return [model for worker in self.workers if (model := worker.model)]
+
+    def gone(self) -> bool:
+        """Whether every thread has ended, its model disposed."""
+        return not any(worker.thread and worker.thread.is_alive() for worker in self.workers)
 
 
 @dataclass(slots=True, eq=False)
 class Turn(Generic[T]):
-    """A look's right to a model. Use it as a context: leaving it gives the right back."""
+    """A look's right to a model. Use it as a context: leaving it gives the right back and forgets the look."""
 
     turns: Turns
     order: tuple[bool, int]
+    crew: Crew | None = None  # that served when this look came near
     near_since: float | None = None
     ask: Callable[[VisionModel], T] | None = None
     worker: Worker | None = None
@@ -60,64 +98,128 @@ class Turn(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.turns._leave(self)
+        self.turns.leave(self)
 
     def wait_near(self) -> None:
         """Return when this look is one of the next. Raises Stopped."""
-        self.turns._wait_near(self)
+        self.turns.wait_near(self)
 
     def run(self, ask: Callable[[VisionModel], T]) -> T:
-        """Have a worker's thread call `ask` with its model; what that returned or raised. Raises Stopped."""
-        return self.turns._run(self, ask)
+        """Have a worker's thread call `ask` with its model; what that returned or raised.
+
+        Raises Stopped when edged stops, ModelChanged when the model was replaced meanwhile.
+        """
+        return self.turns.run(self, ask)
+
+    # from within `ask` only
+
+    @property
+    def stop(self) -> Event:
+        """Set when this worker has to leave."""
+        return self._worker.crew.leaving
+
+    @property
+    def place(self) -> str:
+        """Which worker serves this look."""
+        return self._worker.name
+
+    def expect_encode(self) -> None:
+        """An encode begins."""
+        self.expect(0.0)
+
+    def encoded(self, seconds: float) -> None:
+        """It took so long; later ones are measured by it."""
+        self._worker.slowest_encode_s = max(seconds, self._worker.slowest_encode_s or 0.0)
 
     def expect(self, seconds: float) -> None:
-        """Say how long the model call that begins now may take. From within `ask` only."""
-        if self.worker:
-            self.worker.expected_by = time.monotonic() + seconds
+        """Say how long the model call that begins now may take, beside the prefill of its prompt."""
+        self._worker.expected_by = time.monotonic() + seconds + self._worker.encode_limit_s()
 
     def nearly_done(self) -> None:
-        """Let the next look take its frame: this one is at its last question. From within `ask` only."""
-        self.turns._nearly_done(self)
+        """Let the next look take its frame: this one is at its last question."""
+        self.turns.nearly_done(self)
+
+    @property
+    def _worker(self) -> Worker:
+        assert self.worker, "only a look that is being served has a worker"
+        return self.worker
 
 
 class Turns:
-    """The line of looks and the workers that serve it."""
+    """The line of looks and the crew that serves it."""
 
     def __init__(self, stop: Event) -> None:
         self._stop = stop
         self._changed = Condition()
-        self._workers: list[Worker] = []
+        self._crews: list[Crew] = []  # every one whose threads have not ended
+        self._serving: Crew | None = None
         self._line: list[Turn[Any]] = []
         self._near: list[Turn[Any]] = []
         self._numbers = itertools.count()
-        self._closing = False
 
-    def open(self, loads: Sequence[Load]) -> None:
-        """Start a worker for each of these; each loads its model in its own thread."""
+    # crews: from the main thread
+
+    def load(self, loads: Sequence[Load]) -> Crew:
+        """Start a worker for each of these; each loads its model in its own thread. None serves yet."""
+        crew = Crew()
         for number, load in enumerate(loads):
-            worker = Worker(load)
+            worker = Worker(f"worker {number}", load, crew)
             worker.thread = Thread(target=self._work, args=(worker,), name=f"model-{number}", daemon=True)
-            self._workers.append(worker)
+            crew.workers.append(worker)
+        with self._changed:
+            self._crews.append(crew)
+        for worker in crew.workers:
+            assert worker.thread
             worker.thread.start()
+        return crew
 
-    def ready(self) -> bool:
-        """Whether all models are loaded. Raises what made one of them fail."""
-        for worker in self._workers:
-            if worker.error:
-                raise worker.error
-        return all(worker.model for worker in self._workers)
+    def serve(self, crew: Crew) -> Crew | None:
+        """Let this crew serve from now on. The one before, which was told to leave, if there was one."""
+        with self._changed:
+            before, self._serving = self._serving, crew
+            self._changed.notify_all()
+        if before:
+            self.dismiss(before)
+        return before
+
+    def dismiss(self, crew: Crew) -> None:
+        """Tell a crew to leave: at the next token, for good, each model disposed once. Returns at once; see `gone`."""
+        crew.leaving.set()
+        with self._changed:
+            if self._serving is crew:
+                self._serving = None
+            self._changed.notify_all()
+
+    def halt(self) -> None:
+        """edged stops: who waits gets Stopped, every crew leaves."""
+        self._stop.set()
+        for crew in list(self._crews):
+            self.dismiss(crew)
+
+    def gone(self) -> bool:
+        """Whether every crew that was dismissed has left."""
+        with self._changed:
+            self._crews = [crew for crew in self._crews if not crew.gone()]
+            return not any(crew.leaving.is_set() for crew in self._crews)
+
+    def serving(self) -> Crew | None:
+        return self._serving
 
     def models(self) -> list[VisionModel]:
-        return [worker.model for worker in self._workers if worker.model]
+        """Of the crew that serves."""
+        crew = self._serving
+        return crew.models() if crew else []
 
     def overdue_s(self) -> float:
         """By how much the slowest model call has passed its time; 0 when none has."""
         now = time.monotonic()
-        late = [now - worker.expected_by for worker in self._workers if worker.expected_by]
-        return max([0.0, *late])
+        expected = [worker.expected_by for crew in list(self._crews) for worker in crew.workers]
+        return max([0.0, *(now - by for by in expected if by)])
 
     def waiting(self) -> int:
         return len(self._line) + len(self._near)
+
+    # from the look's thread
 
     def join(self, urgent: bool = False) -> Turn[Any]:
         """A place in the line, at once."""
@@ -128,30 +230,7 @@ class Turns:
             self._changed.notify_all()
         return turn
 
-    def wake(self) -> None:
-        """Have everybody who waits look at the stop signal."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def close(self) -> bool:
-        """End the workers; each disposes its model when its call has ended. Whether all did so in time."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        end = time.monotonic() + LEAVE_S
-        for worker in self._workers:
-            if worker.thread:
-                worker.thread.join(max(0.0, end - time.monotonic()))
-        left = [worker for worker in self._workers if worker.thread and worker.thread.is_alive()]
-        if left:
-            log.error("model: a call has not ended for %.0f s; leaving without it", LEAVE_S)
-        self._workers = left
-        self._closing = False
-        return not left
-
-    # from the look's thread
-
-    def _wait_near(self, turn: Turn[Any]) -> None:
+    def wait_near(self, turn: Turn[Any]) -> None:
         with self._changed:
             while not (self._line and self._line[0] is turn and self._room()):
                 if self._stop.is_set():
@@ -159,37 +238,44 @@ class Turns:
                 self._changed.wait(POLL_S)
             self._line.remove(turn)
             self._near.append(turn)
-            turn.near_since = time.monotonic()
+            turn.near_since, turn.crew = time.monotonic(), self._serving
             self._changed.notify_all()
 
     def _room(self) -> bool:
-        free = sum(1 for worker in self._workers if worker.model and (not worker.busy or worker.finishing))
+        if self._serving is None:
+            return False
+        free = sum(1 for worker in self._serving.workers if worker.model and (not worker.busy or worker.finishing))
         slow = time.monotonic() - SLOW_FRAME_S
         coming = sum(1 for turn in self._near if turn.ask or (turn.near_since or 0.0) > slow)
         return coming < free
 
-    def _run(self, turn: Turn[T], ask: Callable[[VisionModel], T]) -> T:
+    def run(self, turn: Turn[T], ask: Callable[[VisionModel], T]) -> T:
         with self._changed:
             turn.ask = ask
             self._changed.notify_all()
-        give_up = None
-        while not turn.done.wait(POLL_S):
-            if self._stop.is_set():
-                give_up = give_up or time.monotonic() + LEAVE_S
-                if turn.worker is None or time.monotonic() > give_up:
+            while not turn.done.is_set():
+                if self._stop.is_set():
                     raise Stopped
+                if turn.worker is None and turn.crew is not self._serving:
+                    raise ModelChanged
+                self._changed.wait(POLL_S)
+        if isinstance(turn.error, Stopped) and not self._stop.is_set():
+            raise ModelChanged from None
         if turn.error:
             raise turn.error
         return turn.outcome  # type: ignore[return-value]  # done without an error: it has its outcome
 
-    def _leave(self, turn: Turn[Any]) -> None:
+    def leave(self, turn: Turn[Any]) -> None:
         with self._changed:
             for line in (self._line, self._near):
                 if turn in line:
                     line.remove(turn)
+            # What is asked holds the look, the look holds this turn and its pixels: a cycle that only the collector,
+            # which counts objects and not megabytes, would ever take apart.
+            turn.ask = turn.outcome = turn.error = None
             self._changed.notify_all()
 
-    def _nearly_done(self, turn: Turn[Any]) -> None:
+    def nearly_done(self, turn: Turn[Any]) -> None:
         with self._changed:
             if turn.worker:
                 turn.worker.finishing = True
@@ -214,10 +300,10 @@ class Turns:
 
     def _next(self, worker: Worker) -> Turn[Any] | None:
         with self._changed:
-            while not self._closing:
-                ready = sorted((turn for turn in self._near if turn.ask), key=lambda turn: turn.order)
-                if ready and not self._stop.is_set():
-                    turn = ready[0]
+            while not worker.crew.leaving.is_set():
+                ready = [turn for turn in self._near if turn.ask and turn.crew is worker.crew]
+                if ready:
+                    turn = min(ready, key=lambda turn: turn.order)
                     self._near.remove(turn)
                     turn.worker, worker.busy, worker.finishing = worker, True, False
                     return turn
@@ -225,12 +311,15 @@ class Turns:
         return None
 
     def _serve(self, worker: Worker, model: VisionModel, turn: Turn[Any]) -> None:
-        assert turn.ask
+        ask, outcome, failure = turn.ask, None, None
         try:
-            turn.outcome = turn.ask(model)
+            outcome = ask(model) if ask else None
         except BaseException as error:  # it is the look's, and raised there
-            turn.error = error
+            failure = error
         with self._changed:
             worker.busy, worker.finishing, worker.expected_by = False, False, None
+            if turn.ask:  # else the look did not wait for it
+                turn.outcome, turn.error = outcome, failure
             turn.done.set()
             self._changed.notify_all()
+        del ask, failure  # its traceback holds this frame, and this frame would hold it

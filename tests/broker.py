@@ -114,6 +114,14 @@ class Mosquitto:
             self._process.wait(10)
             self._process = None
 
+    def freeze(self, number: signal.Signals = signal.SIGSTOP) -> None:
+        """Keep its connections open, and answer on none of them until SIGCONT."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def thaw(self) -> None:
+        self.freeze(signal.SIGCONT)
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from making import frame
 
-from edged.core import Answer, CameraState, Event, Frame, Reply, Stopped, Turn
+from edged.core import Answer, CameraState, Event, Frame, ModelFolderError, Reply, Stopped, Turn
 from edged.specs import QuestionSpec
 
 
@@ -33,7 +33,7 @@ class FakeCamera:
 
 
 class FakeModel:
-    """Says what `replies` has for a question's name: a text, a Reply, or an error to raise."""
+    """Says what `replies` has for a question's name: a text, a Reply, an error to raise, or what makes one of these."""
 
     name = "fake"
     revision = "r1"
@@ -41,17 +41,20 @@ class FakeModel:
     def __init__(self, replies: dict[str, Any] | None = None, see_s: float = 0.0) -> None:
         self.replies = replies or {}
         self.see_s = see_s
-        self.seen: list[Frame] = []
+        self.seen: list[str] = []  # digests: a fake that keeps frames would hide a leak
         self.asked: list[tuple[str, list[Turn]]] = []
         self.disposed = 0
         self.threads: set[int] = set()
+        self.refused: str | None = None  # a question that this model's tokenizer cannot spell
 
-    def check(self, questions: Sequence[QuestionSpec]) -> None: ...
+    def check(self, questions: Sequence[QuestionSpec]) -> None:
+        if self.refused in [question.name for question in questions]:
+            raise ModelFolderError(f'question "{self.refused}": this model\'s tokenizer cannot spell it')
 
     def see(self, picture: Frame) -> float:
         time.sleep(self.see_s)
         self.threads.add(threading.get_ident())
-        self.seen.append(picture)
+        self.seen.append(picture.sha256)
         return 1.0
 
     def ask(
@@ -65,6 +68,8 @@ class FakeModel:
             raise Stopped
         self.asked.append((question.name, list(history)))
         said = self.replies.get(question.name, "Yes")
+        if callable(said):
+            said = said()
         if isinstance(said, Exception):
             raise said
         return said if isinstance(said, Reply) else Reply(said, "done", 0.9, 0, 2.0)
@@ -80,6 +85,7 @@ class FakePublisher:
         self.answered: list[Answer] = []
         self.events: list[Event] = []
         self.images: list[bytes] = []
+        self.states: list[tuple[str, CameraState]] = []
         self.moved_at = time.monotonic()
 
     def prepare(self) -> None: ...
@@ -93,7 +99,8 @@ class FakePublisher:
         self.events += events
         self.images += [image] if image else []
 
-    def camera(self, name: str, state: CameraState) -> None: ...
+    def camera(self, name: str, state: CameraState) -> None:
+        self.states.append((name, state))
 
     def info(self, info: dict[str, Any]) -> None: ...
 
@@ -101,7 +108,9 @@ class FakePublisher:
 
     def figures(self) -> Any: ...
 
-    def retire(self, camera: str, questions: Sequence[str], gone: bool = False) -> None: ...
+    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None: ...
+
+    def withdraw(self) -> None: ...
 
     def close(self) -> bool:
         return True

@@ -45,6 +45,7 @@ def test_the_publisher_falls_back_to_mqtt_3_1_1(
     caplog.set_level(logging.INFO)
     publisher = Publisher(BrokerSpec(host=HOST, port=port), "box")
     publisher.start()
+    publisher.online()
     until(lambda: publisher.figures().connected)
     publisher.answers([an_answer("a1")], [], b"jpeg")
     assert subscriber.wait_for_topic(PEOPLE)[0].json["id"] == "a1"
@@ -65,6 +66,7 @@ def test_last_will_and_return(port: int, subscriber: Subscriber) -> None:
     wire = Wire(port)
     publisher = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
     publisher.start()
+    publisher.online()
     subscriber.wait_for_topic(STATE)
     wire.cut()
     assert subscriber.wait_for_topic(STATE, 2)[1].payload == b'{"state":"offline"}'

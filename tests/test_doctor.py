@@ -191,13 +191,13 @@ def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: 
         (
             "model: {path: m}\nmqtt: {username: me, password: {secret: pw}}\n",
             "secrets",
-            'edged.yaml:2: mqtt: the secret "pw" is not there (looked for {folder}/credentials/pw',
+            'edged.yaml:2: mqtt: the secret "pw" is missing (no file {folder}/credentials/pw',
             "write it into {folder}/credentials/NAME, mode 0600, or use LoadCredential=",
         ),
         (
             "model: {path: m}\nmqtt: {username: me, password: hunter2}\n",
             "secrets",
-            "edged.yaml:2: mqtt: a password stands here in the clear and others can read this file",
+            "edged.yaml:2: mqtt: a password in the clear, in a file that others can read",
             "chmod 600 {path}",
         ),
     ],

@@ -255,16 +255,8 @@ def test_a_broker_that_forgot_everything_is_told_again(publisher: Publisher, mos
     assert publisher.figures().reconnects == 1
 
 
-class Frozen(Mosquitto):
-    """A mosquitto that can be stopped and continued by signals."""
-
-    def freeze(self, number: signal.Signals = signal.SIGSTOP) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-
 def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
-    with Frozen(tmp_path) as broker, publishing(broker.port) as publisher:
+    with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
         until(lambda: publisher.figures().published == 1)
         broker.freeze()
         for number in range(100):
@@ -275,7 +267,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 12
         left = publisher.release()
         assert len(left) > 150
-        broker.freeze(signal.SIGCONT)
+        broker.thaw()
         after = Subscriber(broker.port)
         assert after.wait_for_topic(STATE)[-1].json == OFFLINE
         after.close()

@@ -41,7 +41,7 @@ class Looker:
             try:
                 with self.turns.join() as turn:
                     turn.wait_near()
-                    turn.run(lambda model: (model.see(frame(self.seed)), model.ask([], asked, self.stop)))
+                    turn.run(lambda model, turn=turn: (model.see(frame(self.seed)), model.ask([], asked, turn.stop)))
                 self.looks += 1
             except Stopped:
                 return
@@ -59,21 +59,21 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
             turns = Turns(stop)
             board.faults = _trouble(chance)
             spec = ModelSpec(compiled_folder, cores=WORKERS[round_ % 2])
-            turns.open([lambda spec=spec: load(spec)])
+            crew = turns.load([lambda spec=spec: load(spec)])
+            turns.serve(crew)
             looker = Looker(turns, stop, round_)
             # of a load and three looks: any step of them may be the last one
             steps = len(board.calls) + board.launches + chance.randrange(36)
             try:
                 while len(board.calls) + board.launches < steps and not looker.refused:
-                    turns.ready()
+                    crew.ready()
                     time.sleep(0.001)
             except ModelError:
                 failed += 1
-            stop.set()
-            turns.wake()
+            turns.halt()
             looker.thread.join(20)
             assert not looker.thread.is_alive()
-            assert turns.close()
+            until(turns.gone)
             looks += looker.looks
             assert board.launched == [], f"round {round_}"
             assert board.launches == board.disposals
@@ -95,16 +95,16 @@ def test_a_stop_ends_a_generation_within_one_model_step(compiled_folder: Path):
     with simulator.installed() as board:
         stop = threading.Event()
         turns = Turns(stop)
-        turns.open([lambda: load(ModelSpec(compiled_folder))])
-        until(turns.ready)
+        crew = turns.load([lambda: load(ModelSpec(compiled_folder))])
+        turns.serve(crew)
+        until(crew.ready)
         board.call_s = step_s
         looker = Looker(turns, stop, 1, new_tokens=200)
         until(lambda: len(board.text_calls) > 6)
         calls = len(board.text_calls)
         begun = time.monotonic()
-        stop.set()
-        turns.wake()
-        assert turns.close()
+        turns.halt()
+        until(turns.gone)
         took = time.monotonic() - begun
         looker.thread.join(20)
         assert len(board.text_calls) <= calls + 1
@@ -145,11 +145,12 @@ def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: P
         specs = [ModelSpec(compiled_folder, cores=cores) for cores in WORKERS]
         if second_fails:
             board.faults.append(Fault("launch", "Acc_CoreAlreadyInUse", "text", after=1))
-        turns.open([lambda spec=spec: load(spec) for spec in specs])
+        crew = turns.load([lambda spec=spec: load(spec) for spec in specs])
         if second_fails:
             with pytest.raises(ModelError, match="is held by another program or another worker"):
-                until(turns.ready)
-        assert turns.close()
+                until(crew.ready)
+        turns.halt()
+        until(turns.gone)
         assert board.launched == []
         assert board.launches == board.disposals == (3 if second_fails else 4)
 
@@ -159,10 +160,11 @@ def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
         with simulator.installed() as board:
             stop = threading.Event()
             turns = Turns(stop)
-            turns.open(
+            crew = turns.load(
                 [lambda cores=cores: load(ModelSpec(compiled_folder, cores=cores)) for cores in WORKERS[:workers]]
             )
-            until(turns.ready)
+            until(crew.ready)
+            turns.serve(crew)
             board.vision_s, board.call_s = 0.1, 0.05
             done: list[str] = []
 
@@ -180,7 +182,8 @@ def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
                 thread.join(60)
             took = time.monotonic() - begun
             assert len(done) == 8
-            assert turns.close()
+            turns.halt()
+            until(turns.gone)
             return took
 
     one, two = seconds(1), seconds(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ PIXELS = 224 * 224 * 3
 class Plain:
     """An uncompiled model, and how to make it fail."""
 
+    before: list[Any]
+
     def __init__(self, folder: Path) -> None:
         self.model = load(ModelSpec(folder))
 
@@ -42,6 +44,8 @@ class Plain:
 
 class Compiled:
     """A compiled model on the simulated NPU, and how to make it fail."""
+
+    before: list[Any]
 
     def __init__(self, folder: Path, board: simulator.Board) -> None:
         self.board = board
@@ -68,6 +72,7 @@ def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: P
         part = Plain(tiny_folder) if request.param == "plain" else Compiled(compiled_folder, board)
         part.model.see(frame(1, 224, 224))  # what is kept for good is made at the first look
         gc.collect()
+        part.before = copies()  # other tests' pictures
         gc.disable()
         try:
             yield part
@@ -91,11 +96,13 @@ def caught(model: Qwen2VL, look: list[Frame]) -> BaseException | None:
     return None
 
 
-def copies() -> list[Any]:
-    """Pictures, and tensors made of the pixels of one."""
+def copies(before: Sequence[Any] = ()) -> list[Any]:
+    """Pictures, and tensors made of the pixels of one, less those that there were before."""
+    known = {id(thing) for thing in before}
     things = [(thing, type(thing)) for thing in gc.get_objects()]  # isinstance would wake torch's deprecated proxies
     pictures = [thing for thing, kind in things if issubclass(kind, Image.Image)]
-    return [*pictures, *(thing for thing, kind in things if kind is torch.Tensor and thing.numel() == 2 * PIXELS)]
+    tensors = [thing for thing, kind in things if kind is torch.Tensor and thing.numel() == 2 * PIXELS]
+    return [thing for thing in (*pictures, *tensors) if id(thing) not in known]
 
 
 def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
@@ -103,7 +110,7 @@ def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
     assert error is None
     loaded.model.ask([], question("Tell all."), GO_ON)
     assert picture() is None
-    assert copies() == []
+    assert copies(loaded.before) == []
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])
@@ -112,7 +119,7 @@ def test_a_model_error_of_see_keeps_no_pixels(loaded: Plain | Compiled, part: st
     picture, error = seen(loaded.model)
     assert isinstance(error, ModelError)
     assert picture() is None
-    assert copies() == []
+    assert copies(loaded.before) == []
 
 
 def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
@@ -120,7 +127,7 @@ def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain 
     picture, error = seen(loaded.model)
     assert isinstance(error, TypeError)
     assert picture() is None
-    assert copies() == []
+    assert copies(loaded.before) == []
     lines = []
     trace = error.__traceback__
     while trace:
@@ -148,4 +155,4 @@ def test_a_model_error_of_ask_keeps_no_pixels(loaded: Plain | Compiled):
         loaded.model.ask([], question("Tell all."), GO_ON)
     assert raised.value.__cause__ is not None
     assert picture() is None
-    assert copies() == []
+    assert copies(loaded.before) == []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from broker import until
 from fakes import FakeModel
 
 from edged.core import ModelError, Stopped
-from edged.turns import Turns
+from edged.turns import Crew, ModelChanged, Turn, Turns
 
 
 class Line:
@@ -24,6 +24,12 @@ class Line:
         self.go = threading.Event()
         self.threads: list[threading.Thread] = []
         self.stopped: list[str] = []
+        self.again: list[str] = []
+
+    def open(self, *loads: Callable[[], FakeModel]) -> Crew:
+        crew = self.turns.load(loads)
+        self.turns.serve(crew)
+        return crew
 
     def look(self, name: str, urgent: bool = False, last_question: bool = False) -> None:
         before = self.turns.waiting()
@@ -44,6 +50,8 @@ class Line:
                     turn.run(ask)
             except Stopped:
                 self.stopped.append(name)
+            except ModelChanged:
+                self.again.append(name)
 
         assert self.turns.waiting() == before + 1
         thread = threading.Thread(target=run)
@@ -55,17 +63,16 @@ class Line:
 def line() -> Iterator[Line]:
     made = Line()
     yield made
-    made.stop.set()
+    made.turns.halt()
     made.go.set()
-    made.turns.wake()
     for thread in made.threads:
         thread.join(20)
         assert not thread.is_alive()
-    assert made.turns.close()
+    until(made.turns.gone)
 
 
 def test_the_oldest_is_next_and_ask_now_comes_before_it(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     line.look("first")
     until(lambda: line.asked == ["first"])
     line.look("second")
@@ -77,16 +84,19 @@ def test_the_oldest_is_next_and_ask_now_comes_before_it(line: Line):
 
 
 def test_no_frame_is_taken_while_its_turn_is_far(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     line.look("first")
     until(lambda: line.asked == ["first"])
     line.look("second")
-    line.turns.wake()
+    line.look("third")
+    third = line.threads[2]
+    line.turns.halt()  # both are told at the same time: whoever was near would have noted that before it leaves
+    until(lambda: sorted(line.stopped) == ["first", "second", "third"] and not third.is_alive())
     assert line.near == ["first"]
 
 
 def test_the_next_frame_is_taken_during_the_last_question(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     line.look("first", last_question=True)
     line.look("second")
     line.look("third")
@@ -95,60 +105,126 @@ def test_the_next_frame_is_taken_during_the_last_question(line: Line):
 
 
 def test_a_slow_frame_does_not_keep_the_model_idle(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     slow = line.turns.join()
     slow.wait_near()
     line.look("quick")
     until(lambda: line.asked == ["quick"])
-    line.turns._leave(slow)
+    line.turns.leave(slow)
 
 
 def test_two_workers_serve_two_looks_at_once(line: Line):
-    line.turns.open([FakeModel, FakeModel])
+    line.open(FakeModel, FakeModel)
     line.look("first")
     line.look("second")
     until(lambda: sorted(line.asked) == ["first", "second"])
 
 
 def test_who_waits_is_told_of_the_stop(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     line.look("first")
     until(lambda: line.asked == ["first"])
     line.look("second")
-    line.stop.set()
-    line.turns.wake()
-    until(lambda: line.stopped == ["second"])
+    line.turns.halt()
+    until(lambda: "second" in line.stopped)
 
 
 def test_a_model_that_cannot_be_loaded_is_told_to_who_waits_for_it(line: Line):
     def load() -> FakeModel:
         raise ModelError("model: no")
 
-    line.turns.open([load])
+    crew = line.open(load)
     with pytest.raises(ModelError, match="model: no"):
-        until(line.turns.ready)
+        until(crew.ready)
 
 
 def test_each_model_is_disposed_once_in_its_own_thread(line: Line):
     models = [FakeModel(), FakeModel()]
-    line.turns.open([lambda: models[0], lambda: models[1]])
-    until(line.turns.ready)
-    assert line.turns.close()
-    assert line.turns.close()
+    crew = line.open(lambda: models[0], lambda: models[1])
+    until(crew.ready)
+    line.turns.dismiss(crew)
+    line.turns.dismiss(crew)
+    until(line.turns.gone)
     assert [model.disposed for model in models] == [1, 1]
 
 
 def test_a_new_model_serves_who_waited_for_the_old_one(line: Line):
-    line.turns.open([FakeModel])
-    until(line.turns.ready)
-    assert line.turns.close()
+    line.turns.dismiss(line.open(FakeModel))
+    until(line.turns.gone)
     line.look("waits")
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     until(lambda: line.asked == ["waits"])
 
 
+def test_a_worker_that_is_dismissed_takes_no_other_look_and_is_disposed_when_its_call_ends(line: Line):
+    """However long the call takes: nobody's patience ends with the worker back in service."""
+    old, new = FakeModel(), FakeModel()
+    crew = line.open(lambda: old)
+    line.look("first")
+    until(lambda: line.asked == ["first"])
+    line.look("second")
+    line.turns.dismiss(crew)
+    assert not line.turns.gone()
+    line.open(lambda: new)
+    until(lambda: line.asked == ["first", "second"])  # by the new one, while the old one is still inside its call
+    assert (old.disposed, line.turns.gone()) == (0, False)
+    line.go.set()
+    until(line.turns.gone)
+    assert (old.disposed, new.disposed) == (1, 0)
+
+
+def test_a_model_that_was_still_loading_when_it_was_dismissed_is_disposed(line: Line):
+    go, model = threading.Event(), FakeModel()
+
+    def load() -> FakeModel:
+        assert go.wait(20)
+        return model
+
+    crew = line.open(load)
+    line.turns.dismiss(crew)
+    go.set()
+    until(line.turns.gone)
+    assert model.disposed == 1
+
+
+def test_the_stop_that_a_model_call_sees_is_set_when_its_worker_is_dismissed(line: Line):
+    crew = line.open(FakeModel)
+    seen: list[str] = []
+
+    def generate(turn: Turn[None]) -> None:
+        seen.append("asked")
+        assert turn.stop.wait(20)
+        raise Stopped
+
+    def run() -> None:
+        with line.turns.join() as turn:
+            turn.wait_near()
+            try:
+                turn.run(lambda _model: generate(turn))
+            except ModelChanged:
+                seen.append("look again")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: seen == ["asked"])
+    line.turns.dismiss(crew)
+    thread.join(10)
+    assert seen == ["asked", "look again"]
+    until(line.turns.gone)
+
+
+def test_a_frame_that_was_taken_for_a_model_that_left_is_not_shown_to_the_next_one(line: Line):
+    crew = line.open(FakeModel)
+    until(crew.ready)
+    with line.turns.join() as turn:
+        turn.wait_near()  # here the look takes its frame
+        line.open(FakeModel)
+        with pytest.raises(ModelChanged):
+            turn.run(lambda model: model.name)
+
+
 def test_an_error_in_a_look_is_raised_there_and_the_worker_goes_on(line: Line):
-    line.turns.open([FakeModel])
+    line.open(FakeModel)
     with line.turns.join() as turn:
         turn.wait_near()
         with pytest.raises(ZeroDivisionError):
@@ -159,16 +235,30 @@ def test_an_error_in_a_look_is_raised_there_and_the_worker_goes_on(line: Line):
 
 
 def test_a_call_that_takes_too_long_is_overdue(line: Line):
-    line.turns.open([FakeModel])
+    crew = line.open(FakeModel)
+    worker = crew.workers[0]
     with line.turns.join() as turn:
         turn.wait_near()
-        turn.run(lambda _model: turn.expect(-1.0))
 
-        def late(_model: FakeModel) -> float:
-            turn.expect(-1.0)
-            return line.turns.overdue_s()
+        def late(_model: FakeModel) -> tuple[float, float]:
+            turn.expect_encode()
+            first = line.turns.overdue_s()
+            turn.encoded(0.001)
+            turn.expect(-1000.0)
+            return first, line.turns.overdue_s()
 
-    with line.turns.join() as turn:
-        turn.wait_near()
-        assert turn.run(late) > 0
-    until(lambda: line.turns.overdue_s() == 0)
+        first, second = turn.run(late)
+    assert first == 0
+    assert second > 900
+    assert line.turns.overdue_s() == 0
+    assert worker.expected_by is None
+
+
+def test_an_encode_is_measured_by_the_slowest_before_it(line: Line):
+    """A slow CPU needs minutes for its first one: a fixed limit would start it anew for ever."""
+    worker = line.open(FakeModel).workers[0]
+    first = worker.encode_limit_s()
+    worker.slowest_encode_s = 90.0
+    slow = worker.encode_limit_s()
+    worker.slowest_encode_s = 0.3
+    assert (first, slow, worker.encode_limit_s()) == (600.0, 900.0, 60.0)

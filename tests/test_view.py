@@ -120,6 +120,7 @@ def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys
     watching.start()
     publisher = Publisher(BrokerSpec(port=mosquitto.port, client_id="edged-box"), "box")
     publisher.start()
+    publisher.online()
     heard = ""
 
     def lines(wanted: str) -> bool:

@@ -130,8 +130,8 @@ class Publisher:
     def health(self, health: dict[str, Any]) -> None:
         self._publish_state(self._topics.health, health)
 
-    def retire(self, camera: str, questions: Sequence[str], gone: bool = False) -> None:
-        """Clear what is retained of these questions; with `gone`, of the camera itself too.
+    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
+        """Clear what is retained of these questions, the camera's `picture`, or, with `gone`, of the camera itself.
 
         Their answers that still wait go out on `late`, not retained. While the broker is away the clearing waits too.
         """
@@ -142,7 +142,15 @@ class Publisher:
                 self._states.keep(_cleared(topic))
             if gone:
                 self._states.keep(_cleared(self._topics.availability(camera)))
+            if gone or picture:
                 self._pictures.keep(_cleared(self._topics.image(camera), JPEG_TYPE))
+        self._link.wake()
+
+    def withdraw(self) -> None:
+        """This node's name is used no more: clear what is retained of the box itself, but for `offline`."""
+        with self._lock:
+            for topic in (self._topics.info, self._topics.health):
+                self._states.keep(_cleared(topic))
         self._link.wake()
 
     def figures(self) -> Figures:

@@ -1,0 +1,322 @@
+"""The main loop in this process, on fakes: commands, reload, the watchdog, the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from broker import until
+from fakes import FakeModel
+from world import CONFIG, World
+
+from edged.config import ConfigError
+from edged.core import ModelError, ModelLost, Stopped
+from edged.daemon import Daemon
+from edged.specs import Config, Every, ModelSpec
+
+QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
+
+
+class Notified:
+    """systemd's end of NOTIFY_SOCKET."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+        self.fields: list[str] = []
+
+    def all(self) -> list[str]:
+        while True:
+            try:
+                self.fields += self.socket.recv(65536).decode().split("\n")
+            except BlockingIOError:
+                return self.fields
+
+
+class Box:
+    """A daemon whose config is `config`, which may also be what loading it raises; `run` is its main thread."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.file = folder / "edged.yaml"
+        self.file.write_text("one")
+        self.world = World()
+        self.config: Config | Exception = replace(config, path=self.file)
+        self.loads = 0
+        parts = replace(self.world.parts, load_config=self._load)
+        self.daemon = Daemon(parts, self.config)
+        self.commands: SimpleQueue[Any] = self.daemon.commands
+        self.errors: list[BaseException] = []
+
+    def _load(self) -> Config:
+        self.loads += 1
+        if isinstance(self.config, Exception):
+            raise self.config
+        return replace(self.config, path=self.file)
+
+    def run(self, story: Callable[[], None]) -> int:
+        """Run until the story, told in another thread, has ended; the exit code."""
+
+        def tell() -> None:
+            try:
+                story()
+            except BaseException as error:
+                self.errors.append(error)
+            self.commands.put("stop")
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        try:
+            return self.daemon.run()
+        finally:
+            thread.join(30)
+            if self.errors:
+                raise self.errors[0]
+
+    def answers(self) -> list[Any]:
+        return self.world.brokers["first"].answers
+
+    def retained(self) -> dict[Any, Any]:
+        return self.world.brokers["first"].retained
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(tmp_path, QUICK)
+    yield made
+    assert all(model.disposed == 1 for model in made.world.models)
+    assert not made.daemon.service.publisher.started or made.daemon.service.publisher.closed
+
+
+@pytest.fixture
+def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notified]:
+    made = Notified(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "300000")
+    yield made
+    made.socket.close()
+
+
+def test_it_looks_until_told_to_stop_and_leaves_every_camera_offline(box: Box):
+    code = box.run(lambda: until(lambda: len(box.answers()) > 10))
+    assert code == 0
+    for camera in QUICK.cameras:
+        state = box.retained()[("box", camera.name, "availability")]
+        assert (state.online, state.reason) == (False, "edged is stopped")
+
+
+def test_the_broker_is_told_online_only_when_the_model_is_loaded(box: Box):
+    publisher, seen = box.daemon.service.publisher, []
+    box.world.loading = lambda: seen.append((publisher.started, publisher.is_online))
+    box.run(lambda: until(lambda: publisher.is_online))
+    assert seen == [(True, False)]
+
+
+def test_a_start_that_fails_never_says_online(box: Box):
+    box.world.broken["load m1"] = ModelError("model: there is no NPU")
+    publisher = box.daemon.service.publisher
+    with pytest.raises(ModelError, match="there is no NPU"):
+        box.daemon.run()
+    assert (publisher.is_online, publisher.closed) == (False, True)
+
+
+def test_a_stop_while_the_model_loads_is_heard(box: Box):
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        loading.set()
+        assert go_on.wait(20)
+
+    def story() -> None:
+        assert loading.wait(10)
+        box.commands.put("stop")
+        until(box.daemon.stop.is_set)
+        go_on.set()
+
+    box.world.loading = load
+    assert box.run(story) == 0
+    assert box.answers() == []
+
+
+def test_many_signals_are_few_reloads(box: Box):
+    def story() -> None:
+        until(box.answers)
+        for _ in range(500):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.001)  # so that each is delivered; signals that are pending at once are one
+        count = box.loads
+        until(lambda: box.loads > count)  # the last signal is not forgotten
+
+    box.run(story)
+    assert box.loads < 10
+
+
+def test_a_reload_asked_for_during_a_reload_is_made_after_it(box: Box):
+    def story() -> None:
+        until(box.answers)
+        entered, go_on = threading.Event(), threading.Event()
+
+        def load() -> None:
+            entered.set()
+            assert go_on.wait(20)
+
+        box.world.loading = load
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")))
+        box.commands.put("reload")
+        assert entered.wait(10)
+        box.world.loading = lambda: None
+        box.config = replace(QUICK, rev="r3", model=ModelSpec(Path("m2")))
+        box.commands.put("reload")
+        go_on.set()
+        until(lambda: box.daemon.service.config.rev == "r3")
+
+    assert box.run(story) == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "problem"),
+    [
+        (ConfigError(["edged.yaml:3: unknown key"]), "edged.yaml:3: unknown key"),
+        (OverflowError("Python int too large"), "unexpected error: OverflowError('Python int too large')"),
+        (RecursionError("too deep"), "unexpected error: RecursionError('too deep')"),
+        (OSError(2, "gone"), "unexpected error: FileNotFoundError(2, 'gone')"),
+    ],
+)
+def test_whatever_a_file_does_the_old_config_goes_on_and_the_reason_is_said(box: Box, failure: Exception, problem: str):
+    def story() -> None:
+        until(box.answers)
+        good, box.config = box.config, failure
+        box.file.write_text("two")
+        until(lambda: box.daemon.problems == [problem])
+        count = len(box.answers())
+        until(lambda: len(box.answers()) > count + 5)
+        assert box.answers()[-1].config_rev == "r1"
+        box.config = replace(good, rev="r2")
+        box.file.write_text("three")
+        until(lambda: box.answers()[-1].config_rev == "r2")
+        assert box.daemon.problems == []
+
+    assert box.run(story) == 0
+
+
+def test_a_file_that_was_away_at_a_reload_and_is_back_is_no_problem_any_more(box: Box):
+    def story() -> None:
+        until(box.answers)
+        good, box.config = box.config, ConfigError(["edged.yaml: there is no such file"])
+        away = box.file.rename(box.file.with_name("away"))
+        box.commands.put("reload")
+        until(lambda: box.daemon.problems)
+        box.config = good
+        away.rename(box.file)  # the same content as ever
+        until(lambda: not box.daemon.problems)
+
+    assert box.run(story) == 0
+
+
+def test_a_lost_device_ends_edged_with_75(box: Box):
+    def story() -> None:
+        until(box.answers)
+        box.world.models[0].replies["gate"] = lambda: ModelLost("model: the NPU is gone")
+
+    until_lost = threading.Event()
+    original = box.daemon.run
+
+    def tell() -> None:
+        story()
+        until_lost.set()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    assert original() == 75
+    thread.join(10)
+
+
+def test_a_device_that_was_lost_under_a_replaced_model_ends_nothing(box: Box):
+    def story() -> None:
+        until(box.answers)
+        old = box.daemon.service.turns.serving()
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")))
+        box.commands.put("reload")
+        until(lambda: box.daemon.service.config.model.path == Path("m2"))
+        box.daemon.service.looks.lost(ModelLost("model: the old NPU is gone"), old)
+        count = len(box.answers())
+        until(lambda: len(box.answers()) > count + 3)
+
+    assert box.run(story) == 0
+
+
+def test_systemd_is_told_of_start_work_and_stop(notified: Notified, box: Box):
+    box.world.loading = lambda: until(lambda: "STATUS=loading the model" in notified.all())
+
+    def story() -> None:
+        until(lambda: "READY=1" in notified.all())
+        ready = len(notified.all())
+        until(lambda: notified.all()[ready:].count("WATCHDOG=1") >= 3)
+
+    box.run(story)
+    fields = notified.all()
+    assert fields.index("STATUS=loading the model") < fields.index("READY=1") < fields.index("STOPPING=1")
+    assert "STATUS=3 cameras; broker connected" in fields
+
+
+def test_the_watchdog_is_fed_while_a_dismissed_model_is_in_its_last_call(notified: Notified, box: Box):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def generate() -> str:
+        inside.set()
+        assert go_on.wait(30)
+        return "Yes"
+
+    def story() -> None:
+        until(box.answers)
+        box.world.models[0].replies["gate"] = generate
+        assert inside.wait(10)
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")))
+        box.commands.put("reload")
+        until(lambda: box.daemon.service.turns.serving() is None)
+        before = notified.all().count("WATCHDOG=1")
+        until(lambda: notified.all().count("WATCHDOG=1") >= before + 4)
+        go_on.set()
+        until(lambda: box.daemon.service.config.model.path == Path("m2"))
+
+    assert box.run(story) == 0
+    assert [model.name for model in box.world.models] == ["m1", "m2"]
+
+
+def test_a_notify_socket_that_is_gone_ends_nothing(box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
+    assert box.run(lambda: until(lambda: len(box.answers()) > 3)) == 0
+
+
+def test_a_stop_does_not_wait_for_a_look_that_hangs(box: Box):
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(_stop: threading.Event) -> Any:
+        hanging.set()
+        go_on.wait(60)
+        raise Stopped
+
+    def story() -> None:
+        until(box.answers)
+        box.daemon.service.cameras["yard"].camera.grab = hang
+        assert hanging.wait(10)
+
+    begun = time.monotonic()
+    assert box.run(story) == 0
+    assert time.monotonic() - begun < 20
+    go_on.set()
+
+
+def test_the_model_is_told_to_leave_before_the_cameras_are_closed(box: Box):
+    assert box.run(lambda: until(box.answers)) == 0
+    assert isinstance(box.world.models[0], FakeModel)
+    assert box.world.models[0].disposed == 1

@@ -1,0 +1,249 @@
+"""A reload changes what the config changed and nothing else; one that fails half-way leaves everything as it was.
+
+After each, what runs is compared with a config: cameras, schedule, model and what stands retained on the broker.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from broker import until
+from world import CONFIG, GATE, PEOPLE, World, camera
+
+from edged.core import (
+    CameraState,
+    CannotGoOn,
+    EdgedError,
+    FileUnusable,
+    ModelError,
+    ModelFolderError,
+    Secret,
+    utc_now,
+)
+from edged.specs import BrokerSpec, Config, Every, ModelSpec, SourceSpec
+
+
+def edited(name: str, **changes: Any) -> Callable[[Config], Config]:
+    def edit(config: Config) -> Config:
+        return replace(config, cameras=tuple(replace(c, **changes) if c.name == name else c for c in config.cameras))
+
+    return edit
+
+
+# every kind of change
+CHANGES: dict[str, Callable[[Config], Config]] = {
+    "camera added": lambda c: replace(c, cameras=(*c.cameras, camera("new", GATE))),
+    "camera removed": lambda c: replace(c, cameras=tuple(one for one in c.cameras if one.name != "shop")),
+    "source changed": edited("yard", source=SourceSpec("path", Secret("b"), "b")),
+    "secret rotated": edited("yard", source=SourceSpec("path", Secret("c"), "a")),
+    "prompt changed": edited("dock", questions=(replace(GATE, prompt="Shut?"), PEOPLE)),
+    "question removed": edited("dock", questions=(PEOPLE,)),
+    "question added": edited("shop", questions=(GATE, PEOPLE)),
+    "picture off": edited("yard", image=False),
+    "interval changed": edited("shop", schedule=Every(7.0)),
+    "all questions removed": edited("yard", questions=()),
+    "time zone changed": lambda c: replace(c, timezone="Asia/Seoul"),
+    "model changed": lambda c: replace(c, model=ModelSpec(Path("m2"))),
+    "broker changed": lambda c: replace(c, mqtt=BrokerSpec("second")),
+    "broker's password rotated": lambda c: replace(c, mqtt=replace(c.mqtt, username="u", password=Secret("p"))),
+    "node changed": lambda c: replace(c, node="other"),
+}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    made.start()
+    made.look()
+    yield made
+    made.broken.clear()
+    made.service.turns.halt()
+    made.service.close_cameras("stopped")
+    until(made.service.turns.gone)
+    assert all(model.disposed == 1 for model in made.models)
+    assert all(one.closed >= 1 for one in made.cameras if one.started)
+
+
+def assert_runs(world: World, config: Config) -> None:
+    """What runs, and what stands on the brokers, is what this config says."""
+    service = world.service
+    assert service.config == config
+    assert {name: runtime.spec for name, runtime in service.cameras.items()} == {c.name: c for c in config.cameras}
+    assert {runtime.config_rev for runtime in service.cameras.values()} == {config.rev}
+    running = [runtime.camera for runtime in service.cameras.values()]
+    assert [one.closed for one in running] == [0] * len(running)
+    assert [one for one in world.cameras if one.started and not one.closed] == [
+        one for one in world.cameras if one in running
+    ]
+    planned = {job_of.name for job_of in config.cameras if service.schedule.has(job_of.name)}
+    assert planned == {c.name for c in config.cameras if c.questions}
+    assert [model.name for model in service.turns.models()] == [str(config.model.path)]
+    assert [model.name for model in world.models if not model.disposed] == [str(config.model.path)]
+    publisher = service.publisher
+    assert (publisher.spec, publisher.node, publisher.started) == (config.mqtt, config.node, True)
+    assert (publisher.is_online, publisher.closed) == (True, False)
+    world.look()
+    asked = {(config.node, c.name, q.name) for c in config.cameras for q in c.all_questions()}
+    pictures = {(config.node, c.name, "image") for c in config.cameras if c.image and c.questions}
+    states = {(config.node, c.name, "availability") for c in config.cameras}
+    for host, broker in world.brokers.items():
+        assert set(broker.retained) == (asked | states | pictures if host == config.mqtt.host else set()), host
+    for key in states:
+        assert world.brokers[config.mqtt.host].retained[key].online
+    for key in asked:
+        answer = world.brokers[config.mqtt.host].retained[key]
+        assert (answer.status, answer.config_rev, answer.model) == ("ok", config.rev, str(config.model.path))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_alone_is_followed(world: World, name: str):
+    new = CHANGES[name](replace(CONFIG, rev="r2"))
+    world.reload.take(new)
+    assert_runs(world, new)
+
+
+@pytest.mark.parametrize("names", [*combinations(CHANGES, 2)], ids=" and ".join)
+def test_two_changes_at_once_are_followed_and_taken_back(world: World, names: tuple[str, str]):
+    new = replace(CONFIG, rev="r2")
+    for name in names:
+        new = CHANGES[name](new)
+    world.reload.take(new)
+    assert_runs(world, new)
+    world.reload.take(CONFIG)
+    assert_runs(world, CONFIG)
+
+
+EVERYTHING = CONFIG
+for _change in CHANGES.values():
+    EVERYTHING = _change(EVERYTHING)
+EVERYTHING = replace(EVERYTHING, rev="r2")
+
+BEFORE = ("judge m2", "load m2", "open new")  # found out before anything was touched
+BREAKAGES: dict[str, BaseException] = {
+    "judge m2": ModelFolderError("model: /m2 lacks preprocessor_config.json"),
+    "load m2": ModelError("model: there is no NPU"),
+    "open new": RuntimeError("oops"),
+    "camera.start new": RuntimeError("can't start new thread"),
+    "camera.start yard": RuntimeError("can't start new thread"),
+    "publisher.retire shop": RuntimeError("oops"),
+    "publisher.start": RuntimeError("can't start new thread"),
+    "publisher.adopt": RuntimeError("oops"),
+}
+
+
+@pytest.mark.parametrize("fit", [False, True], ids=["one model at a time", "both models fit"])
+@pytest.mark.parametrize("what", BREAKAGES)
+def test_a_reload_that_fails_half_way_leaves_what_ran(world: World, what: str, fit: bool):
+    world.fit = fit
+    world.broken[what] = BREAKAGES[what]
+    with pytest.raises(type(BREAKAGES[what]) if what in BEFORE else EdgedError):
+        world.reload.take(EVERYTHING)
+    assert_runs(world, CONFIG)
+    world.reload.take(EVERYTHING)
+    assert_runs(world, EVERYTHING)
+
+
+def test_a_ca_file_that_is_missing_changes_nothing(world: World):
+    former = world.service.publisher
+    with pytest.raises(FileUnusable, match="no such file"):
+        world.reload.take(replace(CONFIG, mqtt=BrokerSpec("second", ca=Path("none.pem"))))
+    assert world.service.publisher is former
+    assert_runs(world, CONFIG)
+
+
+def test_answers_that_wait_for_a_broker_that_is_away_go_to_the_next_one(world: World):
+    world.reload.take(replace(CONFIG, mqtt=BrokerSpec("away"), rev="r2"))
+    world.look()
+    waiting = [answer.id for answer in world.service.publisher.waiting]
+    assert waiting
+    world.reload.take(replace(CONFIG, mqtt=BrokerSpec("second"), rev="r3"))
+    assert [answer.id for answer in world.brokers["second"].answers] == waiting
+
+
+def test_a_retired_cameras_thread_changes_nothing(world: World):
+    former = next(one for one in world.cameras if one.spec.name == "yard")
+    world.reload.take(CHANGES["source changed"](CONFIG))
+    former.report(CameraState(False, "the camera ended the stream", utc_now()))
+    assert world.brokers["first"].retained[("box", "yard", "availability")].online
+    shop = next(one for one in world.cameras if one.spec.name == "shop")
+    world.reload.take(CHANGES["camera removed"](CONFIG))
+    shop.report(CameraState(False, "the camera ended the stream", utc_now()))
+    assert ("box", "shop", "availability") not in world.brokers["first"].retained
+
+
+def test_untouched_cameras_keep_their_connection(world: World):
+    before = {name: runtime.camera for name, runtime in world.service.cameras.items()}
+    new = CHANGES["source changed"](CHANGES["prompt changed"](replace(CONFIG, rev="r2")))
+    world.reload.take(new)
+    after = {name: runtime.camera for name, runtime in world.service.cameras.items()}
+    assert {name for name in before if before[name] is not after[name]} == {"yard"}
+
+
+def test_a_model_that_cannot_spell_the_new_questions_does_not_replace_the_old_one(world: World):
+    world.broken["judge m2"] = ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
+    serving = world.service.turns.serving()
+    with pytest.raises(ModelFolderError, match="cannot spell"):
+        world.reload.take(CHANGES["model changed"](CONFIG))
+    assert world.service.turns.serving() is serving
+    assert len(world.models) == 1
+
+
+def test_the_new_questions_are_judged_with_the_new_model(world: World):
+    new = CHANGES["model changed"](CHANGES["question added"](CONFIG))
+    world.models[0].refused = "people"  # the old one could not answer them
+    world.reload.take(new)
+    assert_runs(world, new)
+
+
+def test_where_both_models_fit_the_old_one_answers_until_the_new_one_is_loaded(world: World):
+    world.fit = True
+    serving = world.service.turns.serving()
+    seen = []
+    world.loading = lambda: seen.append((world.service.turns.serving() is serving, world.models[0].disposed))
+    world.reload.take(CHANGES["model changed"](CONFIG))
+    assert seen == [(True, 0)]
+
+
+def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(world: World):
+    asked, told = threading.Event(), threading.Event()
+
+    def generate() -> str:
+        asked.set()
+        assert told.wait(20)
+        return "No"
+
+    world.models[0].replies["gate"] = generate
+    dock = world.service.cameras["dock"]
+    looker = threading.Thread(target=world.service.looks.look, args=(dock,))
+    looker.start()
+    assert asked.wait(10)
+    crew = world.service.turns.serving()
+    reloader = threading.Thread(target=world.reload.take, args=(CHANGES["model changed"](CONFIG),))
+    reloader.start()
+    until(crew.leaving.is_set)
+    told.set()
+    for thread in (reloader, looker):
+        thread.join(20)
+        assert not thread.is_alive()
+    answers = [answer for answer in world.brokers["first"].answers if answer.camera == "dock"]
+    assert [answer.model for answer in answers[3:]] == ["m2"] * 3
+    assert world.models[0].disposed == 1
+
+
+def test_when_not_even_the_old_model_comes_back_edged_cannot_go_on(world: World):
+    world.broken |= {"load m2": ModelError("model: there is no NPU"), "load m1": ModelError("model: it is gone")}
+    with pytest.raises(CannotGoOn, match="it is gone") as raised:
+        world.reload.take(CHANGES["model changed"](CONFIG))
+    assert raised.value.code == 75
+
+
+def test_another_node_or_prefix_clears_what_is_retained_of_the_box(world: World):
+    world.reload.take(replace(CONFIG, node="other"))
+    world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second")))
+    assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box"], [])
