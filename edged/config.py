@@ -208,7 +208,7 @@ class _Draft:
         key = str(path[-1]) if path else ""
         if kind == "edged":
             below = tuple(context["below"])
-            self.problem(path + below, context["sentence"] if below else f"{key} {context['sentence']}")
+            self.problem(path + below, context["sentence"] if below else f"{_counted(path)} {context['sentence']}")
         elif kind == "extra_forbidden":
             self.problem(path, f"unknown key {form.said(key)}.{self._hint(key, self._known_keys(path[:-1]))}")
         elif kind == "missing" and isinstance(path[-1], int):
@@ -313,7 +313,7 @@ class _Draft:
             schedule=Cron(parsed.cron) if parsed.cron else Every(parsed.every or DEFAULT_EVERY_S),
             hours=parsed.hours,
             max_age_s=parsed.max_age or DEFAULT_MAX_AGE_S,
-            mask=tuple(tuple(mask.polygon) for mask in parsed.mask),
+            mask=tuple(mask.points() for mask in parsed.mask),
             at_least_every_s=parsed.when_changed.at_least_every if parsed.when_changed else None,
             image=parsed.image,
             questions=tuple(

@@ -445,7 +445,23 @@ class QuestionForm(PromptForm):
 
 
 class MaskForm(Form):
-    polygon: Annotated[list[Point], Field(min_length=3)]
+    polygon: Annotated[list[Point], Field(min_length=3)] | None = None
+    box: Annotated[tuple[Share, Share, Share, Share], Field(strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if (self.polygon is None) == (self.box is None):
+            raise wrong("must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}")
+        if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise wrong("a box is [left, top, right, bottom], left before right and top before bottom", "box")
+        return self
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """The corners, as shares of width and height."""
+        if self.box:
+            left, top, right, bottom = self.box
+            return ((left, top), (right, top), (right, bottom), (left, bottom))
+        return tuple(self.polygon or ())
 
 
 class ChangeForm(Form):

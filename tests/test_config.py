@@ -304,6 +304,13 @@ BAD = {
         CAMERA + "    mask: [{polygon: [[0, 0], [1, 1.5], [0, 1]]}]\n",
         ['edged.yaml:5: camera "dock": mask[0].polygon[1][1] must be at most 1'],
     ),
+    "a mask of no shape": (
+        CAMERA + "    mask: [{}, {box: [0.5, 0, 0.2, 1]}]\n",
+        [
+            'edged.yaml:5: camera "dock": a box is [left, top, right, bottom], left before right and top before bottom',
+            'edged.yaml:5: camera "dock": mask[0] must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}',
+        ],
+    ),
     "language": (
         "language: de\n" + MODEL,
         ["edged.yaml:1: language must be en or ko"],
@@ -874,3 +881,12 @@ def test_any_file_gives_a_config_or_its_problems(tmp_path: Path):
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         result = outcome(path)
         assert isinstance(result, Config) or (result and "".join(result).encode())
+
+
+def test_a_mask_is_a_polygon_or_a_box(tmp_path: Path):
+    masks = "[{polygon: [[0, 0], [1, 0], [0, 1]]}, {box: [0.1, 0.2, 0.6, 0.9]}]"
+    config = load(write(tmp_path, CAMERA + f"    mask: {masks}\n"))
+    assert config.cameras[0].mask == (
+        ((0, 0), (1, 0), (0, 1)),
+        ((0.1, 0.2), (0.6, 0.2), (0.6, 0.9), (0.1, 0.9)),
+    )

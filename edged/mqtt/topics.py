@@ -79,6 +79,8 @@ def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
         "status": answer.status,
         "reason": answer.reason,
         "confidence": answer.confidence,
+        "agreement": None,
+        "settled": None,
         "text": answer.text,
         "truncated": answer.truncated,
         "prompt": answer.prompt,
