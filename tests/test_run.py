@@ -87,6 +87,8 @@ def test_answers_are_retained_complete_and_typed(tmp_path: Path, tiny_folder: Pa
             code, took = edged.stop()
             assert (code, took < 5) == (0, True)
             assert listening.wait_for_topic("edged/box/bridge/state", 2)[-1].json == {"state": "offline"}
+            state = listening.of("edged/box/yard/availability")[-1].json
+            assert (state["state"], state["reason"]) == ("offline", "edged is stopped")
             assert not edged.said("ERROR|Traceback")
             for client in (listening, late):
                 client.close()
@@ -163,6 +165,60 @@ def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, 
             until(lambda: listening.of("edged/box/bridge/info")[-1].json["config_problems"] == [])
             listening.close()
             assert edged.stop()[0] == 0
+
+
+def test_whatever_is_saved_edged_answers_on_and_says_what_is_wrong(
+    tmp_path: Path, tiny_folder: Path, pictures: Path, broker: Mosquitto
+):
+    path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
+    good = path.read_text()
+    bad = {
+        good.replace("every: 1s", "every: 99999999999h"): "out of bounds .from 100ms to 31d",
+        good + "questions: " + "[" * 500 + "]" * 500: "levels",
+        good.replace(str(tiny_folder), "/none"): "model: there is no folder /none",
+        good.replace("mqtt://", "mqtts://").replace("'}", "', ca: none.pem}"): "none.pem",
+    }
+    with Edged("run", "--config", path) as edged:
+        edged.wait_for("camera yard: people: ")
+        for text, sentence in bad.items():
+            seen = len(edged.lines)
+            path.write_text(text)
+            edged.wait_for(f"ERROR config not reloaded: .*{sentence}", after=seen)
+            edged.wait_for("camera yard: people: ", after=len(edged.lines))
+        seen = len(edged.lines)
+        path.write_text(good)
+        edged.wait_for("INFO config reloaded: 1 camera untouched", after=seen)
+        assert len(edged.said("model: loading")) == 1
+        assert len(edged.said("camera yard: connected")) == 1
+        assert edged.stop()[0] == 0
+        assert not edged.said("Traceback")
+
+
+def test_a_box_moves_to_another_broker_and_takes_its_answers_along(
+    tmp_path: Path, tiny_folder: Path, pictures: Path, broker: Mosquitto
+):
+    with Mosquitto(tmp_path) as first:
+        path = config(tmp_path, tiny_folder, first.port, yard(pictures))
+        with Edged("run", "--config", path) as edged:
+            before = Subscriber(first.port)
+            before.wait_for_topic("edged/box/yard/people")
+            first.kill()
+            edged.wait_for("WARNING broker mqtt://127.0.0.1:")
+            seen = len(edged.lines)
+            for _ in range(3):
+                seen = edged.wait_for("camera yard: people: ", after=seen) + 1
+            listening = Subscriber(broker.port)
+            listening.forget()
+            path.write_text(path.read_text().replace(str(first.port), str(broker.port)))
+            edged.wait_for("INFO config reloaded: .*another broker")
+            listening.wait_for_topic("edged/box/yard/people")
+            waited = listening.wait_for_topic("edged/box/yard/people/late", 2)
+            assert all(message.json["late"] for message in waited if message.topic.endswith("late"))
+            assert listening.wait_for_topic("edged/box/bridge/state")[-1].json == {"state": "online"}
+            assert listening.wait_for_topic("edged/box/yard/availability")[-1].json["state"] == "online"
+            assert edged.stop()[0] == 0
+            for client in (before, listening):
+                client.close()
 
 
 def asked(listening: Subscriber, question: str) -> list[str]:
