@@ -19,8 +19,9 @@ from making import frame, question
 
 from edged.answers import YesNo
 from edged.core import Secret
-from edged.look import Looks, Post
+from edged.look import Looks
 from edged.mqtt.publisher import Publisher
+from edged.runtime import CameraRuntime
 from edged.specs import BrokerSpec, CameraSpec, SourceSpec
 from edged.turns import Turns
 
@@ -36,6 +37,7 @@ class QuietModel(FakeModel):
 
     def ask(self, history, question, stop, on_text=None):
         self.asked.clear()
+        self.seen.clear()
         return super().ask(history, question, stop, on_text)
 
 
@@ -46,23 +48,23 @@ def resident() -> int:
 def main(looks: int) -> None:
     stop = threading.Event()
     turns = Turns(stop)
-    turns.open([QuietModel])
+    turns.serve(turns.load([QuietModel]))
     publisher = Publisher(BrokerSpec(port=1, client_id="bench"), "bench", line_limit=1000)
     publisher.start()
-    made = Looks(turns, stop, lambda: publisher, lambda: True, lambda _: None)
+    publisher.online()
+    looker = Looks(turns, stop, lambda: True, lambda _error, _crew: None)
     questions = tuple(question(f"Is {n} open?", YesNo(), f"q{n}") for n in range(QUESTIONS))
     spec = CameraSpec("dock", SourceSpec("path", Secret("x"), "x"), questions=questions)
-    post = Post(spec, FakeCamera(frame(age_s=-1e9)), 30.0, "c1")
+    dock = CameraRuntime(spec, "c1", lambda: publisher)
+    dock.use(FakeCamera(frame(age_s=-1e9)))
     settled, begun = 0, time.process_time()
     for number in range(looks):
         if number == SETTLED:
             settled, begun = resident(), time.process_time()
-        made.look(post)
+        looker.look(dock)
     cpu_ms = (time.process_time() - begun) * 1000 / max(1, looks - SETTLED)
     growth = 100 * (resident() / settled - 1) if settled else float("nan")
-    stop.set()
-    turns.wake()
-    turns.close()
+    turns.halt()
     publisher.close()
     print(f"looks {looks}, {QUESTIONS} questions each: {cpu_ms:.2f} ms CPU a look (target under 5)")
     print(f"resident memory after {SETTLED} looks {settled / 1e6:.1f} MB, growth {growth:+.2f} % (target within 2)")
