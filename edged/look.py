@@ -114,7 +114,7 @@ class _Look:
 
     def jpeg(self) -> bytes | None:
         """The frame as JPEG if the camera is to publish it and the model saw it."""
-        if not (self.spec.image and self.frame and self.model):
+        if not (self.spec.image and self.frame and self.encode_ms is not None):
             return None
         return picture.jpeg(self.frame)
 

@@ -498,3 +498,9 @@ def test_prompt_rev_changes_with_the_prompt_and_with_how_it_is_asked():
         replace(GATE, generation=Generation(temperature=0.5)).prompt_rev,
     }
     assert len(revisions) == 4
+
+
+def test_a_picture_that_grew_too_old_to_be_analysed_is_not_published(stage: Stage):
+    stage.open(FakeModel())
+    stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0, image=True))
+    assert (stage.statuses(), stage.publisher.images) == ({"gate": "stale_frame"}, [])
