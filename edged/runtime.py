@@ -141,7 +141,7 @@ class CameraRuntime:
             stepped = [self._stepped(answer, questions[answer.question]) for answer in answers]
             events = [event for _, _, changes in stepped for event in changes]
             if answers:
-                self._publisher().answers(answers, events, image)
+                self._publisher().answers(answers, events, image if self.spec.image else None)
             self._histories |= {key: history for key, history, _ in stepped}
             self._asked |= {one.question.name: one.asked for one in live if one.asked}
             self.looks += 1

@@ -504,3 +504,15 @@ def test_a_picture_that_grew_too_old_to_be_analysed_is_not_published(stage: Stag
     stage.open(FakeModel())
     stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0, image=True))
     assert (stage.statuses(), stage.publisher.images) == ({"gate": "stale_frame"}, [])
+
+
+def test_a_look_in_flight_does_not_publish_a_picture_that_a_reload_turned_off(stage: Stage):
+    dock = stage.camera(GATE, image=True)
+
+    def reload_meanwhile() -> str:
+        stage.reload(dock, GATE, image=False)
+        return "Yes"
+
+    stage.open(FakeModel({"gate": reload_meanwhile}))
+    stage.look(dock)
+    assert (stage.statuses(), stage.publisher.images) == ({"gate": "ok"}, [])
