@@ -184,6 +184,7 @@ class _Look:
             trigger=self.trigger,
             timing_ms={"grab": round(self.frame.grab_ms), "encode": None, "answer": None},
             config_rev=self.config_rev,
+            expires_s=self._expiry_s(first.question),
         )
 
     # asking: in the worker's thread
@@ -268,7 +269,12 @@ class _Look:
             self.encode_ms,
             self.model,
         )
-        return answer(question, verdict, of, expiry_s(self.spec, question.every_s), reply)
+        return answer(question, verdict, of, self._expiry_s(question.name), reply)
+
+    def _expiry_s(self, name: str) -> float:
+        """A follow-up is asked as seldom as the question that it follows."""
+        first = next(one for one in self.due if any(each.name == name for each in with_follow_ups([one])))
+        return expiry_s(self.spec, first.every_s)
 
 
 def one_answer(

@@ -516,3 +516,20 @@ def test_a_look_in_flight_does_not_publish_a_picture_that_a_reload_turned_off(st
     stage.open(FakeModel({"gate": reload_meanwhile}))
     stage.look(dock)
     assert (stage.statuses(), stage.publisher.images) == ({"gate": "ok"}, [])
+
+
+def test_an_answer_given_again_expires_by_the_interval_of_now(stage: Stage):
+    stage.open(FakeModel())
+    dock = stage.camera(GATE, camera=FakeCamera(frame(1)), at_least_every_s=3600.0)
+    stage.look(dock)
+    stage.reload(dock, GATE, schedule=Every(600.0))
+    stage.look(dock)
+    assert [(bool(a.reuse_of), a.expires_s) for a in stage.publisher.answered] == [(False, 90.0), (True, 1800.0)]
+
+
+def test_a_follow_up_stands_as_long_as_the_question_it_follows(stage: Stage):
+    stage.open(FakeModel({"gate": "No"}))
+    unasked = replace(question("A van?", YesNo(), "van"), when=True)
+    gate = replace(GATE, every_s=600.0, then=(question("A car?", YesNo(), "car"), unasked))
+    stage.look(stage.camera(gate))
+    assert [answer.expires_s for answer in stage.publisher.answered] == [1800.0] * 3
