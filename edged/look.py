@@ -97,6 +97,7 @@ class _Look:
     due: list[QuestionSpec]
     trigger: Trigger
     config_rev: str
+    begun_at: float = field(default_factory=time.monotonic)
     frame: Frame | None = None
     frame_age_s: float | None = None
     encode_ms: float | None = None
@@ -158,8 +159,8 @@ class _Look:
         return [outcome for outcome in again if outcome]
 
     def _again(self, question: QuestionSpec, asked: Asked | None) -> Outcome | None:
-        limit, now = self.spec.at_least_every_s, time.monotonic()
-        if asked is None or asked.seen is None or limit is None or now - asked.seen_at >= limit:
+        limit = self.spec.at_least_every_s
+        if asked is None or asked.seen is None or limit is None or time.monotonic() - asked.seen_at >= limit:
             return None
         if asked.model_rev not in {model.revision for model in self.looks.turns.models()}:
             return None
@@ -168,7 +169,7 @@ class _Look:
         if picture.change(asked.seen, self.thumbnail) >= picture.CHANGED:
             return None
         answers = tuple(self._repeated(before) for before in asked.answers)
-        return Outcome(question, answers, replace(asked, due_from=now))
+        return Outcome(question, answers, replace(asked, due_from=self.begun_at))
 
     def _repeated(self, first: Answer) -> Answer:
         assert self.frame
@@ -232,7 +233,7 @@ class _Look:
 
     def _asked(self, question: QuestionSpec, answers: Sequence[Answer], seen_at: float) -> Asked:
         revision = self.model.revision if self.model else None
-        return Asked(question.asking_rev, revision, tuple(answers), self.thumbnail, seen_at, time.monotonic())
+        return Asked(question.asking_rev, revision, tuple(answers), self.thumbnail, seen_at, self.begun_at)
 
     def _ask(
         self,

@@ -27,8 +27,8 @@ log = logging.getLogger("edged.look")
 class Asked:
     """How a question, with its follow-ups, was last answered.
 
-    `seen` is a thumbnail of the frame the model saw for it, and `seen_at` (monotonic) when; `due_from` when it was last
-    answered at all, an unchanged picture's repetition included.
+    `seen` is a thumbnail of the frame the model saw for it, and `seen_at` (monotonic) when; `due_from` is when the look
+    began that last answered it at all, an unchanged picture's repetition included; its own interval counts from there.
     """
 
     asking_rev: str

@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -533,3 +534,13 @@ def test_a_follow_up_stands_as_long_as_the_question_it_follows(stage: Stage):
     gate = replace(GATE, every_s=600.0, then=(question("A car?", YesNo(), "car"), unasked))
     stage.look(stage.camera(gate))
     assert [answer.expires_s for answer in stage.publisher.answered] == [1800.0] * 3
+
+
+def test_a_questions_interval_runs_from_look_to_look_however_long_its_answer_takes(stage: Stage):
+    model = stage.open(FakeModel(see_s=0.5))
+    dock = stage.camera(replace(GATE, every_s=0.6))
+    begun = time.monotonic()
+    stage.look(dock)
+    until(lambda: time.monotonic() >= begun + 0.6)
+    stage.look(dock)
+    assert len(model.asked) == 2
