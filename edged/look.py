@@ -214,13 +214,18 @@ class _Look:
                 outcomes.append(Outcome(question, tuple(answers), self._asked(question, answers, seen_at)))
                 outage.end((self.spec.name, turn.place, asking))
         except ModelError as error:
-            outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
-            if isinstance(error, ModelLost):
-                self.looks.lost(error, turn.crew)
-            refused = self.refusals("model_down", str(error), [*again, *outcomes])
             release_frames(error)
+            if turn.stop.is_set():  # it was replaced meanwhile: the next one is asked
+                raise Stopped from None
+            self._failed(error, turn, asking)
+            refused = self.refusals("model_down", str(error), [*again, *outcomes])
             return [*outcomes, *(_keeping(outcome, answers) for outcome in refused)]
         return outcomes
+
+    def _failed(self, error: ModelError, turn: ModelTurn[Any], asking: str) -> None:
+        self.looks.model_outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
+        if isinstance(error, ModelLost):
+            self.looks.lost(error, turn.crew)
 
     def _encode(self, model: VisionModel, turn: ModelTurn[Any]) -> None:
         assert self.frame

@@ -172,8 +172,8 @@ class Service:
 
     def serve(self, crew: Crew) -> None:
         """From now on this crew answers; the one before leaves."""
-        self.looks.model_outage.forget(lambda _: True)
         self.turns.serve(crew)
+        self.looks.model_outage.forget(lambda _: True)  # last: the one before fails no more once it was told to leave
 
     def dismissed(self, wait: Wait) -> bool:
         """Wait until every crew that was dismissed has left. Bounded; whether they have."""

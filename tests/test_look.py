@@ -544,3 +544,16 @@ def test_a_questions_interval_runs_from_look_to_look_however_long_its_answer_tak
     until(lambda: time.monotonic() >= begun + 0.6)
     stage.look(dock)
     assert len(model.asked) == 2
+
+
+def test_a_model_that_fails_after_it_was_replaced_refuses_nothing(stage: Stage, caplog: pytest.LogCaptureFixture):
+    other = FakeModel({"gate": "No"})
+
+    def replaced_meanwhile() -> ModelError:
+        stage.open(other)
+        return ModelLost("model: the NPU is gone")
+
+    stage.open(FakeModel({"gate": replaced_meanwhile}))
+    stage.look(stage.camera(GATE))
+    assert (stage.statuses(), stage.values()) == ({"gate": "ok"}, [False])
+    assert (stage.lost, stage.looks.model_outage.on, caplog.messages) == ([], False, [])
