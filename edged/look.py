@@ -223,7 +223,8 @@ class _Look:
         return outcomes
 
     def _failed(self, error: ModelError, turn: ModelTurn[Any], asking: str) -> None:
-        self.looks.model_outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
+        if self.runtime.asks(asking):  # else nothing would ever end the outage
+            self.looks.model_outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
         if isinstance(error, ModelLost):
             self.looks.lost(error, turn.crew)
 

@@ -123,6 +123,11 @@ class CameraRuntime:
             asked = dict(self._asked)
         return [question for question in spec.questions if _is_due(question, asked.get(question.name), now)]
 
+    def asks(self, name: str) -> bool:
+        """Whether it still asks this question, a follow-up excepted, or anything at all for the name ""."""
+        with self._lock:
+            return not self._retired and (not name or name in [question.name for question in self.spec.questions])
+
     def asked(self, question: QuestionSpec) -> Asked | None:
         """How this very question was last answered, if it was."""
         with self._lock:

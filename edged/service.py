@@ -88,6 +88,7 @@ class Service:
                 self._start(runtime, before.get(spec.name))
             else:
                 self._adopt(spec, config.rev)
+            self.looks.forget(spec.name, ["", *(question.name for question in spec.questions)])
             self._plan_looks(spec, config.timezone)
 
     def _adopt(self, spec: CameraSpec, config_rev: str) -> None:
@@ -95,7 +96,6 @@ class Service:
         before = runtime.spec
         runtime.adopt(spec, config_rev)
         self._clear_gone(before, spec)
-        self.looks.forget(spec.name, ["", *(question.name for question in spec.questions)])
 
     def close_cameras(self, reason: str) -> None:
         """Publish them as offline for this reason, and let go of every source. Bounded."""

@@ -557,3 +557,17 @@ def test_a_model_that_fails_after_it_was_replaced_refuses_nothing(stage: Stage, 
     stage.look(stage.camera(GATE))
     assert (stage.statuses(), stage.values()) == ({"gate": "ok"}, [False])
     assert (stage.lost, stage.looks.model_outage.on, caplog.messages) == ([], False, [])
+
+
+def test_a_question_that_fails_after_a_reload_removed_it_is_not_waited_for(stage: Stage):
+    other = question("A car?", YesNo(), "car")
+    dock = stage.camera(GATE)
+
+    def removed_meanwhile() -> ModelError:
+        stage.reload(dock, other)
+        stage.looks.forget("dock", ["", "car"])
+        return ModelError("model: out of memory")
+
+    stage.open(FakeModel({"gate": removed_meanwhile}))
+    stage.look(dock)
+    assert not stage.looks.model_outage.on

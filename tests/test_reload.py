@@ -247,3 +247,14 @@ def test_another_node_or_prefix_clears_what_is_retained_of_the_box(world: World)
     world.reload.take(replace(CONFIG, node="other"))
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second")))
     assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box"], [])
+
+
+def test_a_model_that_failed_at_a_question_that_left_with_its_source_is_not_waited_for(world: World):
+    world.models[0].replies["gate"] = ModelError("model: out of memory")
+    world.look()
+    assert world.service.looks.model_outage.on
+    new = CONFIG
+    for name in ("dock", "shop"):
+        new = edited(name, max_age_s=9.0, questions=(PEOPLE,))(new)
+    world.reload.take(new)
+    assert not world.service.looks.model_outage.on
