@@ -95,16 +95,22 @@ class CameraRuntime:
 
     def adopt(self, spec: CameraSpec, config_rev: str) -> None:
         """Take another spec of the same source; what is remembered of questions that are gone is forgotten."""
-        names = {question.name for question in spec.all_questions()}
         with self._lock:
             self.spec, self.config_rev = spec, config_rev
-            self._asked = {name: asked for name, asked in self._asked.items() if name in names}
-            self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
+            self._forget_gone()
 
     def inherit(self, before: CameraRuntime) -> None:
-        """Remember what the runtime before this one knew of the same camera."""
+        """Remember what the runtime before this one knew of the same camera; not the answers about other pictures."""
+        same = (before.spec.source, before.spec.mask) == (self.spec.source, self.spec.mask)
         with before._lock:  # of the same class
-            self._asked, self._histories, self.looks = dict(before._asked), dict(before._histories), before.looks
+            self._asked = dict(before._asked) if same else {}
+            self._histories, self.looks = dict(before._histories), before.looks
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        names = {question.name for question in self.spec.all_questions()}
+        self._asked = {name: asked for name, asked in self._asked.items() if name in names}
+        self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
 
     def retire(self, reason: str | None = None) -> None:
         """Publish nothing more, after `offline` for this reason if one is given. The source is still to be closed."""

@@ -258,3 +258,48 @@ def test_a_model_that_failed_at_a_question_that_left_with_its_source_is_not_wait
         new = edited(name, max_age_s=9.0, questions=(PEOPLE,))(new)
     world.reload.take(new)
     assert not world.service.looks.model_outage.on
+
+
+def gated(**question: Any) -> Config:
+    """One camera, whose unchanged picture is not asked about again for an hour."""
+    return replace(CONFIG, cameras=(camera("yard", replace(PEOPLE, **question), at_least_every_s=3600.0),))
+
+
+@pytest.mark.parametrize("question", [{}, {"every_s": 3600.0}], ids=["each look", "seldom"])
+@pytest.mark.parametrize(
+    "change",
+    [{"source": SourceSpec("path", Secret("b"), "b")}, {"mask": (((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)),)}],
+    ids=["source", "mask"],
+)
+def test_an_answer_about_another_source_or_mask_is_not_given_again(
+    world: World, question: dict[str, Any], change: dict[str, Any]
+):
+    config = gated(**question)
+    world.reload.take(config)
+    world.look()
+    world.reload.take(replace(edited("yard", **change)(config), rev="r2"))
+    world.look()  # a picture like the last one
+    answer = world.brokers["first"].retained[("box", "yard", "people")]
+    assert (answer.config_rev, answer.reuse_of) == ("r2", None)
+
+
+def test_an_answer_is_given_again_after_a_reconnect_to_the_same_source(world: World):
+    config = gated()
+    world.reload.take(config)
+    world.look()
+    first = world.brokers["first"].retained[("box", "yard", "people")]
+    world.reload.take(replace(edited("yard", max_age_s=9.0)(config), rev="r2"))
+    world.look()
+    again = world.brokers["first"].retained[("box", "yard", "people")]
+    assert (again.config_rev, again.reuse_of) == ("r2", first.id)
+
+
+def test_a_question_that_left_with_its_source_is_asked_when_it_comes_back(world: World):
+    config = gated(every_s=3600.0)
+    world.reload.take(config)
+    world.look()
+    world.reload.take(replace(edited("yard", max_age_s=9.0, questions=(GATE,))(config), rev="r2"))
+    world.look()
+    world.reload.take(replace(edited("yard", max_age_s=9.0)(config), rev="r3"))
+    world.look()
+    assert world.brokers["first"].retained[("box", "yard", "people")].config_rev == "r3"
