@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edged.core import CannotGoOn, EdgedError, ModelError, Publisher
+from edged.core import CannotGoOn, EdgedError, ModelError, Publisher, Stopped
 from edged.plan import Plan, plan
 from edged.runtime import CameraRuntime
 from edged.service import LOAD_LIMIT_S, Service, Wait, all_questions
@@ -85,7 +85,10 @@ class Reload:
         self._dismiss_serving()
         try:
             crew = self.service.load(new, self.wait)
-        except ModelError:
+        except Stopped:
+            raise
+        except Exception:  # whatever it is: without a model there would be no answers any more
+            self._await_dismissed()
             self._bring_back(old)
             raise
         self.service.serve(crew)
@@ -132,12 +135,17 @@ class Reload:
     def _bring_back(self, old: Config) -> None:
         try:
             self.service.serve(self.service.load(old, self.wait))
-        except ModelError as error:
+        except Stopped:
+            raise
+        except Exception as error:
             raise CannotGoOn(f"the former model could not be loaded again: {error}") from error
 
     def _dismiss_serving(self) -> None:
         if crew := self.service.turns.serving():
             self.service.turns.dismiss(crew)
+        self._await_dismissed()
+
+    def _await_dismissed(self) -> None:
         if not self.service.dismissed(self.wait):
             raise CannotGoOn("the model's worker does not leave")
 

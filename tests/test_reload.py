@@ -6,7 +6,7 @@ After each, what runs is compared with a config: cameras, schedule, model and wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from broker import until
+from fakes import FakeModel
 from world import CONFIG, GATE, PEOPLE, World, camera
 
 from edged.core import (
@@ -24,9 +25,11 @@ from edged.core import (
     ModelError,
     ModelFolderError,
     Secret,
+    VisionModel,
     utc_now,
 )
-from edged.specs import BrokerSpec, Config, Every, ModelSpec, SourceSpec
+from edged.reload import Reload
+from edged.specs import BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
 
 
 def edited(name: str, **changes: Any) -> Callable[[Config], Config]:
@@ -303,3 +306,55 @@ def test_a_question_that_left_with_its_source_is_asked_when_it_comes_back(world:
     world.reload.take(replace(edited("yard", max_age_s=9.0)(config), rev="r3"))
     world.look()
     assert world.brokers["first"].retained[("box", "yard", "people")].config_rev == "r3"
+
+
+NO_LIBRARY = RuntimeError("libqbruntime.so cannot be opened")
+
+
+@pytest.mark.parametrize("fit", [False, True], ids=["one model at a time", "both models fit"])
+def test_a_model_that_fails_unexpectedly_leaves_the_old_one_in_service(world: World, fit: bool):
+    world.fit = fit
+    world.broken["load m2"] = NO_LIBRARY
+    with pytest.raises(RuntimeError, match="cannot be opened"):
+        world.reload.take(CHANGES["model changed"](CONFIG))
+    assert_runs(world, CONFIG)
+
+
+def test_when_the_old_model_fails_unexpectedly_too_edged_cannot_go_on(world: World):
+    world.broken |= {"load m2": ModelError("model: there is no NPU"), "load m1": NO_LIBRARY}
+    with pytest.raises(CannotGoOn, match="cannot be opened"):
+        world.reload.take(CHANGES["model changed"](CONFIG))
+
+
+def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_comes_back(world: World):
+    refused, go_on = threading.Event(), threading.Event()
+
+    class Unwilling(FakeModel):
+        def check(self, questions: Sequence[QuestionSpec]) -> None:
+            refused.set()
+            raise ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
+
+        def dispose(self) -> None:
+            assert go_on.wait(20)
+            super().dispose()
+
+    new, load_model = Unwilling(), world.parts.load_model
+    disposed: list[int] = []
+
+    def load(spec: ModelSpec) -> VisionModel:
+        disposed.append(new.disposed)
+        return new if spec.path == Path("m2") else load_model(spec)
+
+    def wait(until_: Callable[[], bool], limit_s: float) -> bool:
+        if refused.is_set() and until_ == world.service.turns.gone:
+            go_on.set()
+        return world.wait(until_, limit_s)
+
+    world.service.parts = replace(world.parts, load_model=load)
+    try:
+        with pytest.raises(ModelFolderError):
+            Reload(world.service, wait, wait).take(CHANGES["model changed"](CONFIG))
+    finally:
+        go_on.set()
+    assert disposed == [0, 1]
+    assert_runs(world, CONFIG)
