@@ -70,7 +70,7 @@ class Reload:
             return None
         self._judge(new)
         if self.service.parts.fit_together(old.model, new.model):
-            return self.service.load(new, self.wait)
+            return self._loaded(new)
         return self._exchanged(old, new)
 
     def _judge(self, new: Config) -> None:
@@ -84,15 +84,24 @@ class Reload:
         """The device holds one model only: the old one leaves first, and comes back if the new one fails."""
         self._dismiss_serving()
         try:
-            crew = self.service.load(new, self.wait)
+            crew = self._loaded(new)
         except Stopped:
             raise
         except Exception:  # whatever it is: without a model there would be no answers any more
-            self._await_dismissed()
             self._bring_back(old)
             raise
         self.service.serve(crew)
         return crew
+
+    def _loaded(self, config: Config) -> Crew:
+        """The crew of this config's model. One that fails has left before this raises: its room may be needed."""
+        try:
+            return self.service.load(config, self.wait)
+        except Stopped:
+            raise
+        except Exception:
+            self.service.dismissed(self.wait)
+            raise
 
     # taking over
 
@@ -134,7 +143,7 @@ class Reload:
 
     def _bring_back(self, old: Config) -> None:
         try:
-            self.service.serve(self.service.load(old, self.wait))
+            self.service.serve(self._loaded(old))
         except Stopped:
             raise
         except Exception as error:
@@ -143,9 +152,6 @@ class Reload:
     def _dismiss_serving(self) -> None:
         if crew := self.service.turns.serving():
             self.service.turns.dismiss(crew)
-        self._await_dismissed()
-
-    def _await_dismissed(self) -> None:
         if not self.service.dismissed(self.wait):
             raise CannotGoOn("the model's worker does not leave")
 

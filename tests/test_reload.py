@@ -5,7 +5,9 @@ After each, what runs is compared with a config: cameras, schedule, model and wh
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -358,3 +360,19 @@ def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_c
         go_on.set()
     assert disposed == [0, 1]
     assert_runs(world, CONFIG)
+
+
+def test_nothing_is_kept_of_a_model_that_could_not_be_loaded(world: World):
+    world.fit = True
+    weights: list[weakref.ref[Any]] = []
+
+    def load() -> None:
+        part = threading.Event()  # stands for what was loaded before it failed
+        weights.append(weakref.ref(part))
+        raise ModelError("model: out of memory")
+
+    world.loading = load
+    with pytest.raises(ModelError, match="out of memory"):
+        world.reload.take(CHANGES["model changed"](CONFIG))
+    gc.collect()
+    assert [part() for part in weights] == [None]
