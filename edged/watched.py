@@ -17,7 +17,10 @@ class WatchedFile:
         self._candidate: bytes | None = None
 
     def changed(self) -> bool:
-        """Whether there is a new content, complete as far as one can tell. A missing file is none."""
+        """Whether there is a new content, complete as far as one can tell.
+
+        A missing file is no content; one that cannot be read is, for its owner believes that it is in force.
+        """
         now = self._digest()
         if now is None or now == self._known:
             self._candidate = None
@@ -34,6 +37,9 @@ class WatchedFile:
 
     def _digest(self) -> bytes | None:
         try:
-            return hashlib.sha256(read_bytes(self._path)).digest()
-        except OSError:  # an editor that is just replacing it
+            content = read_bytes(self._path)
+        except FileNotFoundError:  # an editor that is just replacing it
             return None
+        except OSError as error:
+            content = repr(error).encode(errors="replace")
+        return hashlib.sha256(content).digest()
