@@ -65,6 +65,7 @@ class Daemon:
         self._file = WatchedFile(config.path)
         self._reload = Reload(self.service, self._wait, self._wait_on)
         self._started = time.monotonic()
+        self._health_due = self._started
         self._ready = False
         self._stopping = False
         self._reload_wanted = False
@@ -107,20 +108,22 @@ class Daemon:
     # the work
 
     def _work(self) -> None:
-        health_due = time.monotonic() + HEALTH_EVERY_S
         while not self._ending():
             self._hear(POLL_S)
             if self._file.changed():
                 self._reload_wanted = True
             if self._reload_wanted and time.monotonic() >= self._reloaded_at + RELOAD_SPACING_S:
                 self._take_config()
-            if self._pulse.clock_jumped():
-                log.warning("the system's clock was set; the intervals of all cameras begin anew")
-                self.service.schedule.shift()
-            if time.monotonic() >= health_due:
-                health_due = time.monotonic() + HEALTH_EVERY_S
-                self._publish_health()
-            self._pulse.tell(self._status(), self._moving())
+            self._beat()
+
+    def _beat(self) -> None:
+        """What goes on all the time, also while the main thread waits for a model or a broker."""
+        if self._pulse.clock_jumped():
+            log.warning("the system's clock was set; the intervals of all cameras begin anew")
+            self.service.schedule.shift()
+        if time.monotonic() >= self._health_due:
+            self._publish_health()
+        self._pulse.tell(self._status(), self._moving())
 
     def _ending(self) -> bool:
         return self._stopping or self.failure is not None
@@ -162,7 +165,7 @@ class Daemon:
             if time.monotonic() > end:
                 return False
             if self._ready:
-                self._pulse.tell(self._status(), self._moving())
+                self._beat()
             else:
                 self._pulse.starting("loading the model")
             self._hear(WAIT_S)
@@ -248,6 +251,7 @@ class Daemon:
         )
 
     def _publish_health(self) -> None:
+        self._health_due = time.monotonic() + HEALTH_EVERY_S
         service, usage = self.service, resource.getrusage(resource.RUSAGE_SELF)
         mean_s, longest_s = service.looks.lateness.figures()
         service.publisher.health(

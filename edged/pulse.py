@@ -69,8 +69,13 @@ class Pulse:
 
     def _notify(self, *fields: str) -> None:
         try:
-            systemd.notify(*(field.replace("\n", " ") for field in fields))
+            systemd.notify(*(_one_line(field) for field in fields))
         except OSError as error:
             self._unheard.begin(f"cannot be notified: {error}")
         else:
             self._unheard.end()
+
+
+def _one_line(text: str) -> str:
+    """Without what a file name may hold and UTF-8 cannot say."""
+    return text.replace("\n", " ").encode(errors="replace").decode()

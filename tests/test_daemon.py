@@ -21,6 +21,7 @@ from world import CONFIG, World
 from edged.config import ConfigError
 from edged.core import ModelError, ModelLost, Stopped
 from edged.daemon import Daemon
+from edged.pulse import Pulse
 from edged.specs import Config, Every, ModelSpec
 
 QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
@@ -320,3 +321,28 @@ def test_the_model_is_told_to_leave_before_the_cameras_are_closed(box: Box):
     assert box.run(lambda: until(box.answers)) == 0
     assert isinstance(box.world.models[0], FakeModel)
     assert box.world.models[0].disposed == 1
+
+
+def test_a_jump_of_the_clock_is_noticed_while_a_model_loads(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    clock = time.time
+
+    def load() -> None:
+        monkeypatch.setattr(time, "time", lambda: clock() + 3600.0)
+        until(lambda: any("clock was set" in message for message in caplog.messages))
+
+    def story() -> None:
+        until(box.answers)
+        box.world.loading = load
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")))
+        box.commands.put("reload")
+        until(lambda: box.daemon.service.config.model.path == Path("m2"), 30)
+
+    assert box.run(story) == 0
+
+
+def test_a_status_that_is_no_unicode_is_told_all_the_same(notified: Notified):
+    pulse = Pulse()
+    pulse.tell("config not reloaded: caf\udce9.yaml: there is no such file")
+    assert "STATUS=config not reloaded: caf?.yaml: there is no such file" in notified.all()
