@@ -257,7 +257,10 @@ class VisionModel(Protocol):
 
 
 class Publisher(Protocol):
-    """Where answers go. Only `close` waits for the network. `moved_at` (monotonic) is its last sign of life."""
+    """Where answers go. Only `close` waits for the network.
+
+    `moved_at` (monotonic) is its last sign of life, infinite before its start.
+    """
 
     moved_at: float
 

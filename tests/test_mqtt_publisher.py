@@ -232,6 +232,17 @@ def test_a_publisher_that_never_started_can_be_closed() -> None:
     assert Publisher(BrokerSpec(), "box").close() is False
 
 
+def test_a_publisher_is_not_stuck_before_it_is_started() -> None:
+    """A reload that also changes the model makes the publisher first, and then loads for minutes."""
+    publisher = Publisher(BrokerSpec(port=free_port()), "box")
+    begun = time.monotonic()
+    until(lambda: time.monotonic() > begun + 0.1)
+    assert time.monotonic() - publisher.moved_at < 0.1
+    publisher.start()
+    assert 0 <= time.monotonic() - publisher.moved_at < 0.1
+    publisher.close()
+
+
 def test_goodbye_has_a_limit(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     link = Link(BrokerSpec(host=HOST, port=wire.port), "box", Deaf())
     link.start()

@@ -85,7 +85,7 @@ class Publisher:
         self._refused = 0
         self._dropped_before = 0
         self._dropped_logged_at = -math.inf
-        self.moved_at = time.monotonic()
+        self.moved_at = math.inf
 
     def prepare(self) -> None:
         """Read the CA file. Raises FileUnusable. `start` does this too if it was not done."""
@@ -97,6 +97,7 @@ class Publisher:
         Until `online` is called, only states are published, and the broker is not told that edged is online.
         """
         self._link.start()
+        self.moved_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="edged-publisher", daemon=True)
         self._thread.start()
 
