@@ -221,6 +221,7 @@ class Daemon:
             log.info("config reloaded: %s", change)
         self._reloaded_at = time.monotonic()
         self._publish_info()
+        self._publish_health()  # a new broker or node has none yet
 
     def _refused(self, problems: list[str]) -> None:
         self.problems = problems

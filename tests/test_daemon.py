@@ -22,7 +22,7 @@ from edged.config import ConfigError
 from edged.core import ModelError, ModelLost, Stopped
 from edged.daemon import Daemon
 from edged.pulse import Pulse
-from edged.specs import Config, Every, ModelSpec
+from edged.specs import BrokerSpec, Config, Every, ModelSpec
 
 QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
 
@@ -221,6 +221,17 @@ def test_a_file_that_was_away_at_a_reload_and_is_back_is_no_problem_any_more(box
         until(lambda: not box.daemon.problems)
 
     assert box.run(story) == 0
+
+
+def test_a_new_broker_has_the_boxs_health_at_once(box: Box):
+    def story() -> None:
+        until(box.answers)
+        box.config = replace(QUICK, mqtt=BrokerSpec("second"))
+        box.commands.put("reload")
+        until(lambda: "second" in box.world.brokers and box.world.brokers["second"].health)
+
+    assert box.run(story) == 0
+    assert box.world.brokers["second"].health[0] == [camera.name for camera in QUICK.cameras]
 
 
 def test_a_lost_device_ends_edged_with_75(box: Box):

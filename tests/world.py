@@ -29,7 +29,8 @@ class Broker:
     def __init__(self) -> None:
         self.retained: dict[tuple[str, str, str], Any] = {}
         self.answers: list[Answer] = []
-        self.withdrawn: list[str] = []  # nodes whose name is used no more
+        self.withdrawn: list[str] = []  # nodes that are here no more
+        self.health: list[list[str]] = []  # the cameras of each message
 
 
 class Publisher:
@@ -87,7 +88,8 @@ class Publisher:
     def withdraw(self) -> None:
         self.broker.withdrawn.append(self.node)
 
-    def health(self, health: dict[str, Any]) -> None: ...
+    def health(self, health: dict[str, Any]) -> None:
+        self.broker.health.append(list(health["cameras"]))
 
     def figures(self) -> Figures:
         return Figures(self.started, 0, len(self.waiting), 0, 0, 0)
