@@ -203,8 +203,7 @@ class Service:
         if _place(old) != _place(new):
             for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
                 before.retire(spec.name, [question.name for question in spec.all_questions()], gone=True)
-            if old.node != new.node or old.mqtt.prefix != new.mqtt.prefix:
-                before.withdraw()
+            before.withdraw()
 
 
 def all_questions(config: Config) -> list[QuestionSpec]:

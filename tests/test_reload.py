@@ -248,10 +248,11 @@ def test_when_not_even_the_old_model_comes_back_edged_cannot_go_on(world: World)
     assert raised.value.code == 75
 
 
-def test_another_node_or_prefix_clears_what_is_retained_of_the_box(world: World):
+def test_a_box_that_moves_clears_what_is_retained_of_it(world: World):
     world.reload.take(replace(CONFIG, node="other"))
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second")))
-    assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box"], [])
+    world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second", username="u", password=Secret("p"))))
+    assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box", "other"], [])
 
 
 def test_a_model_that_failed_at_a_question_that_left_with_its_source_is_not_waited_for(world: World):
