@@ -289,13 +289,13 @@ class Publisher(Protocol):
         """Clear what stands at the broker for these questions, the `picture`, or, if `gone`, all of the camera."""
 
     def withdraw(self) -> None:
-        """This node's name is used no more: clear what stands at the broker for the box, but for `offline`."""
+        """The box leaves this broker or topic: clear what stands there for the box itself, but for `offline`."""
 
     def close(self) -> bool:
         """Send what waits, say offline and leave. Bounded; whether the broker acknowledged the offline."""
 
-    def release(self) -> Sequence[Any]:
-        """After `close`: the answers and events that no broker has acknowledged, oldest first."""
+    def release(self) -> Any:
+        """After `close`: what no broker has acknowledged, for the `adopt` of the next publisher."""
 
-    def adopt(self, left: Sequence[Any]) -> None:
+    def adopt(self, left: Any) -> None:
         """Before `start`: send what another publisher released, before everything else, and as late answers."""

@@ -277,7 +277,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
         assert publisher.close() is False
         assert time.monotonic() - begun < 12
         left = publisher.release()
-        assert len(left) > 150
+        assert len(left.waiting) > 150
         broker.thaw()
         after = Subscriber(broker.port)
         assert after.wait_for_topic(STATE)[-1].json == OFFLINE
@@ -334,7 +334,7 @@ def test_a_start_that_fails_never_shows_online(mosquitto: Mosquitto, subscriber:
     subscriber.wait_for_topic(STATE)
     heard = [(message.topic, message.json["state"], message.retain) for message in subscriber.messages]
     assert heard == [("edged/box/dock/availability", "online", True), (STATE, "offline", True)]
-    assert len(publisher.release()) == 2
+    assert len(publisher.release().waiting) == 2
 
 
 def test_a_broker_whose_login_cannot_be_made_is_left_alone(
@@ -620,7 +620,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     publisher.retire("dock", ["weather"])
     assert publisher.close() is False
     left = publisher.release()
-    assert len(left) == 7
+    assert len(left.waiting) == 7
     assert publisher.figures().waiting == 0
 
     following = Subscriber(other.port)
@@ -803,6 +803,74 @@ def test_retiring_waits_for_the_broker(
     assert ids(subscriber.wait_for_topic(f"{PEOPLE}/late")) == ["p2"]
     assert [message.payload for message in subscriber.of(PEOPLE)] == [b""]
     assert PEOPLE not in retained(mosquitto.port)
+
+
+def test_what_could_not_be_cleared_is_cleared_by_the_next_publisher_at_this_broker(
+    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire
+) -> None:
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.camera("yard", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
+    publisher.info({"node": "box"})
+    settled(publisher)
+    subscriber.wait_for_topic("edged/box/bridge/info")
+    subscriber.wait_for_topic("edged/box/dock/image/jpeg")
+    wire.cut()
+    disconnected(publisher)
+    for camera in ("dock", "yard"):
+        publisher.retire(camera, ["people", "gate_open"], gone=True)
+    publisher.withdraw()
+    publisher.close()
+    # the first heir has no connection either
+    first, second = (Publisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))
+    first.adopt(publisher.release())
+    first.close()
+    second.adopt(first.release())
+    wire.mend()
+    second.start()
+    second.online()
+    settled(second)
+    second.close()
+    assert retained(mosquitto.port) == {STATE, "edged/box2/bridge/state"}
+
+
+def test_a_camera_that_is_there_again_is_not_cleared_by_the_next_publisher(
+    publisher: Publisher, mosquitto: Mosquitto, wire: Wire
+) -> None:
+    wire.cut()
+    disconnected(publisher)
+    publisher.retire("dock", ["people"], gone=True)
+    publisher.close()
+    heir = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    heir.camera("dock", CameraState(True, None, SINCE))
+    heir.answers([an_answer("p1")], [], b"jpeg")
+    heir.adopt(publisher.release())
+    wire.mend()
+    heir.start()
+    heir.online()
+    settled(heir)
+    heir.close()
+    topics = {"availability", "people", "image/jpeg"}
+    assert retained(mosquitto.port) == {STATE, *(f"edged/box/dock/{topic}" for topic in topics)}
+
+
+def test_another_broker_is_told_nothing_of_what_was_to_be_cleared(
+    publisher: Publisher, other: Mosquitto, wire: Wire
+) -> None:
+    following = Subscriber(other.port)
+    wire.cut()
+    disconnected(publisher)
+    publisher.retire("dock", ["people"], gone=True)
+    publisher.close()
+    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir.adopt(publisher.release())
+    heir.start()
+    heir.online()
+    settled(heir)
+    heir.close()
+    following.wait_for_topic(STATE, 2)
+    assert {message.topic for message in following.messages} == {STATE}
+    following.close()
 
 
 def test_a_question_that_comes_back_is_not_cleared(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:

@@ -221,6 +221,10 @@ class Retained:
     def send_again(self) -> None:
         self._unsent = dict.fromkeys(self._states)
 
+    def clearings(self) -> list[State]:
+        """The topics that are to be cleared, and are not known to be."""
+        return [state for state in self._states.values() if not state.content.payload]
+
     def take(self) -> State | None:
         while self._unsent:
             topic = next(iter(self._unsent))

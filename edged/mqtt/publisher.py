@@ -51,6 +51,15 @@ class Figures:
     refused: int
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a publisher leaves to the next one. Only at the same broker is there anything to clear."""
+
+    broker: tuple[str, int]
+    waiting: list[Waiting]  # answers and events that no broker has acknowledged, oldest first
+    clearings: list[State]
+
+
 class Publisher:
     """Where answers go. Nothing here waits for the network but `close`, which waits 12 s at most."""
 
@@ -148,7 +157,7 @@ class Publisher:
         self._link.wake()
 
     def withdraw(self) -> None:
-        """This node's name is used no more: clear what is retained of the box itself, but for `offline`."""
+        """The box leaves this broker or topic: clear what is retained of the box itself, but for `offline`."""
         with self._lock:
             for topic in (self._topics.info, self._topics.health):
                 self._states.keep(_cleared(topic))
@@ -178,19 +187,24 @@ class Publisher:
             self._thread.join(CLOSE_S + GOODBYE_S)
         return self._goodbye_taken
 
-    def release(self) -> list[Waiting]:
-        """After `close`: the answers and events that no broker has acknowledged, oldest first."""
+    def release(self) -> Left:
+        """After `close`: what no broker has acknowledged."""
         with self._lock:
             self._in_flight.clear()
-            return self._line.release()
+            clearings = [*self._states.clearings(), *self._pictures.clearings()]
+            return Left(self._broker, self._line.release(), clearings)
 
-    def adopt(self, left: Sequence[Waiting]) -> None:
+    def adopt(self, left: Left) -> None:
         """Before `start`: send what another publisher released, before everything else, and as late answers.
 
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         """
         with self._lock:
-            self._line.adopt(left, lambda topic: self._topics.has(topic) and topic not in self._states)
+            for clearing in left.clearings if left.broker == self._broker else ():
+                kept = self._kept_in(clearing)
+                if clearing.topic not in kept:
+                    kept.keep(clearing)
+            self._line.adopt(left.waiting, lambda topic: self._topics.has(topic) and topic not in self._states)
 
     # Called by the link, in the sending thread
 
@@ -289,6 +303,10 @@ class Publisher:
             self._line.put_back(one)
         else:
             self._kept_in(one).put_back(one)
+
+    @property
+    def _broker(self) -> tuple[str, int]:
+        return (self._spec.host, self._spec.port)
 
     def _kept_in(self, state: State) -> Retained:
         return self._pictures if state.content.content_type == JPEG_TYPE else self._states
