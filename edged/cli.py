@@ -97,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
             open_publisher=_open_publisher,
             clock_synced=clock.synced,
             version=version("edged"),
-        )
+        ),
+        options.config,
     )
 
 

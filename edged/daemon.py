@@ -52,9 +52,11 @@ Command: TypeAlias = Literal["stop", "reload"] | Lost
 
 
 class Daemon:
-    """One running edged."""
+    """One running edged. `file` is the config's, watched since before the config was read from it."""
 
-    def __init__(self, parts: Parts, config: Config, commands: SimpleQueue[Command] | None = None) -> None:
+    def __init__(
+        self, parts: Parts, config: Config, file: WatchedFile, commands: SimpleQueue[Command] | None = None
+    ) -> None:
         self.commands: SimpleQueue[Command] = SimpleQueue() if commands is None else commands
         self.stop = StopSignal()
         self.service = Service(parts, config, self.stop, self._model_lost)
@@ -62,7 +64,7 @@ class Daemon:
         self.failure: EdgedError | None = None  # what edged ends for
         self._parts = parts
         self._pulse = Pulse()
-        self._file = WatchedFile(config.path)
+        self._file = file
         self._reload = Reload(self.service, self._wait, self._wait_on)
         self._started = time.monotonic()
         self._health_due = self._started
@@ -321,13 +323,14 @@ def _resident_bytes() -> int | None:
         return None
 
 
-def start(parts: Parts) -> int:
-    """Read the config and run; the exit code. What keeps edged from starting is said in the log."""
+def start(parts: Parts, path: Path) -> int:
+    """Read the config, of this path, and run; the exit code. What keeps edged from starting is said in the log."""
     try:
+        file = WatchedFile(path)  # before the reading: what is saved meanwhile is noticed
         config = parts.load_config()
         for warning in config.warnings:
             log.warning("%s", warning)
-        return Daemon(parts, config).run()
+        return Daemon(parts, config, file).run()
     except EdgedError as error:
         for line in str(error).splitlines():
             log.error("%s", line)

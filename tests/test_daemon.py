@@ -20,9 +20,10 @@ from world import CONFIG, World
 
 from edged.config import ConfigError
 from edged.core import ModelError, ModelLost, Stopped
-from edged.daemon import Daemon
+from edged.daemon import Daemon, start
 from edged.pulse import Pulse
 from edged.specs import BrokerSpec, Config, Every, ModelSpec
+from edged.watched import WatchedFile
 
 QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
 
@@ -54,7 +55,7 @@ class Box:
         self.config: Config | Exception = replace(config, path=self.file)
         self.loads = 0
         parts = replace(self.world.parts, load_config=self._load)
-        self.daemon = Daemon(parts, self.config)
+        self.daemon = Daemon(parts, self.config, WatchedFile(self.file))
         self.commands: SimpleQueue[Any] = self.daemon.commands
         self.errors: list[BaseException] = []
 
@@ -357,3 +358,27 @@ def test_a_status_that_is_no_unicode_is_told_all_the_same(notified: Notified):
     pulse = Pulse()
     pulse.tell("config not reloaded: caf\udce9.yaml: there is no such file")
     assert "STATUS=config not reloaded: caf?.yaml: there is no such file" in notified.all()
+
+
+def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
+    file, world = tmp_path / "edged.yaml", World()
+    file.write_text("one")
+
+    def load() -> Config:
+        config = replace(QUICK, path=file, rev=file.read_text())
+        file.write_text("two")
+        return config
+
+    def story() -> None:
+        try:
+            until(lambda: any(answer.config_rev == "two" for answer in world.brokers["first"].answers), 5)
+            taken.set()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    taken = threading.Event()
+    thread = threading.Thread(target=story)
+    thread.start()
+    assert start(replace(world.parts, load_config=load), file) == 0
+    thread.join(10)
+    assert taken.is_set()
