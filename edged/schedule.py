@@ -388,14 +388,14 @@ class _LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         return not any(thread.is_alive() for thread in self._threads)
 
     def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
-        # here and not in a listener: the listeners of a submission are called when the look may run already
-        self._lateness.due(job.id, self._due_at(run_times[-1]))
         with self._changed:
-            self._queue.append(job)
-            if len(self._queue) > self._idle and len(self._threads) < self._most:
+            if len(self._queue) >= self._idle and len(self._threads) < self._most:
                 thread = threading.Thread(target=self._work, name=f"look-{len(self._threads) + 1}", daemon=True)
+                thread.start()  # first of all: where it fails APScheduler takes the look for not submitted
                 self._threads.append(thread)
-                thread.start()
+            # here and not in a listener: the listeners of a submission are called when the look may run already
+            self._lateness.due(job.id, self._due_at(run_times[-1]))
+            self._queue.append(job)
             self._changed.notify()
 
     def _due_at(self, scheduled: datetime) -> float:

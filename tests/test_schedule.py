@@ -668,3 +668,22 @@ def test_the_times_of_a_week_are_those_of_the_trigger():
         due.append(int((moment - monday).total_seconds()) // 60)
         moment += timedelta(seconds=1)
     assert list(week_times(Cron(expression), ())) == due
+
+
+def test_a_thread_that_cannot_be_started_costs_one_look(monkeypatch: pytest.MonkeyPatch, hanging: Hanging):
+    started, failures = threading.Thread.start, ["once"]
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("look-") and failures:
+            failures.pop()
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with running(hanging) as schedule:
+        schedule.add(camera(), None)
+        until(lambda: hanging.calls)
+        until(lambda: schedule.ticks("dock").skipped)  # only one at a time, as ever
+        assert len(hanging.calls) == 1
+        hanging.go.set()
+        assert schedule.stop()
