@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event as StopSignal
@@ -288,8 +288,11 @@ class Publisher(Protocol):
     def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
         """Clear what stands at the broker for these questions, the `picture`, or, if `gone`, all of the camera."""
 
-    def withdraw(self) -> None:
-        """The box leaves this broker or topic: clear what stands there for the box itself, but for `offline`."""
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+        """The box leaves this broker or these topics: clear all that stands there, these cameras' questions too.
+
+        Only `offline` stays. No more answers go there: what waits is for the next publisher, see `release`.
+        """
 
     def close(self) -> bool:
         """Send what waits, say offline and leave. Bounded; whether the broker acknowledged the offline."""

@@ -201,9 +201,11 @@ class Service:
         for runtime in self.cameras.values():
             runtime.report_again()  # under its lock: whoever still published through the old one has done so now
         if _place(old) != _place(new):
-            for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
-                before.retire(spec.name, [question.name for question in spec.all_questions()], gone=True)
-            before.withdraw()
+            specs = (*old.cameras, *(runtime.spec for runtime in self.cameras.values()))
+            names = {spec.name: [question.name for question in spec.all_questions()] for spec in specs}
+            for spec in old.cameras:
+                names[spec.name] += [question.name for question in spec.all_questions()]
+            before.withdraw(names)
 
 
 def all_questions(config: Config) -> list[QuestionSpec]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from making import frame
@@ -110,7 +110,7 @@ class FakePublisher:
 
     def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None: ...
 
-    def withdraw(self) -> None: ...
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None: ...
 
     def close(self) -> bool:
         return True

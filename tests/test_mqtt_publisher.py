@@ -655,6 +655,32 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     following.close()
 
 
+def test_a_box_that_leaves_a_broker_clears_it_and_takes_the_newest_answers_along(
+    publisher: Publisher, mosquitto: Mosquitto, wire: Wire, other: Mosquitto
+) -> None:
+    publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.info({"node": "box"})
+    settled(publisher)
+    wire.deaf.set()  # acknowledgements come no more: what is given now waits
+    publisher.answers([an_answer("p2")], [], None)
+    until(lambda: publisher.figures().waiting == 1)
+    publisher.withdraw({"dock": ["people", "gate_open"]})
+    publisher.answers([an_answer("p3")], [], None)  # by a look that ends just now
+    publisher.close()
+    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir.adopt(publisher.release())
+    heir.start()
+    heir.online()
+    settled(heir)
+    assert retained(other.port) == {STATE, PEOPLE}
+    after = Subscriber(other.port)
+    assert ids(after.of(PEOPLE)) == ["p3"]
+    heir.close()
+    after.close()
+    assert retained(mosquitto.port) == {STATE}
+
+
 def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
     before = Publisher(BrokerSpec(port=free_port()), "box")
     before.answers([an_answer("p1")], [an_event("e1")], None)
@@ -817,9 +843,7 @@ def test_what_could_not_be_cleared_is_cleared_by_the_next_publisher_at_this_brok
     subscriber.wait_for_topic("edged/box/dock/image/jpeg")
     wire.cut()
     disconnected(publisher)
-    for camera in ("dock", "yard"):
-        publisher.retire(camera, ["people", "gate_open"], gone=True)
-    publisher.withdraw()
+    publisher.withdraw({"dock": ["people", "gate_open"], "yard": []})
     publisher.close()
     # the first heir has no connection either
     first, second = (Publisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,9 @@ class Publisher:
 
     def info(self, info: dict[str, Any]) -> None: ...
 
-    def withdraw(self) -> None:
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+        for camera, questions in cameras.items():
+            self.retire(camera, questions, gone=True)
         self.broker.withdrawn.append(self.node)
 
     def health(self, health: dict[str, Any]) -> None:

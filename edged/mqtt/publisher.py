@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,7 @@ class Publisher:
         )
         self._in_flight: dict[int, State | Waiting] = {}
         self._connected = False
+        self._withdrawn = False  # nothing but clearings is sent
         self._online = False  # edged works
         self._online_sent = False  # and this connection was told so
         self._before_online = 0  # the last answer that goes out before `online`
@@ -122,11 +123,11 @@ class Publisher:
         waiting = [self._waiting_answer(answer) for answer in answers]
         waiting += [self._waiting_event(event) for event in events]
         with self._lock:
-            if image is not None and answers:
+            if image is not None and answers and not self._withdrawn:
                 self._pictures.keep(self._image(answers[0].camera, image, max(answer.expires_s for answer in answers)))
             for one in waiting:
                 one.outage = not self._connected
-                if one.late_topic is not None:
+                if one.late_topic is not None and not self._withdrawn:
                     self._states.drop(one.topic)
                 self._line.add(one)
         self._link.wake()
@@ -156,11 +157,21 @@ class Publisher:
                 self._pictures.keep(_cleared(self._topics.image(camera), JPEG_TYPE))
         self._link.wake()
 
-    def withdraw(self) -> None:
-        """The box leaves this broker or topic: clear what is retained of the box itself, but for `offline`."""
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+        """The box leaves this broker or these topics: clear all that is retained there but `offline`.
+
+        `cameras` are the questions of each. No more answers are sent: what waits is for the next publisher.
+        """
+        topics = [self._topics.info, self._topics.health]
+        for camera, questions in cameras.items():
+            topics += [self._topics.answer(camera, question) for question in questions]
+            topics.append(self._topics.availability(camera))
         with self._lock:
-            for topic in (self._topics.info, self._topics.health):
+            self._withdrawn = True
+            for topic in topics:
                 self._states.keep(_cleared(topic))
+            for camera in cameras:
+                self._pictures.keep(_cleared(self._topics.image(camera), JPEG_TYPE))
         self._link.wake()
 
     def figures(self) -> Figures:
@@ -235,7 +246,7 @@ class Publisher:
         self._refused += not taken
         if isinstance(one, State):
             self._kept_in(one).settle(one)
-        elif self._line.settle(one):
+        elif self._line.settle(one) and not self._withdrawn:
             self._states.hold(State(Message(one.topic, one.payload, retain=True), one.until))
 
     # The sending thread
@@ -277,6 +288,8 @@ class Publisher:
                 self._in_flight[mid] = one
 
     def _next(self) -> State | Waiting | None:
+        if self._withdrawn:
+            return self._states.take() or self._pictures.take()
         if self._online_sent:
             return self._next_in_turn()
         state = self._states.take()
@@ -314,8 +327,10 @@ class Publisher:
     def _nothing_left(self) -> bool:
         with self._lock:
             left = len(self._in_flight) + self._states.unsent
-            if self._online:
-                left += len(self._line) + self._pictures.unsent
+            if self._online or self._withdrawn:
+                left += self._pictures.unsent
+            if self._online and not self._withdrawn:
+                left += len(self._line)
         return left == 0 or not self._link.connected or time.monotonic() > self._deadline - GOODBYE_S
 
     # What is said
