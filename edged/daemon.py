@@ -86,6 +86,7 @@ class Daemon:
             try:
                 service.serve(service.load(service.config, self._wait))
             except Stopped:
+                self._begin_to_stop()
                 return EXIT_OK
             stack.callback(service.close_cameras, STOPPED)
             service.converge(service.config)

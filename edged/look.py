@@ -60,8 +60,8 @@ class Looks:
 
     def look(self, runtime: CameraRuntime, trigger: Trigger = "schedule") -> None:
         """Look once and publish. Never raises: this is one of the two edges that catch everything."""
-        spec = runtime.spec
-        look = _Look(self, runtime, spec, runtime.due(spec), trigger, runtime.config_rev)
+        spec, config_rev = runtime.current()
+        look = _Look(self, runtime, spec, runtime.due(spec), trigger, config_rev)
         if not look.due:
             return
         try:

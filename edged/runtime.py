@@ -120,7 +120,17 @@ class CameraRuntime:
             self._retired = True
         self.unexpected.forget(lambda _: True)
 
+    def forget_answers(self) -> None:
+        """Another model answers from now on: ask everything anew at the next look."""
+        with self._lock:
+            self._asked = {}
+
     # a look
+
+    def current(self) -> tuple[CameraSpec, str]:
+        """The spec, and the revision of the config that it is from."""
+        with self._lock:
+            return self.spec, self.config_rev
 
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
         """The questions whose own interval has passed, or that were changed; a tick a little early still counts."""

@@ -174,6 +174,8 @@ class Service:
         """From now on this crew answers; the one before leaves."""
         self.turns.serve(crew)
         self.looks.model_outage.forget(lambda _: True)  # last: the one before fails no more once it was told to leave
+        for runtime in self.cameras.values():
+            runtime.forget_answers()
 
     def dismissed(self, wait: Wait) -> bool:
         """Wait until every crew that was dismissed has left. Bounded; whether they have."""

@@ -47,7 +47,14 @@ class Worker:
     busy: bool = False
     finishing: bool = False
     expected_by: float | None = None
-    slowest_encode_s: float | None = None
+    encodes: int = 0
+    slowest_encode_s: float | None = None  # without the first, as soon as there is a second
+
+    def encoded(self, seconds: float) -> None:
+        """An encode took so long."""
+        self.encodes += 1
+        settled = self.encodes > 2 and self.slowest_encode_s
+        self.slowest_encode_s = max(seconds, self.slowest_encode_s or 0.0) if settled else seconds
 
     def encode_limit_s(self) -> float:
         """How long an encode may take before it counts as hung."""
@@ -129,7 +136,7 @@ class Turn(Generic[T]):
 
     def encoded(self, seconds: float) -> None:
         """It took so long; later ones are measured by it."""
-        self._worker.slowest_encode_s = max(seconds, self._worker.slowest_encode_s or 0.0)
+        self._worker.encoded(seconds)
 
     def expect(self, seconds: float) -> None:
         """Say how long the model call that begins now may take, beside the prefill of its prompt."""
@@ -316,6 +323,8 @@ class Turns:
             outcome = ask(model) if ask else None
         except BaseException as error:  # it is the look's, and raised there
             failure = error
+        if worker.crew.leaving.is_set():
+            outcome, failure = None, Stopped()  # what a model that was replaced says is no longer wanted
         with self._changed:
             worker.busy, worker.finishing, worker.expected_by = False, False, None
             if turn.ask:  # else the look did not wait for it

@@ -131,7 +131,7 @@ def test_a_start_that_fails_never_says_online(box: Box):
     assert (publisher.is_online, publisher.closed) == (False, True)
 
 
-def test_a_stop_while_the_model_loads_is_heard(box: Box):
+def test_a_stop_while_the_model_loads_is_heard(notified: Notified, box: Box):
     loading, go_on = threading.Event(), threading.Event()
 
     def load() -> None:
@@ -146,6 +146,7 @@ def test_a_stop_while_the_model_loads_is_heard(box: Box):
 
     box.world.loading = load
     assert box.run(story) == 0
+    assert "STOPPING=1" in notified.all()
     assert box.answers() == []
 
 

@@ -386,3 +386,13 @@ def test_a_broker_change_that_fails_half_way_leaves_one_publisher(world: World):
         world.reload.take(CHANGES["broker changed"](CONFIG))
     assert world.service.publisher is former or former.closed
     assert_runs(world, CONFIG)
+
+
+def test_another_fit_of_the_same_model_is_asked_anew_about_an_unchanged_picture(world: World):
+    world.reload.take(gated(every_s=3600.0))
+    world.look()
+    count = len(world.brokers["first"].answers)
+    world.reload.take(replace(gated(every_s=3600.0), model=replace(CONFIG.model, fit="letterbox")))
+    world.look()
+    answers = world.brokers["first"].answers[count:]
+    assert [(answer.question, answer.reuse_of) for answer in answers] == [("people", None)]

@@ -213,6 +213,19 @@ def test_the_stop_that_a_model_call_sees_is_set_when_its_worker_is_dismissed(lin
     until(line.turns.gone)
 
 
+def test_what_a_model_says_after_it_was_dismissed_is_not_taken(line: Line):
+    crew = line.open(FakeModel)
+
+    def dismissed_meanwhile(model: FakeModel) -> str:
+        line.turns.dismiss(crew)
+        return model.name
+
+    with line.turns.join() as turn:
+        turn.wait_near()
+        with pytest.raises(ModelChanged):
+            turn.run(dismissed_meanwhile)
+
+
 def test_a_frame_that_was_taken_for_a_model_that_left_is_not_shown_to_the_next_one(line: Line):
     crew = line.open(FakeModel)
     until(crew.ready)
@@ -257,8 +270,11 @@ def test_a_call_that_takes_too_long_is_overdue(line: Line):
 def test_an_encode_is_measured_by_the_slowest_before_it(line: Line):
     """A slow CPU needs minutes for its first one: a fixed limit would start it anew for ever."""
     worker = line.open(FakeModel).workers[0]
-    first = worker.encode_limit_s()
-    worker.slowest_encode_s = 90.0
-    slow = worker.encode_limit_s()
-    worker.slowest_encode_s = 0.3
-    assert (first, slow, worker.encode_limit_s()) == (600.0, 900.0, 60.0)
+    limits = [worker.encode_limit_s()]
+    for seconds in (500.0, 90.0, 30.0, 120.0, 30.0):  # the first one compiles
+        worker.encoded(seconds)
+        limits.append(worker.encode_limit_s())
+    assert limits == [600.0, 5000.0, 900.0, 900.0, 1200.0, 1200.0]
+    quick = line.open(FakeModel).workers[0]
+    quick.encoded(0.3)
+    assert quick.encode_limit_s() == 60.0
