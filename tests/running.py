@@ -44,6 +44,10 @@ class Edged:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def wait_for(self, pattern: str, timeout_s: float = 60.0, after: int = 0) -> int:
         """The number of the first line, from number `after` on, in which the pattern is found."""
         end = time.monotonic() + timeout_s

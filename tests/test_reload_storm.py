@@ -1,0 +1,13 @@
+"""A short piece of the storm of tests/soak/reload_storm.py, which has the rules and the whole of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soak.reload_storm import run
+
+
+def test_twelve_reloads_break_no_rule(tmp_path: Path, tiny_folder: Path):
+    storm = run(tmp_path, reloads=12, seed=7, model=tiny_folder)
+    assert not storm.violations, "\n".join(map(str, storm.violations))
+    assert len(storm.samples) == 12
