@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edged.outage import counted
+
 Verdict: TypeAlias = Literal["right", "wrong"]
 Judge: TypeAlias = Callable[[dict[str, Any]], Verdict | None]
 
@@ -21,6 +24,7 @@ NARROW = 64  # columns, below which only question and answer are shown
 BAR = 8
 RATE_WINDOW_S = 15.0
 RATE_FRAMES = 10_000  # more answers than come in that time
+LATEST_TS = 4e9  # later than any clock says, and early enough for time.localtime
 KNOWN_IDS = 1000  # of answers that may come a second time; the newest of each question is known besides
 COLOURS = {"right": "green", "wrong": "red", "ok": "green", "unsure": "yellow", "not_asked": "bright_black"}
 
@@ -65,8 +69,8 @@ class Board:
             self._forget(node, *topic)
         elif topic[1] == "availability":
             camera = self._camera(node, topic[0])
-            camera.online, camera.reason = payload.get("state") == "online", payload.get("reason")
-        elif not self._known(topic, node, payload):
+            camera.online, camera.reason = payload.get("state") == "online", str(payload.get("reason"))
+        elif _is_answer(payload) and not self._known(topic, node, payload):
             return self._answer(node, topic[0], topic[1], payload)
         return None
 
@@ -83,7 +87,7 @@ class Board:
         right, wrong, refused = (self.counts[word] for word in ("right", "wrong", "refused"))
         judged = right + wrong
         share = f" ({100 * right / judged:.1f} % right)" if judged else ""
-        return f"{self.counts['answers']} answers: {right} right, {wrong} wrong, {refused} refused{share}"
+        return f"{counted(self.counts['answers'], 'answer')}: {right} right, {wrong} wrong, {refused} refused{share}"
 
     def picture(self, width: int, connection: str) -> RenderableType:
         """The view for a terminal of this many columns."""
@@ -97,7 +101,7 @@ class Board:
         return Group(*parts)
 
     def _plain_count(self) -> str:
-        return f"{self.counts['answers']} answers, {self.counts['refused']} refused"
+        return f"{counted(self.counts['answers'], 'answer')}, {self.counts['refused']} refused"
 
     def _answer(self, node: str, camera: str, question: str, payload: dict[str, Any]) -> Shown:
         self.ids.append(payload.get("id"))
@@ -136,10 +140,10 @@ class Board:
     def _heading(self, name: str, camera: CameraBoard) -> Text:
         node = name.partition("/")[0]
         if self.nodes.get(node) == "offline":
-            return Text(f"{name}: edged is offline", style="red")
+            return _text(f"{name}: edged is offline", "red")
         if camera.online is False:
-            return Text(f"{name}: {camera.reason}", style="red")
-        return Text(name, style="bold green" if camera.online else "bold")
+            return _text(f"{name}: {camera.reason}", "red")
+        return _text(name, "bold green" if camera.online else "bold")
 
     def _table(self, camera: CameraBoard, width: int) -> Table:
         table = Table(box=None, expand=True, show_header=width >= NARROW, header_style="bright_black", padding=(0, 1))
@@ -149,7 +153,7 @@ class Board:
             for heading, wide in (("confidence", BAR + 6), ("age", 7), ("", 6)):
                 table.add_column(heading, no_wrap=True, min_width=wide)
         for question, shown in camera.answers.items():
-            cells = [Text(question), _value(shown)]
+            cells = [_text(question), _value(shown)]
             table.add_row(*([*cells, _confidence(shown), _age(shown), _verdict(shown)] if width >= NARROW else cells))
         return table
 
@@ -174,15 +178,41 @@ def plain_line(shown: Shown) -> str:
         "-" if age is None else f"{age:.2f}s",
         shown.verdict or str(payload.get("status")),
     ]
-    return " ".join(words)
+    return _printable(" ".join(words))
+
+
+def _is_answer(payload: dict[str, Any]) -> bool:
+    """Whether it is of the form that edged publishes: anybody may publish on a broker."""
+    texts = all(isinstance(payload.get(key), str) for key in ("status", "camera", "question"))
+    reason, stamp = payload.get("reason"), payload.get("answered_ts")
+    return (
+        texts
+        and (reason is None or isinstance(reason, str))
+        and _is_number(stamp, LATEST_TS)
+        and (payload.get("confidence") is None or _is_number(payload["confidence"], 1.0))
+        and (payload.get("frame_age_s") is None or _is_number(payload["frame_age_s"], math.inf))
+    )
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would take for a command."""
+    return "".join(char if char.isprintable() else "·" for char in text)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(_printable(text), style=style)
 
 
 def _value(shown: Shown) -> Text:
     payload = shown.payload
     if payload.get("status") != "ok":
-        return Text(f"{payload.get('status')}: {payload.get('reason')}", style=COLOURS.get(payload["status"], "red"))
+        return _text(f"{payload['status']}: {payload.get('reason')}", COLOURS.get(payload["status"], "red"))
     value = payload.get("value")
-    return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return _text(" ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _confidence(shown: Shown) -> Text:

@@ -104,13 +104,52 @@ def test_what_others_publish_there_is_passed_over(mosquitto: Mosquitto, subscrib
     follower = Follower(BrokerSpec(port=mosquitto.port), "box")
     follower.start()
     until(lambda: follower.connected)
-    for text in (b"not json", b"[1]", b'{"status": "ok"}'):
+    for text in (b"not json", b"[1]", b"\xff", b"[" * 100_000, b'{"status": "ok"}'):
         subscriber._client.publish("edged/box/dock/people", text, 1)
-    found = None
-    while found is None:
-        found = follower.next(5.0)
+    found = follower.next(15.0)
+    assert found
     assert (found.node, found.topic, found.payload) == ("box", ("dock", "people"), {"status": "ok"})
     follower.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("status", []),
+        ("status", None),
+        ("confidence", "high"),
+        ("confidence", float("nan")),
+        ("confidence", 1e9),
+        ("confidence", True),
+        ("frame_age_s", "old"),
+        ("answered_ts", "now"),
+        ("answered_ts", 1e300),
+        ("camera", ["dock"]),
+        ("question", 3),
+        ("reason", {"why": 1}),
+    ],
+)
+def test_what_is_no_answer_is_passed_over(key: str, value: Any):
+    board = Board("t")
+    assert board.hear("box", ("dock", "people"), payload("a", **{key: value})) is None
+    answer = board.hear("box", ("dock", "people"), payload("b"))
+    assert answer
+    assert "3" in plain_line(answer)
+    assert "1 answer," in drawn(board, 80)
+
+
+def test_control_characters_of_a_message_do_not_reach_the_terminal():
+    evil = "\x1b]0;title\x07\x9b31m\r"
+    board = Board("t")
+    board.hear("box", (f"dock{evil}", "availability"), {"state": "offline", "reason": evil})
+    lines = []
+    for number, changed in enumerate(({"value": evil}, {"status": "camera_down", "reason": evil})):
+        names = {"camera": evil, "question": evil}
+        answer = board.hear("box", (f"dock{evil}", f"q{number}{evil}"), payload(f"{number}", **names, **changed))
+        assert answer
+        lines.append(plain_line(answer))
+    for text in [drawn(board, 80), drawn(board, 40), *lines]:
+        assert not [char for char in text if not char.isprintable() and char != "\n"]
 
 
 def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]):

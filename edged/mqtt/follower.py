@@ -116,7 +116,7 @@ class Follower:
         if message.payload:
             try:
                 payload = json.loads(message.payload)
-            except ValueError:  # not of an edged
+            except (ValueError, RecursionError):  # not of an edged
                 return
             if not isinstance(payload, dict):
                 return
