@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -63,6 +64,39 @@ def serving(scheme: str = "", user: str = "", password: str = "", port: int = 0)
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def answering(reply: Callable[[bytes], bytes | None], hang_up: bool = False) -> Iterator[int]:
+    """A port whose every request gets what `reply` says; None is silence. `hang_up`: and then no more."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                held.append(connection)
+                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+        def talk(connection: socket.socket) -> None:
+            try:
+                while (asked := connection.recv(4096)) and (said := reply(asked)) is not None:
+                    connection.sendall(said)
+                    if hang_up:
+                        connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            for connection in held:
+                connection.close()
 
 
 class Watched:

@@ -17,6 +17,8 @@ from edged.cameras.source import fetch_picture
 from edged.cameras.still import PathCamera
 from edged.core import CameraError
 
+NEVER = threading.Event()
+
 MULTIPART = b'HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary="frame"\r\n\r\n'
 HTTP_HEADERS = (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x")
 RTSP_HEADERS = (b"RTSP/1.0 200 OK\r\nX-Long: ", b"x")
@@ -87,7 +89,7 @@ def looked_at(watched: Watched) -> None:
 
 def fetching(sent: tuple[bytes, bytes]) -> str:
     with sending(*sent) as port, pytest.raises(CameraError) as caught:
-        fetch_picture(f"http://127.0.0.1:{port}/a")
+        fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)
     return str(caught.value)
 
 
@@ -149,7 +151,7 @@ def test_wrong_boundary_in_a_flood_of_data_is_noticed_by_its_size() -> None:
     began = time.monotonic()
     head, again = OTHER_BOUNDARY
     with sending(head, again + b"\0" * 2**20 + b"\r\n", pause_s=0) as port, pytest.raises(CameraError) as caught:
-        fetch_picture(f"http://127.0.0.1:{port}/a")
+        fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)
     assert str(caught.value) == "the stream's parts do not begin with the boundary it announced"
     assert time.monotonic() - began < 8
 
@@ -157,4 +159,4 @@ def test_wrong_boundary_in_a_flood_of_data_is_noticed_by_its_size() -> None:
 def test_redirect_with_an_endless_body_is_not_kept_in_memory() -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n"
     with sending(head, b"\0" * 2**18, pause_s=0) as port, pytest.raises(CameraError, match="answer is larger than"):
-        fetch_picture(f"http://127.0.0.1:{port}/a")
+        fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)

@@ -22,12 +22,15 @@ from urllib.request import parse_keqv_list
 import cv2
 import numpy as np
 import pytest
-from rtsp import Watched, spec, until
+from rtsp import Watched, answering, spec, until
 
+from edged.cameras.health import UNEXPECTED
 from edged.cameras.source import close_all, fetch_picture
 from edged.cameras.still import PathCamera
 from edged.core import CameraError, Stopped
 from edged.specs import CameraSpec
+
+NEVER = threading.Event()
 
 PASSWORD = "s3cr/t p@ss"
 LOGIN = "viewer:s3cr%2Ft%20p%40ss@"
@@ -490,7 +493,7 @@ def test_snapshot_with_login(site: str, way: str) -> None:
         ("viewer:wrong@{}/digest", "wrong user or password (401)"),
         ("{}/basic", "the camera asks for a user and a password (401)"),
         ("{}/nothing", "the camera has no such path (404)"),
-        ("{}/loop", "the camera redirects in a circle (302)"),
+        ("{}/loop", "the camera redirects in a circle or to an unsupported address (302)"),
         ("{}/huge", "the picture is larger than 32 MiB"),
         ("{}/endless", "the picture is larger than 32 MiB"),
         ("{}/cut", "the connection ended in the middle of the picture"),
@@ -503,6 +506,87 @@ def test_snapshot_that_fails_says_why(site: str, address: str, words: str) -> No
         with pytest.raises(CameraError) as caught:
             watched.grab()
         assert str(caught.value) == words == watched.states[0].reason
+
+
+NO_HTTP = "does not speak HTTP as expected"
+DIGEST = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\nContent-Length: 0\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 302 Go\r\nLocation: http://a..b/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://" + b"a" * 64 + b"/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://[zz/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: file:///etc/passwd\r\n\r\n", "redirects in a circle or to an unsupported"),
+        (b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm, =, "\r\nContent-Length: 0\r\n\r\n', "no supported login"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nno picture", "not a picture"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nno picture", "not a picture"),
+    ],
+)
+def test_a_malformed_answer_is_a_reason_and_the_camera_is_offline(answer: bytes, words: str) -> None:
+    with answering(lambda _: answer, hang_up=True) as port, web(f"http://{LOGIN}127.0.0.1:{port}/a") as watched:
+        with pytest.raises(CameraError, match=words):
+            watched.grab()
+        assert words in (watched.states[-1].reason or "")
+
+
+@pytest.mark.parametrize(
+    "part", [b"Content-Length: " + b"9" * 5000, b"Content-Length: \xb2", b"Content-Length: " + b"9" * 17]
+)
+def test_a_malformed_part_of_a_stream_is_no_unexpected_error(part: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\n"
+    with (
+        answering(lambda _: head + part + b"\r\n\r\nx\r\n", hang_up=True) as port,
+        web(f"http://127.0.0.1:{port}/a") as watched,
+    ):
+        with pytest.raises(CameraError):
+            watched.grab()
+        watched.wait_for(online=False)
+    assert "unexpected" not in caplog.text
+
+
+def test_a_boundary_outside_latin_1_is_no_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary*=utf-8''%EA%B0%80\r\n\r\n"
+    with answering(lambda _: head, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        with pytest.raises(CameraError):
+            watched.grab()
+        assert "does not announce the boundary" in (watched.wait_for(online=False).reason or "")
+    assert "unexpected" not in caplog.text
+
+
+def why(watched: Watched) -> str:
+    with pytest.raises(CameraError) as caught:
+        watched.grab()
+    return str(caught.value)
+
+
+def test_a_login_with_a_control_character_is_refused_and_not_repeated() -> None:
+    """http.client would put the whole header into its error."""
+    with answering(lambda _: DIGEST) as port, web(f"http://view%0Aer:hunter2@127.0.0.1:{port}/a") as watched:
+        assert why(watched) == "the user or password of the address has a control character"
+
+
+def test_a_login_in_korean_is_sent_as_utf_8() -> None:
+    heard: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        heard.append(request)
+        return DIGEST
+
+    with answering(answer) as port, web(f"http://%EA%B9%80:pw@127.0.0.1:{port}/a") as watched:
+        assert why(watched) == "wrong user or password (401)"
+    assert 'username="김"'.encode() in heard[-1]
+
+
+def test_a_camera_whose_look_fails_unexpectedly_is_offline(tmp_path: Path) -> None:
+    def read(path: Path) -> np.ndarray:
+        raise ZeroDivisionError
+
+    with Watched(spec(str(tmp_path / "a.jpg"), "path"), PathCamera, read=read) as watched:
+        with pytest.raises(ZeroDivisionError):
+            watched.grab()
+        assert [(state.online, state.reason) for state in watched.states] == [(False, UNEXPECTED)]
 
 
 def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
@@ -658,10 +742,10 @@ def test_one_picture_from_a_file_or_an_address(site: str, tmp_path: Path) -> Non
     Site.shade = 60
     png = tmp_path / "a.png"
     cv2.imwrite(str(png), np.full((8, 8, 3), 33, np.uint8))
-    assert fetch_picture(str(png)).rgb.mean() == 33
-    assert round(fetch_picture(f"http://{site}/jpeg").rgb.mean()) == 60
-    assert round(fetch_picture(f"http://{LOGIN}{site}/basic").rgb.mean()) == 60
-    assert round(fetch_picture(f"http://{site}/stream").rgb.mean()) == 60
+    assert fetch_picture(str(png), NEVER).rgb.mean() == 33
+    assert round(fetch_picture(f"http://{site}/jpeg", NEVER).rgb.mean()) == 60
+    assert round(fetch_picture(f"http://{LOGIN}{site}/basic", NEVER).rgb.mean()) == 60
+    assert round(fetch_picture(f"http://{site}/stream", NEVER).rgb.mean()) == 60
 
 
 @pytest.mark.parametrize(
@@ -674,11 +758,11 @@ def test_one_picture_from_a_file_or_an_address(site: str, tmp_path: Path) -> Non
 )
 def test_one_picture_that_cannot_be_had_says_why(source: str, words: str) -> None:
     with pytest.raises(CameraError) as caught:
-        fetch_picture(source)
+        fetch_picture(source, NEVER)
     assert str(caught.value) == words
 
 
 def test_one_picture_from_a_fifo_is_refused(tmp_path: Path) -> None:
     fifo(tmp_path / "a.jpg")
     with pytest.raises(CameraError, match="is not a regular file"):
-        fetch_picture(str(tmp_path / "a.jpg"))
+        fetch_picture(str(tmp_path / "a.jpg"), NEVER)

@@ -8,13 +8,12 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rtsp import Server, Watched, made_ago, serving, spec, until
+from rtsp import Server, Watched, answering, made_ago, serving, spec, until
 
 from edged.cameras.health import Health
 from edged.cameras.preflight import describe
@@ -35,37 +34,6 @@ def server() -> Iterator[Server]:
 def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
     with serving(request.param, USER, PASSWORD) as running:
         yield running
-
-
-@contextmanager
-def answering(reply: Callable[[bytes], bytes | None]) -> Iterator[int]:
-    """A port whose every request gets what `reply` says; None is silence."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        held: list[socket.socket] = []
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                held.append(connection)
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
-        def talk(connection: socket.socket) -> None:
-            try:
-                while (asked := connection.recv(4096)) and (said := reply(asked)) is not None:
-                    connection.sendall(said)
-            except OSError:
-                pass
-
-        threading.Thread(target=serve, daemon=True).start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            for connection in held:
-                connection.close()
 
 
 def closed_port() -> int:
@@ -163,6 +131,22 @@ def test_a_picture_in_one_packet_is_held_at_once() -> None:
             Packet(slice_of(IDR if number == 0 else SLICE, True, b"%d" % number), number == 0, 0, 0, None), number
         )
     assert len(group.held().packets) == 7
+
+
+@pytest.mark.parametrize("pictures", [1, 6], ids=["sure of nothing", "sure of one packet each"])
+def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: int) -> None:
+    group = Group("h264", b"")
+    for number in range(pictures):
+        group.add(Packet(slice_of(IDR, True, b"k"), True, number, number, None), float(number))
+    later = Packet(slice_of(SLICE, False, b"x" * 100), False, 9.0, 9.0, None)
+
+    def add_them_all() -> None:
+        for _ in range(10 * GROUP_PACKETS):
+            group.add(later, 9.0)
+
+    with pytest.raises(CameraError, match="more than 500 slices"):
+        add_them_all()
+    assert len(group.held().packets) <= GROUP_PACKETS + pictures + 1
 
 
 def test_packets_before_the_first_keyframe_are_not_kept() -> None:
@@ -265,6 +249,11 @@ def test_silent_camera_is_given_up_after_five_seconds() -> None:
             b'RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm="r", nonce="n", algorithm=SHA-256\r\n\r\n',
             "offers no supported login",
         ),
+        (b"RTSP/1.0 \xb2\xb2 OK\r\n\r\n", "does not speak RTSP"),
+        (b"RTSP/1.0 " + b"9" * 900 + b" OK\r\n\r\n", "does not speak RTSP"),
+        (b"RTSP/1.0 200 OK\r\nContent-Length: \xb2\r\n\r\nm=video", "has no video"),
+        (b"RTSP/1.0 302 Go\r\nLocation: rtsp://[zz/\r\n\r\n", "the camera redirects to an address that is not valid"),
+        (b'RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm, =, "\r\n\r\n', "no supported login"),
     ],
 )
 def test_answers_that_lead_nowhere_are_explained(said: bytes, words: str) -> None:
@@ -307,7 +296,10 @@ def test_redirect_loop_ends() -> None:
         return b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: /again\r\n\r\n"
 
     with answering(redirect) as port:
-        assert reason(f"rtsp://127.0.0.1:{port}/a") == "the camera redirects in a circle (302)"
+        assert (
+            reason(f"rtsp://127.0.0.1:{port}/a")
+            == "the camera redirects in a circle or to an unsupported address (302)"
+        )
     assert len(asked) < 10
 
 

@@ -16,7 +16,7 @@ def authorization(challenges: list[str], target: Address, method: str, uri: str)
     schemes = [challenge.partition(" ")[0].lower() for challenge in challenges]
     for scheme, challenge in zip(schemes, challenges, strict=True):
         fields = _fields(challenge) if scheme == "digest" else {}
-        if scheme == "digest" and fields.get("algorithm", "MD5").upper() == "MD5":
+        if "nonce" in fields and fields.get("algorithm", "MD5").upper() == "MD5":
             return _digest(fields, target, method, uri)
     if "basic" in schemes:
         return "Basic " + base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
@@ -25,8 +25,12 @@ def authorization(challenges: list[str], target: Address, method: str, uri: str)
 
 
 def _fields(challenge: str) -> dict[str, str]:
-    pairs = (pair for pair in parse_http_list(challenge.partition(" ")[2]) if "=" in pair)
-    return {name.lower(): value for name, value in parse_keqv_list(list(pairs)).items()}
+    """The fields of a challenge by name; none if it is malformed."""
+    pairs = [pair for pair in parse_http_list(challenge.partition(" ")[2]) if "=" in pair]
+    try:
+        return {name.lower(): value for name, value in parse_keqv_list(pairs).items()}
+    except IndexError:  # a name without a value
+        return {}
 
 
 def _digest(fields: dict[str, str], target: Address, method: str, uri: str) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from urllib.parse import urljoin
 
 from edged.cameras.login import authorization
-from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
+from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
 from edged.cameras.wire import Ended, Patience, Wire
 from edged.core import CameraError
 
@@ -53,7 +53,10 @@ def describe(address: str, ended: Ended) -> None:
 
 
 def _redirected(response: Response, url: str, target: Address) -> tuple[str, Address]:
-    onward = take_apart(urljoin(url, next(iter(response.all("location")), "")))
+    try:
+        onward = take_apart(urljoin(url, next(iter(response.all("location")), "")))
+    except ValueError:
+        raise CameraError("the camera redirects to an address that is not valid") from None
     if onward.host != target.host:
         raise CameraError(f"the camera redirects to another host, {onward.where}: give that address if it is right")
     return onward.url, Address(
@@ -107,7 +110,8 @@ def _response(answers: BinaryIO, target: Address) -> Response:
     first = answers.readline(1024).decode("latin-1").split(maxsplit=2)
     if not first:
         raise ConnectionResetError
-    if not first[0].startswith("RTSP/") or len(first) < 2 or not first[1].isdigit():
+    status = whole_number(first[1]) if len(first) > 1 else None
+    if not first[0].startswith("RTSP/") or status is None:
         raise CameraError(f"{target.where} does not speak RTSP (is the port right?)")
     headers = []
     for _ in range(MAX_HEADERS):
@@ -115,6 +119,6 @@ def _response(answers: BinaryIO, target: Address) -> Response:
         if not name:
             break
         headers.append((name.strip().lower(), value.strip()))
-    length = dict(headers).get("content-length", "0")
-    body = answers.read(min(int(length), MAX_BODY)) if length.isdigit() else b""
-    return Response(int(first[1]), tuple(headers), body)
+    length = whole_number(dict(headers).get("content-length", ""))
+    body = answers.read(min(length, MAX_BODY)) if length else b""
+    return Response(status, tuple(headers), body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from edged.cameras.health import LoginRefused
 from edged.core import CameraError
 
 ANSWER_S = 5.0  # how long a camera may take to take a connection, and to answer on it
+
+CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 STATUS_WORDS = {
     400: "the camera does not understand the request (400 Bad Request)",
@@ -48,7 +51,8 @@ def take_apart(address: str) -> Address:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")  # as Python's resolver does
+    except ValueError:  # UnicodeError is one
         parts, host, port = SplitResult("", "", "", "", ""), None, None
     # An @ further on means a password with a bare slash in it, of which "host" and "path" are then pieces.
     if not host or "@" in parts.path:
@@ -56,7 +60,11 @@ def take_apart(address: str) -> Address:
     port = port or {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}.get(parts.scheme, 0)
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     user = None if parts.username is None else unquote(parts.username)
-    return Address(bare, parts.scheme, host, port, user, unquote(parts.password or ""))
+    password = unquote(parts.password or "")
+    # A line break would end the header that the login goes into, and http.client shows the whole header in its error.
+    if CONTROL.search((user or "") + password):
+        raise CameraError("the user or password of the address has a control character")
+    return Address(bare, parts.scheme, host, port, user, password)
 
 
 def of_network(error: OSError, address: Address) -> CameraError:
@@ -90,5 +98,10 @@ def of_status(code: int, with_login: bool) -> CameraError:
             "wrong user or password (401)" if with_login else "the camera asks for a user and a password (401)"
         )
     if 300 <= code < 400:
-        return CameraError(f"the camera redirects in a circle ({code})")
+        return CameraError(f"the camera redirects in a circle or to an unsupported address ({code})")
     return CameraError(STATUS_WORDS.get(code, f"the camera answers with status {code}"))
+
+
+def whole_number(text: str) -> int | None:
+    """A number as a header gives it; None if it is none, or an absurd one. `str.isdigit` admits what `int` does not."""
+    return int(text) if len(text) <= 18 and text.isascii() and text.isdigit() else None

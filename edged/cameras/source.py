@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -70,15 +71,18 @@ def close_all(cameras: Iterable[Camera]) -> bool:
     return not any(thread.name.startswith(THREADS) for thread in threading.enumerate())
 
 
-def fetch_picture(path_or_url: str) -> Frame:
-    """One picture, without masks, from a file or an http(s) URL (of a stream its first). Raises CameraError."""
-    began, never = time.monotonic(), threading.Event()
+def fetch_picture(path_or_url: str, stop: threading.Event) -> Frame:
+    """One picture, without masks, from a file or an http(s) URL (of a stream its first).
+
+    Raises CameraError, and Stopped once `stop` is set.
+    """
+    began = time.monotonic()
     scheme, separator, _ = path_or_url.partition("://")
     if not separator:
-        path = Path(path_or_url).expanduser()
-        bgr = Reader("picture", str(path), READ_S, never).read(lambda: read_picture(path), never)
+        path = Path(os.path.expanduser(path_or_url))  # noqa: PTH111  # pathlib's raises where there is no such user
+        bgr = Reader("picture", str(path), READ_S, threading.Event()).read(lambda: read_picture(path), stop)
     elif scheme.lower() in ("http", "https"):
-        with web.request(path_or_url, never.is_set) as response:
+        with web.request(path_or_url, stop.is_set) as response:
             data = next(web.parts(response), b"") if web.is_stream(response) else web.picture(response)
         bgr = decode_picture(data)
     else:

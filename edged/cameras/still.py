@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from edged.cameras import web
-from edged.cameras.health import Health
+from edged.cameras.health import UNEXPECTED, Health
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.reader import CLOSED, Reader
 from edged.cameras.stream import StreamCamera, http_feed
-from edged.core import CameraError, CameraReport, Frame
+from edged.core import CameraError, CameraReport, Frame, Stopped
 from edged.specs import CameraSpec
 
 PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -205,6 +205,11 @@ def _look(spec: CameraSpec, health: Health, read: Callable[[], tuple[Pixels, str
         reason = f"{spec.source.shown} cannot be read: {error.strerror}"
         health.fails(reason)
         raise CameraError(reason) from None
+    except (Stopped, _Streams):
+        raise
+    except Exception:  # logged where the look ends
+        health.fails(UNEXPECTED)
+        raise
     now = time.monotonic()
     frame = frame_from_bgr(bgr, spec.mask, now, (now - began) * 1000)
     health.works(f"{about}, {bgr.shape[1]}x{bgr.shape[0]}")

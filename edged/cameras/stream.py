@@ -161,6 +161,7 @@ class Group:
         self._coming: list[bytes] = []  # of the picture that may have more slices
         self._coming_key = False
         self._coming_captured = 0.0
+        self._slices, self._slice_bytes = 0, 0  # of the picture that came last
         self._whole = 0
         self._sliced = False
         self._packets: list[bytes] = []
@@ -171,24 +172,31 @@ class Group:
         self._key_captured = 0.0
 
     def add(self, packet: Packet, captured: float) -> None:
+        """Raises CameraError for a picture whose slices do not end."""
         rest = later_slices(self._codec, packet.data)
         with self._lock:
             if rest is None:
                 self._hold()
                 self._coming, self._coming_key = [packet.data], packet.key or self._codec == "MJPG"
                 self._coming_captured = captured
-            elif self._coming:
-                self._coming.append(rest)
-                self._sliced = True
-            elif self.begun:  # a slice more than we were sure of
-                self._packets.append(rest)
-                self._sliced = True
+                self._slices, self._slice_bytes = 1, len(packet.data)
+            elif self._coming or self.begun:
+                self._add_slice(rest)
             if self._codec == "MJPG" or (not self._sliced and self._whole >= self.SURE):
                 self._hold()
 
     def held(self) -> Held:
         with self._lock:
             return Held(self._codec, (self._extradata, *self._packets), self._captured)
+
+    def _add_slice(self, rest: bytes) -> None:
+        self._slices, self._slice_bytes, self._sliced = self._slices + 1, self._slice_bytes + len(rest), True
+        if self._slices > GROUP_PACKETS or self._slice_bytes > GROUP_BYTES:
+            raise CameraError(
+                f"a picture of the stream has more than {GROUP_PACKETS} slices or {GROUP_BYTES // 1024 // 1024} MiB"
+            )
+        # without one that is coming: a slice more than we were sure of
+        (self._coming or self._packets).append(rest)
 
     def _hold(self) -> None:
         """The picture that was coming is whole."""

@@ -23,7 +23,7 @@ from urllib.request import (
 )
 
 from edged.cameras.login import authorization
-from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart
+from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
 from edged.cameras.wire import Ended, Patience, Stage, Wire
 from edged.core import CameraError
 
@@ -118,7 +118,8 @@ def _logged_in(target: Address, opener: OpenerDirector) -> Response:
                 raise of_status(error.code, with_login=False) from None
             url, challenges = error.url, error.headers.get_all("WWW-Authenticate", [])
     again = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http or https only
-    again.add_unredirected_header("Authorization", authorization(challenges, target, "GET", again.selector))
+    login = authorization(challenges, target, "GET", again.selector)
+    again.add_unredirected_header("Authorization", login.encode().decode("latin-1"))  # which http.client encodes
     try:
         return _open(opener, again, target)
     except HTTPError as error:
@@ -135,19 +136,21 @@ def _open(opener: OpenerDirector, wanted: Request, target: Address) -> Response:
         if isinstance(error.reason, OSError):
             raise error.reason from None
         raise CameraError(f"{target.where} cannot be asked over HTTP") from None
+    except ValueError as error:  # of a redirect's address: urllib checks none
+        raise CameraError(f"{target.where} does not speak HTTP as expected ({type(error).__name__})") from None
     return response
 
 
 def picture(response: Response) -> bytes:
     """The whole body. Raises CameraError beyond 32 MiB or 10 s."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) > MAX_PICTURE:
+    length = whole_number(response.headers.get("Content-Length", "")) or 0
+    if length > MAX_PICTURE:
         raise CameraError(TOO_LARGE)
     response.patience.begin(PICTURE)
     data = bytearray()
     while chunk := response.read1(65536):
         data += chunk
-    if length.isdigit() and len(data) < int(length):
+    if len(data) < length:
         raise CameraError("the connection ended in the middle of the picture")
     return bytes(data)
 
@@ -162,7 +165,7 @@ def parts(response: Response) -> Iterator[bytes]:
     Raises CameraError for a picture beyond 32 MiB or 10 s, and for a boundary that does not come.
     """
     # Some cameras put the two dashes into the header as well.
-    boundary = (response.headers.get_boundary("") or "").lstrip("-").encode("latin-1")
+    boundary = (response.headers.get_boundary("") or "").lstrip("-").encode("latin-1", "ignore")
     if not boundary:
         raise CameraError("the stream does not announce the boundary between its pictures")
     at_boundary = False
@@ -192,11 +195,11 @@ def _part_length(response: Response) -> int | None:
     """Read one part's headers. None if they do not say how long it is."""
     length = None
     for _ in range(MAX_PART_HEADERS):
-        name, _, value = response.readline(8192).strip().partition(b":")
+        name, _, value = response.readline(8192).strip().decode("latin-1").partition(":")
         if not name:
             break
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            length = int(value)
+        if name.lower() == "content-length":
+            length = whole_number(value.strip())
     if length is not None and length > MAX_PICTURE:
         raise CameraError(TOO_LARGE)
     return length
