@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -64,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         except OSError as error:
             if error is not output.failure:
                 raise
+        except (Stopped, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED
         code = _finished(code, output)
     return _leave(code)
 
@@ -113,7 +116,7 @@ def check(options: argparse.Namespace) -> int:
     _complain(*(f"warning: {warning}" for warning in config.warnings))
     _check_grammars(config)
     questions = sum(len(camera.all_questions()) for camera in config.cameras)
-    print(f"{options.file}: right ({counted(len(config.cameras), 'camera')}, {counted(questions, 'question')})")
+    print(f"{options.file}: valid ({counted(len(config.cameras), 'camera')}, {counted(questions, 'question')})")
     return EXIT_OK
 
 
@@ -168,15 +171,11 @@ def ask(options: argparse.Namespace) -> int:
     stop = _told_to_stop()
     spec, question = _model_and_question(options)
 
-    from edged.cameras.source import fetch_picture
-
-    frame = fetch_picture(options.image)
+    frame = _fetched(options.image, stop)
     model = _load_model(spec)
     try:
         model.check([question])
         return _asked(model, frame, question, options, stop)
-    except Stopped:
-        return EXIT_INTERRUPTED
     finally:
         model.dispose()
 
@@ -219,14 +218,12 @@ def bench(options: argparse.Namespace) -> int:
     stop = _told_to_stop()
     config = None if options.model else load(options.config)
     spec = config.model.each_worker()[0] if config else ModelSpec(options.model.resolve())
-    frame = timing.made_up_picture() if options.image is None else _fetched(options.image)
+    frame = timing.made_up_picture() if options.image is None else _fetched(options.image, stop)
     begun = time.monotonic()
     model = _load_model(spec)
     try:
         load_s = time.monotonic() - begun
         made = timing.measure(model, frame, config, timing.word_counter(spec.path), options.seconds, load_s, stop)
-    except Stopped:
-        return EXIT_INTERRUPTED
     finally:
         model.dispose()
     if options.json:
@@ -236,10 +233,10 @@ def bench(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _fetched(path_or_url: str) -> Frame:
+def _fetched(path_or_url: str, stop: threading.Event) -> Frame:
     from edged.cameras.source import fetch_picture
 
-    return fetch_picture(path_or_url)
+    return fetch_picture(path_or_url, stop)
 
 
 def _asked(
@@ -374,7 +371,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=check)
 
     command = commands.add_parser("demo", help="see it work, with no camera and no NPU", description=demo.__doc__)
-    command.add_argument("--seconds", type=float, metavar="N", help="end by itself, N seconds after the first answer")
+    command.add_argument("--seconds", type=_seconds, metavar="N", help="end N seconds after the first answer")
     command.add_argument("--plain", action="store_true", help="a line for each answer")
     command.set_defaults(command=demo)
 
@@ -427,7 +424,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("bench", help="how fast this box is, and what is needed", description=bench.__doc__)
     command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's, and without its cameras")
     command.add_argument("--image", metavar="PATH-or-URL", help="default: a made-up picture of 1280x720")
-    command.add_argument("--seconds", type=float, default=30.0, metavar="N", help="about, after loading; default: 30")
+    command.add_argument("--seconds", type=_seconds, default=30.0, metavar="N", help="how long to measure; default: 30")
     command.add_argument("--json", action="store_true", help="print the figures for machines")
     _config_option(command)
     command.set_defaults(command=bench)
@@ -441,6 +438,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--vision-cores", metavar="CORES", help="the same for the vision part")
     command.set_defaults(command=prepare)
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return seconds
 
 
 def _config_option(command: argparse.ArgumentParser) -> None:

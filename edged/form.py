@@ -40,6 +40,8 @@ ADDRESS = re.compile(
     r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
 )
+CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
+CONTROL_CODE = re.compile("%[01][0-9A-Fa-f]|%7[Ff]")
 PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass[a-z]*|pwd|psw|pw|token|key|auth|user[a-z]*|usr|login|secret)[=:].*")
 HOURS = re.compile(r"(?:([a-z,-]+)\s+)?(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 
@@ -135,7 +137,8 @@ def _source(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if re.match(r"(?i)(rtsps?|https?):", value):
-        _judge_address(value)
+        if why := address_problem(value):
+            raise wrong(why)
     elif value.startswith("usb:"):
         if not re.fullmatch(r"usb:([0-9]{1,4}|/dev/[^\s@]+)", value):
             raise wrong("is not a USB camera: write usb: and a number, or usb: and a path in /dev")
@@ -149,17 +152,23 @@ def _looks_like_a_login(text: str) -> bool:
     return "@" in text and (":" in text.rpartition("@")[0] or "/" not in text.partition("@")[0])
 
 
-def _judge_address(text: str) -> None:
-    if address(text):
-        return
+def address_problem(text: str) -> str | None:
+    """Why this cannot be the address of a camera: the end of a sentence, which holds no piece of the text."""
+    parts = address(text)
+    if parts and parts.scheme not in CAMERA_SCHEMES:
+        return f"must begin with {', '.join(f'{scheme}://' for scheme in CAMERA_SCHEMES[:-1])} or https://"
+    if parts and CONTROL_CODE.search(parts.login or ""):
+        return "has a control character in its user or password"
+    if parts:
+        return None
     if "{secret:" in SECRET_IN_TEXT.sub("", text):
-        raise wrong("has a secret that is not {secret:NAME}, where NAME is a file's name without a folder")
+        return "has a secret that is not {secret:NAME}, where NAME is a file's name without a folder"
     if "@" in text or "#" in text:
-        raise wrong(
+        return (
             "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
             "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
         )
-    raise wrong("is not an address such as rtsp://10.0.0.9/stream1")
+    return "is not a valid address (such as rtsp://10.0.0.9/stream1)"
 
 
 def _prompt(value: Any) -> Any:

@@ -6,11 +6,12 @@ A password in an address goes into a file of its own under credentials/, which o
 from __future__ import annotations
 
 import json
-import re
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import unquote
 
+from edged import form
 from edged.core import EdgedError
 
 BY_ID = Path("/dev/v4l/by-id")
@@ -81,51 +82,51 @@ def usb_cameras(folder: Path = BY_ID) -> list[str]:
 
 
 def starter(addresses: list[str], devices: list[str], model: Path) -> Starter:
-    """A config for these network addresses and devices. Raises EdgedError for an address that is none."""
+    """A config for these network addresses and devices. Raises EdgedError for an address that `check` would refuse."""
     secrets: dict[str, str] = {}
-    cameras = []
-    for number, source in enumerate([*addresses, *devices], start=1):
-        name = f"camera-{number}"
-        cameras.append(CAMERA.format(name=name, source=json.dumps(_without_password(source, name, secrets))))
+    sources = [_without_password(address, number, secrets) for number, address in enumerate(addresses, start=1)]
+    cameras = [
+        CAMERA.format(name=_name(number), source=json.dumps(source))
+        for number, source in enumerate([*sources, *devices], start=1)
+    ]
     body = "\ncameras:\n" + "\n".join(cameras) if cameras else "\n" + NO_CAMERAS
     return Starter(HEAD.format(model=json.dumps(str(model))) + body, secrets, len(cameras))
 
 
 def write(made: Starter, path: Path) -> None:
-    """Write the config and its secrets. Raises EdgedError rather than overwrite anything."""
-    places = {path.parent / "credentials" / name: text for name, text in made.secrets.items()}
-    for place in (path, *places):
-        if place.exists():
-            raise EdgedError(f"{place} is there already; edged init overwrites nothing")
+    """Write the config and its secrets, or nothing. Raises EdgedError rather than overwrite anything."""
+    folder = path.parent / "credentials"
+    files = [(folder / name, f"{text}\n", 0o600) for name, text in made.secrets.items()] + [(path, made.text, 0o666)]
+    for place, _, _ in files:
+        if os.path.lexists(place):
+            raise EdgedError(f"{place} already exists; edged init overwrites nothing")
+    written: list[Path] = []
     try:
-        for place, text in places.items():
-            place.parent.mkdir(mode=0o700, exist_ok=True)
-            place.touch(mode=0o600)
-            place.write_text(text + "\n", encoding="utf-8")
-        path.write_text(made.text, encoding="utf-8")
+        if made.secrets:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for place, text, mode in files:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            written.append(place)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
     except OSError as error:
-        raise EdgedError(f"{error.filename} cannot be written: {error.strerror}") from error
+        for place in written:
+            place.unlink()
+        raise EdgedError(f"{error.filename or path} cannot be written: {error.strerror}") from None
 
 
-def _without_password(source: str, name: str, secrets: dict[str, str]) -> str:
-    if source.startswith("usb:"):
-        return source
-    try:
-        parts = urlsplit(source)
-        sound = parts.scheme in ("rtsp", "rtsps", "http", "https") and parts.hostname and (parts.port or 1)
-    except ValueError:
-        sound = None
-    if not sound:
-        raise EdgedError(
-            "a camera's address is rtsp://…, rtsps://… or http(s)://…; USB cameras are found by themselves"
-        )
-    if not parts.password:
-        return source
-    secrets[name] = unquote(parts.password)
-    return _rebuilt(parts, f"{quote(unquote(parts.username or ''), safe='')}:{{secret:{name}}}")
+def _name(number: int) -> str:
+    return f"camera-{number}"
 
 
-def _rebuilt(parts: SplitResult, login: str) -> str:
-    host = parts.netloc.rpartition("@")[2]
-    query = f"?{parts.query}" if parts.query else ""
-    return re.sub(r"[\r\n]", "", f"{parts.scheme}://{login}@{host}{parts.path}{query}")
+def _without_password(text: str, number: int, secrets: dict[str, str]) -> str:
+    """The address with a secret of the camera's name for its password, which goes into `secrets`."""
+    address = form.address(text)
+    if why := form.address_problem(text):
+        raise EdgedError(f"ADDRESS {number} {why}; USB cameras are found by themselves")
+    user, _, password = ((address.login if address else None) or "").partition(":")
+    if not password or form.SECRET_IN_TEXT.search(password):
+        return text
+    name = _name(number)
+    secrets[name] = unquote(password)
+    return text.replace(f"//{user}:{password}@", f"//{user}:{{secret:{name}}}@", 1)

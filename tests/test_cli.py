@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -53,7 +56,7 @@ def test_a_pipe_that_is_read_no_more_ends_in_silence(variables: dict[str, str]):
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-", "2>&-", "2>/dev/full", ">&- 2>/dev/full"])
 def test_closed_streams_change_no_exit_code(closed: str, tmp_path: Path):
     code, output = shell(f"edged check {SHIPPED} {closed}")
-    assert (code, output) == (0, "" if ">&-" in closed.split() else f"{SHIPPED}: right (2 cameras, 8 questions)\n")
+    assert (code, output) == (0, "" if ">&-" in closed.split() else f"{SHIPPED}: valid (2 cameras, 8 questions)\n")
     for command in ("check", "run --config", "watch --config"):
         code, output = shell(f"edged {command} {tmp_path}/none.yaml {closed}")
         assert (code, "Traceback" in output) == (78, False)
@@ -91,6 +94,13 @@ def test_a_file_opened_later_never_takes_the_number_of_a_closed_stream():
         (["ask", "x\0", "--image", "none.jpg", "--model", "."], 2),
         (["ask", "x\udcff", "--image", "none.jpg", "--model", "."], 2),
         (["ask", "x", "--image", "none.jpg", "--model", "."], 1),
+        (["ask", "x", "--image", "~nobody-of-that-name/a.jpg", "--model", "."], 1),
+        (["ask", "x", "--image", "http://a..b/a.jpg", "--model", "."], 1),
+        (["demo", "--seconds", "nan"], 2),
+        (["demo", "--seconds", "0"], 2),
+        (["bench", "--seconds", "-1"], 2),
+        (["bench", "--seconds", "inf"], 2),
+        (["init", "--out", "a" * 300], 1),
         (["--help"], 0),
         (["--version"], 0),
     ],
@@ -107,6 +117,26 @@ def test_the_exit_code_says_whose_turn_it_is(
 def test_check_reports_a_fifo_instead_of_waiting_for_it(tmp_path: Path):
     os.mkfifo(tmp_path / "edged.yaml")
     assert shell(f"edged check {tmp_path}/edged.yaml") == (78, "edged.yaml: is not a regular file\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor --config edged.yaml", "ask x --image http://127.0.0.1:PORT/a.jpg --model ."]
+)
+def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(tmp_path: Path, command: str):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        port = silent.getsockname()[1]
+        (tmp_path / "edged.yaml").write_text(f"model: {{path: m}}\nmqtt: {{url: 'mqtt://127.0.0.1:{port}'}}\n")
+        words = [sys.executable, "-m", "edged", *command.replace("PORT", str(port)).split()]
+        with (
+            subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as done,
+            silent.accept()[0],
+        ):  # now it waits for an answer
+            begun = time.monotonic()
+            done.send_signal(signal.SIGINT)
+            _, errors = done.communicate(timeout=60)
+    assert (done.returncode, "Traceback" in errors) == (130, False)
+    assert time.monotonic() - begun < 3
 
 
 # edged ask

@@ -282,11 +282,14 @@ BAD = {
     ),
     "no host": (
         MODEL + 'cameras: {dock: {source: "rtsp:///stream1"}}\n',
-        ['edged.yaml:2: camera "dock": source is not an address such as rtsp://10.0.0.9/stream1'],
+        ['edged.yaml:2: camera "dock": source is not a valid address (such as rtsp://10.0.0.9/stream1)'],
     ),
     "impossible host": (
         MODEL + f"cameras: {{a: {{source: 'rtsp://{'h' * 64}/'}}, b: {{source: 'rtsp://a..b/'}}}}\n",
-        [f'edged.yaml:2: camera "{name}": source is not an address such as rtsp://10.0.0.9/stream1' for name in "ab"],
+        [
+            f'edged.yaml:2: camera "{name}": source is not a valid address (such as rtsp://10.0.0.9/stream1)'
+            for name in "ab"
+        ],
     ),
     "same words": (
         ASK + "        answer: yes_no\n        words: {true: A, false: A}\n",
