@@ -121,7 +121,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _check_grammars(config: Config) -> None:
-    """Raises ConfigError for each JSON schema of which no grammar can be made."""
+    """Raises ConfigError for each JSON schema that cannot be compiled to a grammar."""
     from edged.vlm import grammar
 
     problems = []
@@ -130,7 +130,7 @@ def _check_grammars(config: Config) -> None:
             form = question.answer.grammar()
             if form and (why := grammar.problem(form)):
                 place = f'{config.path.name}: camera "{camera.name}": question "{question.name}"'
-                problems.append(f"{place}: no grammar can be made of its answer: {why}")
+                problems.append(f"{place}: its answer cannot be compiled to a grammar: {why}")
     if problems:
         raise ConfigError(problems)
 

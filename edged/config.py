@@ -44,6 +44,7 @@ DEFAULT_PATH = Path("/etc/edged/edged.yaml")
 HIDDEN_KEYS = {"source", "password", "username", "url"}
 MAX_FILLED = 50_000  # values, with the shared questions filled in at each camera that asks them
 MAX_PROBLEMS = 200
+CONTROL = re.compile("[\\x00-\\x1f\\x7f]")
 MAX_SECRET = 4096  # characters
 ROUNDS = 6  # of judging what is left of a config without its mistakes
 STAND_INS: dict[str | int, Any] = {"model": {"path": "."}, "path": ".", "source": ".", "prompt": "?", "username": "?"}
@@ -115,13 +116,18 @@ class _Draft:
     warnings: list[Problem] = field(default_factory=list)
 
     def sentences(self, problems: list[Problem]) -> list[str]:
-        name = self.path.name
+        name = self.path.name or str(self.path)
         each = sorted(set(problems))
         more = [f"{name}: more problems, which are not shown"] if len(each) > MAX_PROBLEMS else []
         return [f"{name}:{p.line}: {p.text}" if p.line else f"{name}: {p.text}" for p in each[:MAX_PROBLEMS]] + more
 
     def problem(self, path: KeyPath, text: str) -> None:
         self.document.problems.append(self._placed(path, text))
+
+    def _about(self, path: KeyPath, text: str) -> None:
+        """The problem that what stands at this path, by its name, `text`: a sentence without its subject."""
+        path = self._origin(path)
+        self.document.problems.append(Problem(self.document.line(path), f"{_subject(path)} {text}"))
 
     def warn(self, path: KeyPath, text: str) -> None:
         self.warnings.append(self._placed(path, text))
@@ -206,20 +212,24 @@ class _Draft:
 
     def _say(self, kind: str, path: KeyPath, value: Any, context: Mapping[str, Any]) -> None:
         key = str(path[-1]) if path else ""
-        if kind == "edged":
-            below = tuple(context["below"])
-            self.problem(path + below, context["sentence"] if below else f"{_counted(path)} {context['sentence']}")
+        if kind == "edged" and context["below"]:
+            self.problem((*path, *context["below"]), context["sentence"])
+        elif kind == "edged":
+            self._about(path, context["sentence"])
         elif kind == "extra_forbidden":
             self.problem(path, f"unknown key {form.said(key)}.{self._hint(key, self._known_keys(path[:-1]))}")
         elif kind == "missing" and isinstance(path[-1], int):
-            self.problem(path[:-1], f"{_counted(path[:-1])} has too few entries")
+            self._about(path[:-1], "has too few entries")
         elif kind == "missing":
-            self.problem(path[:-1], f"{key} is missing")
+            self._about(path, "is missing")
+        elif kind in EXPECTED and value is None:
+            self._about(path, f"has no value; it must be {EXPECTED[kind]}")
         elif kind in EXPECTED:
             shown = "" if key in HIDDEN_KEYS else f", not {form.said(value)}"
-            self.problem(path, f"{_counted(path)} must be {EXPECTED[kind]}{shown}")
+            self._about(path, f"must be {EXPECTED[kind]}{shown}")
         else:
-            self.problem(path, f"{_counted(path)} {_bound(kind, context)}")
+            unit = "characters" if isinstance(value, str) else "entries"
+            self._about(path, _bound(kind, context, unit))
 
     def _hint(self, word: str, known: Iterable[str]) -> str:
         return "" if len(self.document.problems) > MAX_PROBLEMS else suggestion(word, known)
@@ -358,12 +368,12 @@ class _Draft:
 
     def _judge_value(self, path: KeyPath, value: Any, answer: AnswerType) -> None:
         if possible := _impossible(value, answer):
-            self.problem(path, f"when {form.said(value)} is not a possible answer ({possible})")
+            self._about(path, f"{form.said(value)} is not a possible answer ({possible})")
 
     def _judge_shared(self, whole: form.ConfigForm) -> None:
         for name, question in whole.questions.items():
             if question.prompt is None:
-                self.problem(("questions", name), "prompt is missing")
+                self._about(("questions", name, "prompt"), "is missing")
 
     def _source(self, text: str, path: KeyPath, secrets: _Secrets) -> SourceSpec:
         if address := form.address(text):
@@ -418,7 +428,7 @@ class _Draft:
 
 
 class _MissingSecret(Exception):
-    """There is no such secret; the text is a whole sentence."""
+    """There is no such secret, or it cannot be used; the text is a whole sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,17 +446,16 @@ class _Secrets:
             except FileNotFoundError:
                 continue
             except UnicodeDecodeError:
-                raise _missing(name, f"{place} is not UTF-8 text") from None
+                raise _unusable(name, f"{place} is not UTF-8 text") from None
             except FileRefused as error:
-                raise _missing(name, f"{place} {error.strerror}") from None
+                raise _unusable(name, f"{place} {error.strerror}") from None
             except OSError as error:
-                raise _missing(name, f"{place} cannot be read: {error.strerror}") from None
-            if not text:
-                raise _missing(name, f"{place} is empty")
-            if len(text) > MAX_SECRET:
-                raise _missing(name, f"{place} has more than {MAX_SECRET} characters")
+                raise _unusable(name, f"{place} cannot be read: {error.strerror}") from None
+            if why := _secret_problem(text):
+                raise _unusable(name, f"{place} {why}")
             return text
-        raise _missing(name, " and ".join(f"no file {place}" for place in places))
+        nowhere = " and ".join(f"no file {place}" for place in places)
+        raise _MissingSecret(f'the secret "{shorten(name)}" is missing ({nowhere})')
 
     def _places(self, name: str) -> list[Path]:
         beside = self.config.absolute().parent / "credentials" / name
@@ -454,8 +463,17 @@ class _Secrets:
         return [Path(directory) / name, beside] if directory else [beside]
 
 
-def _missing(name: str, why: str) -> _MissingSecret:
-    return _MissingSecret(f'the secret "{shorten(name)}" is missing ({why})')
+def _unusable(name: str, why: str) -> _MissingSecret:
+    return _MissingSecret(f'the secret "{shorten(name)}" cannot be used ({why})')
+
+
+def _secret_problem(text: str) -> str | None:
+    """Why this is no secret: a second line would end the header of a login."""
+    if not text:
+        return "is empty"
+    if len(text) > MAX_SECRET:
+        return f"has more than {MAX_SECRET} characters"
+    return "has a line break or a control character" if CONTROL.search(text) else None
 
 
 def answer_type(parsed: form.PromptForm, language: Language) -> AnswerType:
@@ -517,24 +535,36 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _where(path: KeyPath) -> str:
     """`camera "dock": question "gate": ` for the mappings that hold this key."""
+    names, keys = _taken_apart(path)
+    return "".join(f"{name}: " for name in names) if names or len(keys) < 2 else f"{keys[0]}: "
+
+
+def _subject(path: KeyPath) -> str:
+    """What stands there: `camera "dock"`, `camera "dock": mask[1].polygon[0]`, `model: path`."""
+    names, keys = _taken_apart(path)
+    if not names and len(keys) > 1:
+        names, keys = [str(keys[0])], keys[1:]
+    dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    return ": ".join([*names, dotted] if dotted else names)
+
+
+def _taken_apart(path: KeyPath) -> tuple[list[str], list[str | int]]:
+    """The cameras, questions and follow-ups on the way, and the keys below the last of them."""
     words = {"cameras": "camera", "ask": "question", "questions": "question", "then": "follow-up"}
-    parts, rest = [], iter(path)
+    names: list[str] = []
+    keys: list[str | int] = []
+    rest = iter(path)
     for key in rest:
         name = next(rest, None) if key in words else None
-        if isinstance(name, str):
-            parts.append(f"{words[str(key)]} {form.said(name)}: ")
-    return "".join(parts) if parts or len(path) < 2 else f"{path[0]}: "
+        if name is None:
+            keys.append(key)
+        else:
+            names.append(f"{words[str(key)]} {form.said(name)}")
+            keys = []
+    return names, keys
 
 
-def _counted(path: KeyPath) -> str:
-    """The key, or for an item of a list the key of the list: `hours`, `mask[1].polygon[0]`."""
-    cut = max((i for i, key in enumerate(path) if isinstance(key, str)), default=0)
-    while cut and isinstance(path[cut - 1], int):
-        cut = max(i for i, key in enumerate(path[: cut - 1]) if isinstance(key, str))
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path[cut:]).lstrip(".")
-
-
-def _bound(kind: str, context: Mapping[str, Any]) -> str:
+def _bound(kind: str, context: Mapping[str, Any], unit: str) -> str:
     match kind:
         case "greater_than_equal":
             return f"must be at least {context['ge']:g}"
@@ -548,12 +578,10 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
             return f"must be {context['expected'].replace(chr(39), '')}"
         case "string_too_short":
             return "is empty"
-        case "string_too_long":
-            return f"is longer than {context['max_length']} characters"
-        case "too_long":
-            return f"has more than {context['max_length']} entries"
+        case "string_too_long" | "too_long":
+            return f"has more than {context['max_length']} {unit}"
         case "too_short":
-            return f"needs at least {context['min_length']} entries"
+            return f"has fewer than {context['min_length']} {unit}"
         case _:
             return "is not valid"
 
@@ -599,8 +627,8 @@ def _kind(place: Path) -> int | None:
 
 def _not_a_mapping(tree: Any) -> str:
     if tree is None:
-        return "is empty; it needs at least model: and cameras:"
-    return f"is {form.said(tree)}; it must be a mapping with at least model: and cameras:"
+        return "is empty; it needs at least model:"
+    return f"is {form.said(tree)}; it must be a mapping with at least model:"
 
 
 def _mapping(value: Any) -> dict[str, Any]:

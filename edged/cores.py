@@ -49,7 +49,7 @@ def parsed(word: str) -> Cores:
     """What the word says. Raises ValueError with a sentence that begins after the word."""
     match = WORD.fullmatch(word.strip())
     if not match or not match[0]:
-        raise ValueError(f"is no word for cores; write {FORMS}")
+        raise ValueError(f"is not a setting for cores; write {FORMS}")
     mode, numbers = match[1] or "single", [int(number) for number in (match[2] or "").split(":") if number]
     most = {"single": 3, "multi": 2, "global4": 2, "global8": 1}[mode]
     if len(numbers) not in (most - 1, most):

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from edged import cores, schedule
 from edged.document import suggestion, text_problem
-from edged.specs import WEEK, Hours
+from edged.specs import WEEK, Cron, Hours
 
 TYPES = ("yes_no", "integer", "number", "text", "json")
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -98,7 +98,7 @@ def duration_s(value: Any) -> float:
         raise wrong(f"needs a unit: {value:g}s, {value:g}m or {value:g}h")
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
-        raise wrong(f"{said(value)} is not a duration (such as 30s, 10m or 1h)")
+        raise wrong(f"must be a duration such as 30s, 10m or 1h, not {said(value)}")
     seconds = float(match[1]) * UNITS_S[match[2]]
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise wrong(f"{said(value)} is out of bounds (from 100ms to 31d)")
@@ -109,7 +109,7 @@ def said(value: Any) -> str:
     """The value as its owner would write it, for a message. Not for anything that may be a secret."""
     match value:
         case None:
-            return "nothing"
+            return "null"
         case bool():
             return "true" if value else "false"
         case str() if "://" in value or "@" in value:
@@ -239,13 +239,13 @@ def _judge_schema(schema: Any) -> None:
 
 def _label(item: Any) -> str:
     if isinstance(item, dict | list) or item is None:
-        raise wrong("a choice is a word, a number, true or false")
+        raise wrong("has a choice that is not a word, a number, true or false")
     return item if isinstance(item, str) else json.dumps(item)
 
 
 def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
     if len(options) < count:
-        raise wrong("two choices are the same")
+        raise wrong("has the same choice twice")
     if count < 2:
         raise wrong("needs at least two choices")
     if count > CHOICES:
@@ -282,7 +282,8 @@ def _window(value: Any) -> Hours:
         days = _days(match[1]) if match[1] else frozenset(range(7))
         return Hours(days, _clock(match[2], match[3]), _clock(match[4], match[5]))
     except ValueError:
-        raise wrong(f"{said(value)} is not a time window (such as 06:00-22:00 or mon-fri 06:00-22:00)") from None
+        what = "a time window such as 06:00-22:00 or mon-fri 06:00-22:00"
+        raise wrong(f"must be {what}, not {said(value)}") from None
 
 
 def _clock(hour: str, minute: str) -> time:
@@ -309,7 +310,7 @@ def _zone(value: Any) -> Any:
 
 def _node(value: Any) -> Any:
     if isinstance(value, str) and not NAME.fullmatch(value):
-        raise wrong(f"{said(value)} is not a name (a-z, 0-9, _ and -), and it becomes part of every topic")
+        raise wrong(f"{said(value)} may contain only a-z, 0-9, _ and -, because it becomes part of every topic")
     return value
 
 
@@ -493,6 +494,8 @@ class CameraForm(Form):
     def _one_schedule(self) -> Self:
         if self.every is not None and self.cron is not None:
             raise wrong("every and cron both say when to look; keep one of them", "cron")
+        if self.cron and (why := schedule.why_never(Cron(self.cron), self.hours)):
+            raise wrong(why, "cron")
         return self
 
 

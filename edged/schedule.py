@@ -31,6 +31,7 @@ from apscheduler.triggers.cron.fields import BaseField
 from apscheduler.triggers.interval import IntervalTrigger
 
 from edged.lateness import SETTLED_S, Behind, Lateness
+from edged.outage import counted
 from edged.specs import WEEK, CameraSpec, Cron, Every, Hours
 
 log = logging.getLogger("edged.schedule")
@@ -85,7 +86,9 @@ def cron_trigger(expression: str, where: tzinfo = UTC) -> CronTrigger:
     """The trigger of a cron expression of five fields. Raises ValueError with a sentence."""
     fields = expression.split()
     if len(fields) != 5:
-        raise ValueError(f'"{expression}" has {len(fields)} fields; cron has five: minute hour day month weekday')
+        raise ValueError(
+            f'"{expression}" has {counted(len(fields), "field")}; cron has five: minute hour day month weekday'
+        )
     minute, hour, day, month, weekday = fields
     try:
         return _CronTrigger(
@@ -197,6 +200,16 @@ def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
         return tuple(times)
     held = _held_minutes(hours)
     return tuple(moment for moment in times if moment in held)
+
+
+def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
+    """Why a camera would never look at these times, as a sentence; None if it does in some year."""
+    _year, month, day, *_ = cron_trigger(cron.expression).fields
+    # Each day of a leap year is each day of the week in some year.
+    year = [A_MONDAY + timedelta(days=number) for number in range(366)]
+    if not any(_admits(month, date, date.month) and _admits(day, date, date.day) for date in year):
+        return f'cron "{cron.expression}" never occurs: there is no such day in any month'
+    return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
 
 
 def _held_minutes(hours: tuple[Hours, ...]) -> set[int]:

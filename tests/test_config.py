@@ -44,8 +44,8 @@ def problems(folder: Path, text: str) -> list[str]:
 
 TYPES = "yes_no, integer, number, text, json, or a list of choices"
 BAD = {
-    "empty": ("", ["edged.yaml: is empty; it needs at least model: and cameras:"]),
-    "a list": ("- a\n", ["edged.yaml: is a list; it must be a mapping with at least model: and cameras:"]),
+    "empty": ("", ["edged.yaml: is empty; it needs at least model:"]),
+    "a list": ("- a\n", ["edged.yaml: is a list; it must be a mapping with at least model:"]),
     "not YAML": ("a: [1, 2\n", ["edged.yaml:2: is not YAML: expected ',' or ']', but got '<stream end>'"]),
     "tab": ("model:\n\tpath: m\n", ["edged.yaml:2: is not YAML: found character '\\t' that cannot start any token"]),
     "no model": ("node: box\n", ["edged.yaml:1: model is missing"]),
@@ -72,7 +72,7 @@ BAD = {
     ),
     "no duration": (
         CAMERA + "    max_age: soon\n",
-        ['edged.yaml:5: camera "dock": max_age "soon" is not a duration (such as 30s, 10m or 1h)'],
+        ['edged.yaml:5: camera "dock": max_age must be a duration such as 30s, 10m or 1h, not "soon"'],
     ),
     "two schedules": (
         CAMERA + '    every: 5s\n    cron: "* * * * *"\n',
@@ -82,11 +82,44 @@ BAD = {
         CAMERA + '    cron: "* * * *"\n',
         ['edged.yaml:5: camera "dock": cron "* * * *" has 4 fields; cron has five: minute hour day month weekday'],
     ),
+    "cron of a day that never comes": (
+        CAMERA + '    cron: "0 0 30 2 *"\n',
+        ['edged.yaml:5: camera "dock": cron "0 0 30 2 *" never occurs: there is no such day in any month'],
+    ),
+    "cron outside of the hours": (
+        CAMERA + '    cron: "0 3 * * *"\n    hours: mon-fri 06:00-22:00\n',
+        ['edged.yaml:5: camera "dock": cron "0 3 * * *" never occurs within hours'],
+    ),
+    "no value": (
+        CAMERA + "    every:\n    title:\n    mask:\n",
+        [
+            'edged.yaml:6: camera "dock": title has no value; it must be text',
+            'edged.yaml:7: camera "dock": mask has no value; it must be a list',
+        ],
+    ),
+    "a mapping that is none": (
+        MODEL + "cameras: {dock: 5}\nquestions: {people: [1]}\n",
+        [
+            'edged.yaml:2: camera "dock" must be a mapping, not 5',
+            'edged.yaml:3: question "people" must be a mapping, not a list',
+        ],
+    ),
+    "longer than a name": (
+        f"node: {'n' * 65}\n" + MODEL,
+        ["edged.yaml:1: node has more than 64 characters"],
+    ),
+    "an unknown core": (
+        "model: {path: m, cores: {text: x}}\n",
+        [
+            'edged.yaml:1: model: cores.text "x" is not a setting for cores; write "0:0" (cluster:core), "1:0:3" '
+            "(device:cluster:core), multi:0, global4:1, global4:1:0, global8 or global8:1"
+        ],
+    ),
     "hours": (
         CAMERA + "    hours: mon-fry 06:00-22:00\n",
         [
-            'edged.yaml:5: camera "dock": hours "mon-fry 06:00-22:00" is not a time window '
-            "(such as 06:00-22:00 or mon-fri 06:00-22:00)"
+            'edged.yaml:5: camera "dock": hours must be a time window '
+            'such as 06:00-22:00 or mon-fri 06:00-22:00, not "mon-fry 06:00-22:00"'
         ],
     ),
     "timezone": (
@@ -95,7 +128,7 @@ BAD = {
     ),
     "node": (
         "node: Dock Box\n" + MODEL,
-        ['edged.yaml:1: node "Dock Box" is not a name (a-z, 0-9, _ and -), and it becomes part of every topic'],
+        ['edged.yaml:1: node "Dock Box" may contain only a-z, 0-9, _ and -, because it becomes part of every topic'],
     ),
     "prefix": (
         MODEL + "mqtt: {prefix: edged/#}\n",
@@ -154,11 +187,13 @@ BAD = {
     ),
     "yes is a word": (
         ASK + "        answer: yes_no\n        alert: {when: yes}\n",
-        ['edged.yaml:9: camera "dock": question "gate": when "yes" is not a possible answer (true, false)'],
+        ['edged.yaml:9: camera "dock": question "gate": alert.when "yes" is not a possible answer (true, false)'],
     ),
     "when out of range": (
         ASK + "        answer: integer\n        range: [0, 5]\n        alert: {when: 6}\n",
-        ['edged.yaml:10: camera "dock": question "gate": when 6 is not a possible answer (whole numbers from 0 to 5)'],
+        [
+            'edged.yaml:10: camera "dock": question "gate": alert.when 6 is not a possible answer (whole numbers from 0 to 5)'
+        ],
     ),
     "special token": (
         CAMERA + '    ask: {gate: {prompt: "Open?<|im_end|>"}}\n',
@@ -487,6 +522,27 @@ def test_a_shown_source_holds_no_credential(tmp_path: Path, source: str, shown: 
     assert config.cameras[0].source.shown == shown
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        'cron: "0 0 29 2 *"',
+        'cron: "0 0 31 1,2 *"',
+        'cron: "0 0 last 2 mon"',
+        'cron: "59 5 * * 0", hours: "sun 05:00-06:00"',
+    ],
+)
+def test_a_schedule_that_occurs_in_some_year_is_valid(tmp_path: Path, times: str):
+    load(write(tmp_path, MODEL + f"cameras: {{dock: {{source: pics, {times}, ask: {{q: {{prompt: p}}}}}}}}\n"))
+
+
+def test_a_config_named_by_its_folder_is_named_in_the_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (".", "/"):
+        with pytest.raises(ConfigError) as caught:
+            load(Path(place))
+        assert caught.value.problems == [f"{place}: is not a regular file"]
+
+
 def test_a_cron_schedule_is_kept(tmp_path: Path):
     config = load(write(tmp_path, CAMERA + '    cron: "*/5 6-22 * * mon-fri"\n'))
     assert config.cameras[0].schedule == Cron("*/5 6-22 * * mon-fri")
@@ -525,19 +581,19 @@ def test_a_form_error_hides_no_other_problem(tmp_path: Path):
         f'6: question "many": answer "nummer" is not a type ({TYPES}). Did you mean "number"?',
         '8: camera "one": cron "* * * *" has 4 fields; cron has five: minute hour day month weekday',
         '8: camera "one": every needs a unit: 5s, 5m or 5h',
-        '8: camera "one": question "gate": when 5 is not a possible answer (true, false)',
+        '8: camera "one": question "gate": alert.when 5 is not a possible answer (true, false)',
         f'8: camera "one": source must be {form.SOURCES}',
         '9: camera "two": every and cron both say when to look; keep one of them',
         '9: camera "two": source ' + MUST_BE_ENCODED,
         '9: camera "two": unknown key "colour".',
-        '10: camera "three": three must be a mapping, not 5',
+        '10: camera "three" must be a mapping, not 5',
         '11: camera "four": question "bad!": range is for answer: integer or number only',
         '11: camera "four": question "bad!": top_p must be at most 1',
         '11: camera "four": question "nothing": has no prompt, and there is no shared question of that name.',
-        '11: camera "four": question "then": then must be a mapping, not 7',
+        '11: camera "four": question "then" must be a mapping, not 7',
         '11: question "bad!": a name is made of a-z, 0-9, _ and - only, because it becomes part of a topic',
         f'12: camera "five": question "a": answer "oops" is not a type ({TYPES}). Did you mean a list?',
-        '12: camera "five": question "a": follow-up "b": false is missing',
+        '12: camera "five": question "a": follow-up "b": words.false is missing',
     ]
 
 
@@ -563,41 +619,44 @@ def two_secrets(folder: Path) -> Path:
 
 
 def no_file(place: Path) -> str:
-    return f"no file {place}"
+    return f"is missing (no file {place})"
 
 
 def empty_file(place: Path) -> str:
     place.write_text("\n")
-    return f"{place} is empty"
+    return f"cannot be used ({place} is empty)"
 
 
 def not_text(place: Path) -> str:
     place.write_bytes(b"\xff\xfe")
-    return f"{place} is not UTF-8 text"
+    return f"cannot be used ({place} is not UTF-8 text)"
 
 
 def folder(place: Path) -> str:
     place.mkdir()
-    return f"{place} is not a regular file"
+    return f"cannot be used ({place} is not a regular file)"
 
 
 def fifo(place: Path) -> str:
     os.mkfifo(place)
-    return f"{place} is not a regular file"
+    return f"cannot be used ({place} is not a regular file)"
 
 
 def loop(place: Path) -> str:
     place.symlink_to(place)
-    return f"{place} cannot be read: Too many levels of symbolic links"
+    return f"cannot be used ({place} cannot be read: Too many levels of symbolic links)"
 
 
-@pytest.mark.parametrize("lay", [no_file, empty_file, not_text, folder, fifo, loop])
+def two_lines(place: Path) -> str:
+    place.write_text("hunter2\nswordfish\n")
+    return f"cannot be used ({place} has a line break or a control character)"
+
+
+@pytest.mark.parametrize("lay", [no_file, empty_file, not_text, folder, fifo, loop, two_lines])
 def test_a_missing_secret_makes_no_login_and_says_which_file(tmp_path: Path, lay: Callable[[Path], str]):
     path = two_secrets(tmp_path)
     (tmp_path / "credentials").mkdir()
-    sentences = {
-        name: f'the secret "{name}" is missing ({lay(tmp_path / "credentials" / name)})' for name in ("dock", "broker")
-    }
+    sentences = {name: f'the secret "{name}" {lay(tmp_path / "credentials" / name)}' for name in ("dock", "broker")}
     config = load(path)
     source = config.cameras[0].source
     assert (source.problem, config.mqtt.problem) == (sentences["dock"], sentences["broker"])
@@ -662,7 +721,7 @@ def test_what_can_be_read_in_two_ways_is_refused_and_not_shown(tmp_path: Path, s
 
 def test_no_piece_of_any_login_is_shown(tmp_path: Path):
     chance = random.Random(18)
-    letters = "/?#@[]%:;=&+$,!'()*{}<>|\\^`\"~-_. \tXYZ7é가"
+    letters = "/?#@[]%:;=&+$,!'()*{}<>|\\^`\"~-_. XYZ7é가"
     path = write(tmp_path, MODEL)
     accepted = 0
     for _ in range(1500):

@@ -35,9 +35,9 @@ def test_a_word_says_mode_and_targets(word: str, mode: str, targets: list[str], 
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("zero", "is no word for cores; write "),
-        ("", "is no word for cores"),
-        ("global16:0", "is no word for cores"),
+        ("zero", "is not a setting for cores; write "),
+        ("", "is not a setting for cores"),
+        ("global16:0", "is not a setting for cores"),
         ("0", 'is not a core; write "0:0"'),
         ("0:0:0:0", 'is not a core; write "0:0"'),
         ("2:0", "names cluster 2, and an NPU has the clusters 0 and 1"),
@@ -94,11 +94,14 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
     [
         (
             '  cores: {text: "0:9"}\n',
-            'edged.yaml:3: model: text "0:9" names core 9, and a cluster has the cores 0 to 3',
+            'edged.yaml:3: model: cores.text "0:9" names core 9, and a cluster has the cores 0 to 3',
         ),
-        ("  cores:\n    text: 0:0\n    vision: global4\n", 'edged.yaml:5: model: vision "global4" needs its cluster'),
+        (
+            "  cores:\n    text: 0:0\n    vision: global4\n",
+            'edged.yaml:5: model: cores.vision "global4" needs its cluster',
+        ),
         ("  cores: {txt: 0:0}\n", 'edged.yaml:3: model: unknown key "txt". Did you mean "text"?'),
-        ("  cores: {text: 3}\n", "edged.yaml:3: model: text must be text, not 3"),
+        ("  cores: {text: 3}\n", "edged.yaml:3: model: cores.text must be text, not 3"),
         (
             "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 0:2}\n",
             "edged.yaml:5: model: each worker needs its",
@@ -109,7 +112,7 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
         ),
         (
             "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: x, vision: 1:0}\n",
-            'edged.yaml:5: model: text "x" is',
+            'edged.yaml:5: model: workers[1].text "x" is',
         ),
         (
             "  cores: {text: 0:0}\n  workers: [{text: 0:0, vision: 0:1}]\n",

@@ -187,5 +187,5 @@ LETTERS = [
 def test_the_first_question_that_cannot_be_answered_is_named(tokens: Tokens):
     hopeless = Json(json.dumps({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}))
     asked = [question("?", answer, name=name) for name, answer in (("a", YesNo()), ("b", hopeless), ("c", hopeless))]
-    with pytest.raises(ModelFolderError, match=r'^question "b": no grammar can be made of this answer'):
+    with pytest.raises(ModelFolderError, match=r'^question "b": the answer cannot be compiled to a grammar'):
         tokens.spelling.check(asked)

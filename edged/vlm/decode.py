@@ -66,7 +66,7 @@ class Spelling:
         try:
             self.matcher(grammar)
         except ValueError as error:
-            raise ModelFolderError(f'question "{name}": no grammar can be made of this answer: {error}') from None
+            raise ModelFolderError(f'question "{name}": the answer cannot be compiled to a grammar: {error}') from None
 
     def _cannot_spell(self, answer: AnswerType) -> str | None:
         """A word of this type that no tokens of the vocabulary make up, or None."""

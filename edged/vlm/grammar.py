@@ -15,6 +15,6 @@ def compiled(grammar: Grammar) -> str:
 
 
 def problem(grammar: Grammar) -> str | None:
-    """Why no grammar can be made of it, whatever the tokenizer; None if one can."""
+    """Why it cannot be compiled, whatever the tokenizer; None if it can."""
     found = LLMatcher.validate_grammar(compiled(grammar))
     return found.splitlines()[0] if found else None
