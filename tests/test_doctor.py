@@ -375,7 +375,7 @@ def cut_short(folder: Path) -> None:
         (without(compiled.TEXT), compiled.TEXT, "is not there", f"lacks {compiled.TEXT}, its text model"),
         (without("model.safetensors"), "model.safetensors", "is not there", "lacks model.safetensors"),
         (without("config.json"), "config.json", "is not there", "lacks config.json"),
-        (cut_short, compiled.TEXT, "bytes; manifest.json says 1000000", "is not the file that manifest.json tells of"),
+        (cut_short, compiled.TEXT, "bytes; manifest.json says 1000000", "is not of the size that manifest.json says"),
     ],
 )
 def test_a_folder_is_judged_file_by_file(npu_model: ModelSpec, harm, name: str, detail: str, whole: str):

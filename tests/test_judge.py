@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -32,6 +33,18 @@ def without(name: str) -> Change:
 
 def junk(name: str) -> Change:
     return lambda folder: (folder / name).write_bytes(b"junk")
+
+
+def holding(name: str, text: str) -> Change:
+    return lambda folder: (folder / name).write_text(text)
+
+
+def fifo(name: str) -> Change:
+    def apply(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return apply
 
 
 def cut_off(folder: Path) -> None:
@@ -104,6 +117,11 @@ def manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps({"files": sizes}))
 
 
+def manifest_without_digest(folder: Path) -> None:
+    sizes = {"model.safetensors": {"bytes": (folder / "model.safetensors").stat().st_size}}
+    (folder / "manifest.json").write_text(json.dumps({"files": sizes}))
+
+
 BOTH: list[tuple[Change, str]] = [
     (shutil.rmtree, "there is no folder"),
     (without("config.json"), "lacks config.json"),
@@ -113,11 +131,23 @@ BOTH: list[tuple[Change, str]] = [
     (junk("model.safetensors"), "model.safetensors cannot be loaded"),
     (cut_off, "model.safetensors cannot be loaded"),
     (renamed_weights, "lack model.language_model.embed_tokens.weight.*they belong to another model"),
-    (manifest, "model.safetensors is not the file that manifest.json"),
+    (manifest, "model.safetensors is not of the size that manifest.json says; run edged prepare again"),
+    (manifest_without_digest, "manifest.json was not written by edged prepare; run it again"),
+    (holding("config.json", "[" * 100_000), "config.json cannot be read: it is nested too deeply"),
+    (fifo("config.json"), "config.json is not a regular file"),
+    (holding("config.json", "[]"), "config.json does not hold a mapping"),
+    (holding("preprocessor_config.json", "[]"), "preprocessor_config.json does not hold a mapping"),
+    (holding("tokenizer_config.json", "1"), "tokenizer_config.json does not hold a mapping"),
+    (holding("generation_config.json", "null"), "generation_config.json does not hold a mapping"),
+    (holding("generation_config.json", "{"), "generation_config.json cannot be read"),
+    (holding("tokenizer.json", "[]"), "the processor in .* cannot be loaded"),
+    (holding("tokenizer.json", "null"), "the processor in .* cannot be loaded"),
+    (holding("tokenizer.json", "[" * 100_000), "the processor in .* cannot be loaded"),
+    (edit("config.json", architectures="x"), "the processor in .* cannot be loaded"),
     (without("tokenizer.json"), "lacks tokenizer.json"),
     (junk("tokenizer.json"), "the processor in .* cannot be loaded"),
     (without("preprocessor_config.json"), "lacks preprocessor_config.json"),
-    (junk("preprocessor_config.json"), "the processor in .* cannot be loaded"),
+    (junk("preprocessor_config.json"), "preprocessor_config.json cannot be read"),
     (without("chat_template.jinja"), "lacks chat_template.jinja"),
     (template("{% if loop", "{% iff loop"), "the folder's chat template cannot be used"),
     (template("<|vision_end|>", ""), "the folder's chat template has no place for a picture"),
@@ -214,8 +244,27 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_named(npu_folder: Path):
     embeddings = load_file(npu_folder / "model.safetensors")
     save_file({key: value[: words - 60].clone() for key, value in embeddings.items()}, npu_folder / "model.safetensors")
     edit("config.json", vocab_size=words - 60)(npu_folder)
-    with pytest.raises(ModelFolderError, match=r"the tokenizer does not fit vocab_size in config\.json"):
-        judge(ModelSpec(npu_folder), TYPED)
+    for asked in (TYPED, []):
+        with pytest.raises(ModelFolderError, match=r"the tokenizer does not fit vocab_size in config\.json"):
+            judge(ModelSpec(npu_folder), asked)
+
+
+def test_a_chat_template_in_the_tokenizers_config_is_as_good(plain: Path):
+    template = (plain / "chat_template.jinja").read_text()
+    (plain / "chat_template.jinja").unlink()
+    edit("tokenizer_config.json", chat_template=template)(plain)
+    judge(ModelSpec(plain), TYPED)
+    load(ModelSpec(plain)).dispose()
+
+
+def test_a_path_that_cannot_be_looked_at_says_why(tmp_path: Path):
+    sentences(ModelSpec(tmp_path / ("m" * 300)), "m cannot be read: File name too long")
+
+
+def test_a_file_that_cannot_be_hashed_is_named(plain: Path):
+    (plain / "notes.txt").symlink_to("/proc/self/mem")
+    with pytest.raises(ModelFolderError, match=r"notes\.txt cannot be read: Input/output error"):
+        load(ModelSpec(plain))
 
 
 def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path, plain: Path, tmp_path: Path):

@@ -77,7 +77,7 @@ def test_a_folder_of_its_own_is_made_anew_and_a_foreign_one_left_alone(output: P
     out = tmp_path / "out"
     prepare(output, str(tiny_folder), out, {})
     (out / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors is not the file that manifest\.json"):
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is not of the size that manifest\.json says"):
         load(ModelSpec(out))
     prepare(output, str(tiny_folder), out, {})
     files.read_config(out)

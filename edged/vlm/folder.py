@@ -15,6 +15,7 @@ from edged.core import ModelFolderError
 COMPILED = "mobilint-qwen2_vl"
 FAMILIES = ("qwen2_vl", COMPILED)
 MANIFEST = "manifest.json"
+SETTINGS = ("preprocessor_config.json", "tokenizer_config.json", "generation_config.json")
 EMBEDDINGS = "model.language_model.embed_tokens.weight"
 EMBEDDINGS_NAMES = (EMBEDDINGS, "model.embed_tokens.weight")  # of transformers 4, and of what the tutorial writes
 BLOCK = 1 << 20
@@ -22,6 +23,13 @@ BLOCK = 1 << 20
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The folder's config.json, of a Qwen2-VL. Raises ModelFolderError naming what is missing or wrong."""
+    try:
+        return _read_config(folder)
+    except OSError as error:  # it may not be looked into
+        raise ModelFolderError(f"model: {folder} cannot be read: {error.strerror}") from None
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelFolderError(f"model: there is no folder {folder}")
     config = read_json(folder / "config.json")
@@ -30,10 +38,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(f"model: {folder} holds a {family or 'model of no type'}, not a Qwen2-VL (config.json)")
     for missing in _missing(folder, config):
         raise ModelFolderError(f"model: {folder} lacks {missing}")
-    if changed := _changed(folder):
-        raise ModelFolderError(
-            f"model: {folder / changed} is not the file that {MANIFEST} tells of; run edged prepare again"
-        )
+    for name in SETTINGS:
+        if (folder / name).exists():
+            read_json(folder / name)
+    _check_manifest(folder)
     return config
 
 
@@ -85,21 +93,31 @@ def manifest_revision(manifest: dict[str, Any]) -> str:
 
 
 def sha256(path: Path) -> hashlib._Hash:
+    """Raises ModelFolderError if the file cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise ModelFolderError(f"model: {path} cannot be read: {error.strerror}") from None
     return digest
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """What the file holds, a mapping. Raises ModelFolderError."""
+    if path.exists() and not path.is_file():  # reading a FIFO would wait for a writer
+        raise ModelFolderError(f"model: {path} is not a regular file")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFolderError(f"model: {path.parent} lacks {path.name}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelFolderError(f"model: {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise ModelFolderError(f"model: {path} cannot be read: {error}") from None
+    except RecursionError:
+        raise ModelFolderError(f"model: {path} cannot be read: it is nested too deeply") from None
     if not isinstance(found, dict):
         raise ModelFolderError(f"model: {path} does not hold a mapping")
     return found
@@ -125,16 +143,20 @@ def _missing_mxq(folder: Path, config: dict[str, Any]) -> list[str]:
     return found
 
 
-def _changed(folder: Path) -> str | None:
-    """A file that is of another size than the manifest says. Its bytes are not read: they are gigabytes."""
+def _check_manifest(folder: Path) -> None:
+    """Raises ModelFolderError if a file has another size than the manifest says. Its bytes are not read: gigabytes."""
     path = folder / MANIFEST
     if not path.is_file():
-        return None
+        return
+    manifest = read_json(path)
     try:
-        sizes = {folder / name: int(entry["bytes"]) for name, entry in read_json(path)["files"].items()}
+        manifest_revision(manifest)
+        sizes = {folder / name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
-        return MANIFEST
-    return next((file.name for file, size in sizes.items() if not file.is_file() or file.stat().st_size != size), None)
+        raise ModelFolderError(f"model: {path} was not written by edged prepare; run it again") from None
+    for file, size in sizes.items():
+        if not file.is_file() or file.stat().st_size != size:
+            raise ModelFolderError(f"model: {file} is not of the size that {MANIFEST} says; run edged prepare again")
 
 
 def _wanted(folder: Path) -> list[str]:

@@ -252,8 +252,7 @@ def judge(spec: ModelSpec, questions: Sequence[QuestionSpec]) -> None:
         _cores(spec, config)  # raises for a word of any worker
     with LOADING:
         unloaded = _opened(spec.each_worker()[0], config)
-    if any(question.answer.grammar() for question in questions):
-        _spelling(unloaded, config).check(questions)
+    _spelling(unloaded, config).check(questions)
 
 
 def fit_together(old: ModelSpec, new: ModelSpec, meminfo: Path = MEMINFO) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import Qwen2VLProcessor
 
-from edged.core import ModelFolderError
+from edged.core import ModelError, ModelFolderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,27 @@ class NoVideoProcessor(NoVideo, Qwen2VLProcessor):  # type: ignore[misc]  # tran
 
 def load_processor(kind: Any, path: Path) -> Any:
     """A processor of this class from the folder's files. Raises ModelFolderError."""
-    try:
+    with loading(f"the processor in {path}"):
         processor = kind.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelFolderError(f"model: the processor in {path} cannot be loaded: {first_line(error)}") from error
-    if not (processor.chat_template or processor.tokenizer.chat_template):
+    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
+    if not processor.chat_template:
         raise ModelFolderError(f"model: {path} lacks chat_template.jinja")
     return processor
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Whatever the libraries raise while they read the folder's files, as a ModelFolderError: its owner has to act.
+
+    They check little themselves: a file that holds a list where they expect a mapping is a TypeError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ModelError(f"model: not enough memory for {what}") from error
+    except Exception as error:
+        reason = f"{first_line(error)} [{type(error).__name__}]"
+        raise ModelFolderError(f"model: {what} cannot be loaded: {reason}") from error
 
 
 def check_loaded(path: Path, info: dict[str, Any]) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, DynamicCache
 
-from edged.core import ModelFolderError
 from edged.vlm.chat import Chat
-from edged.vlm.parts import NoVideoProcessor, Parts, Unloaded, check_loaded, first_line, load_processor
+from edged.vlm.parts import NoVideoProcessor, Parts, Unloaded, check_loaded, load_processor, loading
 
 
 class PlainCache:
@@ -60,7 +58,7 @@ def device() -> torch.device:
 
 def _loaded(path: Path, processor: Any) -> Parts:
     place = device()
-    try:
+    with loading(str(path)):
         model, info = AutoModelForImageTextToText.from_pretrained(
             path,
             # the folder's own type is often bfloat16, which a CPU computes slowly and less exactly
@@ -68,8 +66,6 @@ def _loaded(path: Path, processor: Any) -> Parts:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelFolderError(f"model: {path} cannot be loaded: {first_line(error)}") from error
     check_loaded(path, info)
     model = model.to(place).eval()
     return Parts(model, processor, PlainCache(model))
