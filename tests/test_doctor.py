@@ -213,6 +213,13 @@ def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, det
     assert row.next == todo.format(**places)
 
 
+def test_a_place_that_is_named_secret_is_no_missing_secret(tmp_path: Path):
+    (tmp_path / "secrets").mkdir()
+    cameras = "{secret-door: {source: none.jpg, ask: {}}}"
+    checks = by_name(peers.read_config(write(tmp_path / "secrets", Path("no-model"), cameras=cameras))[1])
+    assert checks["secrets"].ok is True
+
+
 # packages
 
 
@@ -452,6 +459,7 @@ def test_a_broker_is_told_nothing(broker: Mosquitto, machine: Machine):
         ({"host": "nowhere.invalid"}, "name cannot be resolved", "is the broker running, and mqtt.url right?"),
         ({"port": 9}, "connection refused", "is the broker running, and mqtt.url right?"),
         ({"tls": True}, "connection reset", "mqtts:// belongs to the broker's TLS port, often 8883"),
+        ({"problem": 'the secret "pw" is missing'}, 'the secret "pw" is missing', "see the row for secrets"),
         ({"tls": True, "ca": Path("/none.crt")}, "mqtt: ca file /none.crt cannot be used", "correct mqtt.ca"),
     ],
 )
@@ -490,7 +498,11 @@ def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine)
         (source("http", "http://127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "is it on, and are"),
         (source("usb", "/dev/no-such-camera"), "/dev/no-such-camera is not there (unplugged?)", "is it plugged in?"),
         (source("path", "/no/such.png"), "/no/such.png cannot be read: No such file or directory", "put a picture or"),
-        (source("rtsp", "rtsp://x/y", 'the secret "x" is not there'), 'the secret "x" is not there', "see the line of"),
+        (
+            source("rtsp", "rtsp://x/y", 'the secret "x" is not there'),
+            'the secret "x" is not there',
+            "see the row for secrets",
+        ),
     ],
 )
 def test_a_camera_that_gives_nothing_says_why(machine: Machine, camera: CameraSpec, detail: str, todo: str):

@@ -12,6 +12,8 @@ from edged.doctor.check import Check, Machine, guarded, holders, of_import
 from edged.outage import counted, spoken
 from edged.specs import BrokerSpec, CameraSpec, Config
 
+SECRETS = "see the row for secrets"
+
 
 def read_config(path: Path) -> tuple[Config | None, list[Check]]:
     try:
@@ -31,7 +33,8 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
 
 def _secrets(config: Config) -> Check:
     open_to_all = [warning for warning in config.warnings if "in the clear" in warning]
-    missing = [warning for warning in config.warnings if "secret" in warning and warning not in open_to_all]
+    problems = [problem for problem in (config.mqtt.problem, *(c.source.problem for c in config.cameras)) if problem]
+    missing = [warning for warning in config.warnings if any(problem in warning for problem in problems)]
     if missing:
         todo = f"write it into {config.path.absolute().parent / 'credentials'}/NAME, mode 0600, or use LoadCredential="
         return Check("secrets", False, "; ".join(missing), todo)
@@ -48,6 +51,8 @@ def broker(config: Config | None, here: Machine) -> Check:
     except ImportError as error:
         return Check("broker", None, f"not tried: {of_import(error)}")
     name = f"broker {config.mqtt.shown}"
+    if config.mqtt.problem:
+        return Check(name, False, config.mqtt.problem, SECRETS)
     follower = Follower(config.mqtt, config.node)
     begun = time.monotonic()
     try:
@@ -108,7 +113,7 @@ def _camera(spec: CameraSpec, stop: threading.Event, here: Machine) -> Check:
 
     name = f"camera {spec.name}"
     if spec.source.problem:
-        return Check(name, False, spec.source.problem, "see the line of the secrets")
+        return Check(name, False, spec.source.problem, SECRETS)
     camera, begun = open_camera(spec, lambda _: None), time.monotonic()
     camera.start()
     try:
