@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Judge a config file; what is wrong goes to standard error, one line each."""
+    """Check a config file; problems go to standard error, one line each."""
     if options.schema:
         from edged.form import json_schema
 
@@ -347,7 +347,7 @@ def _told_to_stop() -> threading.Event:
 def _plain(wanted: bool) -> bool:
     """Lines instead of a picture: as asked, or because there is no terminal to draw it on."""
     if not wanted and not sys.stdout.isatty():
-        _complain("standard output is not a terminal: a line for each answer instead (--plain)")
+        _complain("standard output is not a terminal; printing a line for each answer (--plain)")
         return True
     return wanted
 
@@ -365,7 +365,7 @@ def _parser() -> argparse.ArgumentParser:
     _config_option(command)
     command.set_defaults(command=run)
 
-    command = commands.add_parser("check", help="judge a config file", description=check.__doc__)
+    command = commands.add_parser("check", help="check a config file", description=check.__doc__)
     command.add_argument("file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE")
     command.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
     command.set_defaults(command=check)
@@ -417,7 +417,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=ask)
 
     command = commands.add_parser("doctor", help="what this machine lacks, and what to do", description=doctor.__doc__)
-    command.add_argument("--json", action="store_true", help="print the checks for machines")
+    command.add_argument("--json", action="store_true", help="print the checks as JSON")
     _config_option(command)
     command.set_defaults(command=doctor)
 
@@ -425,7 +425,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", type=Path, metavar="DIR", help="instead of the config's, and without its cameras")
     command.add_argument("--image", metavar="PATH-or-URL", help="default: a made-up picture of 1280x720")
     command.add_argument("--seconds", type=_seconds, default=30.0, metavar="N", help="how long to measure; default: 30")
-    command.add_argument("--json", action="store_true", help="print the figures for machines")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
     _config_option(command)
     command.set_defaults(command=bench)
 

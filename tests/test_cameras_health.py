@@ -120,7 +120,7 @@ def test_session_that_fails_unexpectedly_is_logged_once_and_tried_again(caplog: 
 
     keep_connected(session, Health("dock", states.append), closing)
     assert len(tries) == 2
-    assert [(state.online, state.reason) for state in states] == [(False, "unexpected error (see the log of edged)")]
+    assert [(state.online, state.reason) for state in states] == [(False, "unexpected error; see edged's log")]
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 

@@ -78,7 +78,7 @@ def watching(*captures: FakeCapture, **more: object) -> Watched:
 
     def opened(_address: str) -> FakeCapture:
         if not waiting:
-            raise CameraError("/dev/video0 is not there (unplugged?)")
+            raise CameraError("/dev/video0 does not exist (unplugged?)")
         set_up(waiting[0])
         return waiting.pop(0)
 
@@ -90,7 +90,7 @@ def test_missing_device_is_named(address: str) -> None:
     path = "/dev/video97" if address == "97" else address
     with pytest.raises(CameraError) as caught:
         open_device(address)
-    assert str(caught.value) == f"{path} is not there (unplugged?)"
+    assert str(caught.value) == f"{path} does not exist (unplugged?)"
 
 
 def test_device_that_may_not_be_opened_names_the_group(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_device_that_may_not_be_opened_names_the_group(tmp_path: Path) -> None:
     try:
         if me == 0:
             os.seteuid(65534)  # root may open all
-        with pytest.raises(CameraError, match=r"may not be opened by this user \(is it in the group video\?\)"):
+        with pytest.raises(CameraError, match=r"cannot be opened by this user \(is the user in the group video\?\)"):
             check_device(str(path))
     finally:
         os.seteuid(me)

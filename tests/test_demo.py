@@ -57,7 +57,7 @@ def test_ctrl_c_shows_the_clean_stop():
 def test_without_a_terminal_it_says_so_and_prints_lines():
     done = subprocess.run(command("--seconds", "1"), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0
-    assert "standard output is not a terminal: a line for each answer instead (--plain)" in done.stderr
+    assert "standard output is not a terminal; printing a line for each answer (--plain)" in done.stderr
 
 
 def test_without_the_extra_it_says_what_to_install():

@@ -99,7 +99,7 @@ def test_a_whole_box_is_judged_ok(tmp_path: Path, machine: Machine, tiny_folder:
     checks.pop("clock")  # is the machine's own
     assert [check for check in checks.values() if check.ok is False] == []
     assert checks["config"] == Check("config", True, f"{tmp_path}/edged.yaml: 1 camera, 1 question")
-    assert checks["secrets"] == Check("secrets", True, "none is missing")
+    assert checks["secrets"] == Check("secrets", True, "no secret is missing")
     assert checks["npu"] == Check("npu", None, "not needed: the model is not compiled")
     assert checks["model"].detail.startswith(f"{tiny_folder}: Qwen2-VL, not compiled, ")
     assert checks["camera dock"].detail.startswith("320x240 after ")
@@ -117,12 +117,12 @@ def test_a_machine_with_nothing_on_it_gets_a_row_for_each_thing(tmp_path: Path, 
     todo = "edged init writes a first one; --config FILE names another"
     assert checks["config"] == Check("config", False, f"there is no {path}", todo)
     for name, detail in (
-        ("secrets", "no config says which"),
+        ("secrets", "not checked: there is no valid config"),
         ("npu", "no /dev/aries*; a compiled model would need one"),
-        ("model", "no config says where it is"),
-        ("broker", "no config says which"),
-        ("cameras", "no config says which"),
-        ("question", "not asked: no config says of which model"),
+        ("model", "not checked: there is no valid config"),
+        ("broker", "not checked: there is no valid config"),
+        ("cameras", "not checked: there is no valid config"),
+        ("question", "not asked: there is no valid config"),
     ):
         assert checks[name] == Check(name, None, detail)
     assert checks["opencv"].ok is True
@@ -171,7 +171,7 @@ def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: 
     bad = Machine(machine.dev, machine.proc, machine.modules, machine.state, machine.unit, users=broken)
     checks = by_name(rounds.examine(tmp_path / "none.yaml", bad))
     assert (checks["doctor"].ok, checks["config"].ok) == (None, False)
-    assert checks["doctor"].detail.startswith("a check failed by a defect: ZeroDivisionError at test_doctor.py:")
+    assert checks["doctor"].detail.startswith("unexpected error in a check: ZeroDivisionError at test_doctor.py:")
     assert HIDDEN not in table.as_json(list(checks.values()))
 
 
@@ -284,7 +284,7 @@ def test_a_compiled_model_without_driver_and_node(machine: Machine, npu_model: M
         Check(
             f"npu {node}",
             False,
-            "is not there",
+            "does not exist",
             f"ls {machine.dev}/aries*, and compare model.cores with the devices there",
         ),
     ]
@@ -295,13 +295,13 @@ def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_mo
     workers = ((("text", "0:0:0"), ("vision", "0:0:1")), (("text", "1:0:0"), ("vision", "1:0:1")))
     rows = by_name(of_npu.npu(machine, ModelSpec(npu_model.path, workers=workers), True))
     assert [check.ok for check in rows.values()] == [True, True, False]
-    assert rows[f"npu {machine.dev / 'aries1'}"].detail == "is not there"
+    assert rows[f"npu {machine.dev / 'aries1'}"].detail == "does not exist"
 
 
 @pytest.mark.parametrize(
     ("mode", "group", "user", "ok", "todo"),
     [
-        (0o660, 44, OWNER, False, "sudo usermod -aG {group} owner, then log in or start the service anew"),
+        (0o660, 44, OWNER, False, "sudo usermod -aG {group} owner, then log in again or restart the service"),
         (0o660, 44, User("owner", 1000, frozenset({44})), True, None),
         (
             0o600,
@@ -322,7 +322,7 @@ def test_who_may_open_the_npu(machine: Machine, mode, group, user, ok, todo):
     assert row.ok is ok
     assert row.next == (todo and todo.format(group=group_name(group)))
     if not ok:
-        assert row.detail.endswith(": owner may not open it")
+        assert row.detail.endswith(": owner cannot open it")
 
 
 def test_a_node_without_a_module_is_not_judged(machine: Machine):
@@ -339,7 +339,7 @@ def test_a_running_edged_that_holds_the_npu_makes_it_busy(tmp_path: Path, machin
     assert of_npu.npu(machine, npu_model, True)[1].detail == "-rw-rw---- root:root, held by edged (pid 812)"
     busy = "not asked, the NPU is busy: edged (pid 812) holds it"
     row = of_model.question(tmp_path / "edged.yaml", config(), True, True, machine)
-    assert row == Check("question", None, busy, "stop that to have it asked")
+    assert row == Check("question", None, busy, "stop it to run this check")
 
 
 def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch):
@@ -348,14 +348,14 @@ def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, 
     path = write(tmp_path, npu_model.path)
     row = of_model.question(path, peers.read_config(path)[0], True, True, machine)
     assert row.ok is not False, row
-    assert row.detail.startswith("a red picture is ")
+    assert row.detail.startswith("a red picture was recognised as ")
 
 
 def test_cores_that_another_program_holds_are_busy():
     said = "core 0:0:0 of /dev/aries0 is held by another program or another worker"
     assert "held by another program" in (TESTS.parent / "edged" / "vlm" / "mobilint.py").read_text()
     row = asked(f"import sys; print('edged: model: {said}', file=sys.stderr); sys.exit(75)")
-    assert row == Check("question", None, f"not asked, the NPU is busy: {said}", "stop edged to have it asked")
+    assert row == Check("question", None, f"not asked, the NPU is busy: {said}", "stop edged to run this check")
 
 
 # the model's folder
@@ -376,12 +376,12 @@ def cut_short(folder: Path) -> None:
         (
             without("preprocessor_config.json"),
             "preprocessor_config.json",
-            "is not there",
+            "is missing",
             "lacks preprocessor_config.json",
         ),
-        (without(compiled.TEXT), compiled.TEXT, "is not there", f"lacks {compiled.TEXT}, its text model"),
-        (without("model.safetensors"), "model.safetensors", "is not there", "lacks model.safetensors"),
-        (without("config.json"), "config.json", "is not there", "lacks config.json"),
+        (without(compiled.TEXT), compiled.TEXT, "is missing", f"lacks {compiled.TEXT}, its text model"),
+        (without("model.safetensors"), "model.safetensors", "is missing", "lacks model.safetensors"),
+        (without("config.json"), "config.json", "is missing", "lacks config.json"),
         (cut_short, compiled.TEXT, "bytes; manifest.json says 1000000", "is not of the size that manifest.json says"),
     ],
 )
@@ -403,7 +403,7 @@ def test_no_folder_at_all(tmp_path: Path):
 
 def test_a_model_whose_folder_is_wrong_is_not_asked(tmp_path: Path, machine: Machine):
     row = of_model.question(tmp_path / "edged.yaml", config(), False, False, machine)
-    assert row == Check("question", None, "not asked: the model's folder has to be put right first")
+    assert row == Check("question", None, "not asked: correct the model's folder first")
 
 
 def asked(program: str, limit_s: float = 30.0) -> Check:
@@ -422,7 +422,8 @@ def asked(program: str, limit_s: float = 30.0) -> Check:
         ),
         (
             "print('{\"value\": \"green\", \"timing_ms\": {\"encode\": 310, \"answer\": 12}}')",
-            None, 'a red picture is "green": encode 310 ms, answer 12 ms; ', "a whole Qwen2-VL says red",
+            None, 'a red picture was recognised as "green": encode 310 ms, answer 12 ms; ',
+            "an intact Qwen2-VL answers red",
         ),
     ],
 )  # fmt: skip
@@ -496,7 +497,7 @@ def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine)
     [
         (source("rtsp", "rtsp://me:hunter2@127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "is it on, and are"),
         (source("http", "http://127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "is it on, and are"),
-        (source("usb", "/dev/no-such-camera"), "/dev/no-such-camera is not there (unplugged?)", "is it plugged in?"),
+        (source("usb", "/dev/no-such-camera"), "/dev/no-such-camera does not exist (unplugged?)", "is it plugged in?"),
         (source("path", "/no/such.png"), "/no/such.png cannot be read: No such file or directory", "put a picture or"),
         (
             source("rtsp", "rtsp://x/y", 'the secret "x" is not there'),
@@ -545,7 +546,7 @@ def test_a_full_disk_is_wrong(tmp_path: Path, monkeypatch):
     assert host._disk(tmp_path, writes=True).ok is True
     monkeypatch.setattr(host, "LEAST_FREE", 10**18)
     row = host._disk(tmp_path, writes=True)
-    assert (row.ok, row.next) == (False, "make room: 1000000000 GB at least")
+    assert (row.ok, row.next) == (False, "free at least 1000000000 GB")
 
 
 def test_a_place_that_is_not_there_yet_is_judged_by_what_holds_it(tmp_path: Path, machine: Machine):
@@ -581,7 +582,7 @@ def test_not_in_a_terminal_each_check_is_one_plain_line(tmp_path: Path):
         "ok    config: /etc/edged/edged.yaml: 2 cameras, 5 questions",
         "wrong broker mqtt://broker.lan:1883: connection refused -> is the broker running, and mqtt.url right?",
         "-     npu: not needed: the model is not compiled",
-        "1 wrong, 1 ok, 1 not judged or not needed",
+        "1 wrong, 1 ok, 1 not checked or not needed",
     ]
 
 

@@ -15,7 +15,7 @@ from edged.outage import counted, spoken
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 THREADS = "camera-"  # how the name of each camera's thread begins
 STEADY_S = 60.0  # a connection that lasted so long starts the back-off anew
-UNEXPECTED = "unexpected error (see the log of edged)"
+UNEXPECTED = "unexpected error; see edged's log"
 
 logger = logging.getLogger("edged.camera")
 

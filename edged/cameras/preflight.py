@@ -58,7 +58,7 @@ def _redirected(response: Response, url: str, target: Address) -> tuple[str, Add
     except ValueError:
         raise CameraError("the camera redirects to an address that is not valid") from None
     if onward.host != target.host:
-        raise CameraError(f"the camera redirects to another host, {onward.where}: give that address if it is right")
+        raise CameraError(f"the camera redirects to another host, {onward.where}: use that address if it is correct")
     return onward.url, Address(
         onward.url, onward.scheme, onward.host, onward.port, user=target.user, password=target.password
     )

@@ -18,14 +18,14 @@ CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 STATUS_WORDS = {
     400: "the camera does not understand the request (400 Bad Request)",
-    403: "the camera forbids this user to see this path (403)",
+    403: "this user is not allowed to view this path (403)",
     404: "the camera has no such path (404)",
     405: "the camera does not offer this (405 Method Not Allowed)",
     410: "the camera no longer has this path (410)",
-    429: "the camera is asked too often (429)",
-    453: "the camera has no room for one more viewer (453 Not Enough Bandwidth)",
+    429: "the camera gets too many requests (429)",
+    453: "the camera accepts no more viewers (453 Not Enough Bandwidth)",
     454: "the camera lost the session (454)",
-    500: "the camera failed inside (500)",
+    500: "the camera reports an internal error (500)",
     503: "the camera is busy or still starting (503 Service Unavailable)",
 }
 
@@ -71,7 +71,7 @@ def of_network(error: OSError, address: Address) -> CameraError:
     """What a failed connection means."""
     where = address.where
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CameraError(f"the certificate of {where} is not trusted here: {error.verify_message}")
+        return CameraError(f"the certificate of {where} is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return CameraError(f"{where} does not speak TLS as expected ({error.reason or 'handshake failed'})")
     if isinstance(error, socket.gaierror):
@@ -87,7 +87,7 @@ def of_network(error: OSError, address: Address) -> CameraError:
     if isinstance(error, ConnectionError):
         return CameraError(f"{where} closed the connection")
     if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN):
-        return CameraError(f"{where} is unreachable from here")
+        return CameraError(f"{where} is unreachable")
     return CameraError(f"no connection to {where}: {error.strerror or type(error).__name__}")
 
 

@@ -127,7 +127,9 @@ class StreamCamera:
                 self._show(group)
                 self._health.works(feed.about)
             elif not group.begun and time.monotonic() - opened > NO_KEYFRAME_S:
-                raise CameraError(f"no keyframe in {NO_KEYFRAME_S:.0f} s: let the camera send one every second or two")
+                raise CameraError(
+                    f"no keyframe in {NO_KEYFRAME_S:.0f} s: set the camera to send one every second or two"
+                )
 
     def _show(self, group: Group | None) -> None:
         with self._changed:

@@ -25,11 +25,11 @@ SILENT_S = 2.0  # a grab that fails after longer than this failed by that time-o
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
 REASONS = {
-    errno.ENOENT: "is not there (unplugged?)",
-    errno.ENODEV: "is not there (unplugged?)",
-    errno.ENXIO: "is not there (unplugged?)",
-    errno.EACCES: "may not be opened by this user (is it in the group video?)",
-    errno.EPERM: "may not be opened by this service (see DeviceAllow= in its unit)",
+    errno.ENOENT: "does not exist (unplugged?)",
+    errno.ENODEV: "does not exist (unplugged?)",
+    errno.ENXIO: "does not exist (unplugged?)",
+    errno.EACCES: "cannot be opened by this user (is the user in the group video?)",
+    errno.EPERM: "cannot be opened by this service (see DeviceAllow= in its unit)",
     errno.EBUSY: "is in use by another program",
 }
 

@@ -135,7 +135,7 @@ def _open(opener: OpenerDirector, wanted: Request, target: Address) -> Response:
     except URLError as error:
         if isinstance(error.reason, OSError):
             raise error.reason from None
-        raise CameraError(f"{target.where} cannot be asked over HTTP") from None
+        raise CameraError(f"{target.where} cannot be reached over HTTP") from None
     except ValueError as error:  # of a redirect's address: urllib checks none
         raise CameraError(f"{target.where} does not speak HTTP as expected ({type(error).__name__})") from None
     return response

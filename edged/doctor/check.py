@@ -1,6 +1,6 @@
 """One thing that was looked at, the machine it was looked at on, and the bounded ways of looking.
 
-What may crash or hang runs in a child. A check that fails by a defect is a line of its own, and no line holds a
+What may crash or hang runs in a child. An unexpected error in a check is a line of its own, and no line holds a
 credential.
 """
 
@@ -79,7 +79,9 @@ def guarded(look: Callable[[], Iterable[Check]]) -> list[Check]:
         while where and where.tb_next:
             where = where.tb_next
         line = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "edged"
-        return [Check("doctor", None, f"a check failed by a defect: {type(error).__name__} at {line}", "report it")]
+        return [
+            Check("doctor", None, f"unexpected error in a check: {type(error).__name__} at {line}", "report this error")
+        ]
 
 
 def child(command: list[str], limit_s: float) -> Done | None:

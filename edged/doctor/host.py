@@ -90,7 +90,7 @@ def _package(package: Package, compiled: bool | None) -> Check:
     said = version if which == package.names[0] else f"{version} ({which})"
     least, below = (_numbers(bound) if bound else None for bound in (package.least, package.below))
     if (least and _numbers(version) < least) or (below and _numbers(version) >= below):
-        return Check(name, False, f"{said} is not known to work", install)
+        return Check(name, False, f"{said} is not a version known to work", install)
     return Check(name, True, said)
 
 
@@ -134,7 +134,7 @@ def _disk(place: Path, writes: bool) -> Check:
     if writes and os.statvfs(place).f_flag & os.ST_RDONLY:
         return Check(name, False, "is mounted read-only", "see dmesg: a worn-out card or disk ends like this")
     if free < LEAST_FREE:
-        return Check(name, False, f"{spoken_size(free)} free", f"make room: {spoken_size(LEAST_FREE)} at least")
+        return Check(name, False, f"{spoken_size(free)} free", f"free at least {spoken_size(LEAST_FREE)}")
     return Check(name, True, f"{spoken_size(free)} free")
 
 
@@ -142,7 +142,7 @@ def clock_row() -> Check:
     if clock.synced():
         return Check("clock", True, "synchronised")
     return Check(
-        "clock", False, "not synchronised: the stamps of answers cannot be believed", "timedatectl set-ntp true"
+        "clock", False, "not synchronised: the time stamps of answers are not reliable", "timedatectl set-ntp true"
     )
 
 
@@ -152,7 +152,7 @@ def unit(here: Machine) -> Check:
     state = dict(line.partition("=")[::2] for line in done.out.splitlines()) if done and done.code == 0 else {}
     match state.get("LoadState"), state.get("ActiveState"):
         case (None, _):
-            return Check("systemd", None, "systemd is not in charge here")
+            return Check("systemd", None, "systemd does not run on this machine")
         case ("not-found", _):
             return Check("systemd", None, f"there is no {here.unit}", "to run as a service, see README: As a service")
         case (_, "failed"):
@@ -163,5 +163,5 @@ def unit(here: Machine) -> Check:
             more = f", restarted {counted(int(restarts), 'time')}" if restarts not in ("", "0") else ""
             said = f"{here.unit} is {active} ({state.get('SubState')}), {state.get('UnitFileState') or 'static'}{more}"
             off = state.get("UnitFileState") == "disabled"
-            todo = f"systemctl enable {here.unit}, else it is off after the next boot" if off else None
+            todo = f"systemctl enable {here.unit}, or it will not start at the next boot" if off else None
             return Check("systemd", True, said, todo)

@@ -33,7 +33,7 @@ def is_compiled(model: ModelSpec | None) -> bool | None:
 
 def model_files(model: ModelSpec | None) -> list[Check]:
     if model is None:
-        return [Check("model", None, "no config says where it is")]
+        return [Check("model", None, "not checked: there is no valid config")]
     try:
         config = files.read_config(model.path)
     except ModelError as error:
@@ -76,9 +76,9 @@ def _model_file(folder: Path, name: str, wanted: int | None) -> Check:
     path = folder / name
     title = f"model/{name}"
     if not path.is_file():
-        return Check(title, False, "is not there", "copy it into the folder, or run edged prepare again")
+        return Check(title, False, "is missing", "copy it into the folder, or run edged prepare again")
     if not os.access(path, os.R_OK):
-        return Check(title, False, "may not be read by this user", f"ls -l {path}")
+        return Check(title, False, "cannot be read by this user", f"ls -l {path}")
     size = path.stat().st_size
     if wanted not in (None, size):
         return Check(title, False, f"{size} bytes; {files.MANIFEST} says {wanted}", "run edged prepare again")
@@ -92,12 +92,12 @@ def _either(folder: Path, first: str, second: str) -> str:
 def question(path: Path, config: Config | None, compiled: bool | None, sound: bool, here: Machine) -> Check:
     """In a child of its own: a driver may hang, and a model may need more memory than there is."""
     if config is None:
-        return Check("question", None, "not asked: no config says of which model")
+        return Check("question", None, "not asked: there is no valid config")
     if not sound:
-        return Check("question", None, "not asked: the model's folder has to be put right first")
+        return Check("question", None, "not asked: correct the model's folder first")
     if compiled and (by := holders(here.dev.glob("aries*"), here.proc)):
         busy = f"not asked, the NPU is busy: {', '.join(by)} holds it"
-        return Check("question", None, busy, "stop that to have it asked")
+        return Check("question", None, busy, "stop it to run this check")
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "red.ppm"
         picture.write_bytes(b"P6 224 224 255\n" + b"\xd0\x10\x18" * (224 * 224))
@@ -115,7 +115,7 @@ def _asked(command: list[str], limit_s: float) -> Check:
     if done.code == 0:
         return _answered(json.loads(done.out.splitlines()[-1]), time.monotonic() - begun)
     if done.code == EXIT_UNAVAILABLE and "held by another program" in reason:
-        return Check("question", None, f"not asked, the NPU is busy: {reason}", "stop edged to have it asked")
+        return Check("question", None, f"not asked, the NPU is busy: {reason}", "stop edged to run this check")
     if done.code < 0:
         ended = f"the model's process was ended by signal {-done.code}"
         return Check("question", False, ended, "see dmesg: is there enough memory?")
@@ -127,9 +127,9 @@ def _answered(answer: dict[str, Any], took: float) -> Check:
     timing, (_, right, _) = answer["timing_ms"], RED_SQUARE
     times = f"encode {timing['encode']} ms, answer {timing['answer']} ms; {spoken(took)} with loading"
     if answer["value"] == right:
-        return Check("question", True, f'a red picture is "{right}": {times}')
-    hint = "a whole Qwen2-VL says red: was this one compiled or copied right?"
-    return Check("question", None, f'a red picture is "{answer["value"]}": {times}', hint)
+        return Check("question", True, f'a red picture was recognised as "{right}": {times}')
+    hint = "an intact Qwen2-VL answers red: check how this model was compiled or copied"
+    return Check("question", None, f'a red picture was recognised as "{answer["value"]}": {times}', hint)
 
 
 def _spelt(command: list[str]) -> str:

@@ -42,7 +42,7 @@ def _node(node: Path, here: Machine, who: Sequence[User]) -> Check:
         about = node.stat()
     except OSError:
         return Check(
-            name, False, "is not there", f"ls {here.dev}/aries*, and compare model.cores with the devices there"
+            name, False, "does not exist", f"ls {here.dev}/aries*, and compare model.cores with the devices there"
         )
     group = group_name(about.st_gid)
     said = f"{stat.filemode(about.st_mode)} {user_name(about.st_uid)}:{group}"
@@ -50,10 +50,10 @@ def _node(node: Path, here: Machine, who: Sequence[User]) -> Check:
     if not shut_out:
         by = holders([node], here.proc)
         return Check(name, True, f"{said}{', held by ' + ', '.join(by) if by else ''}")
-    todo = f"sudo usermod -aG {group} {shut_out[0]}, then log in or start the service anew"
+    todo = f"sudo usermod -aG {group} {shut_out[0]}, then log in again or restart the service"
     if about.st_mode & 0o060 != 0o060 or about.st_gid == 0:
         todo = f'a udev rule: KERNEL=="{node.name}", GROUP="video", MODE="0660"'
-    return Check(name, False, f"{said}: {' and '.join(shut_out)} may not open it", todo)
+    return Check(name, False, f"{said}: {' and '.join(shut_out)} cannot open it", todo)
 
 
 def _devices(model: ModelSpec) -> set[int]:

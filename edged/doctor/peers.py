@@ -22,10 +22,16 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
         more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
         todo = f"edged check {path}" if path.exists() else "edged init writes a first one; --config FILE names another"
         why = f"{error.problems[0]}{more}" if path.exists() else f"there is no {path}"
-        return None, [Check("config", False, why, todo), Check("secrets", None, "no config says which")]
+        return None, [
+            Check("config", False, why, todo),
+            Check("secrets", None, "not checked: there is no valid config"),
+        ]
     except OSError as error:
         why = f"{path} cannot be read: {error.strerror}"
-        return None, [Check("config", False, why, f"ls -l {path}"), Check("secrets", None, "no config says which")]
+        return None, [
+            Check("config", False, why, f"ls -l {path}"),
+            Check("secrets", None, "not checked: there is no valid config"),
+        ]
     questions = sum(len(camera.all_questions()) for camera in config.cameras)
     said = f"{path}: {counted(len(config.cameras), 'camera')}, {counted(questions, 'question')}"
     return config, [Check("config", True, said), _secrets(config)]
@@ -40,12 +46,12 @@ def _secrets(config: Config) -> Check:
         return Check("secrets", False, "; ".join(missing), todo)
     if open_to_all:
         return Check("secrets", False, "; ".join(open_to_all), f"chmod 600 {config.path}")
-    return Check("secrets", True, "none is missing")
+    return Check("secrets", True, "no secret is missing")
 
 
 def broker(config: Config | None, here: Machine) -> Check:
     if config is None:
-        return Check("broker", None, "no config says which")
+        return Check("broker", None, "not checked: there is no valid config")
     try:
         from edged.mqtt.follower import Follower
     except ImportError as error:
@@ -83,7 +89,7 @@ def _for_broker(reason: str, spec: BrokerSpec) -> str:
 
 def cameras(config: Config | None, here: Machine) -> list[Check]:
     if config is None:
-        return [Check("cameras", None, "no config says which")]
+        return [Check("cameras", None, "not checked: there is no valid config")]
     if not config.cameras:
         return [Check("cameras", None, "the config names none", "edged init finds USB cameras and takes addresses")]
     try:
@@ -120,7 +126,7 @@ def _camera(spec: CameraSpec, stop: threading.Event, here: Machine) -> Check:
         height, width = camera.grab(stop).rgb.shape[:2]
     except (CameraError, Stopped) as error:
         if spec.source.kind == "usb" and (by := holders([_usb_node(spec)], here.proc)):
-            return Check(name, None, f"not tried: {', '.join(by)} holds it", "stop that to have it tried")
+            return Check(name, None, f"not tried: {', '.join(by)} holds it", "stop it to run this check")
         return Check(name, False, str(error), _for_camera(spec))
     finally:
         camera.close()

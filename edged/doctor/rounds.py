@@ -1,7 +1,7 @@
 """`edged doctor`: everything that edged needs on this machine, looked at once, and what to do about each thing.
 
 Nothing here is imported, opened or started that can take this process down: what may crash or hang runs in a child or
-in a thread that is waited for only so long. A check that fails by a defect is a line of its own, and no line holds a
+in a thread that is waited for only so long. An unexpected error in a check is a line of its own, and no line holds a
 credential.
 """
 

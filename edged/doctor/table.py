@@ -65,4 +65,4 @@ def table(checks: Sequence[Check], width: int) -> Table:
 
 def _summary(checks: Sequence[Check]) -> str:
     count = {ok: sum(1 for check in checks if check.ok is ok) for ok in WORDS}
-    return f"{count[False]} wrong, {count[True]} ok, {count[None]} not judged or not needed"
+    return f"{count[False]} wrong, {count[True]} ok, {count[None]} not checked or not needed"

@@ -256,7 +256,7 @@ _BY_CODES: list[tuple[tuple[str, ...], type[ModelError], str]] = [
             "Model_FailedToOpenSectionBinary",
         ),
         ModelFolderError,
-        "{mxq} is not an MXQ that this runtime can read; copy it anew, or compile it with the runtime's version",
+        "{mxq} is not an MXQ that this runtime can read; copy it again, or compile it with the runtime's version",
     ),
     (
         (
