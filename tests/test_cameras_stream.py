@@ -18,7 +18,7 @@ from rtsp import Server, Watched, answering, made_ago, serving, spec, until
 from edged.cameras.health import Health
 from edged.cameras.preflight import describe
 from edged.cameras.source import close_all
-from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, Group, Held, LiveEdge, Packet, decode
+from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, Group, Held, LiveEdge, Packet, decode, rtsp_packets
 from edged.core import CameraError, CameraState, StaleFrame, Stopped
 
 USER, PASSWORD = "viewer", "s3cr/t p@ss"
@@ -153,6 +153,26 @@ def test_packets_before_the_first_keyframe_are_not_kept() -> None:
     group = Group("h264", b"")
     group.add(Packet(b"late", False, 1.0, 1.0, None), 1.0)
     assert not group.begun
+
+
+class Hollow:
+    """A capture whose packets hold nothing."""
+
+    def grab(self) -> bool:
+        threading.Event().wait(0.05)
+        return True
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def retrieve(self) -> tuple[bool, None]:
+        return False, None
+
+
+@pytest.mark.timeout(20)
+def test_packets_that_hold_nothing_are_a_silence() -> None:
+    with pytest.raises(CameraError, match=r"no packet for 3\.\d s"):
+        next(rtsp_packets(Hollow()))
 
 
 def test_what_cannot_be_decoded_is_an_error_not_a_picture() -> None:

@@ -305,7 +305,7 @@ def rtsp_feed(address: str, ended: Ended) -> Iterator[Feed]:
         codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         width, height = (int(capture.get(size)) for size in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         about = f"{CODECS.get(codec, codec)}, {width}x{height}"
-        yield Feed(codec, _extradata(capture), about, _rtsp_packets(capture))
+        yield Feed(codec, _extradata(capture), about, rtsp_packets(capture))
     finally:
         capture.release()  # by the thread that read it: from another one this crashes
 
@@ -367,10 +367,9 @@ def _extradata(capture: cv2.VideoCapture) -> bytes:
     return data.tobytes() if found and data is not None else b""
 
 
-def _rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
-    begun = False
+def rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
+    begun, since = False, time.monotonic()
     while True:
-        since = time.monotonic()
         got = capture.grab()
         arrived = time.monotonic()
         # FFmpeg calls what it had left over a packet when its time-out comes; isOpened() stays True for ever.
@@ -384,6 +383,7 @@ def _rtsp_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
         found, data = capture.retrieve()
         if found and data is not None:
             yield Packet(data.tobytes(), key, since, arrived, stamp)
+            since = time.monotonic()
 
 
 def _http_packets(response: web.Response) -> Iterator[Packet]:
