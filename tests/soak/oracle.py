@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, pairwise, takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -131,6 +132,7 @@ class Oracle:
     def violations(self) -> Iterator[Violation]:
         yield from self._order()
         yield from self._looks()
+        yield from self._rests()
         yield from self._secrets()
 
     # order, and what has ended
@@ -186,15 +188,16 @@ class Oracle:
         answer = message.json
         if save is None:
             return f"it is of config_rev {answer['config_rev']}, which was never saved"
-        shape = self.saves[save].shape
         asked = self.saves[save].questions.get((answer["camera"], answer["question"]))
         if asked is None:
             return f"save {save}, which it names, has no such question"
         if asked != (answer["prompt"], answer["type"]):
             return f"save {save}, which it names, asks {asked}"
-        if answer["node"] != shape.node and answer["node"] not in message.topic.split("/"):
+        if answer["node"] != message.topic.split("/")[-3]:
             return "it names another node than its topic"
-        if save <= ended:
+        # A move to another node or broker clears a topic too; a look may last from there to the move back.
+        removed = ended >= 0 and (answer["camera"], answer["question"]) not in self.saves[ended].questions
+        if removed and save <= ended:
             return f"it is of save {save}, and the question was cleared after save {ended}"
         if save < answered:
             return f"it is of save {save}, after an answer of save {answered}"
@@ -304,6 +307,28 @@ class Oracle:
         if name not in shape.cameras or not shape.seen(name) or not shape.connected(self.setting):
             return None
         return (shape.cameras[name], shape.place, shape.user, shape.model, shape.zone, shape.secrets["dock"])
+
+    def _rests(self) -> Iterator[Violation]:
+        """A camera with a cron expression looks once a minute at most."""
+        for save, following in pairwise(self.saves):
+            for name, camera in save.shape.cameras.items():
+                begin = save.in_force_at + GRACE_S
+                if "cron" not in camera or begin > following.saved_at:
+                    continue
+                answers = [m for m in self._between(begin, following.saved_at) if self._is_of(m, name)]
+                looks = {
+                    (m.json["frame_ts"], m.json["answered_ts"] if m.json["frame_ts"] is None else 0) for m in answers
+                }
+                if len(looks) > 2 + (following.saved_at - begin) / 60:
+                    sentence = f"camera {name}, which has a cron expression, looked {len(looks)} times"
+                    yield Violation(save.number, save.kind, sentence, tuple(map(self.line, answers[:AROUND])))
+
+    def _between(self, begin: float, end: float) -> Iterator[Message]:
+        first = bisect.bisect_left(self.messages, begin, key=lambda message: message.at)
+        return takewhile(lambda message: message.at <= end, islice(self.messages, first, None))
+
+    def _is_of(self, message: Message, camera: str) -> bool:
+        return _is_answer(message) and message.json["camera"] == camera
 
     # secrets
 
