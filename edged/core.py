@@ -49,7 +49,7 @@ class FileUnusable(EdgedError):
 
 
 class CannotGoOn(EdgedError):
-    """What runs can no longer be made to fit any config: only a new process can."""
+    """A reload failed, and so did going back to the former config. Only a new process can help."""
 
     code = EXIT_UNAVAILABLE
 

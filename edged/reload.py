@@ -32,14 +32,14 @@ class Reload:
     def take(self, new: Config) -> Plan:
         """Follow this config from now on; what it changed.
 
-        Raises EdgedError with the reason if it cannot be followed: everything runs as before then. CannotGoOn if not
-        even that could be had, Stopped if edged is to stop meanwhile.
+        Raises EdgedError with the reason if it cannot be followed; then everything runs as before. Raises CannotGoOn
+        if that failed too, and Stopped if edged is told to stop meanwhile.
         """
         old = self.service.config
         former = _Running(old, self.service.publisher, self.service.turns.serving())
         change = plan(old, new)
         publisher = self._publisher(change, new)
-        opened = self._opened(change, new)
+        opened = self._new_cameras(change, new)
         crew = self._model(change, old, new)
         try:
             self._commit(old, new, publisher, opened, crew)
@@ -58,7 +58,7 @@ class Reload:
         publisher.prepare()
         return publisher
 
-    def _opened(self, change: Plan, new: Config) -> dict[str, CameraRuntime]:
+    def _new_cameras(self, change: Plan, new: Config) -> dict[str, CameraRuntime]:
         names = {*change.start, *change.reopen}
         return {spec.name: self.service.open_camera(spec, new.rev) for spec in new.cameras if spec.name in names}
 
