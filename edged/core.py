@@ -103,16 +103,22 @@ class Secret:
         return hash(self._text)
 
 
-def release_frames(error: BaseException | None) -> None:
-    """Forget the local variables that an error's traceback keeps alive: a picture may be among them.
+def release_frames(error: BaseException, handled: BaseException | None = None, keep_lines: bool = False) -> None:
+    """Forget the local variables that an error's tracebacks keep alive, its causes' too: a picture may be among them.
 
     A function that raises an exception which it holds in a variable is a cycle, and pixels in it live until the
-    collector comes by, minutes later. Call this where an error has been dealt with.
+    collector comes by, minutes later. `handled` is the exception that the caller was handling already, which is the
+    caller's own. The tracebacks go too unless their lines are wanted: reading a frame's f_locals leaves a copy that
+    cannot be cleared.
     """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+    pending, done = [error], {id(handled)}
+    while pending:
+        each = pending.pop()
+        done.add(id(each))
+        pending += [other for other in (each.__cause__, each.__context__) if other and id(other) not in done]
+        traceback.clear_frames(each.__traceback__)
+        if not keep_lines:
+            each.__traceback__ = None
 
 
 def utc_now() -> datetime:

@@ -35,9 +35,9 @@ from edged.core import (
 from edged.judge import Provenance, Verdict, answer, judge, new_id
 from edged.lateness import Lateness
 from edged.outage import Outage
-from edged.runtime import Asked, CameraRuntime, Outcome, with_follow_ups
+from edged.runtime import Asked, CameraRuntime, Outcome
 from edged.schedule import expiry_s
-from edged.specs import ANY, CameraSpec, QuestionSpec
+from edged.specs import ANY, CameraSpec, QuestionSpec, with_follow_ups
 from edged.turns import Crew, ModelChanged, Turns
 from edged.turns import Turn as ModelTurn
 

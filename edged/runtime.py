@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -135,9 +135,7 @@ class CameraRuntime:
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
         """The questions whose own interval has passed, or that were changed; a tick a little early still counts."""
         now = time.monotonic()
-        with self._lock:
-            asked = dict(self._asked)
-        return [question for question in spec.questions if _is_due(question, asked.get(question.name), now)]
+        return [question for question in spec.questions if _is_due(question, self.asked(question), now)]
 
     def asks(self, name: str) -> bool:
         """Whether it still asks this question, a follow-up excepted, or anything at all for the name ""."""
@@ -177,18 +175,10 @@ class CameraRuntime:
         return key, history, events
 
 
-def with_follow_ups(questions: Sequence[QuestionSpec]) -> Iterator[QuestionSpec]:
-    for question in questions:
-        yield question
-        yield from with_follow_ups(question.then)
-
-
 def _same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:
     return current is not None and current.asking_rev == asked.asking_rev
 
 
 def _is_due(question: QuestionSpec, asked: Asked | None, now: float) -> bool:
     every = question.every_s or 0.0
-    if asked is None or asked.asking_rev != question.asking_rev:
-        return True
-    return now - asked.due_from >= every - min(1.0, every * 0.05)
+    return asked is None or now - asked.due_from >= every - min(1.0, every * 0.05)

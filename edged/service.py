@@ -112,7 +112,7 @@ class Service:
         for name, runtime in stopping.items():
             del self.cameras[name]
             if config.camera(name) is None:
-                self._unplan(name)
+                self.schedule.remove(name)
                 self._planned.pop(name, None)
                 self.looks.forget(name)
                 names = [question.name for question in runtime.spec.all_questions()]
@@ -140,11 +140,8 @@ class Service:
         if wanted:
             self.schedule.add(spec, timezone)
         else:
-            self._unplan(spec.name)
+            self.schedule.remove(spec.name)
         self._planned[spec.name] = wanted
-
-    def _unplan(self, name: str) -> None:
-        self.schedule.remove(name)
 
     def _look(self, name: str) -> None:
         if runtime := self.cameras.get(name):
@@ -203,11 +200,10 @@ class Service:
         for runtime in self.cameras.values():
             runtime.report_again()  # under its lock: whoever still published through the old one has done so now
         if _place(old) != _place(new):
-            specs = (*old.cameras, *(runtime.spec for runtime in self.cameras.values()))
-            names = {spec.name: [question.name for question in spec.all_questions()] for spec in specs}
-            for spec in old.cameras:
-                names[spec.name] += [question.name for question in spec.all_questions()]
-            before.withdraw(names)
+            names: dict[str, set[str]] = {}
+            for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
+                names.setdefault(spec.name, set()).update(question.name for question in spec.all_questions())
+            before.withdraw({camera: sorted(questions) for camera, questions in names.items()})
 
 
 def all_questions(config: Config) -> list[QuestionSpec]:

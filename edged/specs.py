@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from pathlib import Path
@@ -132,10 +133,7 @@ class CameraSpec:
 
     def all_questions(self) -> list[QuestionSpec]:
         """Every question of this camera, follow-ups after the one they follow."""
-        found: list[QuestionSpec] = []
-        for question in self.questions:
-            found += [question, *_follow_ups(question)]
-        return found
+        return list(with_follow_ups(self.questions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +196,8 @@ def revision(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
-def _follow_ups(question: QuestionSpec) -> list[QuestionSpec]:
-    found: list[QuestionSpec] = []
-    for follow_up in question.then:
-        found += [follow_up, *_follow_ups(follow_up)]
-    return found
+def with_follow_ups(questions: Sequence[QuestionSpec]) -> Iterator[QuestionSpec]:
+    """Each of these questions, its follow-ups after it."""
+    for question in questions:
+        yield question
+        yield from with_follow_ups(question.then)

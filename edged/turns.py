@@ -180,14 +180,13 @@ class Turns:
             worker.thread.start()
         return crew
 
-    def serve(self, crew: Crew) -> Crew | None:
-        """Let this crew serve from now on. The one before, which was told to leave, if there was one."""
+    def serve(self, crew: Crew) -> None:
+        """Let this crew serve from now on; the one before is told to leave."""
         with self._changed:
             before, self._serving = self._serving, crew
             self._changed.notify_all()
         if before:
             self.dismiss(before)
-        return before
 
     def dismiss(self, crew: Crew) -> None:
         """Tell a crew to leave: at the next token, for good, each model disposed once. Returns at once; see `gone`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 import transformers
 from PIL import Image
 
-from edged.core import Frame, ModelError, ModelFolderError, Reply, Stopped, Turn
+from edged.core import Frame, ModelError, ModelFolderError, Reply, Stopped, Turn, release_frames
 from edged.specs import ModelSpec, QuestionSpec
 from edged.vlm import folder as files
 from edged.vlm import plain
@@ -90,7 +89,7 @@ class Qwen2VL:
             return self._see(frame)
         except BaseException as error:
             del frame
-            _let_go(error, handled)
+            release_frames(error, handled, keep_lines=not isinstance(error, ModelError))
             raise
 
     def ask(
@@ -105,7 +104,7 @@ class Qwen2VL:
         try:
             return self._ask(history, question, stop, on_text)
         except BaseException as error:
-            _let_go(error, handled)
+            release_frames(error, handled, keep_lines=not isinstance(error, ModelError))
             raise
 
     def dispose(self) -> None:
@@ -315,22 +314,6 @@ def _letterboxed(picture: Image.Image) -> Image.Image:
     square = Image.new("RGB", (side, side))
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return square
-
-
-def _let_go(error: BaseException, handled: BaseException | None) -> None:
-    """Clear the frames of the error's tracebacks: whoever keeps the error would keep the picture and its tensors.
-
-    An expected error loses its tracebacks altogether: reading a frame's f_locals leaves a copy that cannot be cleared.
-    `handled` is the exception that the caller was handling already, which is the caller's own.
-    """
-    pending, done = [error], {id(handled)}
-    while pending:
-        each = pending.pop()
-        done.add(id(each))
-        pending += [other for other in (each.__cause__, each.__context__) if other and id(other) not in done]
-        traceback.clear_frames(each.__traceback__)
-        if isinstance(error, ModelError):
-            each.__traceback__ = None
 
 
 @contextmanager
