@@ -17,25 +17,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from edged.answers import LANGUAGES
 from edged.cameras.environment import OPENCV
-from edged.config import DEFAULT_PATH, ConfigError, load
-from edged.core import (
-    EXIT_OK,
-    EXIT_USAGE,
-    EXIT_WRONG,
-    Camera,
-    CameraReport,
-    EdgedError,
-    Publisher,
-    Stopped,
-    VisionModel,
-)
-from edged.outage import counted
-from edged.specs import DEFAULT_MAX_NEW_TOKENS, BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
+from edged.config.load import DEFAULT_PATH, ConfigError, load
+from edged.core.answer_types import LANGUAGES
+from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError, Stopped
+from edged.core.interfaces import Camera, Publisher, VisionModel
+from edged.core.specs import DEFAULT_MAX_NEW_TOKENS, BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
+from edged.core.text import counted
+from edged.core.types import CameraReport
 
 if TYPE_CHECKING:
-    from edged.core import Answer, Frame
+    from edged.core.types import Answer, Frame
 
 # before anything can import cv2 (the vendor's model module does) or transformers
 os.environ.update({name: value for name, value in OPENCV.items() if name not in os.environ})
@@ -87,8 +79,8 @@ def _command(arguments: list[str] | None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Look, ask and publish until told to stop."""
-    from edged import clock, daemon
-    from edged.service import Parts
+    from edged.service import clock, daemon
+    from edged.service.service import Parts
 
     return daemon.start(
         Parts(
@@ -108,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Check a config file; problems go to standard error, one line each."""
     if options.schema:
-        from edged.form import json_schema
+        from edged.config.form import json_schema
 
         print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return EXIT_OK
@@ -137,7 +129,7 @@ def _check_grammars(config: Config) -> None:
 
 def init(options: argparse.Namespace) -> int:
     """Write a first config for the cameras given and for the USB cameras found."""
-    from edged import starter
+    from edged.tools import init as starter
 
     made = starter.starter(options.address, starter.usb_cameras(), options.model)
     starter.write(made, options.out)
@@ -150,7 +142,7 @@ def init(options: argparse.Namespace) -> int:
 
 def watch(options: argparse.Namespace) -> int:
     """Follow a running edged on its broker. Publishes nothing."""
-    from edged.watch import watch as watch_broker
+    from edged.tools.watch import watch as watch_broker
 
     config = load(options.config)
     node = None if options.all else config.node
@@ -183,7 +175,7 @@ def ask(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     """Make one folder of the compile tutorial's four files and the processor's; it needs no network afterwards."""
     os.environ["HF_HUB_OFFLINE"] = "0"  # the one command that may fetch something
-    from edged.vlm.prepare import prepare as prepare_folder
+    from edged.tools.prepare import prepare as prepare_folder
 
     words = {"text": options.text_cores, "vision": options.vision_cores}
     made = prepare_folder(
@@ -198,7 +190,7 @@ def doctor(options: argparse.Namespace) -> int:
     """Look at everything that edged needs on this machine, and say what to do about it. Publishes nothing."""
     from rich.console import Console
 
-    from edged.doctor import rounds, table
+    from edged.tools.doctor import rounds, table
 
     logging.getLogger("edged").setLevel(logging.CRITICAL)  # what cameras and broker would log stands in the rows
     checks = rounds.examine(options.config)
@@ -213,7 +205,7 @@ def bench(options: argparse.Namespace) -> int:
     """Time this model on this box, and what the config's cameras need of it."""
     from rich.console import Console
 
-    from edged import bench as timing
+    from edged.tools import bench as timing
 
     stop = _told_to_stop()
     config = None if options.model else load(options.config)
@@ -242,8 +234,8 @@ def _fetched(path_or_url: str, stop: threading.Event) -> Frame:
 def _asked(
     model: VisionModel, frame: Frame, question: QuestionSpec, options: argparse.Namespace, stop: threading.Event
 ) -> int:
-    from edged import clock
-    from edged.look import one_answer
+    from edged.service import clock
+    from edged.service.look import one_answer
 
     streaming = question.answer.kind == "text" and not options.json
     answer = one_answer(model, frame, question, stop, clock.synced, _write if streaming else None)
@@ -276,7 +268,7 @@ def _model_and_question(options: argparse.Namespace) -> tuple[ModelSpec, Questio
 
 def _one_question(options: argparse.Namespace, config: Config | None) -> QuestionSpec:
     """The question that the command line describes, by the rules of the config file. Its own options win."""
-    from edged.config import one_question
+    from edged.config.load import one_question
 
     written = {
         "prompt": options.prompt,
@@ -293,7 +285,7 @@ def _one_question(options: argparse.Namespace, config: Config | None) -> Questio
 
 
 def _yaml(option: str, text: str | None) -> object:
-    from edged.document import parse
+    from edged.config.document import parse
 
     document = parse(text or "")
     if document.problems:

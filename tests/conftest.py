@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin for each othe
 from pathlib import Path  # the variables count only before cv2 and transformers are imported
 
 import pytest
-import tiny_model
-from broker import mosquitto, subscriber  # noqa: F401  # fixtures
+from support import tiny_model
+from support.broker import mosquitto, subscriber  # noqa: F401  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compiled_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as `edged prepare` leaves it, for the simulated NPU."""
-    from npu import compiled
+    from support.npu import compiled
 
     folder = tmp_path_factory.mktemp("compiled")
     return compiled.with_processor(compiled.compile_folder(tiny_folder, folder / "tiny"), tiny_folder)

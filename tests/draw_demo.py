@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from edged.demo.show import staged
-from edged.watch import connection_line
+from edged.tools.watch import connection_line
 
 WIDTH = 96
 SECONDS = 25.0

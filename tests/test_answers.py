@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from edged.answers import Choices, Json, Number, Text, Unreadable, YesNo, bounded
-from edged.core import Secret
-from edged.outage import spoken
+from edged.core.answer_types import Choices, Json, Number, Text, Unreadable, YesNo, bounded
+from edged.core.secret import Secret
+from edged.core.text import spoken
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,17 @@ from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
-from fakes import FakeModel
-from making import frame, question
 from rich.console import Console
+from support.fakes import FakeModel
+from support.making import frame, question
 
-from edged import bench
-from edged.bench import Figure, Need
 from edged.cli import main
-from edged.core import ModelError, Reply, Secret, Stopped
-from edged.specs import BrokerSpec, CameraSpec, Config, Cron, Every, Hours, ModelSpec, SourceSpec
+from edged.core.errors import ModelError, Stopped
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, Config, Cron, Every, Hours, ModelSpec, SourceSpec
+from edged.core.types import Reply
+from edged.tools import bench
+from edged.tools.bench import Figure, Need
 
 KEYS = [
     "model", "revision", "picture", "load_s", "took_s", "see_ms", "prefill_tokens_per_s", "prefill_tokens",

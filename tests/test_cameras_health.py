@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from edged.cameras.health import Health, keep_connected
-from edged.core import CameraError, CameraState, Stopped
+from edged.core.errors import CameraError, Stopped
+from edged.core.types import CameraState
 
 
 class SlowReports:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtsp import Watched, spec, until
+from support.rtsp import Watched, spec, until
 
 from edged.cameras.source import fetch_picture
 from edged.cameras.still import PathCamera
-from edged.core import CameraError
+from edged.core.errors import CameraError
 
 NEVER = threading.Event()
 

@@ -22,13 +22,13 @@ from urllib.request import parse_keqv_list
 import cv2
 import numpy as np
 import pytest
-from rtsp import Watched, answering, spec, until
+from support.rtsp import Watched, answering, spec, until
 
 from edged.cameras.health import UNEXPECTED
 from edged.cameras.source import close_all, fetch_picture
 from edged.cameras.still import PathCamera
-from edged.core import CameraError, Stopped
-from edged.specs import CameraSpec
+from edged.core.errors import CameraError, Stopped
+from edged.core.specs import CameraSpec
 
 NEVER = threading.Event()
 

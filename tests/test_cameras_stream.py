@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtsp import Server, Watched, answering, made_ago, serving, spec, until
+from support.rtsp import Server, Watched, answering, made_ago, serving, spec, until
 
 from edged.cameras.health import Health
 from edged.cameras.preflight import describe
 from edged.cameras.source import close_all
 from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, Group, Held, LiveEdge, Packet, decode, rtsp_packets
-from edged.core import CameraError, CameraState, StaleFrame, Stopped
+from edged.core.errors import CameraError, StaleFrame, Stopped
+from edged.core.types import CameraState
 
 USER, PASSWORD = "viewer", "s3cr/t p@ss"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rtsp import Watched, spec, until
+from support.rtsp import Watched, spec, until
 
 from edged.cameras.usb import MJPG, UsbCamera, check_device, open_device, set_up
-from edged.core import CameraError, StaleFrame, Stopped
+from edged.core.errors import CameraError, StaleFrame, Stopped
 
 
 class FakeCapture:

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edged.answers import Text, YesNo
 from edged.cli import main
-from edged.specs import Generation, QuestionSpec
+from edged.core.answer_types import Text, YesNo
+from edged.core.specs import Generation, QuestionSpec
 
 SHIPPED = Path(__file__).parent.parent / "config" / "edged.yaml"
 FULL = "edged: standard output: No space left on device\n"

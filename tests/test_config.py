@@ -14,12 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from edged import form
-from edged.answers import Choices, Json, Number, Text, YesNo
-from edged.config import ConfigError, load, one_question
-from edged.core import Secret
-from edged.document import MAX_BYTES, FileRefused, read_bytes
-from edged.specs import Config, Cron, Every, Generation, revision
+from edged.config import form
+from edged.config.document import MAX_BYTES, FileRefused, read_bytes
+from edged.config.load import ConfigError, load, one_question
+from edged.core.answer_types import Choices, Json, Number, Text, YesNo
+from edged.core.secret import Secret
+from edged.core.specs import Config, Cron, Every, Generation, revision
 
 SHIPPED = Path(__file__).parent.parent / "config"
 MODEL = "model: {path: m}\n"

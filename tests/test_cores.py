@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edged.config import ConfigError, load
-from edged.cores import Cores, of_config, parsed
-from edged.specs import ModelSpec
+from edged.config.load import ConfigError, load
+from edged.core.npu_cores import Cores, of_config, parsed
+from edged.core.specs import ModelSpec
 
 
 @pytest.mark.parametrize(

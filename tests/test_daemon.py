@@ -14,16 +14,16 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from broker import until
-from fakes import FakeModel
-from world import CONFIG, World
+from support.broker import until
+from support.fakes import FakeModel
+from support.world import CONFIG, World
 
-from edged.config import ConfigError
-from edged.core import ModelError, ModelLost, Stopped
-from edged.daemon import Daemon, start
-from edged.pulse import Pulse
-from edged.specs import BrokerSpec, Config, Every, ModelSpec
-from edged.watched import WatchedFile
+from edged.config.load import ConfigError
+from edged.core.errors import ModelError, ModelLost, Stopped
+from edged.core.specs import BrokerSpec, Config, Every, ModelSpec
+from edged.service.daemon import Daemon, start
+from edged.service.watchdog import Pulse
+from edged.service.watched_file import WatchedFile
 
 QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
 

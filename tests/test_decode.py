@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import tiny_model
-from making import question
+from support import tiny_model
+from support.making import question
 
-from edged.answers import AnswerType, Choices, Json, Number, Text, YesNo
-from edged.core import ModelError, ModelFolderError
-from edged.specs import Generation
+from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
+from edged.core.errors import ModelError, ModelFolderError
+from edged.core.specs import Generation
 from edged.vlm.decode import Reading, Spelling
 
 # "th" can be spelled in two ways, and runs on into the word after it in two more

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from broker import Mosquitto, Subscriber
 from PIL import Image
-from rtsp import serving
-from running import Edged
+from support.broker import Mosquitto, Subscriber
+from support.rtsp import serving
+from support.running import Edged
 
 from edged.demo import show
 from edged.demo.scenes import Truth, still

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import paho.mqtt.client as mqtt
 import pytest
-from broker import HOST, Subscriber, Wire, an_answer, free_port, until
+from support.broker import HOST, Subscriber, Wire, an_answer, free_port, until
 
-from edged.core import EdgedError
+from edged.core.errors import EdgedError
+from edged.core.specs import BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.mqtt.publisher import Publisher
-from edged.specs import BrokerSpec
 
 STATE = "edged/box/bridge/state"
 PEOPLE = "edged/box/dock/people"

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.demo import evaluate, scenes
+from edged.core.specs import ModelSpec
+from edged.demo import scenes
 from edged.demo.scenes import Car, Light, Moment, Person, Sequence, still, truth_of
-from edged.demo.unseen import ABSENT_UNSEEN, UNSEEN, UNSEEN_BY_ANOTHER
-from edged.demo.wordings import ABSENT, ABSENT_KO, could_make, plural, spin, subject_ko, trained_patterns
-from edged.specs import ModelSpec
+from edged.demo.training import evaluate
+from edged.demo.training.unseen import ABSENT_UNSEEN, UNSEEN, UNSEEN_BY_ANOTHER
+from edged.demo.training.wordings import ABSENT, ABSENT_KO, could_make, plural, spin, subject_ko, trained_patterns
 from edged.vlm.model import load
 
 FOLDER = Path(scenes.__file__).parent / "model"

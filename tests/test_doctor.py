@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from broker import Mosquitto, Subscriber, free_port, tls  # noqa: F401  # a fixture
-from making import picture
-from npu import compiled
 from PIL import Image
 from rich.console import Console
+from support.broker import Mosquitto, Subscriber, free_port, tls  # noqa: F401  # a fixture
+from support.making import picture
+from support.npu import compiled
 
 from edged.cli import main
-from edged.core import Secret
-from edged.doctor import host, peers, rounds, table
-from edged.doctor import model as of_model
-from edged.doctor import npu as of_npu
-from edged.doctor.check import Check, Machine, User, group_name
-from edged.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
+from edged.tools.doctor import host, peers, rounds, table
+from edged.tools.doctor import model as of_model
+from edged.tools.doctor import npu as of_npu
+from edged.tools.doctor.check import Check, Machine, User, group_name
 
 ROOT = User("root", 0, frozenset({0}))
 OWNER = User("owner", 1000, frozenset({1000}))
@@ -343,7 +343,8 @@ def test_a_running_edged_that_holds_the_npu_makes_it_busy(tmp_path: Path, machin
 
 
 def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'npu' / 'site'}:{TESTS}")  # the vendor's code on a simulated NPU
+    # the vendor's code on a simulated NPU
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}")
     monkeypatch.setenv("EDGED_SIMULATED_NPU", "{}")
     path = write(tmp_path, npu_model.path)
     row = of_model.question(path, peers.read_config(path)[0], True, True, machine)

@@ -1,91 +1,107 @@
-"""Imports run downward only, and each library has one place that knows it."""
+"""Folders are layers: imports point downwards only, and each library is imported in one place."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "edged"
-FLOORS = [
+LAYERS = [
+    {"__main__"},
     {"cli"},
     {"demo"},
-    {"daemon", "watch", "starter", "doctor", "bench"},
-    {"reload"},
+    {"tools"},
+    {"page"},
     {"service"},
-    {"look", "view"},
-    {"runtime", "turns", "plan"},
-    {"judge", "pulse", "watched"},
+    {"cameras", "vlm", "mqtt", "store"},
     {"config"},
-    {"form"},
-    {"schedule", "document", "cameras", "vlm", "mqtt", "systemd", "clock"},
-    {"alerts"},
-    {"specs", "cores", "lateness"},
-    {"answers"},
-    {"outage"},
     {"core"},
 ]
-ONE_PLACE = {
-    "cv2": {"cameras"},
-    "torch": {"vlm"},
-    "transformers": {"vlm"},
+HEIGHT = {folder: number for number, folders in enumerate(reversed(LAYERS)) for folder in folders}
+# which folder may import which package; the standard library and edged itself are not listed
+THIRD_PARTY = {
+    "amqtt": {"demo"},
+    "apscheduler": {"service"},
+    "cv2": {"cameras", "demo"},
+    "httpx": {"tools"},
+    "huggingface_hub": {"tools"},
+    "jinja2": {"vlm"},
     "llguidance": {"vlm"},
+    "numpy": {"cameras", "core", "demo", "tools", "vlm"},  # core: the type of a frame's pixels only
     "paho": {"mqtt"},
-    "apscheduler": {"schedule"},
-    "tzlocal": {"schedule"},
-    "ruamel": {"document"},
-    "pydantic": {"form", "config"},
-    "pydantic_core": {"form"},
+    "PIL": {"demo", "vlm"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "rich": {"cli", "tools"},
+    "ruamel": {"config"},
+    "safetensors": {"demo", "vlm"},
+    "tokenizers": {"demo", "tools"},
+    "torch": {"demo", "vlm"},
+    "transformers": {"vlm"},
+    "tzlocal": {"service"},
 }
-FLOOR = {room: number for number, rooms in enumerate(reversed(FLOORS)) for room in rooms}
-# a demo may know everything
-FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if not {"demo", "__main__.py"} & set(path.parts)]
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
 
 
-def imports(path: Path) -> set[tuple[str, ...]]:
-    """What a file imports at run time, as dotted names in parts."""
-    found: set[tuple[str, ...]] = set()
-    for node in _run_time(ast.parse(path.read_text())):
+def imports(path: Path) -> Iterator[str]:
+    """What a file imports, as dotted names: at run time, within functions, and for type checking."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {tuple(alias.name.split(".")) for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = tuple((node.module or "").split("."))
-            found |= {(*base, alias.name) for alias in node.names}
-    return found
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _run_time(tree: ast.AST):
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-        yield node
-        yield from _run_time(node)
+def layer(name: str) -> str:
+    """The folder (or file, at the top) of a module `edged.<folder>.<module>`."""
+    return name.split(".")[1]
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module(path: Path) -> str:
+    return ".".join(("edged", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_downward(path: Path):
-    here = room(path)
-    if here == "__init__":
-        return
-    for parts in imports(path):
-        if parts[0] == "edged":
-            there = parts[1]
-            light = parts[:3] == ("edged", "cameras", "environment")  # names and words only
-            assert there == here or FLOOR[there] < FLOOR[here] or light, f"{here} imports {'.'.join(parts)}"
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_point_downwards(path: Path):
+    own = layer(module(path))
+    for name in imports(path):
+        if name.startswith("edged."):
+            other = layer(name)
+            assert other == own or HEIGHT[other] < HEIGHT[own], f"{module(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_each_library_has_one_place(path: Path):
-    for parts in imports(path):
-        if parts[0] in ONE_PLACE:
-            assert room(path) in ONE_PLACE[parts[0]], f"{room(path)} imports {parts[0]}"
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_each_library_has_its_place(path: Path):
+    for name in imports(path):
+        package = name.split(".")[0]
+        if package not in {"edged", "_typeshed"} and package not in sys.stdlib_module_names:
+            assert layer(module(path)) in THIRD_PARTY.get(package, set()), f"{module(path)} imports {package}"
+
+
+def test_every_listed_place_is_used():
+    used = {(name.split(".")[0], layer(module(path))) for path in FILES for name in imports(path)}
+    assert {pair for package, places in THIRD_PARTY.items() for pair in product([package], places)} <= used
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    edges = {module(path): {_module_of(name) for name in imports(path)} - {""} for path in FILES}
+    while leaves := [name for name, targets in edges.items() if not targets & edges.keys()]:
+        for name in leaves:
+            del edges[name]
+    assert edges == {}
+
+
+def _module_of(name: str) -> str:
+    """`edged.core.specs` for `edged.core.specs.Config`; empty for what is not edged's."""
+    known = {module(path) for path in FILES}
+    return next((part for part in (name, name.rpartition(".")[0]) if part in known), "")
 
 
 def test_package_files_are_empty():

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny_model
 import torch
-from making import frame, question
-from npu import compiled, simulator
 from safetensors.torch import load_file, save_file
+from support import tiny_model
+from support.making import frame, question
+from support.npu import compiled, simulator
 
-from edged.answers import Choices, Number, YesNo
-from edged.core import ModelError, ModelFolderError
-from edged.specs import ModelSpec, QuestionSpec
+from edged.core.answer_types import Choices, Number, YesNo
+from edged.core.errors import ModelError, ModelFolderError
+from edged.core.specs import ModelSpec, QuestionSpec
 from edged.vlm.model import fit_together, judge, load
 
 Change = Callable[[Path], object]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edged.lateness import Behind, Lateness
+from edged.service.lateness import Behind, Lateness
 
 
 class Clock:

@@ -13,29 +13,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from broker import until
-from fakes import FakeCamera, FakeModel, FakePublisher
-from making import frame, question
+from support.broker import until
+from support.fakes import FakeCamera, FakeModel, FakePublisher
+from support.making import frame, question
 
-from edged.answers import Number, Text, YesNo
-from edged.core import (
-    Answer,
-    CameraError,
-    CameraState,
-    Event,
-    Frame,
-    ModelError,
-    ModelLost,
-    Reply,
-    Secret,
-    StaleFrame,
-    Turn,
-    utc_now,
-)
-from edged.look import Looks
-from edged.runtime import CameraRuntime
-from edged.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, SourceSpec
-from edged.turns import Turns
+from edged.core.answer_types import Number, Text, YesNo
+from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
+from edged.core.secret import Secret
+from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, SourceSpec
+from edged.core.types import Answer, CameraState, Event, Frame, Reply, Turn, utc_now
+from edged.service.camera_runtime import CameraRuntime
+from edged.service.look import Looks
+from edged.service.worker_queue import Turns
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
 GATE = question("Is the gate open?", YesNo(), "gate")

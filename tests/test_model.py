@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_model
 import torch
-from making import frame, picture, question
 from PIL import Image
+from support import tiny_model
+from support.making import frame, picture, question
 
-from edged.answers import Choices, Json, Number, YesNo
-from edged.core import ModelError, ModelFolderError, Stopped, Turn
-from edged.specs import Generation, ModelSpec
+from edged.core.answer_types import Choices, Json, Number, YesNo
+from edged.core.errors import ModelError, ModelFolderError, Stopped
+from edged.core.specs import Generation, ModelSpec
+from edged.core.types import Turn
 from edged.vlm.model import Qwen2VL, load
 from edged.vlm.parts import NoVideoProcessor
 

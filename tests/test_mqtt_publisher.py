@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import (
+from support.broker import (
     HOST,
     Mosquitto,
     Received,
@@ -36,12 +36,14 @@ from broker import (
     wire,
 )
 
-from edged.core import EXIT_CONFIG, CameraState, EdgedError, Event, FileUnusable, Secret
+from edged.core.errors import EXIT_CONFIG, EdgedError, FileUnusable
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec
+from edged.core.types import CameraState, Event
 from edged.mqtt.follower import Follower
 from edged.mqtt.link import Link
 from edged.mqtt.publisher import Publisher
 from edged.mqtt.topics import Message
-from edged.specs import BrokerSpec
 
 SINCE = datetime(2026, 7, 1, 12, tzinfo=UTC)
 PEOPLE = "edged/box/dock/people"

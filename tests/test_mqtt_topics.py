@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from broker import an_answer
+from support.broker import an_answer
 
-from edged.core import CameraState, Event
+from edged.core.types import CameraState, Event
 from edged.mqtt.topics import (
     Message,
     Topics,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from making import question
-from npu import compiled, simulator
+from support.making import question
+from support.npu import compiled, simulator
 
-from edged.answers import Number, Text, YesNo
-from edged.core import Frame, utc_now
+from edged.core.answer_types import Number, Text, YesNo
+from edged.core.specs import ModelSpec
+from edged.core.types import Frame, utc_now
 from edged.demo.scenes import still
 from edged.demo.show import MODEL
-from edged.specs import ModelSpec
 from edged.vlm.model import load
 
 GO_ON = threading.Event()

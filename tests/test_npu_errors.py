@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from making import frame, question
-from npu import compiled, simulator
-from npu.simulator import Board, Fault
+from support.making import frame, question
+from support.npu import compiled, simulator
+from support.npu.simulator import Board, Fault
 
-from edged.answers import AnswerType, Number, Text, YesNo
-from edged.core import EXIT_CONFIG, EXIT_UNAVAILABLE, ModelError, ModelFolderError, ModelLost
-from edged.specs import ModelSpec
+from edged.core.answer_types import AnswerType, Number, Text, YesNo
+from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, ModelError, ModelFolderError, ModelLost
+from edged.core.specs import ModelSpec
 from edged.vlm.model import load
 
 GO_ON = threading.Event()
@@ -216,7 +216,7 @@ def test_logits_that_are_not_finite_are_an_error_and_the_cache_is_not_trusted(
 PACKAGES = """
 import sys
 from importlib.abc import MetaPathFinder
-from edged.core import ModelFolderError
+from edged.core.errors import ModelFolderError
 from edged.vlm.mobilint import _vendor
 
 class Absent(MetaPathFinder):

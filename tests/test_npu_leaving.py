@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from broker import until
-from making import frame, question
-from npu import simulator
-from npu.simulator import Fault
+from support.broker import until
+from support.making import frame, question
+from support.npu import simulator
+from support.npu.simulator import Fault
 
-from edged.answers import AnswerType, Json, Text
-from edged.core import ModelError, Stopped
-from edged.specs import ModelSpec
-from edged.turns import Turns
+from edged.core.answer_types import AnswerType, Json, Text
+from edged.core.errors import ModelError, Stopped
+from edged.core.specs import ModelSpec
+from edged.service.worker_queue import Turns
 from edged.vlm.model import load
 
 WORKERS = (

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import frame, picture, question
-from npu import compiled, simulator
 from PIL import Image
+from support.making import frame, picture, question
+from support.npu import compiled, simulator
 from test_model import PROMPTS, Reference
 
-from edged.answers import Choices, Json, Number, YesNo
-from edged.core import Frame, ModelFolderError, Stopped, Turn
-from edged.specs import Generation, ModelSpec
+from edged.core.answer_types import Choices, Json, Number, YesNo
+from edged.core.errors import ModelFolderError, Stopped
+from edged.core.specs import Generation, ModelSpec
+from edged.core.types import Frame, Turn
 from edged.vlm.model import Qwen2VL, load
 
 GO_ON = threading.Event()

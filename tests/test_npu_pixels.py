@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from making import frame, question
-from npu import simulator
-from npu.simulator import Fault
 from PIL import Image
+from support.making import frame, question
+from support.npu import simulator
+from support.npu.simulator import Fault
 
-from edged.core import Frame, ModelError
-from edged.specs import ModelSpec
+from edged.core.errors import ModelError
+from edged.core.specs import ModelSpec
+from edged.core.types import Frame
 from edged.vlm.model import Qwen2VL, load
 
 GO_ON = threading.Event()

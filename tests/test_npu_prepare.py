@@ -11,16 +11,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import tiny_model
-from making import frame, question
-from npu import compiled, simulator
-from running import Edged
+from support import tiny_model
+from support.making import frame, question
+from support.npu import compiled, simulator
+from support.running import Edged
 
-from edged.core import ModelFolderError
-from edged.specs import ModelSpec
+from edged.core.errors import ModelFolderError
+from edged.core.specs import ModelSpec
+from edged.tools.prepare import _swap, prepare
 from edged.vlm import folder as files
 from edged.vlm.model import load
-from edged.vlm.prepare import _swap, prepare
 
 
 @pytest.fixture

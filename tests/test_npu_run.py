@@ -14,23 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from broker import Mosquitto, Subscriber
-from making import picture, question
-from npu import compiled, simulator
 from PIL import Image
-from running import Edged
+from support.broker import Mosquitto, Subscriber
+from support.making import picture, question
+from support.npu import compiled, simulator
+from support.running import Edged
 
-from edged.core import Frame
-from edged.specs import Generation, ModelSpec
+from edged.core.specs import Generation, ModelSpec
+from edged.core.types import Frame
+from edged.tools.prepare import prepare
 from edged.vlm.model import load
-from edged.vlm.prepare import prepare
 
 TESTS = Path(__file__).parent
 
 
 def on_the_simulator(**board: Any) -> dict[str, str]:
     return {
-        "PYTHONPATH": f"{TESTS / 'npu' / 'site'}:{TESTS}",
+        "PYTHONPATH": f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}",
         "EDGED_SIMULATED_NPU": json.dumps({"prints": True, **board}),
         "OMP_NUM_THREADS": "1",
     }
@@ -52,7 +52,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, image: Path):
     asked = "Describe the environment and context surrounding the main subject."
-    script = [sys.executable, str(TESTS / "npu" / "tutorial.py"), prepared, prepared, image, asked, "220"]
+    script = [sys.executable, str(TESTS / "support" / "npu" / "tutorial.py"), prepared, prepared, image, asked, "220"]
     done = subprocess.run(
         list(map(str, script)), capture_output=True, text=True, timeout=100, env=os.environ | on_the_simulator()
     )

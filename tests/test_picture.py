@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edged.cameras.picture import CHANGED, change, decode_picture, frame_from_bgr, jpeg, thumbnail
-from edged.core import CameraError, Frame
+from edged.core.errors import CameraError
+from edged.core.types import Frame
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from making import question
+from support.making import question
 
-from edged.answers import YesNo
-from edged.core import Secret
-from edged.plan import plan
-from edged.specs import BrokerSpec, CameraSpec, Config, Every, ModelSpec, SourceSpec
+from edged.core.answer_types import YesNo
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, ModelSpec, SourceSpec
+from edged.service.plan import plan
 
 GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
 DOCK = CameraSpec("dock", SourceSpec("rtsp", Secret("rtsp://a:1@h/"), "rtsp://h/"), questions=(GATE,))

@@ -15,23 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import until
-from fakes import FakeModel
-from world import CONFIG, GATE, PEOPLE, World, camera
+from support.broker import until
+from support.fakes import FakeModel
+from support.world import CONFIG, GATE, PEOPLE, World, camera
 
-from edged.core import (
-    CameraState,
-    CannotGoOn,
-    EdgedError,
-    FileUnusable,
-    ModelError,
-    ModelFolderError,
-    Secret,
-    VisionModel,
-    utc_now,
-)
-from edged.reload import Reload
-from edged.specs import BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
+from edged.core.errors import CannotGoOn, EdgedError, FileUnusable, ModelError, ModelFolderError
+from edged.core.interfaces import VisionModel
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
+from edged.core.types import CameraState, utc_now
+from edged.service.reload import Reload
 
 
 def edited(name: str, **changes: Any) -> Callable[[Config], Config]:

@@ -9,11 +9,11 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from broker import Mosquitto, Subscriber, until
-from making import picture
 from PIL import Image
-from rtsp import Server, serving
-from running import Edged
+from support.broker import Mosquitto, Subscriber, until
+from support.making import picture
+from support.rtsp import Server, serving
+from support.running import Edged
 
 KEYS = [
     "schema", "id", "node", "camera", "region", "question", "type", "value", "status", "reason", "confidence",

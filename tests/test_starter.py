@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edged.cli import main
-from edged.config import ConfigError, load
-from edged.core import EdgedError
-from edged.starter import starter, usb_cameras, write
+from edged.config.load import ConfigError, load
+from edged.core.errors import EdgedError
+from edged.tools.init import starter, usb_cameras, write
 
 MODEL = Path("m")
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from broker import until
-from fakes import FakeModel
+from support.broker import until
+from support.fakes import FakeModel
 
-from edged.core import ModelError, Stopped
-from edged.turns import Crew, ModelChanged, Turn, Turns
+from edged.core.errors import ModelError, Stopped
+from edged.service.worker_queue import Crew, ModelChanged, Turn, Turns
 
 
 class Line:

@@ -9,16 +9,16 @@ import time
 from typing import Any
 
 import pytest
-from broker import Mosquitto, Subscriber, an_answer, until
 from rich.console import Console
+from support.broker import Mosquitto, Subscriber, an_answer, until
 
-from edged.core import CameraState, utc_now
+from edged.core.specs import BrokerSpec
+from edged.core.types import CameraState, utc_now
 from edged.mqtt.follower import Follower
 from edged.mqtt.publisher import Publisher
 from edged.mqtt.topics import answer_payload
-from edged.specs import BrokerSpec
-from edged.view import Board, plain_line
-from edged.watch import watch
+from edged.tools.view import Board, plain_line
+from edged.tools.watch import watch
 
 
 def payload(name: str, **changed: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.document import MAX_BYTES
-from edged.watched import WatchedFile
+from edged.config.document import MAX_BYTES
+from edged.service.watched_file import WatchedFile
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from threading import Event as StopSignal
 from threading import RLock
 
-from edged.core import CameraError, CameraReport, CameraState, Stopped, utc_now
-from edged.outage import counted, spoken
+from edged.core.errors import CameraError, Stopped
+from edged.core.text import counted, spoken
+from edged.core.types import CameraReport, CameraState, utc_now
 
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 THREADS = "camera-"  # how the name of each camera's thread begins

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core import CameraError, Frame, utc_now
+from edged.core.errors import CameraError
+from edged.core.types import Frame, utc_now
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]

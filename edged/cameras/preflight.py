@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from edged.cameras.login import authorization
 from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
 from edged.cameras.wire import Ended, Patience, Wire
-from edged.core import CameraError
+from edged.core.errors import CameraError
 
 MAX_REDIRECTS = 5
 MAX_HEADERS = 100

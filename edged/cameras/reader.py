@@ -13,7 +13,7 @@ from threading import Event as StopSignal
 from typing import Generic, TypeVar
 
 from edged.cameras.health import THREADS
-from edged.core import CameraError, Stopped
+from edged.core.errors import CameraError, Stopped
 
 SLICE_S = 0.1  # how often a wait looks at its stop signal
 CLOSE_S = 1.0  # how long close() waits for a camera's thread

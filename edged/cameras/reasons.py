@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from edged.cameras.health import LoginRefused
-from edged.core import CameraError
+from edged.core.errors import CameraError
 
 ANSWER_S = 5.0  # how long a camera may take to take a connection, and to answer on it
 

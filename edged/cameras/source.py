@@ -15,8 +15,10 @@ from edged.cameras.reader import Reader
 from edged.cameras.still import READ_S, HttpCamera, PathCamera, read_picture
 from edged.cameras.stream import StreamCamera, rtsp_feed
 from edged.cameras.usb import UsbCamera
-from edged.core import Camera, CameraError, CameraReport, Frame
-from edged.specs import CameraSpec
+from edged.core.errors import CameraError
+from edged.core.interfaces import Camera
+from edged.core.specs import CameraSpec
+from edged.core.types import CameraReport, Frame
 
 CLOSE_ALL_S = 2.0
 

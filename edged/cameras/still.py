@@ -20,8 +20,9 @@ from edged.cameras.health import UNEXPECTED, Health
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.reader import CLOSED, Reader
 from edged.cameras.stream import StreamCamera, http_feed
-from edged.core import CameraError, CameraReport, Frame, Stopped
-from edged.specs import CameraSpec
+from edged.core.errors import CameraError, Stopped
+from edged.core.specs import CameraSpec
+from edged.core.types import CameraReport, Frame
 
 PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 READ_S = 10.0  # a network share that takes longer for one picture hangs

@@ -19,8 +19,9 @@ from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.preflight import describe
 from edged.cameras.reader import CLOSE_S, CLOSED, SLICE_S
 from edged.cameras.wire import Ended
-from edged.core import CameraError, Frame, StaleFrame, Stopped
-from edged.specs import CameraSpec
+from edged.core.errors import CameraError, StaleFrame, Stopped
+from edged.core.specs import CameraSpec
+from edged.core.types import Frame
 
 OPEN_S = 5.0
 SILENT_S = 4.0  # a camera that sends nothing for so long is lost

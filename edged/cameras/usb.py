@@ -16,8 +16,9 @@ import numpy as np
 from edged.cameras.health import THREADS, Health, keep_connected
 from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
 from edged.cameras.reader import CLOSE_S, CLOSED, SLICE_S, Box
-from edged.core import CameraError, CameraReport, Frame, StaleFrame, Stopped
-from edged.specs import CameraSpec
+from edged.core.errors import CameraError, StaleFrame, Stopped
+from edged.core.specs import CameraSpec
+from edged.core.types import CameraReport, Frame
 
 WIDTH, HEIGHT = 1280, 720
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT

@@ -25,7 +25,7 @@ from urllib.request import (
 from edged.cameras.login import authorization
 from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
 from edged.cameras.wire import Ended, Patience, Stage, Wire
-from edged.core import CameraError
+from edged.core.errors import CameraError
 
 MAX_PICTURE = 32 * 1024 * 1024
 PICTURE_S = 10.0  # how long one picture may take to arrive

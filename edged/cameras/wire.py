@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from edged.cameras.reasons import ANSWER_S
-from edged.core import CameraError, Stopped
+from edged.core.errors import CameraError, Stopped
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

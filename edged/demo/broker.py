@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from edged.core import EdgedError
+from edged.core.errors import EdgedError
 
 HOST = "127.0.0.1"
 START_S = 15.0  # amqtt's import alone takes a second on a slow machine

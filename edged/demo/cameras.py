@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from edged.cameras.picture import decode_picture, frame_from_bgr
-from edged.core import EdgedError
+from edged.core.errors import EdgedError
 from edged.demo.scenes import Sequence, Truth
 
 HOST = "127.0.0.1"

@@ -18,14 +18,14 @@ from pathlib import Path
 from threading import Event as StopSignal
 from typing import Any
 
-from edged.core import EXIT_OK, EXIT_WRONG, EdgedError
+from edged.core.errors import EXIT_OK, EXIT_WRONG, EdgedError
+from edged.core.specs import BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.demo.cameras import HOST, SIZE, Yards
 from edged.demo.scenes import Sequence, Truth
 from edged.mqtt.follower import Follower
-from edged.specs import BrokerSpec
-from edged.view import Board, Verdict
-from edged.watch import follow
+from edged.tools.view import Board, Verdict
+from edged.tools.watch import follow
 
 MODEL = Path(__file__).parent / "model"
 NODE = "demo"

@@ -14,10 +14,10 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.core import EdgedError
+from edged.core.errors import EdgedError
+from edged.core.specs import BrokerSpec
 from edged.mqtt.link import reason_of
 from edged.mqtt.tls import tls_context
-from edged.specs import BrokerSpec
 
 KEEPALIVE_S = 30
 SLOWEST_RETRY_S = 15

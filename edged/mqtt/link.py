@@ -23,10 +23,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edged.core.outage import REASONS_LIMIT
+from edged.core.specs import BrokerSpec
+from edged.core.text import counted, spoken
 from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import JSON_TYPE, Message, Topics, bridge_payload, encode
-from edged.outage import REASONS_LIMIT, counted, spoken
-from edged.specs import BrokerSpec
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edged.core import Answer, CameraState, Event
+from edged.core.specs import BrokerSpec
+from edged.core.types import Answer, CameraState, Event
 from edged.mqtt.line import LINE_LIMIT, Line, Retained, State, Waiting
 from edged.mqtt.link import Link
 from edged.mqtt.topics import (
@@ -29,7 +30,6 @@ from edged.mqtt.topics import (
     encode,
     event_payload,
 )
-from edged.specs import BrokerSpec
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from edged.core import FileUnusable
-from edged.specs import BrokerSpec
+from edged.core.errors import FileUnusable
+from edged.core.specs import BrokerSpec
 
 PEM = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----", b"-----BEGIN X509 CERTIFICATE-----")
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from edged.core import Answer, CameraState, Event
+from edged.core.types import Answer, CameraState, Event
 
 SCHEMA = 1
 JSON_TYPE = "application/json"

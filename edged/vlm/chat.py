@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from edged.core import ModelFolderError, Turn
+from edged.core.errors import ModelFolderError
+from edged.core.types import Turn
 
 VISION_END = "<|vision_end|>"
 

@@ -25,9 +25,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from edged.answers import AnswerType, Choices, Grammar, Json, Number, YesNo
-from edged.core import ModelError, ModelFolderError
-from edged.specs import Generation, QuestionSpec
+from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, YesNo
+from edged.core.errors import ModelError, ModelFolderError
+from edged.core.specs import Generation, QuestionSpec
 from edged.vlm.grammar import compiled
 
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edged.core import ModelFolderError
+from edged.core.errors import ModelFolderError
 
 COMPILED = "mobilint-qwen2_vl"
 FAMILIES = ("qwen2_vl", COMPILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llguidance import LLMatcher
 
-from edged.answers import Grammar
+from edged.core.answer_types import Grammar
 
 
 def compiled(grammar: Grammar) -> str:

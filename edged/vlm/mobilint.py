@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from edged.core import ModelError, ModelFolderError, ModelLost
-from edged.cores import Cores, of_config, parsed
+from edged.core.errors import ModelError, ModelFolderError, ModelLost
+from edged.core.npu_cores import Cores, of_config, parsed
 from edged.vlm import folder as files
 from edged.vlm.chat import Chat
 from edged.vlm.parts import NoVideo, Parts, Unloaded, check_loaded, first_line, load_processor

@@ -21,8 +21,9 @@ import torch
 import transformers
 from PIL import Image
 
-from edged.core import Frame, ModelError, ModelFolderError, Reply, Stopped, Turn, release_frames
-from edged.specs import ModelSpec, QuestionSpec
+from edged.core.errors import ModelError, ModelFolderError, Stopped, release_frames
+from edged.core.specs import ModelSpec, QuestionSpec
+from edged.core.types import Frame, Reply, Turn
 from edged.vlm import folder as files
 from edged.vlm import plain
 from edged.vlm.chat import Chat

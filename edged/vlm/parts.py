@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import Qwen2VLProcessor
 
-from edged.core import ModelError, ModelFolderError
+from edged.core.errors import ModelError, ModelFolderError
 
 
 @dataclass(frozen=True, slots=True)

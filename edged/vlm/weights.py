@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from edged.core import ModelFolderError
+from edged.core.errors import ModelFolderError
 from edged.vlm import folder as files
 from edged.vlm.parts import first_line, missing_weights
 

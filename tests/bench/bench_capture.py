@@ -20,8 +20,8 @@ os.environ.update(OPENCV)
 import cv2  # after its variables
 
 from edged.cameras.source import close_all, open_camera
-from edged.core import Secret
-from edged.specs import CameraSpec, SourceSpec
+from edged.core.secret import Secret
+from edged.core.specs import CameraSpec, SourceSpec
 
 LOOK_S = 10.0
 

@@ -18,11 +18,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import conftest  # noqa: F401  # sets the environment
 import numpy as np
-import tiny_model
-from making import question
+from support import tiny_model
+from support.making import question
 
-from edged.answers import Number, YesNo
-from edged.specs import Generation
+from edged.core.answer_types import Number, YesNo
+from edged.core.specs import Generation
 from edged.vlm.decode import Reading, Spelling
 
 VOCABULARY = 151_936

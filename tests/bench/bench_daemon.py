@@ -15,11 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import tiny_model
-from broker import Mosquitto, Subscriber
-from making import picture
 from PIL import Image
-from running import Edged
+from support import tiny_model
+from support.broker import Mosquitto, Subscriber
+from support.making import picture
+from support.running import Edged
 
 CAMERA = "  yard:\n    source: {pictures}\n    every: 200ms\n    ask: {{a: {{prompt: '{prompt}', answer: yes_no}}}}\n"
 TALK = "  yard:\n    source: {pictures}\n    ask: {{a: {{prompt: Tell all., max_new_tokens: 3900}}}}\n"

@@ -1,7 +1,7 @@
 """The demo's model on an H.264 video of a yard with held-out people and cars: `bench_demo_h264.py [--frames N]`.
 
 5 frames a second are drawn and encoded (x264, constant quantizer), and every tenth is asked about, as in
-`python -m edged.demo.evaluate`.
+`python -m edged.demo.training.evaluate`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from edged.demo.evaluate import MODEL_FOLDER, WIDE, measured_clip
+from edged.core.specs import ModelSpec
 from edged.demo.scenes import Sequence
-from edged.specs import ModelSpec
+from edged.demo.training.evaluate import MODEL_FOLDER, WIDE, measured_clip
 from edged.vlm.model import load
 
 PYTHON = "/usr/bin/python3"  # the one that has GStreamer's bindings

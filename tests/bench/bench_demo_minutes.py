@@ -10,10 +10,10 @@ import argparse
 
 import torch
 
+from edged.core.specs import ModelSpec
 from edged.demo.cameras import SIZE
-from edged.demo.evaluate import MODEL_FOLDER, PROBES, Shown, results
 from edged.demo.scenes import Sequence
-from edged.specs import ModelSpec
+from edged.demo.training.evaluate import MODEL_FOLDER, PROBES, Shown, results
 from edged.vlm.model import Qwen2VL, load
 
 FIRST_S = 6

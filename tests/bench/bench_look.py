@@ -14,16 +14,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fakes import FakeCamera, FakeModel
-from making import frame, question
+from support.fakes import FakeCamera, FakeModel
+from support.making import frame, question
 
-from edged.answers import YesNo
-from edged.core import Secret
-from edged.look import Looks
+from edged.core.answer_types import YesNo
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, SourceSpec
 from edged.mqtt.publisher import Publisher
-from edged.runtime import CameraRuntime
-from edged.specs import BrokerSpec, CameraSpec, SourceSpec
-from edged.turns import Turns
+from edged.service.camera_runtime import CameraRuntime
+from edged.service.look import Looks
+from edged.service.worker_queue import Turns
 
 QUESTIONS = 8
 SETTLED = 5_000

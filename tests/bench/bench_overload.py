@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import paho.mqtt.client as mqtt
-import tiny_model
-from broker import Mosquitto
-from making import picture
 from PIL import Image
-from running import Edged
+from support import tiny_model
+from support.broker import Mosquitto
+from support.making import picture
+from support.running import Edged
 
-from edged.schedule import phase_s
+from edged.service.scheduler import phase_s
 
 PICTURES = 4
 EVERY_S = 1.0

@@ -22,14 +22,14 @@ import conftest  # noqa: F401  # sets the environment
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import tiny_model
 import torch
-from making import frame, question
-from npu import compiled, simulator
 from PIL import Image
+from support import tiny_model
+from support.making import frame, question
+from support.npu import compiled, simulator
 from test_model import PROMPTS
 
-from edged.specs import ModelSpec
+from edged.core.specs import ModelSpec
 from edged.vlm import mobilint
 from edged.vlm.model import Qwen2VL, load
 from edged.vlm.parts import NoVideoProcessor

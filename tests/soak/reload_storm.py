@@ -26,16 +26,16 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import tiny_model
-from broker import Mosquitto, Subscriber
-from making import picture
 from PIL import Image
-from rtsp import serving
-from running import Edged
 from soak.oracle import Message, Oracle, Recorder, Save, Violation, secret_words
 from soak.shapes import BAD, GOOD, NotNow, Setting, Shape, change_prompt, first, make_fast, put_right
+from support import tiny_model
+from support.broker import Mosquitto, Subscriber
+from support.making import picture
+from support.rtsp import serving
+from support.running import Edged
 
-from edged.specs import revision
+from edged.core.specs import revision
 
 IN_FORCE_S = 5.0
 MODEL_IN_FORCE_S = 30.0

@@ -1,0 +1,193 @@
+"""The types of an answer: what the model is told, what it is let say, and what its words mean.
+
+A grammar is data here (a regular expression or a JSON schema); `vlm/decode.py` compiles it for a tokenizer. Whatever a
+grammar admits, `value` can read; a reply that ended before it was a value makes `value` raise Unreadable.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from edged.core.text import shorten
+
+Language: TypeAlias = Literal["en", "ko"]
+LANGUAGES: tuple[Language, ...] = ("en", "ko")
+
+INTEGER_LIMIT = 999_999_999
+NUMBER_STEP = 0.000001
+STRING_LIMIT = 200
+ARRAY_LIMIT = 20
+
+YES_NO_WORDS: dict[Language, tuple[str, str]] = {"en": ("Yes", "No"), "ko": ("예", "아니요")}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Unreadable(ValueError):
+    """The reply is not a value of its type; the text says what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What a reply may be. `form` says how `body` is to be read: a regular expression, or JSON schema as text."""
+
+    form: Literal["regex", "json_schema"]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The plain reply."""
+
+    kind = "text"
+
+    def instruction(self, language: Language) -> str:
+        return ""
+
+    def grammar(self) -> Grammar | None:
+        return None
+
+    def value(self, text: str) -> str:
+        plain = CONTROL.sub("", text).strip()
+        if not plain:
+            raise Unreadable("the model said nothing")
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """A boolean, said in the owner's words."""
+
+    true_word: str = "Yes"
+    false_word: str = "No"
+    kind = "yes_no"
+
+    def instruction(self, language: Language) -> str:
+        if language == "ko":
+            return f"{self.true_word} 또는 {self.false_word}로 답하세요."
+        return f"Answer {self.true_word} or {self.false_word}."
+
+    def grammar(self) -> Grammar:
+        return Grammar("regex", _one_of([self.true_word, self.false_word]))
+
+    def value(self, text: str) -> bool:
+        return bool(_looked_up({self.true_word: True, self.false_word: False}, text))
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An integer of at most 9 digits, or a decimal number of at most 6 decimals, between bounds if there are any."""
+
+    whole: bool
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def kind(self) -> str:
+        return "integer" if self.whole else "number"
+
+    def instruction(self, language: Language) -> str:
+        return "숫자 하나로 답하세요." if language == "ko" else "Answer with one number."
+
+    def grammar(self) -> Grammar:
+        schema: dict[str, Any] = {"type": self.kind}
+        if self.low is not None:
+            schema["minimum"] = self.low
+        if self.high is not None:
+            schema["maximum"] = self.high
+        return Grammar("json_schema", json.dumps(bounded(schema)))
+
+    def value(self, text: str) -> int | float:
+        try:
+            return int(text) if self.whole else float(text)
+        except ValueError:
+            raise Unreadable(f'"{shorten(text)}" is no {self.kind}') from None
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """One of a list. The model says a label, the broker gets its value."""
+
+    options: tuple[tuple[str, Any], ...]
+    kind = "choices"
+
+    @property
+    def labels(self) -> list[str]:
+        return [label for label, _ in self.options]
+
+    def instruction(self, language: Language) -> str:
+        if language == "ko":
+            return f"다음 중 하나로 답하세요: {', '.join(self.labels)}"
+        return f"Answer with one of: {', '.join(self.labels)}."
+
+    def grammar(self) -> Grammar:
+        return Grammar("regex", _one_of(self.labels))
+
+    def value(self, text: str) -> Any:
+        return _looked_up(dict(self.options), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A JSON value of a schema, kept as text so that two specs can be compared."""
+
+    schema: str
+    kind = "json"
+
+    def instruction(self, language: Language) -> str:
+        return "JSON으로 답하세요." if language == "ko" else "Answer in JSON."
+
+    def grammar(self) -> Grammar:
+        return Grammar("json_schema", json.dumps(bounded(json.loads(self.schema)), ensure_ascii=False))
+
+    def value(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise Unreadable(f'"{shorten(text)}" is not whole JSON') from None
+
+
+AnswerType: TypeAlias = Text | YesNo | Number | Choices | Json
+
+
+def bounded(schema: Any) -> Any:
+    """The schema with limits where it has none, so that a weak model cannot go on for ever inside a value.
+
+    Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items; an object that lists
+    its properties has those and no others, all of them unless it says which are required.
+    """
+    if isinstance(schema, list):
+        return [bounded(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    limited = {key: part if key in ("enum", "const") else bounded(part) for key, part in schema.items()}
+    for key, limit in _missing_limits(limited).items():
+        limited.setdefault(key, limit)
+    return limited
+
+
+def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
+    match schema.get("type"):
+        case "integer":
+            return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
+        case "number":
+            return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT, "multipleOf": NUMBER_STEP}
+        case "string" if not {"pattern", "format", "enum", "const"} & schema.keys():
+            return {"maxLength": STRING_LIMIT}
+        case "array":
+            return {"maxItems": ARRAY_LIMIT}
+        case "object" if "properties" in schema:
+            return {"additionalProperties": False, "required": list(schema["properties"])}
+    return {}
+
+
+def _one_of(words: list[str]) -> str:
+    return "(" + "|".join(re.escape(word) for word in words) + ")"
+
+
+def _looked_up(values: dict[str, Any], text: str) -> Any:
+    if text not in values:
+        raise Unreadable(f'"{shorten(text)}" is none of: {", ".join(values)}')
+    return values[text]

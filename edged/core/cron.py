@@ -1,0 +1,116 @@
+"""Cron expressions of five fields (minute hour day month weekday). Pure: when they are due is the scheduler's work.
+
+A field is `*`, a number, a name (`jan`, `mon`), a range (`6-22`), any of these with a step (`*/5`), or a list of them.
+Weekdays count from Sunday, and 7 is Sunday too. `last` is the last day of a month. Day and weekday must both match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from edged.core.text import counted, shorten
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class CronTimes:
+    """The values that each field admits. `weekdays` count from Monday, 0, as datetime does."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    last_day: bool
+    months: frozenset[int]
+    weekdays: frozenset[int]
+
+    @property
+    def every_day(self) -> bool:
+        """Whether it is due on every date that falls on one of its weekdays."""
+        return len(self.days) == 31 and len(self.months) == 12
+
+    @property
+    def has_a_date(self) -> bool:
+        """Whether any of its months has one of its days. In some year that date falls on each weekday."""
+        longest = max(DAYS_OF_MONTH[month - 1] for month in self.months)
+        return self.last_day or min(self.days) <= longest
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: Sequence[str] = ()
+
+    def values(self, text: str) -> list[int]:
+        return [value for part in text.lower().split(",") for value in self._part(part)]
+
+    def _part(self, part: str) -> range:
+        span, slash, step = part.partition("/")
+        if slash and not (_is_number(step) and int(step)):
+            raise ValueError(f'step "{shorten(step, 20)}" of {self.name} must be a number from 1')
+        low, high = self._span(span, bool(slash))
+        return range(low, high + 1, int(step) if slash else 1)
+
+    def _span(self, span: str, stepped: bool) -> tuple[int, int]:
+        if span == "*":
+            return self.low, self.high
+        first, dash, last = span.partition("-")
+        low = self._value(first)
+        if not dash:
+            return low, self.high if stepped else low
+        high = self._value(last)
+        if self.names is WEEKDAYS and high == 0:
+            high = 7  # mon-sun
+        if low > high:
+            raise ValueError(f'range "{span}" of {self.name} is reversed')
+        return low, high
+
+    def _value(self, word: str) -> int:
+        if word in self.names:
+            return self.names.index(word) + self.low
+        most = 7 if self.names is WEEKDAYS else self.high
+        if not (_is_number(word) and self.low <= int(word) <= most):
+            named = f", or {self.names[0]}-{self.names[-1]}" if self.names else ""
+            article = "an" if self.name == "hour" else "a"
+            allowed = f"{self.low}-{most}{named}"
+            raise ValueError(f'"{shorten(word, 20)}" is not {article} {self.name} ({allowed})')
+        return int(word)
+
+
+_MINUTE, _HOUR = _Field("minute", 0, 59), _Field("hour", 0, 23)
+_DAY, _MONTH = _Field("day", 1, 31), _Field("month", 1, 12, MONTHS)
+_WEEKDAY = _Field("weekday", 0, 6, WEEKDAYS)
+
+
+@lru_cache(maxsize=256)
+def parse_cron(expression: str) -> CronTimes:
+    """What the expression admits. Raises ValueError with a sentence."""
+    fields = expression.split()
+    if len(fields) != 5:
+        raise ValueError(
+            f'"{expression}" has {counted(len(fields), "field")}; cron has five: minute hour day month weekday'
+        )
+    minute, hour, day, month, weekday = fields
+    days = [part for part in day.split(",") if part.lower() != LAST]
+    try:
+        return CronTimes(
+            minutes=frozenset(_MINUTE.values(minute)),
+            hours=frozenset(_HOUR.values(hour)),
+            days=frozenset(_DAY.values(",".join(days)) if days else ()),
+            last_day=len(days) < len(day.split(",")),
+            months=frozenset(_MONTH.values(month)),
+            weekdays=frozenset((value - 1) % 7 for value in _WEEKDAY.values(weekday)),
+        )
+    except ValueError as error:
+        raise ValueError(f'"{expression}" is not a cron expression: {error}') from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 4

@@ -1,0 +1,84 @@
+"""How often a camera looks, and how long its answers may stand at the broker. Pure."""
+
+from __future__ import annotations
+
+from datetime import time as time_of_day
+from functools import lru_cache
+from itertools import pairwise
+
+from edged.core.cron import parse_cron
+from edged.core.specs import CameraSpec, Cron, Every, Hours
+
+DAY_MIN = 24 * 60
+WEEK_MIN = 7 * DAY_MIN
+WEEK_S = 60.0 * WEEK_MIN
+EXPIRY_INTERVALS = 3
+LEAST_EXPIRY_S = 60.0
+MOST_EXPIRY_S = WEEK_S
+
+
+def expiry_s(camera: CameraSpec, question_every_s: float | None) -> float:
+    """How long an answer may stand at the broker: three intervals of its camera or question, within limits."""
+    longer = max(interval_s(camera), question_every_s or 0.0)
+    return min(max(EXPIRY_INTERVALS * longer, LEAST_EXPIRY_S), MOST_EXPIRY_S)
+
+
+def interval_s(camera: CameraSpec) -> float:
+    """The time from one look to the next; for `cron` the longest in a week, hours considered."""
+    if isinstance(camera.schedule, Every):
+        return camera.schedule.seconds
+    return _gaps_s(camera.schedule, camera.hours)[1]
+
+
+def shortest_interval_s(camera: CameraSpec) -> float:
+    """The time from one look to the next; for `cron` the shortest in a week, hours considered."""
+    if isinstance(camera.schedule, Every):
+        return camera.schedule.seconds
+    return _gaps_s(camera.schedule, camera.hours)[0]
+
+
+def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
+    """When a camera looks in a week without a change of daylight saving, in minutes from Monday 00:00.
+
+    The day of the month and the month are left out of account.
+    """
+    times = parse_cron(cron.expression)
+    clock = [60 * hour + minute for hour in sorted(times.hours) for minute in sorted(times.minutes)]
+    week = [DAY_MIN * day + minutes for day in sorted(times.weekdays) for minutes in clock]
+    if not hours:
+        return tuple(week)
+    held = _held_minutes(hours)
+    return tuple(moment for moment in week if moment in held)
+
+
+def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
+    """Why a camera would never look at these times, as a sentence; None if it does in some year."""
+    if not parse_cron(cron.expression).has_a_date:
+        return f'cron "{cron.expression}" never occurs: there is no such day in any month'
+    return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
+
+
+@lru_cache(maxsize=256)
+def _gaps_s(cron: Cron, hours: tuple[Hours, ...]) -> tuple[float, float]:
+    """The shortest and the longest; a week where there are days without looks that the week does not show."""
+    times = week_times(cron, hours)
+    if not times:
+        return WEEK_S, WEEK_S
+    gaps = [after - before for before, after in pairwise([*times, times[0] + WEEK_MIN])]
+    return 60.0 * min(gaps), 60.0 * max(gaps) if parse_cron(cron.expression).every_day else WEEK_S
+
+
+def _held_minutes(hours: tuple[Hours, ...]) -> set[int]:
+    """The minutes of a week in which one of the windows holds."""
+    held: set[int] = set()
+    for window in hours:
+        begin, end = _minute(window.begin), _minute(window.end)
+        length = (end - begin - 1) % DAY_MIN + 1  # past midnight if it ends earlier, the whole day if it ends the same
+        for day in window.days:
+            first = DAY_MIN * day + begin
+            held.update(moment % WEEK_MIN for moment in range(first, first + length))
+    return held
+
+
+def _minute(clock: time_of_day) -> int:
+    return 60 * clock.hour + clock.minute

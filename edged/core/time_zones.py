@@ -1,0 +1,13 @@
+"""Time zones by their names."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+
+def named_zone(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises ValueError with a sentence."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f'"{name}" is not a time zone (such as Asia/Seoul or UTC)') from None

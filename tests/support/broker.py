@@ -1,0 +1,311 @@
+"""A real mosquitto, a wire to it that can be cut, a subscriber that remembers."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edged.core.types import Answer
+
+MOSQUITTO = "/usr/sbin/mosquitto"
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def an_answer(name: str, camera: str = "dock", question: str = "people", expires_s: float = 60.0) -> Answer:
+    """The answer 3, of the id `name`."""
+    return Answer(
+        id=name,
+        camera=camera,
+        question=question,
+        type="integer",
+        value=3,
+        status="ok",
+        reason=None,
+        confidence=0.87,
+        text="3",
+        truncated=False,
+        prompt="How many people? Answer with one number.",
+        prompt_rev="9c1e",
+        frame_ts=1785312000.412,
+        frame_age_s=0.31,
+        frame_sha256="ab12",
+        answered_ts=1785312001.23,
+        clock_synced=True,
+        reuse_of=None,
+        trigger="schedule",
+        timing_ms={"grab": 38.0, "encode": 310.0, "answer": 212.0},
+        model="qwen",
+        model_rev="r1",
+        config_rev="c1",
+        expires_s=expires_s,
+    )
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
+    """Wait until it holds; fail if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
+class Mosquitto:
+    """mosquitto on a loopback port of its own, the same one after each restart. It keeps nothing on disk.
+
+    `users` are names with passwords, `acl` the text of an ACL file, `tls` a folder as `certificates` makes it.
+    """
+
+    def __init__(
+        self, folder: Path, users: dict[str, str] | None = None, acl: str = "", tls: Path | None = None
+    ) -> None:
+        self.port = free_port()
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        lines = [f"listener {self.port} {HOST}", f"allow_anonymous {'false' if users else 'true'}", "log_type all"]
+        lines.append("user root")  # else, started by root, it could not read its files
+        if users:
+            passwords = folder / "passwords"
+            passwords.write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
+            subprocess.run(["mosquitto_passwd", "-U", passwords], check=True, timeout=20)
+            lines.append(f"password_file {passwords}")
+        if acl:
+            (folder / "acl").write_text(acl)
+            (folder / "acl").chmod(0o600)
+            lines.append(f"acl_file {folder / 'acl'}")
+        if tls:
+            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}"]
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text("\n".join(lines) + "\n")
+
+    def __enter__(self) -> Mosquitto:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stdout=log, stderr=log)
+        until(self._listens)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def freeze(self, number: signal.Signals = signal.SIGSTOP) -> None:
+        """Keep its connections open, and answer on none of them until SIGCONT."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def thaw(self) -> None:
+        self.freeze(signal.SIGCONT)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log()
+        with suppress(OSError), socket.create_connection((HOST, self.port), 1):
+            return True
+        return False
+
+
+class Wire:
+    """A TCP connection through us, which can be cut without a goodbye, or can lose what the broker says."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.port = free_port()
+        self._lock = threading.Lock()
+        self._listening: socket.socket | None = None
+        self._open: list[socket.socket] = []
+        self.deaf = threading.Event()
+        self.mend()
+
+    def mend(self) -> None:
+        self.deaf.clear()
+        self._listening = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Close everything; nobody can connect until `mend`."""
+        if self._listening is not None:
+            with suppress(OSError):
+                self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+            self._listening = None
+        with self._lock:
+            both, self._open = self._open, []
+        for end in both:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                try:
+                    far = socket.create_connection((HOST, self._target), 5)
+                except OSError:
+                    near.close()
+                    continue
+                with self._lock:
+                    self._open += [near, far]
+                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        with near, far, suppress(OSError):
+            while True:
+                for end in select.select([near, far], [], [])[0]:
+                    said = end.recv(65536)
+                    if not said:
+                        return
+                    if end is near:
+                        far.sendall(said)
+                    elif not self.deaf.is_set():
+                        near.sendall(said)
+
+
+@dataclass(frozen=True)
+class Received:
+    topic: str
+    payload: bytes
+    retain: bool
+    expires_s: int | None
+    content_type: str | None
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.payload)
+
+
+class Subscriber:
+    """What a broker had retained, there as soon as this is made, and everything that it says from then on.
+
+    `retain` is as it was published, so that it shows on live messages too.
+    """
+
+    def __init__(self, port: int, username: str | None = None, password: str | None = None, version: int = 5) -> None:
+        self.messages: list[Received] = []
+        self._changed = threading.Condition()
+        protocol = mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=protocol)
+        if username:
+            self._client.username_pw_set(username, password)
+        self._client.on_message = self._on_message
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        connected = threading.Event()
+        self._client.on_connect = lambda *_: connected.set()
+        self._client.connect(HOST, port)
+        self._client.loop_start()
+        assert connected.wait(10)
+        if version == 5:
+            self._client.subscribe("#", options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            self._client.subscribe("#", qos=1)
+        assert subscribed.wait(10)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wait until everything is here that the broker had when this was called."""
+        self._client.publish("marker", b"", 1)
+        self.wait_for_topic("marker")
+        with self._changed:
+            self.messages = [message for message in self.messages if message.topic != "marker"]
+
+    def wait_for(self, predicate: Callable[[list[Received]], Any], timeout_s: float = 15.0) -> list[Received]:
+        """All messages so far, as soon as the predicate holds for them."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: predicate(self.messages), timeout_s), self.messages
+            return list(self.messages)
+
+    def wait_for_topic(self, topic: str, count: int = 1) -> list[Received]:
+        """The first `count` messages of a topic."""
+        self.wait_for(lambda messages: sum(message.topic == topic for message in messages) >= count)
+        return self.of(topic)
+
+    def of(self, topic: str) -> list[Received]:
+        with self._changed:
+            return [message for message in self.messages if message.topic == topic]
+
+    def forget(self) -> None:
+        with self._changed:
+            self.messages.clear()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: Any, _: Any, message: mqtt.MQTTMessage) -> None:
+        properties = message.properties
+        received = Received(
+            message.topic,
+            message.payload,
+            message.retain,
+            getattr(properties, "MessageExpiryInterval", None),
+            getattr(properties, "ContentType", None),
+        )
+        with self._changed:
+            self.messages.append(received)
+            self._changed.notify_all()
+
+
+def certificates(folder: Path) -> Path:
+    """A CA, and a certificate for localhost that it signed: ca.crt, server.crt, server.key."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    ca = ["-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA"]
+    server = [*key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"]
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    sign = ["-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
+    for command in (["req", *ca], ["req", *server], ["x509", *sign, "-extfile", "names", "-out", "server.crt"]):
+        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture
+def subscriber(mosquitto: Mosquitto) -> Iterator[Subscriber]:
+    listening = Subscriber(mosquitto.port)
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def wire(mosquitto: Mosquitto) -> Iterator[Wire]:
+    between = Wire(mosquitto.port)
+    yield between
+    between.cut()

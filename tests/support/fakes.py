@@ -1,0 +1,121 @@
+"""The three things of edged that can be replaced, by hand, in a few lines each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edged.core.errors import ModelFolderError, Stopped
+from edged.core.specs import QuestionSpec
+from edged.core.types import Answer, CameraState, Event, Frame, Reply, Turn
+from support.making import frame
+
+
+class FakeCamera:
+    """Gives the frames (or raises the errors) that it was given, the last of them for ever."""
+
+    def __init__(self, *grabs: Frame | Exception) -> None:
+        self.grabs = list(grabs) or [frame()]
+        self.closed = 0
+
+    def start(self) -> None: ...
+
+    def grab(self, stop: threading.Event) -> Frame:
+        found = self.grabs.pop(0) if len(self.grabs) > 1 else self.grabs[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeModel:
+    """Says what `replies` has for a question's name: a text, a Reply, an error to raise, or what makes one of these."""
+
+    name = "fake"
+    revision = "r1"
+
+    def __init__(self, replies: dict[str, Any] | None = None, see_s: float = 0.0) -> None:
+        self.replies = replies or {}
+        self.see_s = see_s
+        self.seen: list[str] = []  # digests: a fake that keeps frames would hide a leak
+        self.asked: list[tuple[str, list[Turn]]] = []
+        self.disposed = 0
+        self.threads: set[int] = set()
+        self.refused: str | None = None  # a question that this model's tokenizer cannot spell
+
+    def check(self, questions: Sequence[QuestionSpec]) -> None:
+        if self.refused in [question.name for question in questions]:
+            raise ModelFolderError(f'question "{self.refused}": this model\'s tokenizer cannot spell it')
+
+    def see(self, picture: Frame) -> float:
+        time.sleep(self.see_s)
+        self.threads.add(threading.get_ident())
+        self.seen.append(picture.sha256)
+        return 1.0
+
+    def ask(
+        self,
+        history: Sequence[Turn],
+        question: QuestionSpec,
+        stop: threading.Event,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Reply:
+        if stop.is_set():
+            raise Stopped
+        self.asked.append((question.name, list(history)))
+        said = self.replies.get(question.name, "Yes")
+        if callable(said):
+            said = said()
+        if isinstance(said, Exception):
+            raise said
+        return said if isinstance(said, Reply) else Reply(said, "done", 0.9, 0, 2.0)
+
+    def dispose(self) -> None:
+        self.disposed += 1
+
+
+class FakePublisher:
+    """Remembers what was published."""
+
+    def __init__(self) -> None:
+        self.answered: list[Answer] = []
+        self.events: list[Event] = []
+        self.images: list[bytes] = []
+        self.states: list[tuple[str, CameraState]] = []
+        self.moved_at = time.monotonic()
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def online(self) -> None: ...
+
+    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+        self.answered += answers
+        self.events += events
+        self.images += [image] if image else []
+
+    def camera(self, name: str, state: CameraState) -> None:
+        self.states.append((name, state))
+
+    def info(self, info: dict[str, Any]) -> None: ...
+
+    def health(self, health: dict[str, Any]) -> None: ...
+
+    def figures(self) -> Any: ...
+
+    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None: ...
+
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None: ...
+
+    def close(self) -> bool:
+        return True
+
+    def release(self) -> Sequence[Any]:
+        return []
+
+    def adopt(self, left: Sequence[Any]) -> None: ...

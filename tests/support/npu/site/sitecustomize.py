@@ -1,0 +1,10 @@
+"""Puts the simulated NPU into a real edged process: set PYTHONPATH to this folder and tests/."""
+
+from __future__ import annotations
+
+import os
+
+if told := os.environ.get("EDGED_SIMULATED_NPU"):
+    from support.npu import simulator
+
+    simulator.install(simulator.from_text(told))

@@ -1,0 +1,195 @@
+"""A service on fakes: a broker that shows what stands retained on it, cameras that report, models that count."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edged.core.answer_types import Number, YesNo
+from edged.core.errors import FileUnusable
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec, SourceSpec
+from edged.core.types import Answer, CameraReport, CameraState, Event, utc_now
+from edged.mqtt.publisher import Figures
+from edged.service.reload import Reload
+from edged.service.service import Parts, Service
+from support.broker import until
+from support.fakes import FakeCamera, FakeModel
+from support.making import frame, question
+
+GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
+PEOPLE = question("How many?", Number(True, 0, 40), "people")
+
+
+class Broker:
+    """What stands retained on one broker, by camera and question; and everything that was ever published."""
+
+    def __init__(self) -> None:
+        self.retained: dict[tuple[str, str, str], Any] = {}
+        self.answers: list[Answer] = []
+        self.withdrawn: list[str] = []  # nodes that are here no more
+        self.health: list[list[str]] = []  # the cameras of each message
+
+
+class Publisher:
+    """Publishes at once when it is started, and keeps what is left for another one if it never was."""
+
+    def __init__(self, world: World, spec: BrokerSpec, node: str) -> None:
+        self.world, self.spec, self.node = world, spec, node
+        self.broker = world.brokers.setdefault(spec.host, Broker())
+        self.moved_at = time.monotonic()
+        self.waiting: list[Answer] = []
+        self.states: dict[str, CameraState] = {}
+        self.started = self.closed = self.is_online = False
+
+    def prepare(self) -> None:
+        if self.spec.ca:
+            raise FileUnusable("mqtt: ca: there is no such file")
+
+    def start(self) -> None:
+        self.world.may_fail("publisher.start")
+        self.started = True
+        for name, state in self.states.items():
+            self.camera(name, state)
+        self.answers(self.waiting, [], None)
+        self.waiting = []
+
+    def online(self) -> None:
+        self.is_online = True
+
+    def release(self) -> Sequence[Answer]:
+        assert self.closed
+        return self.waiting
+
+    def adopt(self, left: Sequence[Answer]) -> None:
+        assert not self.started
+        self.world.may_fail("publisher.adopt")
+        self.waiting = [*left, *self.waiting]
+
+    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+        if not self.started or self.spec.host == "away":
+            self.waiting += answers
+            return
+        if image:
+            self.broker.retained[(self.node, answers[0].camera, "image")] = image
+        self.broker.answers += answers
+        self.broker.retained |= {(self.node, a.camera, a.question): a for a in answers}
+
+    def camera(self, name: str, state: CameraState) -> None:
+        if not self.started:
+            self.states[name] = state
+            return
+        self.broker.retained[(self.node, name, "availability")] = state
+
+    def info(self, info: dict[str, Any]) -> None: ...
+
+    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+        for camera, questions in cameras.items():
+            self.retire(camera, questions, gone=True)
+        self.broker.withdrawn.append(self.node)
+
+    def health(self, health: dict[str, Any]) -> None:
+        self.broker.health.append(list(health["cameras"]))
+
+    def figures(self) -> Figures:
+        return Figures(self.started, 0, len(self.waiting), 0, 0, 0)
+
+    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
+        self.world.may_fail(f"publisher.retire {camera}") if questions else None
+        names = [*questions, *(["availability"] if gone else []), *(["image"] if gone or picture else [])]
+        for name in names:
+            self.broker.retained.pop((self.node, camera, name), None)
+
+    def close(self) -> bool:
+        self.closed = True
+        return True
+
+
+class ReportingCamera(FakeCamera):
+    """Reports online when it is started; its thread may report later, as a slow one does."""
+
+    def __init__(self, spec: CameraSpec, report: CameraReport, world: World) -> None:
+        super().__init__(frame())
+        self.spec, self.report, self.world = spec, report, world
+        self.started = False
+
+    def start(self) -> None:
+        self.world.may_fail(f"camera.start {self.spec.name}")
+        self.started = True
+        self.report(CameraState(True, None, utc_now()))
+
+
+class World:
+    """A service on fakes, its brokers and cameras, and what fails when it is next tried."""
+
+    def __init__(self) -> None:
+        self.brokers: dict[str, Broker] = {}
+        self.cameras: list[ReportingCamera] = []
+        self.models: list[FakeModel] = []
+        self.broken: dict[str, BaseException] = {}
+        self.fit = False
+        self.stop = threading.Event()
+        self.lost: list[Any] = []
+        self.loading: Callable[[], Any] = lambda: None
+        self.parts = Parts(
+            load_config=lambda: CONFIG,
+            open_camera=self._open_camera,
+            judge_model=lambda spec, questions: self.may_fail(f"judge {spec.path}"),
+            load_model=self._load_model,
+            fit_together=lambda old, new: self.fit,
+            open_publisher=lambda spec, node: Publisher(self, spec, node),
+            clock_synced=lambda: True,
+            version="0",
+        )
+        self.service = Service(self.parts, CONFIG, self.stop, lambda *lost: self.lost.append(lost))
+        self.reload = Reload(self.service, self.wait, self.wait)
+
+    def start(self) -> None:
+        self.service.publisher.start()
+        self.service.serve(self.service.load(CONFIG, self.wait))
+        self.service.converge(CONFIG)
+        self.service.publisher.online()
+
+    def wait(self, until_: Callable[[], bool], limit_s: float) -> bool:
+        until(until_, 10)
+        return True
+
+    def may_fail(self, what: str) -> None:
+        if error := self.broken.pop(what, None):
+            raise error
+
+    def look(self) -> None:
+        """Every camera once, in this thread: the schedule's pool is not needed."""
+        for runtime in list(self.service.cameras.values()):
+            self.service.looks.look(runtime)
+
+    def _open_camera(self, spec: CameraSpec, report: CameraReport) -> ReportingCamera:
+        self.may_fail(f"open {spec.name}")
+        self.cameras.append(ReportingCamera(spec, report, self))
+        return self.cameras[-1]
+
+    def _load_model(self, spec: ModelSpec) -> FakeModel:
+        self.loading()
+        self.may_fail(f"load {spec.path}")
+        model = FakeModel({"people": "3"})
+        model.name = str(spec.path)
+        self.models.append(model)
+        return model
+
+
+def camera(name: str, *questions: QuestionSpec, address: str = "a", **more: Any) -> CameraSpec:
+    return CameraSpec(name, SourceSpec("path", Secret(address), address), questions=questions, **more)
+
+
+CONFIG = Config(
+    "box",
+    ModelSpec(Path("m1")),
+    BrokerSpec("first"),
+    (camera("dock", GATE, PEOPLE), camera("yard", PEOPLE, image=True), camera("shop", GATE)),
+    "UTC",
+    "r1",
+    Path("edged.yaml"),
+)
