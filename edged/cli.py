@@ -80,13 +80,13 @@ def _command(arguments: list[str] | None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Look, ask and publish until told to stop."""
     from edged.service import clock, daemon
-    from edged.service.service import Parts
+    from edged.service.service import Factories
 
     return daemon.start(
-        Parts(
+        Factories(
             load_config=lambda: load(options.config),
             open_camera=_open_camera,
-            judge_model=_judge_model,
+            check_model=_judge_model,
             load_model=_load_model,
             fit_together=_fit_together,
             open_publisher=_open_publisher,
@@ -235,7 +235,7 @@ def _asked(
     model: VisionModel, frame: Frame, question: QuestionSpec, options: argparse.Namespace, stop: threading.Event
 ) -> int:
     from edged.service import clock
-    from edged.service.look import one_answer
+    from edged.tools.ask import one_answer
 
     streaming = question.answer.kind == "text" and not options.json
     answer = one_answer(model, frame, question, stop, clock.synced, _write if streaming else None)
@@ -318,7 +318,7 @@ def _fit_together(old: ModelSpec, new: ModelSpec) -> bool:
 
 
 def _open_publisher(spec: BrokerSpec, node: str) -> Publisher:
-    from edged.mqtt.publisher import Publisher as MqttPublisher
+    from edged.mqtt.publisher import MqttPublisher
 
     return MqttPublisher(spec, node)
 

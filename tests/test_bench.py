@@ -98,7 +98,7 @@ def test_without_a_token_count_there_is_no_prefill_figure():
     assert measured(Clockwork(), seconds=0.5, tokens=None).prefill_tokens_per_s == Figure(None, 0)
 
 
-@pytest.mark.parametrize("ended", ["no_room", "deadline"])
+@pytest.mark.parametrize("ended", ["context_overflow", "deadline"])
 def test_a_reply_that_was_cut_off_is_no_sample(ended):
     class Cut(FakeModel):
         def ask(self, history, question, stop, on_text=None):

@@ -18,7 +18,7 @@ from support.rtsp import Server, Watched, answering, made_ago, serving, spec, un
 from edged.cameras.health import Health
 from edged.cameras.preflight import describe
 from edged.cameras.source import close_all
-from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, Group, Held, LiveEdge, Packet, decode, rtsp_packets
+from edged.cameras.stream import GROUP_BYTES, GROUP_PACKETS, GopBuffer, LiveEdge, Packet, Snapshot, decode, rtsp_packets
 from edged.core.errors import CameraError, StaleFrame, Stopped
 from edged.core.types import CameraState
 
@@ -91,13 +91,13 @@ def test_password_is_percent_decoded_and_works_by_basic_and_digest(guarded: Serv
 
 
 def test_a_group_beyond_its_bounds_keeps_the_keyframe_with_the_keyframes_time() -> None:
-    group = Group("h264", b"sets")
+    group = GopBuffer("h264", b"sets")
     for number in range(GROUP_PACKETS + 50):
         group.add(Packet(b"p%d" % number, number == 0, number, number, None), captured=float(number))
-    assert group.held() == Held("h264", (b"sets", b"p0"), 0.0)
+    assert group.held() == Snapshot("h264", (b"sets", b"p0"), 0.0)
     group.add(Packet(b"key", True, 900.0, 900.0, None), captured=900.0)
     group.add(Packet(b"x" * GROUP_BYTES, False, 901.0, 901.0, None), captured=901.0)
-    assert group.held() == Held("h264", (b"sets", b"key"), 900.0)
+    assert group.held() == Snapshot("h264", (b"sets", b"key"), 900.0)
 
 
 IDR, SLICE, SETS = 0x65, 0x41, b"\0\0\0\1\x67set\0\0\0\1\x68set"
@@ -108,7 +108,7 @@ def slice_of(kind: int, first: bool, name: bytes, sets: bytes = b"") -> bytes:
 
 
 def test_slices_are_held_once_their_picture_is_whole() -> None:
-    group = Group("h264", b"")
+    group = GopBuffer("h264", b"")
 
     def add(number: int, kind: int, first: bool) -> None:
         data = slice_of(kind, first, b"%d" % number, SETS if kind == IDR else b"")
@@ -118,15 +118,15 @@ def test_slices_are_held_once_their_picture_is_whole() -> None:
     for number, kind, first in ((0, IDR, True), (1, IDR, False), (2, SLICE, True)):
         assert group.held().packets == (b"",)
         add(number, kind, first)
-    assert group.held() == Held("h264", key, 0.0)
+    assert group.held() == Snapshot("h264", key, 0.0)
     for number, kind, first in ((3, SLICE, False), (4, IDR, True)):
         add(number, kind, first)
     whole = (*key, slice_of(SLICE, True, b"2"), slice_of(SLICE, False, b"3"))
-    assert group.held() == Held("h264", whole, 2.0), "the keyframe that is coming has not pushed them out"
+    assert group.held() == Snapshot("h264", whole, 2.0), "the keyframe that is coming has not pushed them out"
 
 
 def test_a_picture_in_one_packet_is_held_at_once() -> None:
-    group = Group("h264", b"")
+    group = GopBuffer("h264", b"")
     for number in range(6):
         group.add(
             Packet(slice_of(IDR if number == 0 else SLICE, True, b"%d" % number), number == 0, 0, 0, None), number
@@ -136,7 +136,7 @@ def test_a_picture_in_one_packet_is_held_at_once() -> None:
 
 @pytest.mark.parametrize("pictures", [1, 6], ids=["sure of nothing", "sure of one packet each"])
 def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: int) -> None:
-    group = Group("h264", b"")
+    group = GopBuffer("h264", b"")
     for number in range(pictures):
         group.add(Packet(slice_of(IDR, True, b"k"), True, number, number, None), float(number))
     later = Packet(slice_of(SLICE, False, b"x" * 100), False, 9.0, 9.0, None)
@@ -151,7 +151,7 @@ def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: in
 
 
 def test_packets_before_the_first_keyframe_are_not_kept() -> None:
-    group = Group("h264", b"")
+    group = GopBuffer("h264", b"")
     group.add(Packet(b"late", False, 1.0, 1.0, None), 1.0)
     assert not group.begun
 
@@ -178,7 +178,7 @@ def test_packets_that_hold_nothing_are_a_silence() -> None:
 
 def test_what_cannot_be_decoded_is_an_error_not_a_picture() -> None:
     with pytest.raises(CameraError, match=r"cannot be decoded \(H.264\)"):
-        decode(Held("h264", (b"", b"\0\0\0\1\x65garbage" * 50), 0.0))
+        decode(Snapshot("h264", (b"", b"\0\0\0\1\x65garbage" * 50), 0.0))
 
 
 # --- how old a packet is ---

@@ -22,7 +22,7 @@ from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.specs import BrokerSpec, Config, Every, ModelSpec
 from edged.service.daemon import Daemon, start
-from edged.service.watchdog import Pulse
+from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
 
 QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for camera in CONFIG.cameras))
@@ -54,7 +54,7 @@ class Box:
         self.world = World()
         self.config: Config | Exception = replace(config, path=self.file)
         self.loads = 0
-        parts = replace(self.world.parts, load_config=self._load)
+        parts = replace(self.world.factories, load_config=self._load)
         self.daemon = Daemon(parts, self.config, WatchedFile(self.file))
         self.commands: SimpleQueue[Any] = self.daemon.commands
         self.errors: list[BaseException] = []
@@ -257,7 +257,7 @@ def test_a_lost_device_ends_edged_with_75(box: Box):
 def test_a_device_that_was_lost_under_a_replaced_model_ends_nothing(box: Box):
     def story() -> None:
         until(box.answers)
-        old = box.daemon.service.turns.serving()
+        old = box.daemon.service.queue.serving()
         box.config = replace(QUICK, model=ModelSpec(Path("m2")))
         box.commands.put("reload")
         until(lambda: box.daemon.service.config.model.path == Path("m2"))
@@ -296,7 +296,7 @@ def test_the_watchdog_is_fed_while_a_dismissed_model_is_in_its_last_call(notifie
         assert inside.wait(10)
         box.config = replace(QUICK, model=ModelSpec(Path("m2")))
         box.commands.put("reload")
-        until(lambda: box.daemon.service.turns.serving() is None)
+        until(lambda: box.daemon.service.queue.serving() is None)
         before = notified.all().count("WATCHDOG=1")
         until(lambda: notified.all().count("WATCHDOG=1") >= before + 4)
         go_on.set()
@@ -356,7 +356,7 @@ def test_a_jump_of_the_clock_is_noticed_while_a_model_loads(
 
 
 def test_a_status_that_is_no_unicode_is_told_all_the_same(notified: Notified):
-    pulse = Pulse()
+    pulse = Watchdog()
     pulse.tell("config not reloaded: caf\udce9.yaml: there is no such file")
     assert "STATUS=config not reloaded: caf?.yaml: there is no such file" in notified.all()
 
@@ -380,6 +380,6 @@ def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
     taken = threading.Event()
     thread = threading.Thread(target=story)
     thread.start()
-    assert start(replace(world.parts, load_config=load), file) == 0
+    assert start(replace(world.factories, load_config=load), file) == 0
     thread.join(10)
     assert taken.is_set()

@@ -15,7 +15,7 @@ from support.making import question
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import Generation
-from edged.vlm.decode import Reading, Spelling
+from edged.vlm.decode import GrammarTokenizer, ReplyDecoder
 
 # "th" can be spelled in two ways, and runs on into the word after it in two more
 MERGES = ["t h", "th i", "th a", "o n", "on l", "onl y", "Y e", "Ye s", "N o"]
@@ -32,12 +32,12 @@ class Tokens:
     def __init__(self, merges: list[str]) -> None:
         words = tiny_model.tokenizer(merges)
         self.size = len(words) + 8
-        self.spelling = Spelling(words, self.size)
+        self.spelling = GrammarTokenizer(words, self.size)
         self.end = words.eos_token_id
         self.number = words.convert_tokens_to_ids
 
-    def reading(self, answer: AnswerType, generation: Generation = GREEDY) -> Reading:
-        return Reading(self.spelling, answer.grammar(), generation, frozenset([self.end]))
+    def reading(self, answer: AnswerType, generation: Generation = GREEDY) -> ReplyDecoder:
+        return ReplyDecoder(self.spelling, answer.grammar(), generation, frozenset([self.end]))
 
     def logits(self, likely: dict[str, float], rest: float = 0.0) -> np.ndarray:
         values = np.full(self.size, rest, dtype=np.float32)

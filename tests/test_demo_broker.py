@@ -19,7 +19,7 @@ from support.broker import HOST, Subscriber, Wire, an_answer, free_port, until
 from edged.core.errors import EdgedError
 from edged.core.specs import BrokerSpec
 from edged.demo.broker import DemoBroker
-from edged.mqtt.publisher import Publisher
+from edged.mqtt.publisher import MqttPublisher
 
 STATE = "edged/box/bridge/state"
 PEOPLE = "edged/box/dock/people"
@@ -43,7 +43,7 @@ def test_the_publisher_falls_back_to_mqtt_3_1_1(
     port: int, subscriber: Subscriber, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    publisher = Publisher(BrokerSpec(host=HOST, port=port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=port), "box")
     publisher.start()
     publisher.online()
     until(lambda: publisher.figures().connected)
@@ -64,7 +64,7 @@ def test_the_publisher_falls_back_to_mqtt_3_1_1(
 
 def test_last_will_and_return(port: int, subscriber: Subscriber) -> None:
     wire = Wire(port)
-    publisher = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box")
     publisher.start()
     publisher.online()
     subscriber.wait_for_topic(STATE)

@@ -33,9 +33,9 @@ THIRD_PARTY = {
     "huggingface_hub": {"tools"},
     "jinja2": {"vlm"},
     "llguidance": {"vlm"},
-    "numpy": {"cameras", "core", "demo", "tools", "vlm"},  # core: the type of a frame's pixels only
+    "numpy": {"cameras", "core", "demo", "service", "tools", "vlm"},  # core: the type of a frame's pixels only
     "paho": {"mqtt"},
-    "PIL": {"demo", "vlm"},
+    "PIL": {"demo", "service", "vlm"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "tools"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edged.service.lateness import Behind, Lateness
+from edged.service.lateness import Lateness, SkippedLooks
 
 
 class Clock:
@@ -89,12 +89,12 @@ def test_a_look_before_its_time_is_in_time(lateness: Lateness, clock: Clock):
 
 
 @pytest.fixture
-def behind(clock: Clock, caplog: pytest.LogCaptureFixture) -> Behind:
+def behind(clock: Clock, caplog: pytest.LogCaptureFixture) -> SkippedLooks:
     caplog.set_level("INFO", "edged")
-    return Behind(60.0, clock)
+    return SkippedLooks(60.0, clock)
 
 
-def keep(behind: Behind, name: str, ticks: int) -> None:
+def keep(behind: SkippedLooks, name: str, ticks: int) -> None:
     for _ in range(ticks):
         behind.kept(name)
 
@@ -102,7 +102,7 @@ def keep(behind: Behind, name: str, ticks: int) -> None:
 FIRST = "schedule: falling behind; camera dock: look skipped because the previous one is still running"
 
 
-def test_any_number_of_skips_of_any_number_of_cameras_is_one_line(behind: Behind, clock: Clock, caplog):
+def test_any_number_of_skips_of_any_number_of_cameras_is_one_line(behind: SkippedLooks, clock: Clock, caplog):
     behind.skipped("dock")
     for number in range(1000):
         clock.now += 1
@@ -112,7 +112,7 @@ def test_any_number_of_skips_of_any_number_of_cameras_is_one_line(behind: Behind
     assert len(caplog.messages) == 1
 
 
-def test_the_box_is_back_when_its_last_camera_is(behind: Behind, clock: Clock, caplog):
+def test_the_box_is_back_when_its_last_camera_is(behind: SkippedLooks, clock: Clock, caplog):
     behind.skipped("dock")
     behind.skipped("yard")
     behind.skipped("yard")
@@ -123,7 +123,7 @@ def test_the_box_is_back_when_its_last_camera_is(behind: Behind, clock: Clock, c
     assert caplog.messages == [FIRST, "schedule: back on schedule after 0 s (3 looks skipped)"]
 
 
-def test_a_camera_is_behind_until_it_kept_three_ticks_in_a_row(behind: Behind, clock: Clock, caplog):
+def test_a_camera_is_behind_until_it_kept_three_ticks_in_a_row(behind: SkippedLooks, clock: Clock, caplog):
     behind.skipped("dock")
     clock.now += 100
     keep(behind, "dock", 2)
@@ -135,7 +135,7 @@ def test_a_camera_is_behind_until_it_kept_three_ticks_in_a_row(behind: Behind, c
     assert len(caplog.messages) == 2
 
 
-def test_a_camera_is_behind_until_its_last_skip_is_a_minute_ago(behind: Behind, clock: Clock, caplog):
+def test_a_camera_is_behind_until_its_last_skip_is_a_minute_ago(behind: SkippedLooks, clock: Clock, caplog):
     behind.skipped("dock")
     clock.now += 59
     keep(behind, "dock", 50)
@@ -145,14 +145,14 @@ def test_a_camera_is_behind_until_its_last_skip_is_a_minute_ago(behind: Behind, 
     assert len(caplog.messages) == 2
 
 
-def test_a_removed_camera_is_not_behind(behind: Behind, caplog):
+def test_a_removed_camera_is_not_behind(behind: SkippedLooks, caplog):
     behind.skipped("dock")
     behind.removed("dock")
     behind.removed("never-behind")
     assert caplog.messages == [FIRST, "schedule: back on schedule after 0 s (1 look skipped)"]
 
 
-def test_a_second_time_is_logged_again_with_its_own_camera(behind: Behind, caplog):
+def test_a_second_time_is_logged_again_with_its_own_camera(behind: SkippedLooks, caplog):
     behind.skipped("dock")
     behind.removed("dock")
     behind.skipped("yard")

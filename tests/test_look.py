@@ -21,10 +21,10 @@ from edged.core.answer_types import Number, Text, YesNo
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, SourceSpec
-from edged.core.types import Answer, CameraState, Event, Frame, Reply, Turn, utc_now
+from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply, utc_now
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
-from edged.service.worker_queue import Turns
+from edged.service.worker_queue import WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
 GATE = question("Is the gate open?", YesNo(), "gate")
@@ -35,15 +35,15 @@ class Stage:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self.turns = Turns(self.stop)
+        self.queue = WorkerQueue(self.stop)
         self.publisher = FakePublisher()
         self.lost: list[ModelError] = []
-        self.looks = Looks(self.turns, self.stop, lambda: True, lambda error, _crew: self.lost.append(error))
+        self.looks = Looks(self.queue, self.stop, lambda: True, lambda error, _crew: self.lost.append(error))
 
     def open(self, *models: FakeModel) -> FakeModel:
-        crew = self.turns.load([lambda model=model: model for model in models])
-        until(crew.ready)
-        self.turns.serve(crew)
+        group = self.queue.load([lambda model=model: model for model in models])
+        until(group.ready)
+        self.queue.serve(group)
         return models[0]
 
     def camera(self, *questions: QuestionSpec, camera: Any = None, name: str = "dock", **spec: Any) -> CameraRuntime:
@@ -69,8 +69,8 @@ class Stage:
 def stage() -> Iterator[Stage]:
     made = Stage()
     yield made
-    made.turns.halt()
-    until(made.turns.gone)
+    made.queue.halt()
+    until(made.queue.gone)
 
 
 def test_all_questions_of_a_look_are_asked_about_the_same_frame(stage: Stage):
@@ -155,7 +155,7 @@ def test_a_defect_is_logged_once_and_published_as_a_refusal(stage: Stage, caplog
         ),
         (Reply("Maybe", "done", 0.9, 3, 1.0), "unreadable", None, '"Maybe" is none of: Yes, No'),
         (
-            Reply("", "no_room", None, 0, 0.0),
+            Reply("", "context_overflow", None, 0, 0.0),
             "unreadable",
             None,
             "the question and 12 new tokens do not fit the model's cache",
@@ -182,7 +182,7 @@ def test_a_follow_up_is_asked_in_the_conversation_when_its_condition_holds(stage
     car = replace(question("A car?", YesNo(), "car"), when=True, then=(question("Colour?", Text(), "colour"),))
     stage.look(stage.camera(replace(GATE, then=(car,))))
     assert stage.statuses() == {"gate": "ok", "car": "ok", "colour": "ok"}
-    assert model.asked[2][1] == [Turn(GATE.prompt, "Yes"), Turn("A car? Answer Yes or No.", "Yes")]
+    assert model.asked[2][1] == [Exchange(GATE.prompt, "Yes"), Exchange("A car? Answer Yes or No.", "Yes")]
 
 
 def test_a_follow_up_whose_condition_does_not_hold_says_so(stage: Stage):
@@ -421,12 +421,12 @@ def test_a_look_that_a_stop_cuts_off_leaves_no_pixels_behind(stage: Stage):
         for looker in lookers:
             looker.start()
         assert asked.wait(10)
-        stage.turns.halt()
+        stage.queue.halt()
         for looker in lookers:
             looker.join(10)
             assert not looker.is_alive()
         go_on.set()
-        until(stage.turns.gone)
+        until(stage.queue.gone)
         until(lambda: not first.camera.alive and not second.camera.alive, 5)
     finally:
         go_on.set()

@@ -18,7 +18,7 @@ from support.making import frame, picture, question
 from edged.core.answer_types import Choices, Json, Number, YesNo
 from edged.core.errors import ModelError, ModelFolderError, Stopped
 from edged.core.specs import Generation, ModelSpec
-from edged.core.types import Turn
+from edged.core.types import Exchange
 from edged.vlm.model import Qwen2VL, load
 from edged.vlm.parts import NoVideoProcessor
 
@@ -43,7 +43,7 @@ class Reference:
         self.model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         self.processor = NoVideoProcessor.from_pretrained(folder)
 
-    def text(self, image: np.ndarray, turns: list[Turn], prompt: str, new: int, **settings) -> str:
+    def text(self, image: np.ndarray, turns: list[Exchange], prompt: str, new: int, **settings) -> str:
         messages = [{"role": "user", "content": [{"type": "image"}]}]
         for turn in turns:
             messages[-1]["content"].append({"type": "text", "text": turn.prompt})
@@ -66,7 +66,7 @@ def reference(tiny_folder: Path) -> Reference:
 @pytest.mark.parametrize("count", range(1, 9))
 @pytest.mark.parametrize("size", [(320, 240), (448, 224)])
 def test_shared_answers_equal_separate_ones(model: Qwen2VL, reference: Reference, count: int, size: tuple[int, int]):
-    model.see(frame(count, *size))
+    model.encode(frame(count, *size))
     for prompt in PROMPTS[:count]:
         reply = model.ask([], question(prompt), GO_ON)
         assert reply.text == reference.text(picture(count, *size), [], prompt, 12)
@@ -74,14 +74,14 @@ def test_shared_answers_equal_separate_ones(model: Qwen2VL, reference: Reference
 
 def test_frames_of_different_size_one_after_another_do_not_shift_positions(model: Qwen2VL, reference: Reference):
     for seed, size in enumerate([(320, 240), (448, 224), (224, 448), (320, 240)]):
-        model.see(frame(seed, *size))
+        model.encode(frame(seed, *size))
         for prompt in PROMPTS[:2]:
             assert model.ask([], question(prompt), GO_ON).text == reference.text(picture(seed, *size), [], prompt, 12)
 
 
 def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference: Reference):
-    model.see(frame(3))
-    first = Turn(PROMPTS[0], "Two people.")
+    model.encode(frame(3))
+    first = Exchange(PROMPTS[0], "Two people.")
     reply = model.ask([first], question(PROMPTS[3]), GO_ON)
     assert reply.text == reference.text(picture(3), [first], PROMPTS[3], 12)
     again = model.ask([], question(PROMPTS[1]), GO_ON)
@@ -89,7 +89,7 @@ def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference
 
 
 def test_repetition_penalty_is_that_of_transformers(model: Qwen2VL, reference: Reference):
-    model.see(frame(4))
+    model.encode(frame(4))
     asked = question(PROMPTS[2], generation=Generation(max_new_tokens=20, repetition_penalty=1.3))
     with_penalty = reference.text(picture(4), [], PROMPTS[2], 20, repetition_penalty=1.3)
     assert model.ask([], asked, GO_ON).text == with_penalty
@@ -117,7 +117,7 @@ def test_repetition_penalty_is_that_of_transformers(model: Qwen2VL, reference: R
 )
 def test_a_typed_answer_is_of_its_type_even_from_random_weights(model: Qwen2VL, answer, steps: int):
     for seed in range(4):
-        model.see(frame(seed))
+        model.encode(frame(seed))
         reply = model.ask([], question(PROMPTS[0], answer, max_new_tokens=40), GO_ON)
         assert reply.ended == "done"
         answer.value(reply.text)
@@ -127,7 +127,7 @@ def test_a_typed_answer_is_of_its_type_even_from_random_weights(model: Qwen2VL, 
 
 
 def test_confidence_is_the_probability_before_the_mask(model: Qwen2VL, reference: Reference):
-    model.see(frame(5))
+    model.encode(frame(5))
     asked = question("Is it open?", YesNo())
     reply = model.ask([], asked, GO_ON)
     text = reference.processor.apply_chat_template(
@@ -146,7 +146,7 @@ def test_confidence_is_the_probability_before_the_mask(model: Qwen2VL, reference
 
 
 def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
-    model.see(frame(7))
+    model.encode(frame(7))
     stop = threading.Event()
     said: list[str] = []
 
@@ -161,7 +161,7 @@ def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
 
 
 def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):
-    model.see(frame(8))
+    model.encode(frame(8))
     deadline_s = 1.0
     begun = time.monotonic()
     pieces: list[str] = []
@@ -180,14 +180,14 @@ def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):
 
 
 def test_a_deadline_that_is_past_runs_nothing(model: Qwen2VL):
-    model.see(frame(8))
+    model.encode(frame(8))
     asked = question("Is it open?", YesNo(), generation=Generation(deadline_s=0.0))
     reply = model.ask([], asked, GO_ON)
     assert (reply.text, reply.ended, reply.confidence) == ("", "deadline", None)
 
 
 def test_a_reply_is_streamed_in_whole_characters(model: Qwen2VL):
-    model.see(frame(8))
+    model.encode(frame(8))
     pieces: list[str] = []
     reply = model.ask([], question("열려 있나요?", YesNo("예", "아니요")), GO_ON, on_text=pieces.append)
     assert "".join(pieces) == reply.text
@@ -197,19 +197,19 @@ def test_a_reply_is_streamed_in_whole_characters(model: Qwen2VL):
 def test_a_special_token_that_a_reply_spells_does_not_become_one(model: Qwen2VL):
     words = model._tokenizer
     spelled, harmless = (
-        model._chat.tail([Turn("Who?", reply)], "Where?").count(words.eos_token_id) for reply in ("<|im_end|>", "x")
+        model._chat.tail([Exchange("Who?", reply)], "Where?").count(words.eos_token_id) for reply in ("<|im_end|>", "x")
     )
     assert spelled == harmless
 
 
 def test_a_question_that_does_not_fit_is_not_asked(model: Qwen2VL):
-    model.see(frame(9))
+    model.encode(frame(9))
     reply = model.ask([], question("Tell all.", max_new_tokens=4096), GO_ON)
-    assert (reply.ended, reply.steps) == ("no_room", 0)
+    assert (reply.ended, reply.steps) == ("context_overflow", 0)
 
 
 def test_an_error_in_the_middle_leaves_the_next_look_right(model: Qwen2VL, reference: Reference):
-    model.see(frame(1))
+    model.encode(frame(1))
 
     def fail(text: str) -> None:
         raise ZeroDivisionError
@@ -218,7 +218,7 @@ def test_an_error_in_the_middle_leaves_the_next_look_right(model: Qwen2VL, refer
         model.ask([], question("Tell all."), GO_ON, on_text=fail)
     with pytest.raises(ModelError):
         model.ask([], question("Tell all."), GO_ON)
-    model.see(frame(2))
+    model.encode(frame(2))
     assert model.ask([], question(PROMPTS[0]), GO_ON).text == reference.text(picture(2), [], PROMPTS[0], 12)
 
 

@@ -40,9 +40,9 @@ from edged.core.errors import EXIT_CONFIG, EdgedError, FileUnusable
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Event
+from edged.mqtt.connection import Connection
 from edged.mqtt.follower import Follower
-from edged.mqtt.link import Link
-from edged.mqtt.publisher import Publisher
+from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import Message
 
 SINCE = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def hear_everything(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def publisher(wire: Wire) -> Iterator[Publisher]:
+def publisher(wire: Wire) -> Iterator[MqttPublisher]:
     """Connected to mosquitto through the wire, `online` said."""
     with publishing(wire.port) as running:
         until(lambda: running.figures().published == 1)
@@ -68,8 +68,8 @@ def publisher(wire: Wire) -> Iterator[Publisher]:
 
 
 @contextmanager
-def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[Publisher]:
-    running = Publisher(BrokerSpec(host=host, port=port, **more), "box")
+def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[MqttPublisher]:
+    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box")
     running.start()
     running.online()
     try:
@@ -94,19 +94,19 @@ def said(caplog: pytest.LogCaptureFixture, level: str = "WARNING") -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == level]
 
 
-def settled(publisher: Publisher) -> None:
+def settled(publisher: MqttPublisher) -> None:
     """Everything has been sent and acknowledged, and we know of it."""
     until(lambda: publisher.figures().connected and publisher.figures().waiting == 0, 40.0)
 
 
-def disconnected(publisher: Publisher) -> None:
+def disconnected(publisher: MqttPublisher) -> None:
     until(lambda: not publisher.figures().connected)
 
 
 # What goes out
 
 
-def test_answers_events_and_picture_go_to_their_topics(publisher: Publisher, subscriber: Subscriber) -> None:
+def test_answers_events_and_picture_go_to_their_topics(publisher: MqttPublisher, subscriber: Subscriber) -> None:
     event = Event("e1", "dock", "people", "alert_on", 2, 3, None, SINCE)
     publisher.answers(
         [an_answer("a1", expires_s=90.0), an_answer("a2", question="gate_open")], [event], b"\xff\xd8jpeg"
@@ -126,7 +126,7 @@ def test_answers_events_and_picture_go_to_their_topics(publisher: Publisher, sub
 
 @pytest.mark.parametrize(("expires_s", "whole"), [(0.2, 1), (60.0, 60), (90.5, 91)])
 def test_an_answer_expires_in_whole_seconds_and_never_in_none(
-    publisher: Publisher,
+    publisher: MqttPublisher,
     subscriber: Subscriber,
     expires_s: float,
     whole: int,
@@ -136,7 +136,7 @@ def test_an_answer_expires_in_whole_seconds_and_never_in_none(
 
 
 def test_states_come_first_and_then_online(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
     publisher.info({"version": "0.1.0"})
     publisher.camera("dock", CameraState(False, "not there yet", SINCE))
     publisher.camera("dock", CameraState(True, None, SINCE))
@@ -159,7 +159,7 @@ def test_states_come_first_and_then_online(mosquitto: Mosquitto, subscriber: Sub
     assert subscriber.messages[3].json == ONLINE
 
 
-def test_many_looks_at_once_keep_the_order_of_each(publisher: Publisher, subscriber: Subscriber) -> None:
+def test_many_looks_at_once_keep_the_order_of_each(publisher: MqttPublisher, subscriber: Subscriber) -> None:
     def look(camera: str) -> None:
         for number in range(50):
             publisher.answers([an_answer(f"{camera}-{number}", camera)], [], None)
@@ -177,7 +177,7 @@ def test_many_looks_at_once_keep_the_order_of_each(publisher: Publisher, subscri
 
 @pytest.mark.parametrize("unsayable", ["value", "confidence", "event"])
 def test_a_look_that_json_cannot_say_publishes_nothing(
-    publisher: Publisher, subscriber: Subscriber, unsayable: str
+    publisher: MqttPublisher, subscriber: Subscriber, unsayable: str
 ) -> None:
     nan = float("nan")
     answers, events = [an_answer("a1"), an_answer("a2", question="gate_open")], [an_event("e")]
@@ -196,14 +196,14 @@ def test_a_look_that_json_cannot_say_publishes_nothing(
 # Coming and going
 
 
-def test_last_will_says_offline(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:
+def test_last_will_says_offline(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
     subscriber.forget()
     wire.cut()
     [will] = subscriber.wait_for_topic(STATE)
     assert (will.json, will.retain, will.content_type) == (OFFLINE, True, "application/json")
 
 
-def test_offline_is_acknowledged_at_close(publisher: Publisher, mosquitto: Mosquitto) -> None:
+def test_offline_is_acknowledged_at_close(publisher: MqttPublisher, mosquitto: Mosquitto) -> None:
     publisher.answers([an_answer("last")], [], None)
     assert publisher.close() is True
     assert publisher.close() is True
@@ -231,12 +231,12 @@ def test_close_takes_no_time_at_a_port_that_says_nothing() -> None:
 
 
 def test_a_publisher_that_never_started_can_be_closed() -> None:
-    assert Publisher(BrokerSpec(), "box").close() is False
+    assert MqttPublisher(BrokerSpec(), "box").close() is False
 
 
 def test_a_publisher_is_not_stuck_before_it_is_started() -> None:
     """A reload that also changes the model makes the publisher first, and then loads for minutes."""
-    publisher = Publisher(BrokerSpec(port=free_port()), "box")
+    publisher = MqttPublisher(BrokerSpec(port=free_port()), "box")
     begun = time.monotonic()
     until(lambda: time.monotonic() > begun + 0.1)
     assert time.monotonic() - publisher.moved_at < 0.1
@@ -246,7 +246,7 @@ def test_a_publisher_is_not_stuck_before_it_is_started() -> None:
 
 
 def test_goodbye_has_a_limit(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    link = Link(BrokerSpec(host=HOST, port=wire.port), "box", Deaf())
+    link = Connection(BrokerSpec(host=HOST, port=wire.port), "box", Deaf())
     link.start()
     attended(link, lambda: link.connected)
     wire.deaf.set()
@@ -256,7 +256,7 @@ def test_goodbye_has_a_limit(wire: Wire, caplog: pytest.LogCaptureFixture) -> No
     assert said(caplog) == [f'broker mqtt://{HOST}:{wire.port}: "offline" was not acknowledged']
 
 
-def test_a_broker_that_forgot_everything_is_told_again(publisher: Publisher, mosquitto: Mosquitto) -> None:
+def test_a_broker_that_forgot_everything_is_told_again(publisher: MqttPublisher, mosquitto: Mosquitto) -> None:
     publisher.info({"version": "0.1.0"})
     publisher.answers([an_answer("a1")], [], b"jpeg")
     until(lambda: publisher.figures().published == 4)
@@ -287,7 +287,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
 
 
 def test_states_of_the_last_moment_are_acknowledged_before_offline(
-    publisher: Publisher, subscriber: Subscriber
+    publisher: MqttPublisher, subscriber: Subscriber
 ) -> None:
     for number in range(50):
         publisher.answers([an_answer(f"a{number}", f"cam{number}")], [], b"jpeg")
@@ -305,7 +305,7 @@ def test_states_of_the_last_moment_are_acknowledged_before_offline(
 
 
 def test_online_is_not_said_before_edged_works(wire: Wire, subscriber: Subscriber) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box")
     publisher.start()
     publisher.info({"version": "0.1.0"})
     publisher.answers([an_answer("a1")], [an_event("e1")], b"jpeg")
@@ -325,7 +325,7 @@ def test_online_is_not_said_before_edged_works(wire: Wire, subscriber: Subscribe
 
 
 def test_a_start_that_fails_never_shows_online(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.answers([an_answer("a1")], [an_event("e1")], b"jpeg")
     publisher.start()
@@ -422,7 +422,7 @@ def test_online_does_not_wait_for_what_came_after_the_connect(drip: Drip, subscr
 def test_what_a_slow_broker_makes_edged_drop_is_logged_at_once_and_then_hourly(
     drip: Drip, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=drip.port), "box", line_limit=30)
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=drip.port), "box", outbox_limit=30)
     publisher.start()
     publisher.online()
     until(lambda: publisher.figures().published == 1)
@@ -444,7 +444,7 @@ def test_what_a_slow_broker_makes_edged_drop_is_logged_at_once_and_then_hourly(
 # An outage
 
 
-def test_outage_loses_nothing(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:
+def test_outage_loses_nothing(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
     publisher.answers([an_answer("p0")], [], None)
     subscriber.wait_for_topic(PEOPLE)
     settled(publisher)
@@ -475,7 +475,7 @@ def test_outage_loses_nothing(publisher: Publisher, subscriber: Subscriber, wire
     assert publisher.figures().dropped == 0
 
 
-def test_what_perhaps_arrived_keeps_its_words(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:
+def test_what_perhaps_arrived_keeps_its_words(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
     wire.deaf.set()
     publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [an_event("e1")], None)
     subscriber.wait_for_topic(EVENT)
@@ -498,7 +498,7 @@ def test_what_perhaps_arrived_keeps_its_words(publisher: Publisher, subscriber: 
     assert all(len(payloads) == 1 for payloads in contents.values())
 
 
-def test_two_outages_in_a_row(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:
+def test_two_outages_in_a_row(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
     wire.cut()
     disconnected(publisher)
     publisher.answers([an_answer("p1")], [], None)
@@ -520,7 +520,7 @@ def test_two_outages_in_a_row(publisher: Publisher, subscriber: Subscriber, wire
 
 
 def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
-    publisher: Publisher, subscriber: Subscriber, wire: Wire
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
 ) -> None:
     chance = random.Random(7)
     number = 0
@@ -553,7 +553,7 @@ def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
 
 
 def test_retained_answers_come_again_unless_they_have_expired(
-    publisher: Publisher,
+    publisher: MqttPublisher,
     subscriber: Subscriber,
     wire: Wire,
 ) -> None:
@@ -578,7 +578,7 @@ def test_a_long_outage_drops_the_oldest_and_says_so_once(
     subscriber: Subscriber,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=wire.port), "box", line_limit=300)
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", outbox_limit=300)
     publisher.answers([an_answer("gate", question="gate_open")], [], None)
     for number in range(304):
         publisher.answers([an_answer(f"{number}")], [], None)
@@ -606,7 +606,7 @@ def other(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
-    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other: Mosquitto
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other: Mosquitto
 ) -> None:
     publisher.answers([an_answer("p0")], [], None)
     until(lambda: publisher.figures().published == 2)
@@ -626,7 +626,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     assert publisher.figures().waiting == 0
 
     following = Subscriber(other.port)
-    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=other.port), "box")
     heir.answers([an_answer("p4")], [an_event("e4")], None)
     heir.adopt(left)
     assert heir.figures().waiting == 9
@@ -658,7 +658,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
 
 
 def test_a_box_that_leaves_a_broker_clears_it_and_takes_the_newest_answers_along(
-    publisher: Publisher, mosquitto: Mosquitto, wire: Wire, other: Mosquitto
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other: Mosquitto
 ) -> None:
     publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
     publisher.camera("dock", CameraState(True, None, SINCE))
@@ -670,7 +670,7 @@ def test_a_box_that_leaves_a_broker_clears_it_and_takes_the_newest_answers_along
     publisher.withdraw({"dock": ["people", "gate_open"]})
     publisher.answers([an_answer("p3")], [], None)  # by a look that ends just now
     publisher.close()
-    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=other.port), "box")
     heir.adopt(publisher.release())
     heir.start()
     heir.online()
@@ -684,10 +684,10 @@ def test_a_box_that_leaves_a_broker_clears_it_and_takes_the_newest_answers_along
 
 
 def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
-    before = Publisher(BrokerSpec(port=free_port()), "box")
+    before = MqttPublisher(BrokerSpec(port=free_port()), "box")
     before.answers([an_answer("p1")], [an_event("e1")], None)
     before.close()
-    heir = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2")
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2")
     heir.adopt(before.release())
     heir.answers([an_answer("p2")], [], None)
     heir.start()
@@ -703,10 +703,10 @@ def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto,
 def test_what_finds_no_room_at_the_next_publisher_is_counted_and_logged(
     mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = Publisher(BrokerSpec(port=free_port()), "box")
+    before = MqttPublisher(BrokerSpec(port=free_port()), "box")
     for number in range(20):
         before.answers([an_answer(f"{number}")], [], None)
-    heir = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", line_limit=15)
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", outbox_limit=15)
     heir.adopt(before.release())
     heir.start()
     heir.online()
@@ -721,7 +721,7 @@ def test_what_finds_no_room_at_the_next_publisher_is_counted_and_logged(
 # What is no longer asked
 
 
-def test_retired_questions_leave_the_broker(publisher: Publisher, mosquitto: Mosquitto) -> None:
+def test_retired_questions_leave_the_broker(publisher: MqttPublisher, mosquitto: Mosquitto) -> None:
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], b"jpeg")
     publisher.retire("dock", ["people"])
@@ -782,7 +782,7 @@ def test_nothing_of_a_retired_camera_is_retained_whatever_is_in_flight(
 def test_a_picture_that_waits_when_its_camera_goes_is_never_published(
     mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:
-    publisher = Publisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.answers([an_answer("p1")], [], b"jpeg 1")
     publisher.retire("dock", ["people"], gone=True)
@@ -797,7 +797,7 @@ def test_a_picture_that_waits_when_its_camera_goes_is_never_published(
 
 
 def test_a_camera_that_comes_back_publishes_again(
-    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:
     for number in (1, 2):
         publisher.camera("dock", CameraState(True, None, SINCE))
@@ -814,7 +814,7 @@ def test_a_camera_that_comes_back_publishes_again(
 
 
 def test_retiring_waits_for_the_broker(
-    publisher: Publisher,
+    publisher: MqttPublisher,
     mosquitto: Mosquitto,
     subscriber: Subscriber,
     wire: Wire,
@@ -834,7 +834,7 @@ def test_retiring_waits_for_the_broker(
 
 
 def test_what_could_not_be_cleared_is_cleared_by_the_next_publisher_at_this_broker(
-    publisher: Publisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire
 ) -> None:
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.camera("yard", CameraState(True, None, SINCE))
@@ -848,7 +848,7 @@ def test_what_could_not_be_cleared_is_cleared_by_the_next_publisher_at_this_brok
     publisher.withdraw({"dock": ["people", "gate_open"], "yard": []})
     publisher.close()
     # the first heir has no connection either
-    first, second = (Publisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))
+    first, second = (MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))
     first.adopt(publisher.release())
     first.close()
     second.adopt(first.release())
@@ -861,13 +861,13 @@ def test_what_could_not_be_cleared_is_cleared_by_the_next_publisher_at_this_brok
 
 
 def test_a_camera_that_is_there_again_is_not_cleared_by_the_next_publisher(
-    publisher: Publisher, mosquitto: Mosquitto, wire: Wire
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire
 ) -> None:
     wire.cut()
     disconnected(publisher)
     publisher.retire("dock", ["people"], gone=True)
     publisher.close()
-    heir = Publisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box")
     heir.camera("dock", CameraState(True, None, SINCE))
     heir.answers([an_answer("p1")], [], b"jpeg")
     heir.adopt(publisher.release())
@@ -881,14 +881,14 @@ def test_a_camera_that_is_there_again_is_not_cleared_by_the_next_publisher(
 
 
 def test_another_broker_is_told_nothing_of_what_was_to_be_cleared(
-    publisher: Publisher, other: Mosquitto, wire: Wire
+    publisher: MqttPublisher, other: Mosquitto, wire: Wire
 ) -> None:
     following = Subscriber(other.port)
     wire.cut()
     disconnected(publisher)
     publisher.retire("dock", ["people"], gone=True)
     publisher.close()
-    heir = Publisher(BrokerSpec(host=HOST, port=other.port), "box")
+    heir = MqttPublisher(BrokerSpec(host=HOST, port=other.port), "box")
     heir.adopt(publisher.release())
     heir.start()
     heir.online()
@@ -899,7 +899,9 @@ def test_another_broker_is_told_nothing_of_what_was_to_be_cleared(
     following.close()
 
 
-def test_a_question_that_comes_back_is_not_cleared(publisher: Publisher, subscriber: Subscriber, wire: Wire) -> None:
+def test_a_question_that_comes_back_is_not_cleared(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
     wire.cut()
     disconnected(publisher)
     publisher.retire("dock", ["people"])
@@ -1037,7 +1039,7 @@ def test_a_ca_file_that_cannot_be_used_is_the_owners_to_change(tmp_path: Path, t
     make, reason = CA_FILES[name]
     ca = make(tmp_path, tls)
     spec = BrokerSpec(port=1, tls=True, ca=ca)
-    publisher = Publisher(spec, "box")
+    publisher = MqttPublisher(spec, "box")
     for fails in (publisher.prepare, publisher.start, Follower(spec, None).start):
         with pytest.raises(FileUnusable, match=rf"^mqtt: ca file {re.escape(str(ca))} cannot be used: {reason}$") as it:
             fails()
@@ -1048,7 +1050,7 @@ def test_a_ca_file_that_cannot_be_used_is_the_owners_to_change(tmp_path: Path, t
 def test_a_ca_file_is_read_once_and_before_connecting(tmp_path: Path, tls: Path) -> None:
     ca = written(tmp_path / "ca.crt", (tls / "ca.crt").read_bytes())
     with Mosquitto(tmp_path, tls=tls) as broker:
-        publisher = Publisher(BrokerSpec("localhost", broker.port, tls=True, ca=ca), "box")
+        publisher = MqttPublisher(BrokerSpec("localhost", broker.port, tls=True, ca=ca), "box")
         publisher.prepare()
         ca.unlink()
         publisher.start()
@@ -1083,7 +1085,7 @@ class Deaf:
     def on_acknowledged(self, mid: int, taken: bool) -> None: ...
 
 
-class Stumbling(Link):
+class Stumbling(Connection):
     """Its callback fails the first time."""
 
     stumbled = False
@@ -1095,7 +1097,7 @@ class Stumbling(Link):
         super()._on_publish(*arguments)
 
 
-def attended(link: Link, condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
+def attended(link: Connection, condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -1112,7 +1114,7 @@ def test_an_error_in_a_callback_is_logged_and_survived(mosquitto: Mosquitto, cap
     assert record.exc_info is not None
 
 
-class Dying(Link):
+class Dying(Connection):
     """Its first client has a callback without a guard, which ends paho's thread."""
 
     died = False
@@ -1178,7 +1180,7 @@ def test_a_broker_that_closes_on_mqtt_5_is_asked_in_3_1_1(caplog: pytest.LogCapt
         return None if version_of(connect) == 5 else CONNACK_3
 
     with a_broker_that(answers) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connected)
         link.close(0.0)
@@ -1195,7 +1197,7 @@ def test_after_a_failure_in_3_1_1_mqtt_5_is_tried_again(caplog: pytest.LogCaptur
         return CONNACK_5 if number == 2 else None
 
     with a_broker_that(answers) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connected)
         link.close(0.0)
@@ -1210,7 +1212,7 @@ def test_nonsense_from_the_broker_does_not_end_the_link() -> None:
         return CONNACK_5 + nonsense if number == 0 else CONNACK_5
 
     with a_broker_that(answers) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connections == 2)
         assert link.connected
@@ -1224,7 +1226,7 @@ def test_a_broker_that_sends_us_away_is_quoted(caplog: pytest.LogCaptureFixture)
         return CONNACK_5 + (goodbyes[number] if number < 2 else b"")
 
     with a_broker_that(answers) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connections == 3)
         link.close(0.0)
@@ -1238,7 +1240,7 @@ def test_a_broker_that_sends_us_away_is_quoted(caplog: pytest.LogCaptureFixture)
 def test_a_message_too_large_for_the_broker_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     connack = b"\x20\x08\x00\x00\x05\x27" + (1000).to_bytes(4, "big")  # maximum packet size
     with a_broker_that(lambda *_: connack) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connected)
         assert link.takes(Message("a/picture", b"x" * 900))
@@ -1253,7 +1255,7 @@ def test_a_message_too_large_for_the_broker_is_said_once(caplog: pytest.LogCaptu
 def test_refused_topics_are_logged_by_name_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     connack = b"\x20\x08\x00\x00\x05\x27" + (1000).to_bytes(4, "big")  # maximum packet size
     with a_broker_that(lambda *_: connack) as port:
-        link = Link(BrokerSpec(host=HOST, port=port), "box", Deaf())
+        link = Connection(BrokerSpec(host=HOST, port=port), "box", Deaf())
         link.start()
         attended(link, lambda: link.connected)
         for number in range(150):
@@ -1265,7 +1267,7 @@ def test_refused_topics_are_logged_by_name_up_to_a_limit(caplog: pytest.LogCaptu
 
 
 def test_a_link_that_nobody_attends_does_not_grow_by_being_woken() -> None:
-    link = Link(BrokerSpec(), "box", Deaf())
+    link = Connection(BrokerSpec(), "box", Deaf())
     tracemalloc.start()
     try:
         for _ in range(50_000):
@@ -1283,7 +1285,7 @@ def test_a_follower_survives_a_host_name_that_cannot_be_one() -> None:
     follower.close()
 
 
-def test_answers_say_what_they_are_in_json(publisher: Publisher, subscriber: Subscriber) -> None:
+def test_answers_say_what_they_are_in_json(publisher: MqttPublisher, subscriber: Subscriber) -> None:
     publisher.answers([replace(an_answer("k"), text="아니요", prompt="몇 명?")], [], None)
     [message] = subscriber.wait_for_topic(PEOPLE)
     assert "아니요".encode() in message.payload

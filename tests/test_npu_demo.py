@@ -33,8 +33,8 @@ def test_the_compiled_demo_model_gives_the_true_answers_of_the_plain_one(tmp_pat
         for seed in range(9_200, 9_206):
             pixels, truth = still(seed, sprites="held_out")
             frame = Frame(pixels, str(seed), utc_now(), 0.0)
-            model.see(frame)
-            plain.see(frame)
+            model.encode(frame)
+            plain.encode(frame)
             expected = [truth.people, truth.cars, truth.door_open, truth.description]
             for asked, right in zip(QUESTIONS, expected, strict=True):
                 reply, reference = model.ask([], asked, GO_ON), plain.ask([], asked, GO_ON)

@@ -157,7 +157,7 @@ def test_an_error_during_a_look_says_whether_the_device_is_lost(
         model = load(ModelSpec(compiled_folder))
         board.faults.append(Fault("infer", code, part))
         with pytest.raises(ModelError) as raised:
-            model.see(frame(1))
+            model.encode(frame(1))
         assert type(raised.value) is kind
         assert raised.value.code == EXIT_UNAVAILABLE
         assert_said(str(raised.value), f"{sentence}.*[{code}]")
@@ -170,7 +170,7 @@ def test_an_error_names_the_device_of_the_part_that_failed(compiled_folder: Path
         model = load(ModelSpec(compiled_folder, cores=(("text", "0:0"), ("vision", "1:0:3"))))
         board.faults.append(Fault("infer", "Driver_WaitDoneTimeout", "vision"))
         with pytest.raises(ModelLost, match=r"/dev/aries1 has not answered .* \(core 1:0:3\)"):
-            model.see(frame(1))
+            model.encode(frame(1))
         model.dispose()
 
 
@@ -178,7 +178,7 @@ def test_an_error_names_the_device_of_the_part_that_failed(compiled_folder: Path
 def test_after_an_error_at_any_step_the_next_look_is_right(compiled_folder: Path, after: int):
     with simulator.installed() as board:
         model = load(ModelSpec(compiled_folder))
-        model.see(frame(1))
+        model.encode(frame(1))
         right = model.ask([], question("Tell all."), GO_ON).text
         board.faults.append(Fault("infer", "Model_PredictError", "text", after))
         with pytest.raises(ModelError, match="Model_PredictError"):
@@ -186,7 +186,7 @@ def test_after_an_error_at_any_step_the_next_look_is_right(compiled_folder: Path
         with pytest.raises(ModelError, match="no frame"):
             model.ask([], question("Tell all."), GO_ON)
         board.faults.clear()
-        model.see(frame(1))
+        model.encode(frame(1))
         assert model.ask([], question("Tell all."), GO_ON).text == right
         model.dispose()
 
@@ -198,7 +198,7 @@ def test_logits_that_are_not_finite_are_an_error_and_the_cache_is_not_trusted(
 ):
     with simulator.installed() as board:
         model = load(ModelSpec(compiled_folder))
-        model.see(frame(1))
+        model.encode(frame(1))
         right = model.ask([], question("Tell all.", answer), GO_ON)
         board.after_text = lambda logits: logits[..., -1:].fill(value)
         with pytest.raises(ModelError, match=r"^model: logits are not finite \(1 of \d+\)") as raised:
@@ -207,7 +207,7 @@ def test_logits_that_are_not_finite_are_an_error_and_the_cache_is_not_trusted(
         board.after_text = lambda logits: None
         with pytest.raises(ModelError, match="no frame"):
             model.ask([], question("Tell all.", answer), GO_ON)
-        model.see(frame(1))
+        model.encode(frame(1))
         again = model.ask([], question("Tell all.", answer), GO_ON)
         assert (again.text, again.confidence) == (right.text, right.confidence)
         model.dispose()

@@ -17,7 +17,7 @@ from support.npu.simulator import Fault
 from edged.core.answer_types import AnswerType, Json, Text
 from edged.core.errors import ModelError, Stopped
 from edged.core.specs import ModelSpec
-from edged.service.worker_queue import Turns
+from edged.service.worker_queue import WorkerQueue
 from edged.vlm.model import load
 
 WORKERS = (
@@ -29,7 +29,7 @@ WORKERS = (
 class Looker:
     """One look after the other until told to stop."""
 
-    def __init__(self, turns: Turns, stop: threading.Event, seed: int, new_tokens: int = 8) -> None:
+    def __init__(self, turns: WorkerQueue, stop: threading.Event, seed: int, new_tokens: int = 8) -> None:
         self.turns, self.stop, self.seed, self.new_tokens = turns, stop, seed, new_tokens
         self.looks = self.refused = 0
         self.thread = threading.Thread(target=self._run)
@@ -41,7 +41,7 @@ class Looker:
             try:
                 with self.turns.join() as turn:
                     turn.wait_near()
-                    turn.run(lambda model, turn=turn: (model.see(frame(self.seed)), model.ask([], asked, turn.stop)))
+                    turn.run(lambda model, turn=turn: (model.encode(frame(self.seed)), model.ask([], asked, turn.stop)))
                 self.looks += 1
             except Stopped:
                 return
@@ -56,17 +56,17 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
     with simulator.installed() as board:
         for round_ in range(200):
             stop = threading.Event()
-            turns = Turns(stop)
+            turns = WorkerQueue(stop)
             board.faults = _trouble(chance)
             spec = ModelSpec(compiled_folder, cores=WORKERS[round_ % 2])
-            crew = turns.load([lambda spec=spec: load(spec)])
-            turns.serve(crew)
+            group = turns.load([lambda spec=spec: load(spec)])
+            turns.serve(group)
             looker = Looker(turns, stop, round_)
             # of a load and three looks: any step of them may be the last one
             steps = len(board.calls) + board.launches + chance.randrange(36)
             try:
                 while len(board.calls) + board.launches < steps and not looker.refused:
-                    crew.ready()
+                    group.ready()
                     time.sleep(0.001)
             except ModelError:
                 failed += 1
@@ -94,10 +94,10 @@ def test_a_stop_ends_a_generation_within_one_model_step(compiled_folder: Path):
     step_s = 0.05
     with simulator.installed() as board:
         stop = threading.Event()
-        turns = Turns(stop)
-        crew = turns.load([lambda: load(ModelSpec(compiled_folder))])
-        turns.serve(crew)
-        until(crew.ready)
+        turns = WorkerQueue(stop)
+        group = turns.load([lambda: load(ModelSpec(compiled_folder))])
+        turns.serve(group)
+        until(group.ready)
         board.call_s = step_s
         looker = Looker(turns, stop, 1, new_tokens=200)
         until(lambda: len(board.text_calls) > 6)
@@ -124,7 +124,7 @@ def test_a_stop_during_a_model_step_ends_the_generation_after_exactly_that_step(
     stop, others_stop = threading.Event(), threading.Event()
     with simulator.installed() as board:
         model = load(ModelSpec(compiled_folder))
-        model.see(frame(1))
+        model.encode(frame(1))
         whole = model.ask([], question("Tell all.", answer, max_new_tokens=100), others_stop).steps
         assert whole >= steps
         board.calls.clear()
@@ -141,14 +141,14 @@ def test_a_stop_during_a_model_step_ends_the_generation_after_exactly_that_step(
 def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: Path, second_fails: bool):
     with simulator.installed() as board:
         stop = threading.Event()
-        turns = Turns(stop)
+        turns = WorkerQueue(stop)
         specs = [ModelSpec(compiled_folder, cores=cores) for cores in WORKERS]
         if second_fails:
             board.faults.append(Fault("launch", "Acc_CoreAlreadyInUse", "text", after=1))
-        crew = turns.load([lambda spec=spec: load(spec) for spec in specs])
+        group = turns.load([lambda spec=spec: load(spec) for spec in specs])
         if second_fails:
             with pytest.raises(ModelError, match="is held by another program or another worker"):
-                until(crew.ready)
+                until(group.ready)
         turns.halt()
         until(turns.gone)
         assert board.launched == []
@@ -159,12 +159,12 @@ def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
     def seconds(workers: int) -> float:
         with simulator.installed() as board:
             stop = threading.Event()
-            turns = Turns(stop)
-            crew = turns.load(
+            turns = WorkerQueue(stop)
+            group = turns.load(
                 [lambda cores=cores: load(ModelSpec(compiled_folder, cores=cores)) for cores in WORKERS[:workers]]
             )
-            until(crew.ready)
-            turns.serve(crew)
+            until(group.ready)
+            turns.serve(group)
             board.vision_s, board.call_s = 0.1, 0.05
             done: list[str] = []
 
@@ -172,7 +172,7 @@ def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
                 with turns.join() as turn:
                     turn.wait_near()
                     asked = question("Tell all.", max_new_tokens=6)
-                    done.append(turn.run(lambda model: (model.see(frame(seed)), model.ask([], asked, stop))[1].text))
+                    done.append(turn.run(lambda model: (model.encode(frame(seed)), model.ask([], asked, stop))[1].text))
 
             begun = time.monotonic()
             threads = [threading.Thread(target=look, args=(seed,)) for seed in range(8)]

@@ -17,7 +17,7 @@ from test_model import PROMPTS, Reference
 from edged.core.answer_types import Choices, Json, Number, YesNo
 from edged.core.errors import ModelFolderError, Stopped
 from edged.core.specs import Generation, ModelSpec
-from edged.core.types import Frame, Turn
+from edged.core.types import Exchange, Frame
 from edged.vlm.model import Qwen2VL, load
 
 GO_ON = threading.Event()
@@ -52,7 +52,7 @@ def small(seed: int, *size: int) -> np.ndarray:
 def test_shared_answers_on_the_npu_equal_separate_ones_of_the_plain_model(
     model: Qwen2VL, npu: simulator.Board, reference: Reference, size: tuple[int, int]
 ):
-    model.see(frame(1, *size))
+    model.encode(frame(1, *size))
     for prompt in PROMPTS:
         reply = model.ask([], question(prompt, max_new_tokens=16), GO_ON)
         assert reply.text == reference.text(small(1, *size), [], prompt, 16)
@@ -61,14 +61,14 @@ def test_shared_answers_on_the_npu_equal_separate_ones_of_the_plain_model(
 
 def test_looks_of_two_cameras_one_after_another_do_not_mix(model: Qwen2VL, reference: Reference):
     for seed, size in enumerate([(320, 240), (640, 360), (320, 240), (224, 448)]):
-        model.see(frame(seed, *size))
+        model.encode(frame(seed, *size))
         for prompt in PROMPTS[:2]:
             assert model.ask([], question(prompt), GO_ON).text == reference.text(small(seed, *size), [], prompt, 12)
 
 
 def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference: Reference):
-    model.see(frame(3))
-    first = Turn(PROMPTS[0], "Two people.")
+    model.encode(frame(3))
+    first = Exchange(PROMPTS[0], "Two people.")
     assert model.ask([first], question(PROMPTS[3]), GO_ON).text == reference.text(small(3), [first], PROMPTS[3], 12)
     assert model.ask([], question(PROMPTS[1]), GO_ON).text == reference.text(small(3), [], PROMPTS[1], 12)
 
@@ -87,8 +87,8 @@ def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference
 def test_typed_answers_equal_those_of_the_plain_model(model: Qwen2VL, tiny_folder: Path, answer):
     plain = load(ModelSpec(tiny_folder))
     for seed in range(3):
-        model.see(frame(seed))
-        plain.see(Frame(small(seed), "", frame().captured_at, 0.0))
+        model.encode(frame(seed))
+        plain.encode(Frame(small(seed), "", frame().captured_at, 0.0))
         asked = question(PROMPTS[0], answer, max_new_tokens=40)
         reply, wanted = model.ask([], asked, GO_ON), plain.ask([], asked, GO_ON)
         assert (reply.text, reply.ended, reply.steps) == (wanted.text, "done", wanted.steps)
@@ -96,7 +96,7 @@ def test_typed_answers_equal_those_of_the_plain_model(model: Qwen2VL, tiny_folde
 
 
 def test_a_prompt_is_prefilled_in_chunks_and_never_a_token_a_call(model: Qwen2VL, npu: simulator.Board):
-    model.see(frame(1))
+    model.encode(frame(1))
     assert npu.text_calls == [(0, npu.text_calls[0][1])]
     prefix = npu.text_calls[0][1]
     npu.calls.clear()
@@ -110,17 +110,17 @@ def test_a_prompt_is_prefilled_in_chunks_and_never_a_token_a_call(model: Qwen2VL
 
 
 def test_a_yes_or_no_costs_no_step_after_its_prefill_but_one(model: Qwen2VL, npu: simulator.Board):
-    model.see(frame(1))
+    model.encode(frame(1))
     npu.calls.clear()
     model.ask([], question("Is it open?", YesNo()), GO_ON)
     assert len(npu.text_calls) <= 2
 
 
 def test_a_question_that_would_not_fit_the_cache_is_not_run(model: Qwen2VL, npu: simulator.Board):
-    model.see(frame(1))
+    model.encode(frame(1))
     npu.calls.clear()
     room = model._cache.limit - npu_tokens(model, "Tell all.") + 1
-    assert model.ask([], question("Tell all.", max_new_tokens=room + 1), GO_ON).ended == "no_room"
+    assert model.ask([], question("Tell all.", max_new_tokens=room + 1), GO_ON).ended == "context_overflow"
     assert npu.calls == []
     asked = question("Tell all.", generation=Generation(max_new_tokens=room, deadline_s=0.0))
     assert model.ask([], asked, GO_ON).ended == "deadline"
@@ -133,7 +133,7 @@ def npu_tokens(model: Qwen2VL, prompt: str) -> int:
 def test_the_cache_may_be_filled_to_its_end_and_no_further(npu: simulator.Board, tiny_folder: Path, tmp_path: Path):
     folder = compiled.compile_folder(tiny_folder, tmp_path / "small", max_cache=160)
     model = load(ModelSpec(compiled.with_processor(folder, tiny_folder)))
-    model.see(frame(1))
+    model.encode(frame(1))
     room = 160 - npu_tokens(model, "Tell all.") + 1
     reply = model.ask([], question("Tell all.", max_new_tokens=room), GO_ON)
     assert reply.ended == "length"
@@ -142,7 +142,7 @@ def test_the_cache_may_be_filled_to_its_end_and_no_further(npu: simulator.Board,
 
 
 def test_after_a_cancelled_generation_the_next_answer_is_right(model: Qwen2VL, reference: Reference):
-    model.see(frame(5))
+    model.encode(frame(5))
     stop = threading.Event()
     with pytest.raises(Stopped):
         model.ask([], question("Tell all.", max_new_tokens=200), stop, on_text=lambda _: stop.set())
@@ -154,8 +154,8 @@ def test_two_models_side_by_side_do_not_share_a_cache(
 ):
     cores = [{"text": "0:0", "vision": "1:0"}, {"text": "0:1", "vision": "1:1"}]
     first, second = (load(ModelSpec(compiled_folder, cores=tuple(pair.items()))) for pair in cores)
-    first.see(frame(1))
-    second.see(frame(2))
+    first.encode(frame(1))
+    second.encode(frame(2))
     for prompt in PROMPTS[:3]:
         assert first.ask([], question(prompt), GO_ON).text == reference.text(small(1), [], prompt, 12)
         assert second.ask([], question(prompt), GO_ON).text == reference.text(small(2), [], prompt, 12)
@@ -165,7 +165,7 @@ def test_two_models_side_by_side_do_not_share_a_cache(
 
 def test_letterbox_is_not_stretch(npu: simulator.Board, compiled_folder: Path, reference: Reference):
     model = load(ModelSpec(compiled_folder, fit="letterbox"))
-    model.see(frame(1, 640, 360))
+    model.encode(frame(1, 640, 360))
     square = Image.new("RGB", (640, 640))
     square.paste(Image.fromarray(picture(1, 640, 360)), (0, 140))
     boxed = np.asarray(square.resize((224, 224)))
@@ -199,7 +199,7 @@ def test_a_folder_straight_from_the_tutorial_works_once_the_processor_is_beside_
     folder = compiled.with_processor(compiled.compile_folder(tiny_folder, tmp_path / "raw"), tiny_folder)
     model = load(ModelSpec(folder))
     assert [part.mode for part in npu.launched] == ["single", "single"]
-    model.see(frame(1))
+    model.encode(frame(1))
     assert model.ask([], question(PROMPTS[0]), GO_ON).text == reference.text(small(1), [], PROMPTS[0], 12)
     assert model.name == "mobilint/Tiny-VL"
     model.dispose()

@@ -71,7 +71,7 @@ class Raising:
 def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: Path) -> Iterator[Plain | Compiled]:
     with simulator.installed() as board:
         part = Plain(tiny_folder) if request.param == "plain" else Compiled(compiled_folder, board)
-        part.model.see(frame(1, 224, 224))  # what is kept for good is made at the first look
+        part.model.encode(frame(1, 224, 224))  # what is kept for good is made at the first look
         gc.collect()
         part.before = copies()  # other tests' pictures
         gc.disable()
@@ -83,7 +83,7 @@ def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: P
 
 
 def seen(model: Qwen2VL) -> tuple[weakref.ref, BaseException | None]:
-    """One look; its picture, if it is still there, and the error that `see` raised."""
+    """One look; its picture, if it is still there, and the error that `encode` raised."""
     look = [frame(2, 224, 224)]
     picture = weakref.ref(look[0].rgb)
     return picture, caught(model, look)
@@ -91,7 +91,7 @@ def seen(model: Qwen2VL) -> tuple[weakref.ref, BaseException | None]:
 
 def caught(model: Qwen2VL, look: list[Frame]) -> BaseException | None:
     try:
-        model.see(look.pop())  # this function's frame is part of the traceback too
+        model.encode(look.pop())  # this function's frame is part of the traceback too
     except Exception as error:
         return error
     return None

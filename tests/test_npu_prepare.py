@@ -61,7 +61,7 @@ def test_the_prepared_folder_holds_all_and_says_what_it_holds(output: Path, tiny
         model = load(ModelSpec(out))
         assert model.revision == made.revision == files.revision(out)
         assert {part.part: part.mode for part in board.launched} == {"text": "single", "vision": "global4"}
-        model.see(frame(1))
+        model.encode(frame(1))
         assert model.ask([], question("How many?"), threading.Event()).text
         model.dispose()
 

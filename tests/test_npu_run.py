@@ -65,7 +65,7 @@ def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, ima
     pixels = np.asarray(Image.open(image).convert("RGB"))
     with simulator.installed():
         model = load(ModelSpec(prepared))
-        model.see(Frame(pixels, "", datetime.now(UTC), 0.0))
+        model.encode(Frame(pixels, "", datetime.now(UTC), 0.0))
         room = 220 - len(model._prefix) - len(model._chat.tail([], asked))
         wanted = question(asked, generation=Generation(max_new_tokens=room, repetition_penalty=1.1))
         said = model.ask([], wanted, threading.Event())

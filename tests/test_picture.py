@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edged.cameras.picture import CHANGED, change, decode_picture, frame_from_bgr, jpeg, thumbnail
+from edged.cameras.picture import decode_picture, frame_from_bgr
 from edged.core.errors import CameraError
 from edged.core.types import Frame
+from edged.service.picture import CHANGED, change, jpeg, thumbnail
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 

@@ -61,9 +61,9 @@ def world() -> Iterator[World]:
     made.look()
     yield made
     made.broken.clear()
-    made.service.turns.halt()
+    made.service.queue.halt()
     made.service.close_cameras("stopped")
-    until(made.service.turns.gone)
+    until(made.service.queue.gone)
     assert all(model.disposed == 1 for model in made.models)
     assert all(one.closed >= 1 for one in made.cameras if one.started)
 
@@ -81,7 +81,7 @@ def assert_runs(world: World, config: Config) -> None:
     ]
     planned = {job_of.name for job_of in config.cameras if service.schedule.has(job_of.name)}
     assert planned == {c.name for c in config.cameras if c.questions}
-    assert [model.name for model in service.turns.models()] == [str(config.model.path)]
+    assert [model.name for model in service.queue.models()] == [str(config.model.path)]
     assert [model.name for model in world.models if not model.disposed] == [str(config.model.path)]
     publisher = service.publisher
     assert (publisher.spec, publisher.node, publisher.started) == (config.mqtt, config.node, True)
@@ -185,10 +185,10 @@ def test_untouched_cameras_keep_their_connection(world: World):
 
 def test_a_model_that_cannot_spell_the_new_questions_does_not_replace_the_old_one(world: World):
     world.broken["judge m2"] = ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
-    serving = world.service.turns.serving()
+    serving = world.service.queue.serving()
     with pytest.raises(ModelFolderError, match="cannot spell"):
         world.reload.take(CHANGES["model changed"](CONFIG))
-    assert world.service.turns.serving() is serving
+    assert world.service.queue.serving() is serving
     assert len(world.models) == 1
 
 
@@ -201,9 +201,9 @@ def test_the_new_questions_are_judged_with_the_new_model(world: World):
 
 def test_where_both_models_fit_the_old_one_answers_until_the_new_one_is_loaded(world: World):
     world.fit = True
-    serving = world.service.turns.serving()
+    serving = world.service.queue.serving()
     seen = []
-    world.loading = lambda: seen.append((world.service.turns.serving() is serving, world.models[0].disposed))
+    world.loading = lambda: seen.append((world.service.queue.serving() is serving, world.models[0].disposed))
     world.reload.take(CHANGES["model changed"](CONFIG))
     assert seen == [(True, 0)]
 
@@ -221,10 +221,10 @@ def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(w
     looker = threading.Thread(target=world.service.looks.look, args=(dock,))
     looker.start()
     assert asked.wait(10)
-    crew = world.service.turns.serving()
+    group = world.service.queue.serving()
     reloader = threading.Thread(target=world.reload.take, args=(CHANGES["model changed"](CONFIG),))
     reloader.start()
-    until(crew.leaving.is_set)
+    until(group.leaving.is_set)
     told.set()
     for thread in (reloader, looker):
         thread.join(20)
@@ -334,7 +334,7 @@ def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_c
             assert go_on.wait(20)
             super().dispose()
 
-    new, load_model = Unwilling(), world.parts.load_model
+    new, load_model = Unwilling(), world.factories.load_model
     disposed: list[int] = []
 
     def load(spec: ModelSpec) -> VisionModel:
@@ -342,11 +342,11 @@ def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_c
         return new if spec.path == Path("m2") else load_model(spec)
 
     def wait(until_: Callable[[], bool], limit_s: float) -> bool:
-        if refused.is_set() and until_ == world.service.turns.gone:
+        if refused.is_set() and until_ == world.service.queue.gone:
             go_on.set()
         return world.wait(until_, limit_s)
 
-    world.service.parts = replace(world.parts, load_model=load)
+    world.service.factories = replace(world.factories, load_model=load)
     try:
         with pytest.raises(ModelFolderError):
             Reload(world.service, wait, wait).take(CHANGES["model changed"](CONFIG))

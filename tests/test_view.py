@@ -15,7 +15,7 @@ from support.broker import Mosquitto, Subscriber, an_answer, until
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, utc_now
 from edged.mqtt.follower import Follower
-from edged.mqtt.publisher import Publisher
+from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload
 from edged.tools.view import Board, plain_line
 from edged.tools.watch import watch
@@ -157,7 +157,7 @@ def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys
     spec = BrokerSpec(port=mosquitto.port)
     watching = threading.Thread(target=watch, args=(spec, "box", True, stop))
     watching.start()
-    publisher = Publisher(BrokerSpec(port=mosquitto.port, client_id="edged-box"), "box")
+    publisher = MqttPublisher(BrokerSpec(port=mosquitto.port, client_id="edged-box"), "box")
     publisher.start()
     publisher.online()
     heard = ""

@@ -17,9 +17,6 @@ from edged.core.types import Frame, utc_now
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 
-THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 96, 54
-CELL_LEVELS = 12  # of 255: less is noise, compression and the shimmer of light
-CHANGED = 0.002  # of the cells: a person as high as a tenth of the picture
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
@@ -46,36 +43,6 @@ def decode_picture(data: bytes) -> Pixels:
     if decoded is None:
         raise CameraError("the data is not a picture that can be decoded (JPEG and PNG can)")
     return np.asarray(decoded, dtype=np.uint8)
-
-
-def thumbnail(frame: Frame) -> Pixels:
-    """96 x 54 grey cells, 5 KB, for `change`: keep this of the frame last answered, not the frame."""
-    grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
-
-
-def change(previous: Pixels, current: Pixels) -> float:
-    """The share of cells, 0 to 1, that differ between two thumbnails; from `CHANGED` on, the picture has changed.
-
-    Light that gets slowly brighter or darker all over does not count. A burnt-in clock does: mask it.
-    """
-    before, after = previous.astype(np.float32) + 1, current.astype(np.float32) + 1
-    before *= np.median(after / before)  # as the camera's exposure works: by a factor
-    differs = np.abs(after - before) > CELL_LEVELS
-    return float(np.count_nonzero(differs) / differs.size)
-
-
-def jpeg(frame: Frame, max_width: int = 1280, quality: int = 80) -> bytes:
-    """The frame as JPEG, made smaller to `max_width` pixels if it is wider. `quality` is 1 to 100."""
-    bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
-    height, width = bgr.shape[:2]
-    if width > max_width:
-        bgr = cv2.resize(bgr, (max_width, max(1, round(height * max_width / width))), interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise CameraError("the picture could not be written as JPEG")
-    return data.tobytes()
 
 
 def _blacken(rgb: Pixels, mask: Mask) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from urllib.parse import urljoin
 
 from edged.cameras.login import authorization
-from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
+from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, parse_address, whole_number
 from edged.cameras.wire import Ended, Patience, Wire
 from edged.core.errors import CameraError
 
@@ -38,7 +38,7 @@ def describe(address: str, ended: Ended) -> None:
     Bounded: 5 s for each connection and each silence, 10 s for all answers. Follows redirects on the same host only,
     because FFmpeg takes the password along wherever a redirect leads.
     """
-    target = take_apart(address)
+    target = parse_address(address)
     url, patience = target.url, Patience(ended)
     for _ in range(MAX_REDIRECTS):
         try:
@@ -54,7 +54,7 @@ def describe(address: str, ended: Ended) -> None:
 
 def _redirected(response: Response, url: str, target: Address) -> tuple[str, Address]:
     try:
-        onward = take_apart(urljoin(url, next(iter(response.all("location")), "")))
+        onward = parse_address(urljoin(url, next(iter(response.all("location")), "")))
     except ValueError:
         raise CameraError("the camera redirects to an address that is not valid") from None
     if onward.host != target.host:

@@ -46,7 +46,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def take_apart(address: str) -> Address:
+def parse_address(address: str) -> Address:
     """Raises CameraError if this is no URL with a host."""
     try:
         parts = urlsplit(address)

@@ -68,7 +68,7 @@ class StreamCamera:
         self._health = health
         self._closing = threading.Event()
         self._changed = threading.Condition()
-        self._group: Group | None = None
+        self._group: GopBuffer | None = None
         self._started = 0.0
         self._thread = threading.Thread(target=self._run, name=THREADS + spec.name, daemon=True)
 
@@ -92,7 +92,7 @@ class StreamCamera:
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
 
-    def _live_group(self, stop: threading.Event) -> Group:
+    def _live_group(self, stop: threading.Event) -> GopBuffer:
         patience = self._started + FIRST_LOOK_S
         with self._changed:
             while self._group is None and self._health.online is None and time.monotonic() < patience:
@@ -119,7 +119,7 @@ class StreamCamera:
             self._show(None)
 
     def _drain(self, feed: Feed) -> None:
-        group, edge, opened = Group(feed.codec, feed.extradata), LiveEdge(), time.monotonic()
+        group, edge, opened = GopBuffer(feed.codec, feed.extradata), LiveEdge(), time.monotonic()
         for packet in feed.packets:
             if self._closing.is_set():
                 return
@@ -132,14 +132,14 @@ class StreamCamera:
                     f"no keyframe in {NO_KEYFRAME_S:.0f} s: set the camera to send one every second or two"
                 )
 
-    def _show(self, group: Group | None) -> None:
+    def _show(self, group: GopBuffer | None) -> None:
         with self._changed:
             self._group = group
             self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Snapshot:
     """What one decode needs: the packets since the last keyframe, and when the newest was captured."""
 
     codec: str
@@ -147,7 +147,7 @@ class Held:
     captured: float
 
 
-class Group:
+class GopBuffer:
     """The packets since the last keyframe, bounded. One thread adds, any may ask what is held.
 
     A picture can come as several packets, a slice each. Half a picture decodes without a word, so that a picture is
@@ -188,9 +188,9 @@ class Group:
             if self._codec == "MJPG" or (not self._sliced and self._whole >= self.SURE):
                 self._hold()
 
-    def held(self) -> Held:
+    def held(self) -> Snapshot:
         with self._lock:
-            return Held(self._codec, (self._extradata, *self._packets), self._captured)
+            return Snapshot(self._codec, (self._extradata, *self._packets), self._captured)
 
     def _add_slice(self, rest: bytes) -> None:
         self._slices, self._slice_bytes, self._sliced = self._slices + 1, self._slice_bytes + len(rest), True
@@ -320,7 +320,7 @@ def http_feed(address: str, ended: Ended) -> Iterator[Feed]:
         yield Feed("MJPG", b"", "MJPEG over HTTP", _http_packets(response))
 
 
-def decode(held: Held) -> Pixels:
+def decode(held: Snapshot) -> Pixels:
     """The newest picture (BGR). Raises CameraError if none can be decoded."""
     if held.codec == "MJPG":
         return decode_picture(held.packets[-1])

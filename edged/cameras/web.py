@@ -23,7 +23,7 @@ from urllib.request import (
 )
 
 from edged.cameras.login import authorization
-from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, take_apart, whole_number
+from edged.cameras.reasons import ANSWER_S, Address, of_network, of_status, parse_address, whole_number
 from edged.cameras.wire import Ended, Patience, Stage, Wire
 from edged.core.errors import CameraError
 
@@ -95,7 +95,7 @@ def request(address: str, ended: Ended) -> Iterator[Response]:
     Raises CameraError after 5 s of silence, and if there is no answer in 10 s, redirects and login included; Stopped
     once `ended`. What fails while the body is read becomes a CameraError too.
     """
-    target = take_apart(address)
+    target = parse_address(address)
     if target.scheme not in ("http", "https"):
         raise CameraError("a picture over HTTP has an http:// or https:// address")
     try:
@@ -114,7 +114,7 @@ def _logged_in(target: Address, opener: OpenerDirector) -> Response:
         return _open(opener, Request(url, headers=HEADERS), target)  # noqa: S310 the caller judged the scheme
     except HTTPError as error:
         with error:
-            if error.code != 401 or target.user is None or take_apart(error.url).host != target.host:
+            if error.code != 401 or target.user is None or parse_address(error.url).host != target.host:
                 raise of_status(error.code, with_login=False) from None
             url, challenges = error.url, error.headers.get_all("WWW-Authenticate", [])
     again = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http or https only

@@ -1,4 +1,4 @@
-"""Reading from a camera's connection, with an end to everything: to a silence, to a trickle, to the size."""
+"""ReplyDecoder from a camera's connection, with an end to everything: to a silence, to a trickle, to the size."""
 
 from __future__ import annotations
 

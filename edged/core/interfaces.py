@@ -7,7 +7,7 @@ from threading import Event as StopSignal
 from typing import Any, Protocol
 
 from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraState, Event, Frame, Reply, Turn
+from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply
 
 
 class Camera(Protocol):
@@ -27,7 +27,7 @@ class Camera(Protocol):
 
 
 class VisionModel(Protocol):
-    """A loaded model. One thread at a time but for `check`; `see` first, then any number of `ask` about that frame."""
+    """A loaded model, for one thread but for `check`. First `encode`, then any number of `ask` about that frame."""
 
     name: str
     revision: str
@@ -35,12 +35,12 @@ class VisionModel(Protocol):
     def check(self, questions: Sequence[QuestionSpec]) -> None:
         """Raises ModelError naming the first question whose answer this model's tokenizer cannot spell."""
 
-    def see(self, frame: Frame) -> float:
+    def encode(self, frame: Frame) -> float:
         """Encode the frame, once. Milliseconds. Cannot be interrupted. Raises ModelError."""
 
     def ask(
         self,
-        history: Sequence[Turn],
+        history: Sequence[Exchange],
         question: QuestionSpec,
         stop: StopSignal,
         on_text: Callable[[str], None] | None = None,

@@ -66,10 +66,10 @@ class QuestionSpec:
         return revision([self.prompt, repr(self.answer), repr(self.generation)])
 
     @property
-    def asking_rev(self) -> str:
+    def answer_rev(self) -> str:
         """Changes with everything that can change this answer or one of its follow-ups; not with when it is asked."""
         own = [self.name, self.prompt_rev, self.min_confidence, repr(self.when)]
-        return revision([*own, *(question.asking_rev for question in self.then)])
+        return revision([*own, *(question.answer_rev for question in self.then)])
 
 
 @dataclass(frozen=True, slots=True)

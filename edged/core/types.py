@@ -50,7 +50,7 @@ CameraReport: TypeAlias = Callable[[CameraState], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Exchange:
     """One exchange of a conversation: what was asked, as it was asked, and what came back."""
 
     prompt: str
@@ -61,12 +61,13 @@ class Turn:
 class Reply:
     """What the model said to one prompt.
 
-    `ended` is `done`, `length` (cut off by max_new_tokens), `deadline`, or `no_room` (it did not fit the cache and was
-    not asked). `confidence` is None for free text. `steps` counts the model calls after the prompt's prefill.
+    `ended` is `done`, `length` (cut off by max_new_tokens), `deadline`, or `context_overflow` (the question did not
+    fit the cache and was not asked). `confidence` is None for free text. `steps` counts the model calls after the
+    prompt's prefill.
     """
 
     text: str
-    ended: Literal["done", "length", "deadline", "no_room"]
+    ended: Literal["done", "length", "deadline", "context_overflow"]
     confidence: float | None
     steps: int
     answer_ms: float

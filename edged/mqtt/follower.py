@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.errors import EdgedError
 from edged.core.specs import BrokerSpec
-from edged.mqtt.link import reason_of
+from edged.mqtt.connection import reason_of
 from edged.mqtt.tls import tls_context
 
 KEEPALIVE_S = 30

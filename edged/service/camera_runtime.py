@@ -25,28 +25,28 @@ log = logging.getLogger("edged.look")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LastAnswer:
     """How a question, with its follow-ups, was last answered.
 
-    `seen` is a thumbnail of the frame the model saw for it, and `seen_at` (monotonic) when; `due_from` is when the look
-    began that last answered it at all, an unchanged picture's repetition included; its own interval counts from there.
+    `thumbnail` is of the frame that the model was asked about, at `asked_at` (monotonic). `looked_at` is when the look
+    began that answered it last, perhaps by repeating the answer for an unchanged picture; `every` counts from there.
     """
 
-    asking_rev: str
+    answer_rev: str
     model_rev: str | None
     answers: tuple[Answer, ...]
-    seen: Any
-    seen_at: float
-    due_from: float
+    thumbnail: Any
+    asked_at: float
+    looked_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a look says to one question and its follow-ups. `asked` is None for refusals."""
+    """What a look says to one question and its follow-ups. `last` is what is remembered of it: None for refusals."""
 
     question: QuestionSpec
     answers: tuple[Answer, ...]
-    asked: Asked | None = None
+    last: LastAnswer | None = None
 
 
 class CameraRuntime:
@@ -62,7 +62,7 @@ class CameraRuntime:
         self._lock = Lock()  # over all that follows; held while publishing, never while a camera is started or closed
         self._retired = False
         self._state: CameraState | None = None
-        self._asked: dict[str, Asked] = {}
+        self._last: dict[str, LastAnswer] = {}
         self._histories: dict[tuple[str, str], alerts.History] = {}
 
     # the source
@@ -104,13 +104,13 @@ class CameraRuntime:
         """Remember what the runtime before this one knew of the same camera; not the answers about other pictures."""
         same = (before.spec.source, before.spec.mask) == (self.spec.source, self.spec.mask)
         with before._lock:  # of the same class
-            self._asked = dict(before._asked) if same else {}
+            self._last = dict(before._last) if same else {}
             self._histories, self.looks = dict(before._histories), before.looks
         self._forget_gone()
 
     def _forget_gone(self) -> None:
         names = {question.name for question in self.spec.all_questions()}
-        self._asked = {name: asked for name, asked in self._asked.items() if name in names}
+        self._last = {name: last for name, last in self._last.items() if name in names}
         self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
 
     def retire(self, reason: str | None = None) -> None:
@@ -124,7 +124,7 @@ class CameraRuntime:
     def forget_answers(self) -> None:
         """Another model answers from now on: ask everything anew at the next look."""
         with self._lock:
-            self._asked = {}
+            self._last = {}
 
     # a look
 
@@ -136,18 +136,18 @@ class CameraRuntime:
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
         """The questions whose own interval has passed, or that were changed; a tick a little early still counts."""
         now = time.monotonic()
-        return [question for question in spec.questions if _is_due(question, self.asked(question), now)]
+        return [question for question in spec.questions if _is_due(question, self.last_answer(question), now)]
 
     def asks(self, name: str) -> bool:
         """Whether it still asks this question, a follow-up excepted, or anything at all for the name ""."""
         with self._lock:
             return not self._retired and (not name or name in [question.name for question in self.spec.questions])
 
-    def asked(self, question: QuestionSpec) -> Asked | None:
+    def last_answer(self, question: QuestionSpec) -> LastAnswer | None:
         """How this very question was last answered, if it was."""
         with self._lock:
-            asked = self._asked.get(question.name)
-        return asked if asked and asked.asking_rev == question.asking_rev else None
+            last = self._last.get(question.name)
+        return last if last and last.answer_rev == question.answer_rev else None
 
     def publish(self, outcomes: Sequence[Outcome], image: bytes | None) -> None:
         """Remember and publish what a look says, less what a reload has ended meanwhile. Raises ValueError."""
@@ -163,7 +163,7 @@ class CameraRuntime:
             if answers:
                 self._publisher().answers(answers, events, image if self.spec.image else None)
             self._histories |= {key: history for key, history, _ in stepped}
-            self._asked |= {one.question.name: one.asked for one in live if one.asked}
+            self._last |= {one.question.name: one.last for one in live if one.last}
             self.looks += 1
 
     def _stepped(self, answer: Answer, question: QuestionSpec) -> tuple[tuple[str, str], alerts.History, list[Event]]:
@@ -177,9 +177,9 @@ class CameraRuntime:
 
 
 def _same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:
-    return current is not None and current.asking_rev == asked.asking_rev
+    return current is not None and current.answer_rev == asked.answer_rev
 
 
-def _is_due(question: QuestionSpec, asked: Asked | None, now: float) -> bool:
+def _is_due(question: QuestionSpec, last: LastAnswer | None, now: float) -> bool:
     every = question.every_s or 0.0
-    return asked is None or now - asked.due_from >= every - min(1.0, every * 0.05)
+    return last is None or now - last.looked_at >= every - min(1.0, every * 0.05)

@@ -25,10 +25,10 @@ from edged.core.errors import EXIT_OK, CannotGoOn, EdgedError, ModelError, Stopp
 from edged.core.specs import Config
 from edged.core.text import counted
 from edged.service.reload import Reload
-from edged.service.service import Parts, Service
-from edged.service.watchdog import Pulse
+from edged.service.service import Factories, Service
+from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
-from edged.service.worker_queue import Crew
+from edged.service.worker_queue import WorkerGroup
 
 log = logging.getLogger("edged")
 
@@ -42,10 +42,10 @@ STOPPED = "edged is stopped"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lost:
-    """A device failed for good under this crew."""
+    """A device failed for good under this group."""
 
     error: ModelError
-    crew: Crew | None
+    group: WorkerGroup | None
 
 
 Command: TypeAlias = Literal["stop", "reload"] | Lost
@@ -55,15 +55,15 @@ class Daemon:
     """One running edged. `file` is the config's, watched since before the config was read from it."""
 
     def __init__(
-        self, parts: Parts, config: Config, file: WatchedFile, commands: SimpleQueue[Command] | None = None
+        self, factories: Factories, config: Config, file: WatchedFile, commands: SimpleQueue[Command] | None = None
     ) -> None:
         self.commands: SimpleQueue[Command] = SimpleQueue() if commands is None else commands
         self.stop = StopSignal()
-        self.service = Service(parts, config, self.stop, self._model_lost)
+        self.service = Service(factories, config, self.stop, self._model_lost)
         self.problems: list[str] = []
         self.failure: EdgedError | None = None  # what edged ends for
-        self._parts = parts
-        self._pulse = Pulse()
+        self._factories = factories
+        self._watchdog = Watchdog()
         self._file = file
         self._reload = Reload(self.service, self._wait, self._wait_on)
         self._started = time.monotonic()
@@ -82,7 +82,7 @@ class Daemon:
             stack.callback(self._close_publisher)
             service.publisher.start()
             stack.callback(service.dismissed, self._wait_on)
-            stack.callback(service.turns.halt)
+            stack.callback(service.queue.halt)
             try:
                 service.serve(service.load(service.config, self._wait))
             except Stopped:
@@ -106,7 +106,7 @@ class Daemon:
         self._publish_health()
         self.service.publisher.online()
         self._ready = True
-        self._pulse.ready(self._status())
+        self._watchdog.ready(self._status())
 
     # the work
 
@@ -121,12 +121,12 @@ class Daemon:
 
     def _beat(self) -> None:
         """What goes on all the time, also while the main thread waits for a model or a broker."""
-        if self._pulse.clock_jumped():
+        if self._watchdog.clock_jumped():
             log.warning("the system's clock was set; the intervals of all cameras begin anew")
             self.service.schedule.shift()
         if time.monotonic() >= self._health_due:
             self._publish_health()
-        self._pulse.tell(self._status(), self._moving())
+        self._watchdog.tell(self._status(), self._moving())
 
     def _ending(self) -> bool:
         return self._stopping or self.failure is not None
@@ -149,7 +149,7 @@ class Daemon:
                 self._stopping = True
             case "reload":
                 self._reload_wanted = True
-            case Lost(error, crew) if crew is self.service.turns.serving():
+            case Lost(error, group) if group is self.service.queue.serving():
                 self.failure = error
             case Lost(error, _):
                 log.debug("a model that was replaced has lost its device: %s", error)
@@ -170,20 +170,20 @@ class Daemon:
             if self._ready:
                 self._beat()
             else:
-                self._pulse.starting("loading the model")
+                self._watchdog.starting("loading the model")
             self._hear(WAIT_S)
             if heed_stop and self._ending():
                 raise Stopped
         return True
 
-    def _model_lost(self, error: ModelError, crew: Crew | None) -> None:
-        self.commands.put(Lost(error, crew))
+    def _model_lost(self, error: ModelError, group: WorkerGroup | None) -> None:
+        self.commands.put(Lost(error, group))
 
     def _moving(self) -> bool:
         """Whether model, schedule and publisher are within their time: else systemd is to start edged anew."""
         published_s = time.monotonic() - self.service.publisher.moved_at
         late_s = max(self.service.schedule.timer_lateness_s(), published_s)
-        return self.service.turns.overdue_s() == 0 and late_s < MOVE_LIMIT_S
+        return self.service.queue.overdue_s() == 0 and late_s < MOVE_LIMIT_S
 
     def _status(self) -> str:
         if self._stopping:
@@ -203,7 +203,7 @@ class Daemon:
         self._reload_wanted = False
         self._file.settle()
         try:
-            new = self._parts.load_config()
+            new = self._factories.load_config()
             for warning in new.warnings:
                 if warning not in self.service.config.warnings:
                     log.warning("%s", warning)
@@ -234,11 +234,11 @@ class Daemon:
     # what is published about edged itself
 
     def _publish_info(self) -> None:
-        model = next(iter(self.service.turns.models()), None)
+        model = next(iter(self.service.queue.models()), None)
         config = self.service.config
         self.service.publisher.info(
             {
-                "version": self._parts.version,
+                "version": self._factories.version,
                 "model": model.name if model else None,
                 "model_rev": model.revision if model else None,
                 "config_rev": config.rev,
@@ -271,13 +271,13 @@ class Daemon:
                 },
                 "lateness_s": round(mean_s, 2),
                 "lateness_longest_s": round(longest_s, 2),
-                "waiting_looks": service.turns.waiting(),
+                "waiting_looks": service.queue.waiting(),
                 "broker": dataclasses.asdict(service.publisher.figures()),
                 "process": {
                     "resident_bytes": _resident_bytes(),
                     "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
                 },
-                "clock_synced": self._parts.clock_synced(),
+                "clock_synced": self._factories.clock_synced(),
             }
         )
 
@@ -285,8 +285,8 @@ class Daemon:
 
     def _begin_to_stop(self) -> None:
         self._stopping = True
-        self._pulse.stopping()
-        self.service.turns.halt()
+        self._watchdog.stopping()
+        self.service.queue.halt()
 
     def _close_publisher(self) -> None:
         if not self.service.publisher.close():
@@ -324,16 +324,16 @@ def _resident_bytes() -> int | None:
         return None
 
 
-def start(parts: Parts, path: Path) -> int:
+def start(factories: Factories, path: Path) -> int:
     """Read the config, of this path, and run; the exit code. What keeps edged from starting is said in the log."""
     try:
         file = WatchedFile(path)  # before the reading: what is saved meanwhile is noticed
-        config = parts.load_config()
+        config = factories.load_config()
         for warning in config.warnings:
             log.warning("%s", warning)
-        return Daemon(parts, config, file).run()
+        return Daemon(factories, config, file).run()
     except EdgedError as error:
         for line in str(error).splitlines():
             log.error("%s", line)
-        Pulse().failed(str(error).splitlines()[0])
+        Watchdog().failed(str(error).splitlines()[0])
         return error.code

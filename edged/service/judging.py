@@ -41,7 +41,7 @@ def judge(question: QuestionSpec, reply: Reply) -> Verdict:
     limit = question.generation.max_new_tokens
     free = question.answer.grammar() is None
     match reply.ended:
-        case "no_room":
+        case "context_overflow":
             return Verdict("unreadable", reason=f"the question and {limit} new tokens do not fit the model's cache")
         case "deadline":
             return Verdict("timeout", reason=f"no complete answer within {question.generation.deadline_s:g} s")
@@ -73,7 +73,7 @@ def answer(
         status=verdict.status,
         reason=verdict.reason,
         confidence=rounded(reply.confidence) if reply and sure else None,
-        text=reply.text if reply and reply.ended != "no_room" else None,
+        text=reply.text if reply and reply.ended != "context_overflow" else None,
         truncated=bool(reply and reply.ended == "length"),
         prompt=question.prompt,
         prompt_rev=question.prompt_rev,

@@ -83,7 +83,7 @@ class _Skips:
     kept: int = 0  # ticks in a row without a skip
 
 
-class Behind:
+class SkippedLooks:
     """The cameras that skip looks, logged as one outage of the whole box however many they are.
 
     A camera is behind from its first skip until three ticks in a row were kept and its last skip is `settled_s` ago.

@@ -14,19 +14,18 @@ from dataclasses import dataclass, field, replace
 from threading import Event as StopSignal
 from typing import Any
 
-from edged.cameras import picture
 from edged.core import alerts
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame, Stopped, release_frames
 from edged.core.interfaces import VisionModel
 from edged.core.intervals import expiry_s
 from edged.core.outage import Outage
 from edged.core.specs import ANY, CameraSpec, QuestionSpec, with_follow_ups
-from edged.core.types import Answer, Frame, Reply, Status, Trigger, Turn, utc_now
-from edged.service.camera_runtime import Asked, CameraRuntime, Outcome
+from edged.core.types import Answer, Exchange, Frame, Reply, Status, Trigger, utc_now
+from edged.service import picture
+from edged.service.camera_runtime import CameraRuntime, LastAnswer, Outcome
 from edged.service.judging import Provenance, Verdict, answer, judge, new_id
 from edged.service.lateness import Lateness
-from edged.service.worker_queue import Crew, ModelChanged, Turns
-from edged.service.worker_queue import Turn as ModelTurn
+from edged.service.worker_queue import ModelChanged, Ticket, WorkerGroup, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
@@ -36,12 +35,12 @@ REUSABLE = ("ok", "unsure", "not_asked")
 
 @dataclass(slots=True)
 class Looks:
-    """What every look needs. `lost` is told the crew whose device only a new process can bring back."""
+    """What every look needs. `lost` is told the group whose device only a new process can bring back."""
 
-    turns: Turns
+    queue: WorkerQueue
     stop: StopSignal
     clock_synced: Callable[[], bool]
-    lost: Callable[[ModelError, Crew | None], None]
+    lost: Callable[[ModelError, WorkerGroup | None], None]
     lateness: Lateness = field(default_factory=Lateness)
     model_outage: Outage = field(default_factory=lambda: Outage("model", log, "answers again"))
 
@@ -116,8 +115,8 @@ class _Look:
         ]
 
     def _once(self) -> list[Outcome]:
-        with self.looks.turns.join(urgent=self.trigger == "request") as turn:
-            turn.wait_near()
+        with self.looks.queue.join(urgent=self.trigger == "request") as ticket:
+            ticket.wait_near()
             if self.trigger == "schedule":
                 self.looks.lateness.begun(self.spec.name)
             try:
@@ -130,7 +129,7 @@ class _Look:
             left = [question for question in self.due if question.name not in {one.question.name for one in again}]
             if not left:
                 return again
-            return [*again, *turn.run(lambda model: self._ask_all(model, turn, left, again))]
+            return [*again, *ticket.run(lambda model: self._ask_all(model, ticket, left, again))]
 
     # the gate
 
@@ -142,21 +141,21 @@ class _Look:
         self.thumbnail = picture.thumbnail(self.frame)
         if self.trigger == "request":
             return []
-        again = [self._again(question, self.runtime.asked(question)) for question in self.due]
+        again = [self._again(question, self.runtime.last_answer(question)) for question in self.due]
         return [outcome for outcome in again if outcome]
 
-    def _again(self, question: QuestionSpec, asked: Asked | None) -> Outcome | None:
+    def _again(self, question: QuestionSpec, last: LastAnswer | None) -> Outcome | None:
         limit = self.spec.at_least_every_s
-        if asked is None or asked.seen is None or limit is None or time.monotonic() - asked.seen_at >= limit:
+        if last is None or last.thumbnail is None or limit is None or time.monotonic() - last.asked_at >= limit:
             return None
-        if asked.model_rev not in {model.revision for model in self.looks.turns.models()}:
+        if last.model_rev not in {model.revision for model in self.looks.queue.models()}:
             return None
-        if any(before.status not in REUSABLE for before in asked.answers):
+        if any(before.status not in REUSABLE for before in last.answers):
             return None
-        if picture.change(asked.seen, self.thumbnail) >= picture.CHANGED:
+        if picture.change(last.thumbnail, self.thumbnail) >= picture.CHANGED:
             return None
-        answers = tuple(self._repeated(before) for before in asked.answers)
-        return Outcome(question, answers, replace(asked, due_from=self.begun_at))
+        answers = tuple(self._repeated(before) for before in last.answers)
+        return Outcome(question, answers, replace(last, looked_at=self.begun_at))
 
     def _repeated(self, first: Answer) -> Answer:
         assert self.frame
@@ -178,7 +177,7 @@ class _Look:
     # asking: in the worker's thread
 
     def _ask_all(
-        self, model: VisionModel, turn: ModelTurn[Any], questions: Sequence[QuestionSpec], again: Sequence[Outcome]
+        self, model: VisionModel, ticket: Ticket[Any], questions: Sequence[QuestionSpec], again: Sequence[Outcome]
     ) -> list[Outcome]:
         assert self.frame
         self.model = model
@@ -190,61 +189,61 @@ class _Look:
         outcomes: list[Outcome] = []
         answers: list[Answer] = []
         try:
-            self._encode(model, turn)
-            seen_at = time.monotonic()
-            outage.end((self.spec.name, turn.place, asking))
+            self._encode(model, ticket)
+            asked_at = time.monotonic()
+            outage.end((self.spec.name, ticket.place, asking))
             for number, question in enumerate(questions):
                 if number == len(questions) - 1:
-                    turn.nearly_done()
+                    ticket.nearly_done()
                 answers, asking = [], question.name
-                self._ask(model, turn, question, [], answers)
-                outcomes.append(Outcome(question, tuple(answers), self._asked(question, answers, seen_at)))
-                outage.end((self.spec.name, turn.place, asking))
+                self._ask(model, ticket, question, [], answers)
+                outcomes.append(Outcome(question, tuple(answers), self._last_answer(question, answers, asked_at)))
+                outage.end((self.spec.name, ticket.place, asking))
         except ModelError as error:
             release_frames(error)
-            if turn.stop.is_set():  # it was replaced meanwhile: the next one is asked
+            if ticket.stop.is_set():  # it was replaced meanwhile: the next one is asked
                 raise Stopped from None
-            self._failed(error, turn, asking)
+            self._failed(error, ticket, asking)
             refused = self.refusals("model_down", str(error), [*again, *outcomes])
             return [*outcomes, *(_keeping(outcome, answers) for outcome in refused)]
         return outcomes
 
-    def _failed(self, error: ModelError, turn: ModelTurn[Any], asking: str) -> None:
+    def _failed(self, error: ModelError, ticket: Ticket[Any], asking: str) -> None:
         if self.runtime.asks(asking):  # else nothing would ever end the outage
-            self.looks.model_outage.begin(str(error).removeprefix("model: "), (self.spec.name, turn.place, asking))
+            self.looks.model_outage.begin(str(error).removeprefix("model: "), (self.spec.name, ticket.place, asking))
         if isinstance(error, ModelLost):
-            self.looks.lost(error, turn.crew)
+            self.looks.lost(error, ticket.group)
 
-    def _encode(self, model: VisionModel, turn: ModelTurn[Any]) -> None:
+    def _encode(self, model: VisionModel, ticket: Ticket[Any]) -> None:
         assert self.frame
-        if turn.stop.is_set():
+        if ticket.stop.is_set():
             raise Stopped
-        turn.expect_encode()
+        ticket.expect_encode()
         begun = time.monotonic()
-        self.encode_ms = model.see(self.frame)
-        turn.encoded(time.monotonic() - begun)
+        self.encode_ms = model.encode(self.frame)
+        ticket.encoded(time.monotonic() - begun)
 
-    def _asked(self, question: QuestionSpec, answers: Sequence[Answer], seen_at: float) -> Asked:
+    def _last_answer(self, question: QuestionSpec, answers: Sequence[Answer], asked_at: float) -> LastAnswer:
         revision = self.model.revision if self.model else None
-        return Asked(question.asking_rev, revision, tuple(answers), self.thumbnail, seen_at, self.begun_at)
+        return LastAnswer(question.answer_rev, revision, tuple(answers), self.thumbnail, asked_at, self.begun_at)
 
     def _ask(
         self,
         model: VisionModel,
-        turn: ModelTurn[Any],
+        ticket: Ticket[Any],
         question: QuestionSpec,
-        history: Sequence[Turn],
+        history: Sequence[Exchange],
         answers: list[Answer],
     ) -> None:
         """Ask one question, then its follow-ups in the same conversation; what comes of them goes into `answers`."""
         log.debug("camera %s: asking %s", self.spec.name, question.name)
-        turn.expect(question.generation.deadline_s)
-        reply = model.ask(history, question, turn.stop)
+        ticket.expect(question.generation.deadline_s)
+        reply = model.ask(history, question, ticket.stop)
         first = self._answer(question, judge(question, reply), reply)
         answers.append(first)
         for follow_up in question.then:
             if _holds(follow_up, first):
-                self._ask(model, turn, follow_up, [*history, Turn(question.prompt, reply.text)], answers)
+                self._ask(model, ticket, follow_up, [*history, Exchange(question.prompt, reply.text)], answers)
             else:
                 reason = _why_not(follow_up, first)
                 answers += [self._refusal(each, "not_asked", reason) for each in with_follow_ups([follow_up])]
@@ -269,22 +268,6 @@ class _Look:
         """A follow-up is asked as seldom as the question that it follows."""
         first = next(one for one in self.due if any(each.name == name for each in with_follow_ups([one])))
         return expiry_s(self.spec, first.every_s)
-
-
-def one_answer(
-    model: VisionModel,
-    frame: Frame,
-    question: QuestionSpec,
-    stop: StopSignal,
-    clock_synced: Callable[[], bool],
-    on_text: Callable[[str], None] | None = None,
-) -> Answer:
-    """The answer to one question about one frame, judged as in any look. Raises ModelError and Stopped."""
-    age_s = frame.age_s()
-    encode_ms = model.see(frame)
-    reply = model.ask([], question, stop, on_text)
-    of = Provenance("ask", "request", "", clock_synced(), frame, age_s, encode_ms, model)
-    return answer(question, judge(question, reply), of, 0.0, reply)
 
 
 def _keeping(refused: Outcome, answers: Sequence[Answer]) -> Outcome:

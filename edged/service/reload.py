@@ -17,7 +17,7 @@ from edged.core.specs import Config
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
 from edged.service.service import LOAD_LIMIT_S, Service, Wait, all_questions
-from edged.service.worker_queue import Crew
+from edged.service.worker_queue import WorkerGroup
 
 log = logging.getLogger("edged")
 
@@ -37,16 +37,16 @@ class Reload:
         if that failed too, and Stopped if edged is told to stop meanwhile.
         """
         old = self.service.config
-        former = _Running(old, self.service.publisher, self.service.turns.serving())
+        former = _Running(old, self.service.publisher, self.service.queue.serving())
         change = plan(old, new)
         publisher = self._publisher(change, new)
         opened = self._new_cameras(change, new)
-        crew = self._model(change, old, new)
+        group = self._model(change, old, new)
         try:
-            self._commit(old, new, publisher, opened, crew)
+            self._commit(old, new, publisher, opened, group)
         except Exception as error:
             log.exception("config not reloaded: unexpected error; going back to the former one")
-            self._go_back(former, new, crew)
+            self._go_back(former, new, group)
             raise EdgedError(f"unexpected error while it was taken over: {error!r}") from error
         return change
 
@@ -55,7 +55,7 @@ class Reload:
     def _publisher(self, change: Plan, new: Config) -> Publisher | None:
         if not change.mqtt:
             return None
-        publisher = self.service.parts.open_publisher(new.mqtt, new.node)
+        publisher = self.service.factories.open_publisher(new.mqtt, new.node)
         publisher.prepare()
         return publisher
 
@@ -63,39 +63,39 @@ class Reload:
         names = {*change.start, *change.reopen}
         return {spec.name: self.service.open_camera(spec, new.rev) for spec in new.cameras if spec.name in names}
 
-    def _model(self, change: Plan, old: Config, new: Config) -> Crew | None:
-        """The new model's crew, loaded, if another model is wanted. Raises ModelError; the old one serves then."""
+    def _model(self, change: Plan, old: Config, new: Config) -> WorkerGroup | None:
+        """The new model's group, loaded, if another model is wanted. Raises ModelError; the old one serves then."""
         if not change.model:
-            for model in self.service.turns.models():
+            for model in self.service.queue.models():
                 model.check(all_questions(new))
             return None
         self._judge(new)
-        if self.service.parts.fit_together(old.model, new.model):
+        if self.service.factories.fit_together(old.model, new.model):
             return self._loaded(new)
         return self._exchanged(old, new)
 
     def _judge(self, new: Config) -> None:
         """Look at the new model's folder, and at the questions with its tokenizer, while the old one serves."""
-        judged = _Aside(lambda: self.service.parts.judge_model(new.model, all_questions(new)))
+        judged = _Aside(lambda: self.service.factories.check_model(new.model, all_questions(new)))
         if not self.wait(judged.over, LOAD_LIMIT_S):
             raise ModelError("model: its folder could not be read in time")
         judged.result()
 
-    def _exchanged(self, old: Config, new: Config) -> Crew:
+    def _exchanged(self, old: Config, new: Config) -> WorkerGroup:
         """The device holds one model only: the old one leaves first, and comes back if the new one fails."""
         self._dismiss_serving()
         try:
-            crew = self._loaded(new)
+            group = self._loaded(new)
         except Stopped:
             raise
         except Exception:  # whatever it is: without a model there would be no answers any more
             self._bring_back(old)
             raise
-        self.service.serve(crew)
-        return crew
+        self.service.serve(group)
+        return group
 
-    def _loaded(self, config: Config) -> Crew:
-        """The crew of this config's model. One that fails has left before this raises: its room may be needed."""
+    def _loaded(self, config: Config) -> WorkerGroup:
+        """The group of this config's model. One that fails has left before this raises: its room may be needed."""
         try:
             return self.service.load(config, self.wait)
         except Stopped:
@@ -112,33 +112,33 @@ class Reload:
         new: Config,
         publisher: Publisher | None,
         opened: dict[str, CameraRuntime],
-        crew: Crew | None,
+        group: WorkerGroup | None,
     ) -> None:
         self.service.converge(new, opened)
         if publisher:
             self.service.change_broker(publisher, old, new, self.wait_on)
-        if crew and self.service.turns.serving() is not crew:
-            self.service.serve(crew)
+        if group and self.service.queue.serving() is not group:
+            self.service.serve(group)
             self.service.dismissed(self.wait_on)
         self.service.config = new
 
     # taking back
 
-    def _go_back(self, former: _Running, new: Config, crew: Crew | None) -> None:
+    def _go_back(self, former: _Running, new: Config, group: WorkerGroup | None) -> None:
         """Whatever the commit had come to: cameras, broker and model as they were."""
         service, old = self.service, former.config
         try:
             service.converge(old)
             if service.publisher is not former.publisher:
-                publisher = service.parts.open_publisher(old.mqtt, old.node)
+                publisher = service.factories.open_publisher(old.mqtt, old.node)
                 service.change_broker(publisher, replace(new, cameras=()), old, self.wait_on)
         except Exception as error:
             raise CannotGoOn(f"the former config could not be restored: {error!r}") from error
-        if service.turns.serving() is not former.crew:
+        if service.queue.serving() is not former.group:
             self._dismiss_serving()
             self._bring_back(old)
-        elif crew:
-            service.turns.dismiss(crew)
+        elif group:
+            service.queue.dismiss(group)
             service.dismissed(self.wait_on)
         service.config = old
 
@@ -151,8 +151,8 @@ class Reload:
             raise CannotGoOn(f"the former model could not be loaded again: {error}") from error
 
     def _dismiss_serving(self) -> None:
-        if crew := self.service.turns.serving():
-            self.service.turns.dismiss(crew)
+        if group := self.service.queue.serving():
+            self.service.queue.dismiss(group)
         if not self.service.dismissed(self.wait):
             raise CannotGoOn("the model's worker does not leave")
 
@@ -163,7 +163,7 @@ class _Running:
 
     config: Config
     publisher: Publisher
-    crew: Crew | None
+    group: WorkerGroup | None
 
 
 class _Aside:

@@ -19,7 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from edged.core.cron import LAST, parse_cron
 from edged.core.specs import WEEK, CameraSpec, Cron, Every, Hours
-from edged.service.lateness import SETTLED_S, Behind, Lateness
+from edged.service.lateness import SETTLED_S, Lateness, SkippedLooks
 from edged.service.look_pool import LookPool
 from edged.service.time_zone import zone
 
@@ -66,7 +66,7 @@ class Schedule:
         self._pool = LookPool(max(1, threads), lateness)
         self._lock = threading.Lock()  # for what the scheduler's own thread counts
         self._ticks: dict[str, Ticks] = {}
-        self._behind = Behind(settled_s)
+        self._skipped_looks = SkippedLooks(settled_s)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,  # asks the system otherwise, and raises where TZ is wrong
             executors={"default": self._pool},
@@ -110,7 +110,7 @@ class Schedule:
             self._scheduler.remove_job(name)
         with self._lock:
             self._ticks.pop(name, None)
-            self._behind.removed(name)
+            self._skipped_looks.removed(name)
         self._lateness.ended(name)
 
     def ticks(self, name: str) -> Ticks:
@@ -146,13 +146,13 @@ class Schedule:
         with self._lock:
             if ticks := self._ticks.get(event.job_id):
                 self._ticks[event.job_id] = Ticks(ticks.due + 1, ticks.skipped)
-                self._behind.kept(event.job_id)
+                self._skipped_looks.kept(event.job_id)
 
     def _skipped(self, event: JobSubmissionEvent) -> None:
         with self._lock:
             if ticks := self._ticks.get(event.job_id):
                 self._ticks[event.job_id] = Ticks(ticks.due + 1, ticks.skipped + 1)
-                self._behind.skipped(event.job_id)
+                self._skipped_looks.skipped(event.job_id)
 
 
 # triggers

@@ -25,7 +25,7 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.plan import questions_gone
 from edged.service.scheduler import Schedule
-from edged.service.worker_queue import Crew, Turns
+from edged.service.worker_queue import WorkerGroup, WorkerQueue
 
 log = logging.getLogger("edged")
 
@@ -40,12 +40,12 @@ Wait: TypeAlias = Callable[[Callable[[], bool], float], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Factories:
     """How to make what edged consists of, and how to judge a model's folder before it is loaded."""
 
     load_config: Callable[[], Config]
     open_camera: Callable[[CameraSpec, CameraReport], Camera]
-    judge_model: Callable[[ModelSpec, Sequence[QuestionSpec]], None]
+    check_model: Callable[[ModelSpec, Sequence[QuestionSpec]], None]
     load_model: Callable[[ModelSpec], VisionModel]
     fit_together: Callable[[ModelSpec, ModelSpec], bool]
     open_publisher: Callable[[BrokerSpec, str], Publisher]
@@ -57,15 +57,19 @@ class Service:
     """The running parts, and the config that they follow."""
 
     def __init__(
-        self, parts: Parts, config: Config, stop: StopSignal, lost: Callable[[ModelError, Crew | None], None]
+        self,
+        factories: Factories,
+        config: Config,
+        stop: StopSignal,
+        lost: Callable[[ModelError, WorkerGroup | None], None],
     ) -> None:
-        self.parts = parts
+        self.factories = factories
         self.config = config
-        self.turns = Turns(stop)
-        self.looks = Looks(self.turns, stop, parts.clock_synced, lost)
+        self.queue = WorkerQueue(stop)
+        self.looks = Looks(self.queue, stop, factories.clock_synced, lost)
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
-        self.publisher: Publisher = parts.open_publisher(config.mqtt, config.node)
+        self.publisher: Publisher = factories.open_publisher(config.mqtt, config.node)
         self._planned: dict[str, object] = {}  # what each camera's job was made of
 
     # cameras
@@ -73,7 +77,7 @@ class Service:
     def open_camera(self, spec: CameraSpec, config_rev: str) -> CameraRuntime:
         """Make a camera's runtime. Nothing is started, opened or replaced yet."""
         runtime = CameraRuntime(spec, config_rev, lambda: self.publisher)
-        runtime.use(self.parts.open_camera(spec, runtime.report))
+        runtime.use(self.factories.open_camera(spec, runtime.report))
         return runtime
 
     def converge(self, config: Config, opened: dict[str, CameraRuntime] | None = None) -> None:
@@ -151,34 +155,34 @@ class Service:
 
     # the model
 
-    def load(self, config: Config, wait: Wait) -> Crew:
+    def load(self, config: Config, wait: Wait) -> WorkerGroup:
         """Load this config's model, each worker in a thread of its own; none serves yet. Raises ModelError, Stopped."""
         begun = time.monotonic()
         log.info("model: loading %s", config.model.path)
-        crew = self.turns.load([partial(self.parts.load_model, worker) for worker in config.model.each_worker()])
+        group = self.queue.load([partial(self.factories.load_model, worker) for worker in config.model.each_worker()])
         try:
-            if not wait(crew.ready, LOAD_LIMIT_S):
+            if not wait(group.ready, LOAD_LIMIT_S):
                 raise ModelError(f"model: not loaded after {spoken(LOAD_LIMIT_S)}")
-            for model in crew.models():
+            for model in group.models():
                 model.check(all_questions(config))
         except BaseException:
-            self.turns.dismiss(crew)
+            self.queue.dismiss(group)
             raise
-        first, *others = crew.models()
+        first, *others = group.models()
         workers = f" ({counted(1 + len(others), 'worker')})" if others else ""
         log.info("model: %s is ready after %s%s", first.name, spoken(time.monotonic() - begun), workers)
-        return crew
+        return group
 
-    def serve(self, crew: Crew) -> None:
-        """From now on this crew answers; the one before leaves."""
-        self.turns.serve(crew)
+    def serve(self, group: WorkerGroup) -> None:
+        """From now on this group answers; the one before leaves."""
+        self.queue.serve(group)
         self.looks.model_outage.forget(lambda _: True)  # last: the one before fails no more once it was told to leave
         for runtime in self.cameras.values():
             runtime.forget_answers()
 
     def dismissed(self, wait: Wait) -> bool:
-        """Wait until every crew that was dismissed has left. Bounded; whether they have."""
-        if wait(self.turns.gone, LEAVE_LIMIT_S):
+        """Wait until every group that was dismissed has left. Bounded; whether they have."""
+        if wait(self.queue.gone, LEAVE_LIMIT_S):
             return True
         log.error("model: a call has not ended for %s; its model cannot be disposed", spoken(LEAVE_LIMIT_S))
         return False

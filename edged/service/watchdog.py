@@ -15,7 +15,7 @@ EXTEND_EVERY_S = 5.0
 EXTEND_US = 30_000_000
 
 
-class Pulse:
+class Watchdog:
     """Feeds systemd's watchdog while work moves, and tells the status when it changes. Never raises."""
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """Whose look is next, and on which model: requests first, then the oldest. The one place where looks wait in line.
 
-A worker is one model and the one thread that calls it; the workers of one `model:` section form a crew, which loads,
+A worker is one model and the one thread that calls it; the workers of one `model:` section form a group, which loads,
 serves and leaves together. A look is told when its turn is near, takes its frame in its own thread meanwhile, and hands
-the worker what is to be asked; so the model does not wait for a decode, and a frame does not grow old in a line.
+the worker what is to be asked: the model does not wait for a decode, and a frame does not grow old in a queue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 from edged.core.errors import Stopped
 from edged.core.interfaces import VisionModel
 
-log = logging.getLogger("edged.turns")
+log = logging.getLogger("edged.queue")
 
 T = TypeVar("T")
 Load = Callable[[], VisionModel]
@@ -41,7 +41,7 @@ class Worker:
 
     name: str
     load: Load
-    crew: Crew
+    group: WorkerGroup
     model: VisionModel | None = None
     error: BaseException | None = None
     thread: Thread | None = None
@@ -65,7 +65,7 @@ class Worker:
 
 
 @dataclass(slots=True, eq=False)
-class Crew:
+class WorkerGroup:
     """The workers that were loaded together. `leaving` is set when they are to leave, at the next token."""
 
     workers: list[Worker] = field(default_factory=list)
@@ -87,12 +87,12 @@ class Crew:
 
 
 @dataclass(slots=True, eq=False)
-class Turn(Generic[T]):
+class Ticket(Generic[T]):
     """A look's right to a model. Use it as a context: leaving it gives the right back and forgets the look."""
 
-    turns: Turns
+    queue: WorkerQueue
     order: tuple[bool, int]
-    crew: Crew | None = None  # that served when this look came near
+    group: WorkerGroup | None = None  # that served when this look came near
     near_since: float | None = None
     ask: Callable[[VisionModel], T] | None = None
     worker: Worker | None = None
@@ -106,25 +106,25 @@ class Turn(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.turns.leave(self)
+        self.queue.leave(self)
 
     def wait_near(self) -> None:
         """Return when this look is one of the next. Raises Stopped."""
-        self.turns.wait_near(self)
+        self.queue.wait_near(self)
 
     def run(self, ask: Callable[[VisionModel], T]) -> T:
         """Have a worker's thread call `ask` with its model; what that returned or raised.
 
         Raises Stopped when edged stops, ModelChanged when the model was replaced meanwhile.
         """
-        return self.turns.run(self, ask)
+        return self.queue.run(self, ask)
 
     # from within `ask` only
 
     @property
     def stop(self) -> Event:
         """Set when this worker has to leave."""
-        return self._worker.crew.leaving
+        return self._worker.group.leaving
 
     @property
     def place(self) -> str:
@@ -145,7 +145,7 @@ class Turn(Generic[T]):
 
     def nearly_done(self) -> None:
         """Let the next look take its frame: this one is at its last question."""
-        self.turns.nearly_done(self)
+        self.queue.nearly_done(self)
 
     @property
     def _worker(self) -> Worker:
@@ -153,74 +153,74 @@ class Turn(Generic[T]):
         return self.worker
 
 
-class Turns:
-    """The line of looks and the crew that serves it."""
+class WorkerQueue:
+    """The line of looks and the group that serves it."""
 
     def __init__(self, stop: Event) -> None:
         self._stop = stop
         self._changed = Condition()
-        self._crews: list[Crew] = []  # every one whose threads have not ended
-        self._serving: Crew | None = None
-        self._line: list[Turn[Any]] = []
-        self._near: list[Turn[Any]] = []
+        self._groups: list[WorkerGroup] = []  # every one whose threads have not ended
+        self._serving: WorkerGroup | None = None
+        self._line: list[Ticket[Any]] = []
+        self._near: list[Ticket[Any]] = []
         self._numbers = itertools.count()
 
-    # crews: from the main thread
+    # groups: from the main thread
 
-    def load(self, loads: Sequence[Load]) -> Crew:
+    def load(self, loads: Sequence[Load]) -> WorkerGroup:
         """Start a worker for each of these; each loads its model in its own thread. None serves yet."""
-        crew = Crew()
+        group = WorkerGroup()
         for number, load in enumerate(loads):
-            worker = Worker(f"worker {number}", load, crew)
+            worker = Worker(f"worker {number}", load, group)
             worker.thread = Thread(target=self._work, args=(worker,), name=f"model-{number}", daemon=True)
-            crew.workers.append(worker)
+            group.workers.append(worker)
         with self._changed:
-            self._crews.append(crew)
-        for worker in crew.workers:
+            self._groups.append(group)
+        for worker in group.workers:
             assert worker.thread
             worker.thread.start()
-        return crew
+        return group
 
-    def serve(self, crew: Crew) -> None:
-        """Let this crew serve from now on; the one before is told to leave."""
+    def serve(self, group: WorkerGroup) -> None:
+        """Let this group serve from now on; the one before is told to leave."""
         with self._changed:
-            before, self._serving = self._serving, crew
+            before, self._serving = self._serving, group
             self._changed.notify_all()
         if before:
             self.dismiss(before)
 
-    def dismiss(self, crew: Crew) -> None:
-        """Tell a crew to leave: at the next token, for good, each model disposed once. Returns at once; see `gone`."""
-        crew.leaving.set()
+    def dismiss(self, group: WorkerGroup) -> None:
+        """Tell a group to leave: at the next token, for good, each model disposed once. Returns at once; see `gone`."""
+        group.leaving.set()
         with self._changed:
-            if self._serving is crew:
+            if self._serving is group:
                 self._serving = None
             self._changed.notify_all()
 
     def halt(self) -> None:
-        """edged stops: who waits gets Stopped, every crew leaves."""
+        """edged stops: who waits gets Stopped, every group leaves."""
         self._stop.set()
-        for crew in list(self._crews):
-            self.dismiss(crew)
+        for group in list(self._groups):
+            self.dismiss(group)
 
     def gone(self) -> bool:
-        """Whether every crew that was dismissed has left."""
+        """Whether every group that was dismissed has left."""
         with self._changed:
-            self._crews = [crew for crew in self._crews if not crew.gone()]
-            return not any(crew.leaving.is_set() for crew in self._crews)
+            self._groups = [group for group in self._groups if not group.gone()]
+            return not any(group.leaving.is_set() for group in self._groups)
 
-    def serving(self) -> Crew | None:
+    def serving(self) -> WorkerGroup | None:
         return self._serving
 
     def models(self) -> list[VisionModel]:
-        """Of the crew that serves."""
-        crew = self._serving
-        return crew.models() if crew else []
+        """Of the group that serves."""
+        group = self._serving
+        return group.models() if group else []
 
     def overdue_s(self) -> float:
         """By how much the slowest model call has passed its time; 0 when none has."""
         now = time.monotonic()
-        expected = [worker.expected_by for crew in list(self._crews) for worker in crew.workers]
+        expected = [worker.expected_by for group in list(self._groups) for worker in group.workers]
         return max([0.0, *(now - by for by in expected if by)])
 
     def waiting(self) -> int:
@@ -228,24 +228,24 @@ class Turns:
 
     # from the look's thread
 
-    def join(self, urgent: bool = False) -> Turn[Any]:
+    def join(self, urgent: bool = False) -> Ticket[Any]:
         """A place in the line, at once."""
-        turn: Turn[Any] = Turn(self, (not urgent, next(self._numbers)))
+        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)))
         with self._changed:
-            self._line.append(turn)
+            self._line.append(ticket)
             self._line.sort(key=lambda waiting: waiting.order)
             self._changed.notify_all()
-        return turn
+        return ticket
 
-    def wait_near(self, turn: Turn[Any]) -> None:
+    def wait_near(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            while not (self._line and self._line[0] is turn and self._room()):
+            while not (self._line and self._line[0] is ticket and self._room()):
                 if self._stop.is_set():
                     raise Stopped
                 self._changed.wait(POLL_S)
-            self._line.remove(turn)
-            self._near.append(turn)
-            turn.near_since, turn.crew = time.monotonic(), self._serving
+            self._line.remove(ticket)
+            self._near.append(ticket)
+            ticket.near_since, ticket.group = time.monotonic(), self._serving
             self._changed.notify_all()
 
     def _room(self) -> bool:
@@ -253,39 +253,39 @@ class Turns:
             return False
         free = sum(1 for worker in self._serving.workers if worker.model and (not worker.busy or worker.finishing))
         slow = time.monotonic() - SLOW_FRAME_S
-        coming = sum(1 for turn in self._near if turn.ask or (turn.near_since or 0.0) > slow)
+        coming = sum(1 for ticket in self._near if ticket.ask or (ticket.near_since or 0.0) > slow)
         return coming < free
 
-    def run(self, turn: Turn[T], ask: Callable[[VisionModel], T]) -> T:
+    def run(self, ticket: Ticket[T], ask: Callable[[VisionModel], T]) -> T:
         with self._changed:
-            turn.ask = ask
+            ticket.ask = ask
             self._changed.notify_all()
-            while not turn.done.is_set():
+            while not ticket.done.is_set():
                 if self._stop.is_set():
                     raise Stopped
-                if turn.worker is None and turn.crew is not self._serving:
+                if ticket.worker is None and ticket.group is not self._serving:
                     raise ModelChanged
                 self._changed.wait(POLL_S)
-        if isinstance(turn.error, Stopped) and not self._stop.is_set():
+        if isinstance(ticket.error, Stopped) and not self._stop.is_set():
             raise ModelChanged from None
-        if turn.error:
-            raise turn.error
-        return turn.outcome  # type: ignore[return-value]  # done without an error: it has its outcome
+        if ticket.error:
+            raise ticket.error
+        return ticket.outcome  # type: ignore[return-value]  # done without an error: it has its outcome
 
-    def leave(self, turn: Turn[Any]) -> None:
+    def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
             for line in (self._line, self._near):
-                if turn in line:
-                    line.remove(turn)
-            # What is asked holds the look, the look holds this turn and its pixels: a cycle that only the collector,
+                if ticket in line:
+                    line.remove(ticket)
+            # What is asked holds the look, the look holds this ticket and its pixels: a cycle that only the collector,
             # which counts objects and not megabytes, would ever take apart.
-            turn.ask = turn.outcome = turn.error = None
+            ticket.ask = ticket.outcome = ticket.error = None
             self._changed.notify_all()
 
-    def nearly_done(self, turn: Turn[Any]) -> None:
+    def nearly_done(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            if turn.worker:
-                turn.worker.finishing = True
+            if ticket.worker:
+                ticket.worker.finishing = True
                 self._changed.notify_all()
 
     # from the worker's thread
@@ -299,36 +299,36 @@ class Turns:
         with self._changed:
             self._changed.notify_all()
         try:
-            while turn := self._next(worker):
-                self._serve(worker, worker.model, turn)
+            while ticket := self._next(worker):
+                self._serve(worker, worker.model, ticket)
         finally:
             model, worker.model = worker.model, None
             model.dispose()
 
-    def _next(self, worker: Worker) -> Turn[Any] | None:
+    def _next(self, worker: Worker) -> Ticket[Any] | None:
         with self._changed:
-            while not worker.crew.leaving.is_set():
-                ready = [turn for turn in self._near if turn.ask and turn.crew is worker.crew]
+            while not worker.group.leaving.is_set():
+                ready = [ticket for ticket in self._near if ticket.ask and ticket.group is worker.group]
                 if ready:
-                    turn = min(ready, key=lambda turn: turn.order)
-                    self._near.remove(turn)
-                    turn.worker, worker.busy, worker.finishing = worker, True, False
-                    return turn
+                    ticket = min(ready, key=lambda ticket: ticket.order)
+                    self._near.remove(ticket)
+                    ticket.worker, worker.busy, worker.finishing = worker, True, False
+                    return ticket
                 self._changed.wait(POLL_S)
         return None
 
-    def _serve(self, worker: Worker, model: VisionModel, turn: Turn[Any]) -> None:
-        ask, outcome, failure = turn.ask, None, None
+    def _serve(self, worker: Worker, model: VisionModel, ticket: Ticket[Any]) -> None:
+        ask, outcome, failure = ticket.ask, None, None
         try:
             outcome = ask(model) if ask else None
         except BaseException as error:  # it is the look's, and raised there
             failure = error
-        if worker.crew.leaving.is_set():
+        if worker.group.leaving.is_set():
             outcome, failure = None, Stopped()  # what a model that was replaced says is no longer wanted
         with self._changed:
             worker.busy, worker.finishing, worker.expected_by = False, False, None
-            if turn.ask:  # else the look did not wait for it
-                turn.outcome, turn.error = outcome, failure
-            turn.done.set()
+            if ticket.ask:  # else the look did not wait for it
+                ticket.outcome, ticket.error = outcome, failure
+            ticket.done.set()
             self._changed.notify_all()
         del ask, failure  # its traceback holds this frame, and this frame would hold it

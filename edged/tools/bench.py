@@ -23,7 +23,7 @@ from edged.core.interfaces import VisionModel
 from edged.core.intervals import shortest_interval_s
 from edged.core.specs import CameraSpec, Config, Generation, QuestionSpec
 from edged.core.text import counted
-from edged.core.types import Frame, Reply, Turn, utc_now
+from edged.core.types import Exchange, Frame, Reply, utc_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,21 +143,21 @@ class _Timing:
         found = self.samples.get(name, [])
         return Figure(_short(median(found) * factor) if found else None, len(found))
 
-    def see(self) -> float:
+    def encode(self) -> float:
         begun = time.perf_counter()
-        self.model.see(self.frame)
+        self.model.encode(self.frame)
         took = time.perf_counter() - begun
         self.samples["see"].append(took)
         return took
 
-    def ask(self, question: QuestionSpec, history: Sequence[Turn] = ()) -> tuple[float, Reply]:
+    def ask(self, question: QuestionSpec, history: Sequence[Exchange] = ()) -> tuple[float, Reply]:
         """The seconds it took, and the reply. Raises _NoSample."""
         own = question.generation
         left = max(0.0, self.end - time.monotonic())
         bounded = replace(question, generation=replace(own, deadline_s=min(own.deadline_s, left)))
         begun = time.perf_counter()
         reply = self.model.ask(history, bounded, self.stop)
-        if reply.ended in ("deadline", "no_room"):
+        if reply.ended in ("deadline", "context_overflow"):
             raise _NoSample
         return time.perf_counter() - begun, reply
 
@@ -165,7 +165,7 @@ class _Timing:
 
     def shared(self, questions: Sequence[QuestionSpec]) -> None:
         begun = time.perf_counter()
-        self.see()
+        self.encode()
         for question in questions:
             self.ask(question)
         self.samples[f"shared {len(questions)}"].append(time.perf_counter() - begun)
@@ -173,19 +173,19 @@ class _Timing:
     def apart(self, questions: Sequence[QuestionSpec]) -> None:
         begun = time.perf_counter()
         for question in questions:
-            self.see()
+            self.encode()
             self.ask(question)
         self.samples[f"apart {len(questions)}"].append(time.perf_counter() - begun)
 
     def prefill(self) -> None:
-        self.see()
+        self.encode()
         took, _ = self.ask(_question(LONG_PROMPT, Text(), 1))
         if self.tokens:
             self.samples["prefill"].append(self.tokens / took)
 
     def decode(self) -> None:
         """The time of many tokens less that of the first one, which is its prompt's prefill."""
-        self.see()
+        self.encode()
         first, _ = self.ask(_question(f"1. {TALK}", Text(), 1))
         whole, reply = self.ask(_question(f"2. {TALK}", Text(), DECODED))
         if reply.steps >= FEWEST_STEPS and whole > first:
@@ -194,24 +194,24 @@ class _Timing:
     def look(self, camera: CameraSpec) -> None:
         """A whole look at this camera, with every question due and every follow-up asked."""
         found: dict[str, float] = {}
-        begun = self.see()
+        begun = self.encode()
         for question in camera.questions:
             self._ask_all(question, (), found)
         for name, took in found.items():
             self.samples[f"{_kind(camera)} {name}"].append(took)
         self.samples[_kind(camera)].append(begun + sum(found.values()))
 
-    def _ask_all(self, question: QuestionSpec, history: Sequence[Turn], found: dict[str, float]) -> None:
+    def _ask_all(self, question: QuestionSpec, history: Sequence[Exchange], found: dict[str, float]) -> None:
         found[question.name], reply = self.ask(question, history)
         for follow_up in question.then:
-            self._ask_all(follow_up, (*history, Turn(question.prompt, reply.text)), found)
+            self._ask_all(follow_up, (*history, Exchange(question.prompt, reply.text)), found)
 
     # how long it lasts
 
     def _warm_up(self) -> None:
         """The first calls of a process are slower than all others; they are a guess, and no sample."""
         begun = time.monotonic()
-        self.model.see(self.frame)
+        self.model.encode(self.frame)
         self.took["see"] = time.monotonic() - begun
         self.model.ask((), _questions(1)[0], self.stop)
         self.took["ask"] = time.monotonic() - begun - self.took["see"]

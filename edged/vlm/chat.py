@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from edged.core.errors import ModelFolderError
-from edged.core.types import Turn
+from edged.core.types import Exchange
 
 VISION_END = "<|vision_end|>"
 
@@ -23,13 +23,13 @@ class Chat:
         """Everything up to the end of the picture. Raises ModelFolderError if the template has no picture."""
         return self._rendered([], "")[0] + VISION_END
 
-    def tail(self, history: Sequence[Turn], prompt: str) -> list[int]:
+    def tail(self, history: Sequence[Exchange], prompt: str) -> list[int]:
         """The tokens after the picture."""
         after = self._rendered(history, prompt)[1]
         ids: list[int] = self._processor.tokenizer(after, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _rendered(self, history: Sequence[Turn], prompt: str) -> tuple[str, str]:
+    def _rendered(self, history: Sequence[Exchange], prompt: str) -> tuple[str, str]:
         """The text before and after the end of the picture."""
         turns = [*((turn.prompt, turn.reply) for turn in history), (prompt, None)]
         messages: list[dict[str, Any]] = []

@@ -31,7 +31,7 @@ from edged.core.specs import Generation, QuestionSpec
 from edged.vlm.grammar import compiled
 
 
-class Spelling:
+class GrammarTokenizer:
     """A tokenizer as grammars see it. Built once for a model: it takes seconds at 150,000 tokens."""
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
@@ -101,11 +101,11 @@ class Spelling:
         return reached[-1]
 
 
-class Reading:
+class ReplyDecoder:
     """The choosing of tokens for one reply, one `choose` per model step."""
 
     def __init__(
-        self, spelling: Spelling, grammar: Grammar | None, generation: Generation, ends: frozenset[int]
+        self, spelling: GrammarTokenizer, grammar: Grammar | None, generation: Generation, ends: frozenset[int]
     ) -> None:
         self._spelling = spelling
         self._matcher = spelling.matcher(grammar) if grammar else None

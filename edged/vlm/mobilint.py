@@ -24,7 +24,7 @@ from edged.core.errors import ModelError, ModelFolderError, ModelLost
 from edged.core.npu_cores import Cores, of_config, parsed
 from edged.vlm import folder as files
 from edged.vlm.chat import Chat
-from edged.vlm.parts import NoVideo, Parts, Unloaded, check_loaded, first_line, load_processor
+from edged.vlm.parts import ModelParts, NoVideo, Unloaded, check_loaded, first_line, load_processor
 
 PACKAGES = ("transformers_mblt", "mblt_model_zoo.hf_transformers")
 INSTALL = "pip install 'mblt-model-zoo>=2.10,<2.11'"
@@ -112,7 +112,7 @@ def occupied(path: Path, config: dict[str, Any], words: Mapping[str, str]) -> fr
     return frozenset(core for part in _parts(path, config, words).values() for core in part.cores.occupied())
 
 
-def _loaded(vendor: Vendor, path: Path, parts: dict[str, Part], processor: Any) -> Parts:
+def _loaded(vendor: Vendor, path: Path, parts: dict[str, Part], processor: Any) -> ModelParts:
     model = _launched(vendor, path, parts)
     try:
         if model.model.visual._uses_dynamic_vision:
@@ -124,7 +124,7 @@ def _loaded(vendor: Vendor, path: Path, parts: dict[str, Part], processor: Any) 
     except BaseException:
         _dispose(model)
         raise
-    return Parts(model, processor, cache, lambda: _dispose(model))
+    return ModelParts(model, processor, cache, lambda: _dispose(model))
 
 
 def _parts(path: Path, config: dict[str, Any], words: Mapping[str, str]) -> dict[str, Part]:

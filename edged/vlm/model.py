@@ -23,11 +23,11 @@ from PIL import Image
 
 from edged.core.errors import ModelError, ModelFolderError, Stopped, release_frames
 from edged.core.specs import ModelSpec, QuestionSpec
-from edged.core.types import Frame, Reply, Turn
+from edged.core.types import Exchange, Frame, Reply
 from edged.vlm import folder as files
 from edged.vlm import plain
 from edged.vlm.chat import Chat
-from edged.vlm.decode import Reading, Spelling
+from edged.vlm.decode import GrammarTokenizer, ReplyDecoder
 from edged.vlm.mobilint import occupied, open_compiled
 from edged.vlm.parts import Unloaded, first_line
 from edged.vlm.weights import check_weights, float32_bytes
@@ -59,7 +59,7 @@ class Qwen2VL:
         model: Any,
         processor: Any,
         cache: Cache,
-        spelling: Spelling,
+        spelling: GrammarTokenizer,
         name: str,
         revision: str,
         fit: Literal["stretch", "letterbox"] = "stretch",
@@ -83,7 +83,7 @@ class Qwen2VL:
     def check(self, questions: Sequence[QuestionSpec]) -> None:
         self._spelling.check(questions)
 
-    def see(self, frame: Frame) -> float:
+    def encode(self, frame: Frame) -> float:
         """Cannot be interrupted: one call of the model encodes the picture and prefills what stands before it."""
         handled = sys.exception()
         try:
@@ -95,7 +95,7 @@ class Qwen2VL:
 
     def ask(
         self,
-        history: Sequence[Turn],
+        history: Sequence[Exchange],
         question: QuestionSpec,
         stop: StopSignal,
         on_text: Callable[[str], None] | None = None,
@@ -127,7 +127,7 @@ class Qwen2VL:
 
     def _ask(
         self,
-        history: Sequence[Turn],
+        history: Sequence[Exchange],
         question: QuestionSpec,
         stop: StopSignal,
         on_text: Callable[[str], None] | None,
@@ -138,8 +138,8 @@ class Qwen2VL:
         wanted = [*self._prefix, *self._chat.tail(history, question.prompt)]
         generation = question.generation
         if len(wanted) + generation.max_new_tokens - 1 > self._cache.limit:
-            return Reply("", "no_room", None, 0, 0.0)
-        reading = Reading(self._spelling, question.answer.grammar(), generation, self._ends)
+            return Reply("", "context_overflow", None, 0, 0.0)
+        reading = ReplyDecoder(self._spelling, question.answer.grammar(), generation, self._ends)
         try:
             ended, runs = self._generate(wanted, reading, question, stop, begun + generation.deadline_s, on_text)
         except Stopped:
@@ -158,7 +158,7 @@ class Qwen2VL:
     def _generate(
         self,
         wanted: list[int],
-        reading: Reading,
+        reading: ReplyDecoder,
         question: QuestionSpec,
         stop: StopSignal,
         deadline: float,
@@ -204,7 +204,7 @@ class Qwen2VL:
             picture = _letterboxed(picture)
         return picture if self._side is None else picture.resize((self._side, self._side), Image.Resampling.BICUBIC)
 
-    def _stream(self, reading: Reading, shown: int, on_text: Callable[[str], None] | None) -> int:
+    def _stream(self, reading: ReplyDecoder, shown: int, on_text: Callable[[str], None] | None) -> int:
         if on_text is None:
             return shown
         text = self._text(reading.tokens)
@@ -279,9 +279,9 @@ def _opened(spec: ModelSpec, config: dict[str, Any]) -> Unloaded:
     return plain.open_plain(spec.path)
 
 
-def _spelling(unloaded: Unloaded, config: dict[str, Any]) -> Spelling:
+def _spelling(unloaded: Unloaded, config: dict[str, Any]) -> GrammarTokenizer:
     try:
-        return Spelling(unloaded.processor.tokenizer, files.vocabulary(config))
+        return GrammarTokenizer(unloaded.processor.tokenizer, files.vocabulary(config))
     except ValueError as error:
         raise ModelFolderError(f"model: the tokenizer does not fit vocab_size in config.json: {error}") from None
 

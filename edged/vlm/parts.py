@@ -14,7 +14,7 @@ from edged.core.errors import ModelError, ModelFolderError
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ModelParts:
     """A model on its device. `cache` is a model.Cache; `dispose` gives back what the device holds."""
 
     model: Any
@@ -31,7 +31,7 @@ class Unloaded:
     """
 
     processor: Any
-    load: Callable[[], Parts]
+    load: Callable[[], ModelParts]
 
 
 class NoVideo:

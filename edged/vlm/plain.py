@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForImageTextToText, DynamicCache
 
 from edged.vlm.chat import Chat
-from edged.vlm.parts import NoVideoProcessor, Parts, Unloaded, check_loaded, load_processor, loading
+from edged.vlm.parts import ModelParts, NoVideoProcessor, Unloaded, check_loaded, load_processor, loading
 
 
 class PlainCache:
@@ -56,7 +56,7 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _loaded(path: Path, processor: Any) -> Parts:
+def _loaded(path: Path, processor: Any) -> ModelParts:
     place = device()
     with loading(str(path)):
         model, info = AutoModelForImageTextToText.from_pretrained(
@@ -68,4 +68,4 @@ def _loaded(path: Path, processor: Any) -> Parts:
         )
     check_loaded(path, info)
     model = model.to(place).eval()
-    return Parts(model, processor, PlainCache(model))
+    return ModelParts(model, processor, PlainCache(model))

@@ -23,7 +23,7 @@ from support.making import question
 
 from edged.core.answer_types import Number, YesNo
 from edged.core.specs import Generation
-from edged.vlm.decode import Reading, Spelling
+from edged.vlm.decode import GrammarTokenizer, ReplyDecoder
 
 VOCABULARY = 151_936
 MERGES = 151_000
@@ -37,12 +37,12 @@ ROUNDS = 200
 
 def main() -> int:
     tokenizer, made_s = timed(lambda: tiny_model.tokenizer(merges()))
-    spelling, loaded_s = timed(lambda: Spelling(tokenizer, VOCABULARY))
+    spelling, loaded_s = timed(lambda: GrammarTokenizer(tokenizer, VOCABULARY))
     print(f"{len(tokenizer)} tokens: tokenizer made in {made_s:.2f} s, read for grammars in {loaded_s:.2f} s")
     return 0 if check(spelling) & step(spelling, tokenizer.eos_token_id) else 1
 
 
-def check(spelling: Spelling) -> bool:
+def check(spelling: GrammarTokenizer) -> bool:
     questions = [question("How many?", Number(True, 0, 40), name=f"q{number}") for number in range(QUESTIONS)]
     others = [question("How many?", Number(True, 0, 40 + n), name=f"q{n}") for n in range(QUESTIONS)]
     _, first_s = timed(lambda: spelling.check(questions))
@@ -58,12 +58,12 @@ def check(spelling: Spelling) -> bool:
     return max(first_s, again_s, others_s) <= CHECK_S and first_s / walks_s <= CHECK_SHARE
 
 
-def step(spelling: Spelling, end: int) -> bool:
+def step(spelling: GrammarTokenizer, end: int) -> bool:
     logits = np.random.default_rng(0).standard_normal(VOCABULARY).astype(np.float32)
     _, finite_s = timed(lambda: [np.isfinite(logits).all() for _ in range(ROUNDS)])
-    readings = [Reading(spelling, YesNo().grammar(), Generation(), frozenset([end])) for _ in range(ROUNDS)]
+    readings = [ReplyDecoder(spelling, YesNo().grammar(), Generation(), frozenset([end])) for _ in range(ROUNDS)]
     _, typed_s = timed(lambda: [reading.choose(logits, []) for reading in readings])
-    plain = Reading(spelling, None, Generation(), frozenset([end]))
+    plain = ReplyDecoder(spelling, None, Generation(), frozenset([end]))
     _, text_s = timed(lambda: [plain.choose(logits, []) for _ in range(ROUNDS)])
     finite, typed, text = (seconds / ROUNDS * 1000 for seconds in (finite_s, typed_s, text_s))
     print(

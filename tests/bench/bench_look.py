@@ -20,10 +20,10 @@ from support.making import frame, question
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, SourceSpec
-from edged.mqtt.publisher import Publisher
+from edged.mqtt.publisher import MqttPublisher
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
-from edged.service.worker_queue import Turns
+from edged.service.worker_queue import WorkerQueue
 
 QUESTIONS = 8
 SETTLED = 5_000
@@ -32,7 +32,7 @@ SETTLED = 5_000
 class QuietModel(FakeModel):
     """Remembers nothing."""
 
-    def see(self, picture) -> float:
+    def encode(self, picture) -> float:
         return 0.0
 
     def ask(self, history, question, stop, on_text=None):
@@ -47,12 +47,12 @@ def resident() -> int:
 
 def main(looks: int) -> None:
     stop = threading.Event()
-    turns = Turns(stop)
-    turns.serve(turns.load([QuietModel]))
-    publisher = Publisher(BrokerSpec(port=1, client_id="bench"), "bench", line_limit=1000)
+    queue = WorkerQueue(stop)
+    queue.serve(queue.load([QuietModel]))
+    publisher = MqttPublisher(BrokerSpec(port=1, client_id="bench"), "bench", outbox_limit=1000)
     publisher.start()
     publisher.online()
-    looker = Looks(turns, stop, lambda: True, lambda _error, _crew: None)
+    looker = Looks(queue, stop, lambda: True, lambda _error, _crew: None)
     questions = tuple(question(f"Is {n} open?", YesNo(), f"q{n}") for n in range(QUESTIONS))
     spec = CameraSpec("dock", SourceSpec("path", Secret("x"), "x"), questions=questions)
     dock = CameraRuntime(spec, "c1", lambda: publisher)
@@ -64,7 +64,7 @@ def main(looks: int) -> None:
         looker.look(dock)
     cpu_ms = (time.process_time() - begun) * 1000 / max(1, looks - SETTLED)
     growth = 100 * (resident() / settled - 1) if settled else float("nan")
-    turns.halt()
+    queue.halt()
     publisher.close()
     print(f"looks {looks}, {QUESTIONS} questions each: {cpu_ms:.2f} ms CPU a look (target under 5)")
     print(f"resident memory after {SETTLED} looks {settled / 1e6:.1f} MB, growth {growth:+.2f} % (target within 2)")

@@ -83,7 +83,7 @@ def compared(model: Qwen2VL, separate: Separate, tokens: int) -> float:
     for seed in range(ROUNDS + 1):
         seen = frame(seed, SIDES[tokens], SIDES[tokens])
         begun = time.process_time()
-        model.see(seen)
+        model.encode(seen)
         together = [
             model.ask([], question(prompt, max_new_tokens=NEW_TOKENS), threading.Event()).text for prompt in PROMPTS
         ]

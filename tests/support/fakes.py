@@ -9,7 +9,7 @@ from typing import Any
 
 from edged.core.errors import ModelFolderError, Stopped
 from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraState, Event, Frame, Reply, Turn
+from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply
 from support.making import frame
 
 
@@ -42,7 +42,7 @@ class FakeModel:
         self.replies = replies or {}
         self.see_s = see_s
         self.seen: list[str] = []  # digests: a fake that keeps frames would hide a leak
-        self.asked: list[tuple[str, list[Turn]]] = []
+        self.asked: list[tuple[str, list[Exchange]]] = []
         self.disposed = 0
         self.threads: set[int] = set()
         self.refused: str | None = None  # a question that this model's tokenizer cannot spell
@@ -51,7 +51,7 @@ class FakeModel:
         if self.refused in [question.name for question in questions]:
             raise ModelFolderError(f'question "{self.refused}": this model\'s tokenizer cannot spell it')
 
-    def see(self, picture: Frame) -> float:
+    def encode(self, picture: Frame) -> float:
         time.sleep(self.see_s)
         self.threads.add(threading.get_ident())
         self.seen.append(picture.sha256)
@@ -59,7 +59,7 @@ class FakeModel:
 
     def ask(
         self,
-        history: Sequence[Turn],
+        history: Sequence[Exchange],
         question: QuestionSpec,
         stop: threading.Event,
         on_text: Callable[[str], None] | None = None,

@@ -15,7 +15,7 @@ from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, Question
 from edged.core.types import Answer, CameraReport, CameraState, Event, utc_now
 from edged.mqtt.publisher import Figures
 from edged.service.reload import Reload
-from edged.service.service import Parts, Service
+from edged.service.service import Factories, Service
 from support.broker import until
 from support.fakes import FakeCamera, FakeModel
 from support.making import frame, question
@@ -134,17 +134,17 @@ class World:
         self.stop = threading.Event()
         self.lost: list[Any] = []
         self.loading: Callable[[], Any] = lambda: None
-        self.parts = Parts(
+        self.factories = Factories(
             load_config=lambda: CONFIG,
             open_camera=self._open_camera,
-            judge_model=lambda spec, questions: self.may_fail(f"judge {spec.path}"),
+            check_model=lambda spec, questions: self.may_fail(f"judge {spec.path}"),
             load_model=self._load_model,
             fit_together=lambda old, new: self.fit,
             open_publisher=lambda spec, node: Publisher(self, spec, node),
             clock_synced=lambda: True,
             version="0",
         )
-        self.service = Service(self.parts, CONFIG, self.stop, lambda *lost: self.lost.append(lost))
+        self.service = Service(self.factories, CONFIG, self.stop, lambda *lost: self.lost.append(lost))
         self.reload = Reload(self.service, self.wait, self.wait)
 
     def start(self) -> None:

@@ -124,7 +124,7 @@ def results(model: Qwen2VL, shown: Iterable[Shown], probes: Iterable[Probe]) -> 
     found = []
     asked = tuple(probes)
     for one in shown:
-        model.see(frame_of(one.picture))
+        model.encode(frame_of(one.picture))
         for probe in asked:
             value, confidence = value_of(model, probe.question)
             found.append(Result(probe.name, bool(value == probe.truth(one.truth)), confidence, one.truth))

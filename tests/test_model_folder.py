@@ -171,7 +171,10 @@ COMPILED: list[tuple[Change, str]] = [
     (edit("config.json", core_mode="turbo"), "cores of text: core_mode 'turbo' is not one of"),
     (edit("config.json", target_cores=["0:7"]), 'cores of text: "0:7" names core 7'),
     (edit("config.json", hidden_size=128), r"have embeddings of \[\d+, 64\], config.json \[\d+, 128\]"),
-    (template("a helpful assistant", "a guard"), "does not begin with Qwen2-VL's default system turn and the picture"),
+    (
+        template("a helpful assistant", "a guard"),
+        "does not begin with Qwen2-VL's default system turn and the picture",
+    ),
 ]
 
 
@@ -278,7 +281,7 @@ def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path
 
         def serve() -> None:
             while not ended.is_set():
-                model.see(frame(1))
+                model.encode(frame(1))
                 replies.append(model.ask([], question("Tell all."), GO_ON).text)
 
         serving = threading.Thread(target=serve)

@@ -120,7 +120,7 @@ class _Client(mqtt.Client):
                 connection.close()
 
 
-class Link:
+class Connection:
     """One broker, tried for ever, with MQTT 5 first and MQTT 3.1.1 where that is all it speaks.
 
     `start`, `attend`, `publish` and `close` are for one thread; `wake` is for any.

@@ -6,26 +6,26 @@ import json
 import time
 from collections.abc import Callable
 
-from edged.mqtt.line import Line, Retained, State, Waiting
+from edged.mqtt.outbox import Outbox, Pending, Retained, State
 from edged.mqtt.topics import Message
 
 
-def answer(topic: str, payload: bytes = b"{}") -> Waiting:
-    return Waiting(topic, f"{topic}/late", payload, until=time.monotonic() + 60)
+def answer(topic: str, payload: bytes = b"{}") -> Pending:
+    return Pending(topic, f"{topic}/late", payload, until=time.monotonic() + 60)
 
 
-def event(payload: bytes = b"{}") -> Waiting:
-    return Waiting("event", None, payload)
+def event(payload: bytes = b"{}") -> Pending:
+    return Pending("event", None, payload)
 
 
-def filled(*waiting: Waiting, limit: int = 100) -> Line:
-    line = Line(limit)
+def filled(*waiting: Pending, limit: int = 100) -> Outbox:
+    line = Outbox(limit)
     for one in waiting:
         line.add(one)
     return line
 
 
-def everything(take: Callable[[], Waiting | None]) -> list[Waiting]:
+def everything(take: Callable[[], Pending | None]) -> list[Pending]:
     return list(iter(take, None))
 
 
@@ -140,7 +140,7 @@ def test_an_adopted_answer_older_than_an_acknowledged_one_is_not_the_newest() ->
     line.take_answer()
     line.take_answer()
     line.settle(second)
-    heir = Line()
+    heir = Outbox()
     heir.adopt(line.release(), lambda _: True)
     assert heir.take_answer() is None
     assert heir.take_overtaken() is first
@@ -148,7 +148,7 @@ def test_an_adopted_answer_older_than_an_acknowledged_one_is_not_the_newest() ->
 
 def test_adopted_answers_of_another_node_are_not_retained() -> None:
     foreign, own = answer("old/a"), answer("new/a")
-    line = Line()
+    line = Outbox()
     line.adopt([foreign, own], lambda topic: topic.startswith("new/"))
     assert everything(line.take_answer) == [own]
     assert line.take_overtaken() is foreign

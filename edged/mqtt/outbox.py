@@ -1,7 +1,7 @@
 """What waits for the broker: answers and events in a line, and the retained messages. In memory, not thread-safe.
 
 The sender takes one after the other and settles or puts back what it took. A store on disk will take the place of
-`Line`.
+`Outbox`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from edged.mqtt.topics import Message, as_late
 
-LINE_LIMIT = 10_000
+OUTBOX_LIMIT = 10_000
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
+class Pending:
     """An answer or an event that the broker has not acknowledged. `late_topic` is None for an event."""
 
     topic: str
@@ -40,27 +40,27 @@ class Waiting:
         return Message(self.topic, self.payload, retain=True, expires_s=_whole_seconds(self.until))
 
 
-class Line:
+class Outbox:
     """Answers and events, bounded. Their order is kept per topic.
 
     When there is no room the oldest goes, but never the newest answer of a question.
     """
 
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
+    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
         self.limit = limit
         self.dropped = 0
-        self._answers: deque[Waiting] = deque()
-        self._events: deque[Waiting] = deque()
-        self._overtaken: deque[Waiting] = deque()
-        self._taken: dict[int, Waiting] = {}  # by number, in the order in which they were taken
-        self._newest: dict[str, Waiting] = {}
+        self._answers: deque[Pending] = deque()
+        self._events: deque[Pending] = deque()
+        self._overtaken: deque[Pending] = deque()
+        self._taken: dict[int, Pending] = {}  # by number, in the order in which they were taken
+        self._newest: dict[str, Pending] = {}
         self._first = 0
         self.last = 0  # the highest number so far
 
     def __len__(self) -> int:
         return len(self._answers) + len(self._events) + len(self._overtaken) + len(self._taken)
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: Pending) -> None:
         self.last += 1
         waiting.number = self.last
         if waiting.late_topic is not None:
@@ -68,7 +68,7 @@ class Line:
         self._lane(waiting).append(waiting)
         self._make_room()
 
-    def adopt(self, left: Sequence[Waiting], retainable: Callable[[str], bool]) -> None:
+    def adopt(self, left: Sequence[Pending], retainable: Callable[[str], bool]) -> None:
         """Put what another line released before everything else, as what has waited out an outage.
 
         An answer whose topic is not `retainable` goes out on `late` only.
@@ -84,7 +84,7 @@ class Line:
             self._lane(waiting).appendleft(waiting)
         self._make_room()
 
-    def release(self) -> list[Waiting]:
+    def release(self) -> list[Pending]:
         """Everything, oldest first; the line is empty then."""
         left = sorted(
             (*self._answers, *self._events, *self._overtaken, *self._taken.values()), key=lambda one: one.number
@@ -96,7 +96,7 @@ class Line:
             lane.clear()
         return left
 
-    def take_answer(self, up_to: float = math.inf) -> Waiting | None:
+    def take_answer(self, up_to: float = math.inf) -> Pending | None:
         """The next answer for its own topic, of those with numbers `up_to`; overtaken ones are sorted out meanwhile."""
         while self._answers and self._answers[0].number <= up_to:
             waiting = self._answers.popleft()
@@ -106,22 +106,22 @@ class Line:
             self._overtaken.append(waiting)
         return None
 
-    def take_event(self) -> Waiting | None:
+    def take_event(self) -> Pending | None:
         # An event follows the answers of its look, so that whoever acts on it can read them.
         if not self._events or (self._answers and self._answers[0].number < self._events[0].number):
             return None
         return self._take(self._events.popleft())
 
-    def take_overtaken(self) -> Waiting | None:
+    def take_overtaken(self) -> Pending | None:
         return self._take(self._overtaken.popleft()) if self._overtaken else None
 
-    def put_back(self, waiting: Waiting) -> None:
+    def put_back(self, waiting: Pending) -> None:
         """It was taken and not sent. Nothing happens if it has been released since."""
         # It has not suffered an outage until all has: it must not be overtaken before what is in flight is back.
         if self._taken.pop(waiting.number, None) is waiting:
             self._lane(waiting).appendleft(waiting)
 
-    def settle(self, waiting: Waiting) -> bool:
+    def settle(self, waiting: Pending) -> bool:
         """Done with it. Whether it is the newest answer of its question, and stands on the broker."""
         self._taken.pop(waiting.number, None)
         if self._newest.get(waiting.topic) is not waiting:
@@ -143,11 +143,11 @@ class Line:
         for waiting in (*self._answers, *self._taken.values()):
             waiting.outage = waiting.outage or waiting.topic == topic
 
-    def _take(self, waiting: Waiting) -> Waiting:
+    def _take(self, waiting: Pending) -> Pending:
         self._taken[waiting.number] = waiting
         return waiting
 
-    def _lane(self, waiting: Waiting) -> deque[Waiting]:
+    def _lane(self, waiting: Pending) -> deque[Pending]:
         if waiting.late_topic is None:
             return self._events
         return self._overtaken if waiting.overtaken else self._answers

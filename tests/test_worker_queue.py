@@ -1,4 +1,4 @@
-"""The line: ask-now first, then the oldest; a frame is taken when its turn is near; models are disposed once."""
+"""The line: ask-now first, then the oldest; a frame is taken when its ticket is near; models are disposed once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.broker import until
 from support.fakes import FakeModel
 
 from edged.core.errors import ModelError, Stopped
-from edged.service.worker_queue import Crew, ModelChanged, Turn, Turns
+from edged.service.worker_queue import ModelChanged, Ticket, WorkerGroup, WorkerQueue
 
 
 class Line:
@@ -18,7 +18,7 @@ class Line:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self.turns = Turns(self.stop)
+        self.queue = WorkerQueue(self.stop)
         self.near: list[str] = []
         self.asked: list[str] = []
         self.go = threading.Event()
@@ -26,34 +26,34 @@ class Line:
         self.stopped: list[str] = []
         self.again: list[str] = []
 
-    def open(self, *loads: Callable[[], FakeModel]) -> Crew:
-        crew = self.turns.load(loads)
-        self.turns.serve(crew)
-        return crew
+    def open(self, *loads: Callable[[], FakeModel]) -> WorkerGroup:
+        group = self.queue.load(loads)
+        self.queue.serve(group)
+        return group
 
     def look(self, name: str, urgent: bool = False, last_question: bool = False) -> None:
-        before = self.turns.waiting()
-        joined = self.turns.join(urgent)
+        before = self.queue.waiting()
+        joined = self.queue.join(urgent)
 
         def run() -> None:
             try:
-                with joined as turn:
-                    turn.wait_near()
+                with joined as ticket:
+                    ticket.wait_near()
                     self.near.append(name)
 
                     def ask(model: FakeModel) -> None:
                         self.asked.append(name)
                         if last_question:
-                            turn.nearly_done()
+                            ticket.nearly_done()
                         assert self.go.wait(20)
 
-                    turn.run(ask)
+                    ticket.run(ask)
             except Stopped:
                 self.stopped.append(name)
             except ModelChanged:
                 self.again.append(name)
 
-        assert self.turns.waiting() == before + 1
+        assert self.queue.waiting() == before + 1
         thread = threading.Thread(target=run)
         thread.start()
         self.threads.append(thread)
@@ -63,12 +63,12 @@ class Line:
 def line() -> Iterator[Line]:
     made = Line()
     yield made
-    made.turns.halt()
+    made.queue.halt()
     made.go.set()
     for thread in made.threads:
         thread.join(20)
         assert not thread.is_alive()
-    until(made.turns.gone)
+    until(made.queue.gone)
 
 
 def test_the_oldest_is_next_and_ask_now_comes_before_it(line: Line):
@@ -90,7 +90,7 @@ def test_no_frame_is_taken_while_its_turn_is_far(line: Line):
     line.look("second")
     line.look("third")
     third = line.threads[2]
-    line.turns.halt()  # both are told at the same time: whoever was near would have noted that before it leaves
+    line.queue.halt()  # both are told at the same time: whoever was near would have noted that before it leaves
     until(lambda: sorted(line.stopped) == ["first", "second", "third"] and not third.is_alive())
     assert line.near == ["first"]
 
@@ -106,11 +106,11 @@ def test_the_next_frame_is_taken_during_the_last_question(line: Line):
 
 def test_a_slow_frame_does_not_keep_the_model_idle(line: Line):
     line.open(FakeModel)
-    slow = line.turns.join()
+    slow = line.queue.join()
     slow.wait_near()
     line.look("quick")
     until(lambda: line.asked == ["quick"])
-    line.turns.leave(slow)
+    line.queue.leave(slow)
 
 
 def test_two_workers_serve_two_looks_at_once(line: Line):
@@ -125,7 +125,7 @@ def test_who_waits_is_told_of_the_stop(line: Line):
     line.look("first")
     until(lambda: line.asked == ["first"])
     line.look("second")
-    line.turns.halt()
+    line.queue.halt()
     until(lambda: "second" in line.stopped)
 
 
@@ -133,24 +133,24 @@ def test_a_model_that_cannot_be_loaded_is_told_to_who_waits_for_it(line: Line):
     def load() -> FakeModel:
         raise ModelError("model: no")
 
-    crew = line.open(load)
+    group = line.open(load)
     with pytest.raises(ModelError, match="model: no"):
-        until(crew.ready)
+        until(group.ready)
 
 
 def test_each_model_is_disposed_once_in_its_own_thread(line: Line):
     models = [FakeModel(), FakeModel()]
-    crew = line.open(lambda: models[0], lambda: models[1])
-    until(crew.ready)
-    line.turns.dismiss(crew)
-    line.turns.dismiss(crew)
-    until(line.turns.gone)
+    group = line.open(lambda: models[0], lambda: models[1])
+    until(group.ready)
+    line.queue.dismiss(group)
+    line.queue.dismiss(group)
+    until(line.queue.gone)
     assert [model.disposed for model in models] == [1, 1]
 
 
 def test_a_new_model_serves_who_waited_for_the_old_one(line: Line):
-    line.turns.dismiss(line.open(FakeModel))
-    until(line.turns.gone)
+    line.queue.dismiss(line.open(FakeModel))
+    until(line.queue.gone)
     line.look("waits")
     line.open(FakeModel)
     until(lambda: line.asked == ["waits"])
@@ -159,17 +159,17 @@ def test_a_new_model_serves_who_waited_for_the_old_one(line: Line):
 def test_a_worker_that_is_dismissed_takes_no_other_look_and_is_disposed_when_its_call_ends(line: Line):
     """However long the call takes: nobody's patience ends with the worker back in service."""
     old, new = FakeModel(), FakeModel()
-    crew = line.open(lambda: old)
+    group = line.open(lambda: old)
     line.look("first")
     until(lambda: line.asked == ["first"])
     line.look("second")
-    line.turns.dismiss(crew)
-    assert not line.turns.gone()
+    line.queue.dismiss(group)
+    assert not line.queue.gone()
     line.open(lambda: new)
     until(lambda: line.asked == ["first", "second"])  # by the new one, while the old one is still inside its call
-    assert (old.disposed, line.turns.gone()) == (0, False)
+    assert (old.disposed, line.queue.gone()) == (0, False)
     line.go.set()
-    until(line.turns.gone)
+    until(line.queue.gone)
     assert (old.disposed, new.disposed) == (1, 0)
 
 
@@ -180,90 +180,90 @@ def test_a_model_that_was_still_loading_when_it_was_dismissed_is_disposed(line: 
         assert go.wait(20)
         return model
 
-    crew = line.open(load)
-    line.turns.dismiss(crew)
+    group = line.open(load)
+    line.queue.dismiss(group)
     go.set()
-    until(line.turns.gone)
+    until(line.queue.gone)
     assert model.disposed == 1
 
 
 def test_the_stop_that_a_model_call_sees_is_set_when_its_worker_is_dismissed(line: Line):
-    crew = line.open(FakeModel)
+    group = line.open(FakeModel)
     seen: list[str] = []
 
-    def generate(turn: Turn[None]) -> None:
+    def generate(ticket: Ticket[None]) -> None:
         seen.append("asked")
-        assert turn.stop.wait(20)
+        assert ticket.stop.wait(20)
         raise Stopped
 
     def run() -> None:
-        with line.turns.join() as turn:
-            turn.wait_near()
+        with line.queue.join() as ticket:
+            ticket.wait_near()
             try:
-                turn.run(lambda _model: generate(turn))
+                ticket.run(lambda _model: generate(ticket))
             except ModelChanged:
                 seen.append("look again")
 
     thread = threading.Thread(target=run)
     thread.start()
     until(lambda: seen == ["asked"])
-    line.turns.dismiss(crew)
+    line.queue.dismiss(group)
     thread.join(10)
     assert seen == ["asked", "look again"]
-    until(line.turns.gone)
+    until(line.queue.gone)
 
 
 def test_what_a_model_says_after_it_was_dismissed_is_not_taken(line: Line):
-    crew = line.open(FakeModel)
+    group = line.open(FakeModel)
 
     def dismissed_meanwhile(model: FakeModel) -> str:
-        line.turns.dismiss(crew)
+        line.queue.dismiss(group)
         return model.name
 
-    with line.turns.join() as turn:
-        turn.wait_near()
+    with line.queue.join() as ticket:
+        ticket.wait_near()
         with pytest.raises(ModelChanged):
-            turn.run(dismissed_meanwhile)
+            ticket.run(dismissed_meanwhile)
 
 
 def test_a_frame_that_was_taken_for_a_model_that_left_is_not_shown_to_the_next_one(line: Line):
-    crew = line.open(FakeModel)
-    until(crew.ready)
-    with line.turns.join() as turn:
-        turn.wait_near()  # here the look takes its frame
+    group = line.open(FakeModel)
+    until(group.ready)
+    with line.queue.join() as ticket:
+        ticket.wait_near()  # here the look takes its frame
         line.open(FakeModel)
         with pytest.raises(ModelChanged):
-            turn.run(lambda model: model.name)
+            ticket.run(lambda model: model.name)
 
 
 def test_an_error_in_a_look_is_raised_there_and_the_worker_goes_on(line: Line):
     line.open(FakeModel)
-    with line.turns.join() as turn:
-        turn.wait_near()
+    with line.queue.join() as ticket:
+        ticket.wait_near()
         with pytest.raises(ZeroDivisionError):
-            turn.run(lambda _model: 1 // 0)
-    with line.turns.join() as turn:
-        turn.wait_near()
-        assert turn.run(lambda model: model.name) == "fake"
+            ticket.run(lambda _model: 1 // 0)
+    with line.queue.join() as ticket:
+        ticket.wait_near()
+        assert ticket.run(lambda model: model.name) == "fake"
 
 
 def test_a_call_that_takes_too_long_is_overdue(line: Line):
-    crew = line.open(FakeModel)
-    worker = crew.workers[0]
-    with line.turns.join() as turn:
-        turn.wait_near()
+    group = line.open(FakeModel)
+    worker = group.workers[0]
+    with line.queue.join() as ticket:
+        ticket.wait_near()
 
         def late(_model: FakeModel) -> tuple[float, float]:
-            turn.expect_encode()
-            first = line.turns.overdue_s()
-            turn.encoded(0.001)
-            turn.expect(-1000.0)
-            return first, line.turns.overdue_s()
+            ticket.expect_encode()
+            first = line.queue.overdue_s()
+            ticket.encoded(0.001)
+            ticket.expect(-1000.0)
+            return first, line.queue.overdue_s()
 
-        first, second = turn.run(late)
+        first, second = ticket.run(late)
     assert first == 0
     assert second > 900
-    assert line.turns.overdue_s() == 0
+    assert line.queue.overdue_s() == 0
     assert worker.expected_by is None
 
 
