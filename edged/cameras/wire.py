@@ -1,4 +1,4 @@
-"""ReplyDecoder from a camera's connection, with an end to everything: to a silence, to a trickle, to the size."""
+"""Reading from a camera's connection, with an end to everything: to a silence, to a trickle, to the size."""
 
 from __future__ import annotations
 
