@@ -1,4 +1,4 @@
-"""What a camera says about itself: each change once, in order, and nothing after it was closed."""
+"""A camera's state: each change is reported once, in order, and none after it was closed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import threading
 
 import pytest
 
-from edged.cameras.health import Health, keep_connected
+from edged.cameras.health import Health
+from edged.cameras.reconnect import keep_connected
 from edged.core.errors import CameraError, Stopped
 from edged.core.types import CameraState
 
 
 class SlowReports:
-    """Takes reports, each held until `go` is set; knows how many were taken at the same time."""
+    """A slow callback: each call returns once `go` is set. `most` is how many calls ran at the same time."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -39,9 +40,9 @@ def in_thread(*calls) -> list[threading.Thread]:
 def test_reports_of_one_camera_never_overlap_and_keep_their_order() -> None:
     reports = SlowReports()
     health = Health("dock", reports)
-    first = in_thread(lambda: health.works("H.264"))
+    first = in_thread(lambda: health.mark_online("H.264"))
     assert reports.begun.wait(10)
-    others = in_thread(lambda: health.fails("lost"), lambda: health.fails("lost"))
+    others = in_thread(lambda: health.mark_offline("lost"), lambda: health.mark_offline("lost"))
     others[0].join(0.2)
     reports.go.set()
     for thread in first + others:
@@ -54,11 +55,11 @@ def test_after_its_end_nothing_is_reported_or_logged(caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG, "edged.camera")
     states: list[CameraState] = []
     health = Health("dock", states.append)
-    health.works("H.264")
-    health.end()
+    health.mark_online("H.264")
+    health.close()
     caplog.clear()
-    health.fails("lost")
-    health.works("H.264")
+    health.mark_offline("lost")
+    health.mark_online("H.264")
     assert [state.online for state in states] == [True]
     assert not caplog.records
 
@@ -66,10 +67,10 @@ def test_after_its_end_nothing_is_reported_or_logged(caplog: pytest.LogCaptureFi
 def test_end_waits_for_the_report_that_is_running() -> None:
     reports = SlowReports()
     health = Health("dock", reports)
-    threads = in_thread(lambda: health.works("H.264"))
+    threads = in_thread(lambda: health.mark_online("H.264"))
     assert reports.begun.wait(10)
     ended = threading.Event()
-    threads += in_thread(lambda: (health.end(), ended.set()))
+    threads += in_thread(lambda: (health.close(), ended.set()))
     assert not ended.wait(0.2)
     reports.go.set()
     assert ended.wait(10)
@@ -81,13 +82,13 @@ def test_report_may_close_its_own_camera() -> None:
 
     def report(state: CameraState) -> None:
         states.append(state)
-        health.end()
+        health.close()
 
     health = Health("dock", report)
-    thread = in_thread(lambda: health.works("H.264"))[0]
+    thread = in_thread(lambda: health.mark_online("H.264"))[0]
     thread.join(10)
     assert not thread.is_alive()
-    health.fails("lost")
+    health.mark_offline("lost")
     assert len(states) == 1
 
 
@@ -99,7 +100,7 @@ def test_report_that_fails_is_logged_and_ends_no_camera(caplog: pytest.LogCaptur
         raise RuntimeError("out of order")
 
     def session() -> None:
-        health.works("H.264")
+        health.mark_online("H.264")
         if len(seen) > 2:
             closing.set()
         raise CameraError("lost")
@@ -138,16 +139,54 @@ def test_session_that_sees_the_end_is_no_failure() -> None:
 
 def test_first_connection_may_be_quiet_but_the_end_of_a_failure_is_not(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edged.camera")
-    Health("quiet", lambda _: None, first=logging.DEBUG).works("picture file, 64x48")
-    failed = Health("dock", lambda _: None, first=logging.DEBUG)
-    failed.fails("a.jpg cannot be read")
-    failed.works("picture file, 64x48")
-    failed.fails("a.jpg cannot be read")
-    failed.works("picture file, 64x48")
+    Health("quiet", lambda _: None, first_level=logging.DEBUG).mark_online("picture file, 64x48")
+    failed = Health("dock", lambda _: None, first_level=logging.DEBUG)
+    failed.mark_offline("a.jpg cannot be read")
+    failed.mark_online("picture file, 64x48")
+    failed.mark_offline("a.jpg cannot be read")
+    failed.mark_online("picture file, 64x48")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("DEBUG", "camera quiet: connected (picture file, 64x48)"),
         ("WARNING", "camera dock: a.jpg cannot be read"),
         ("INFO", "camera dock: connected (picture file, 64x48) after 0 s (1 try)"),
         ("WARNING", "camera dock: a.jpg cannot be read"),
         ("INFO", "camera dock: back after 0 s (1 try)"),
+    ]
+
+
+def test_loss_and_return_are_one_line_each_with_duration_and_tries(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edged.camera")
+    now = 0.0
+    health = Health("dock", lambda _: None, clock=lambda: now)
+    health.mark_online("H.264, 320x240")
+    caplog.clear()
+    health.mark_offline("no packet for 5.0 s", 2)
+    now += 210
+    for _ in range(6):
+        health.mark_offline("connection refused by 10.0.0.9:554", 5)
+    health.mark_online("H.264, 320x240")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "camera dock: no packet for 5.0 s; reconnecting in 2 s"),
+        ("INFO", "camera dock: back after 3 min 30 s (7 tries)"),
+    ]
+
+
+def test_changes_are_logged_once_and_new_reasons_only_reported(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edged.camera")
+    states: list[CameraState] = []
+    health = Health("dock", states.append)
+    health.mark_offline("connection refused", 1)
+    health.mark_offline("connection refused", 2)
+    health.mark_offline("no such path", 5)
+    health.mark_online("H.264")
+    health.mark_online("H.264")
+    assert [(state.online, state.reason) for state in states] == [
+        (False, "connection refused"),
+        (False, "no such path"),
+        (True, None),
+    ]
+    assert states[0].since == states[1].since
+    assert [record.getMessage() for record in caplog.records] == [
+        "camera dock: connection refused; trying again in 1 s",
+        "camera dock: connected (H.264) after 0 s (3 tries)",
     ]

@@ -1,20 +1,21 @@
-"""Cameras that send a byte now and then, and never what was asked for: each wait has an end, and close() ends it."""
+"""Cameras that send a byte at a time and never a whole answer: each wait is bounded, and close() ends it."""
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.rtsp import Watched, spec, until
+from support.broker import until
+from support.cameras import Watched, spec
+from support.http import answering, trickle
 
+from edged.cameras.path_camera import PathCamera
 from edged.cameras.source import fetch_picture
-from edged.cameras.still import PathCamera
 from edged.core.errors import CameraError
 
 NEVER = threading.Event()
@@ -28,40 +29,12 @@ PART_HEADERS = (MULTIPART + b"--frame\r\nX-Long: ", b"x")
 OTHER_BOUNDARY = (MULTIPART, b"--other\r\n\r\n\xff\xd8\xff no boundary of ours \xff\xd9\r\n")
 
 
-@contextmanager
-def sending(head: bytes, again: bytes, pause_s: float = 0.1) -> Iterator[int]:
-    """A port that answers each connection's first bytes with `head`, then `again` for ever."""
-    done = threading.Event()
-
-    def talk(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.recv(4096)
-            connection.sendall(head)
-            while not done.wait(pause_s):
-                connection.sendall(again)
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = threading.Thread(target=serve, daemon=True)
-        server.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            done.set()
-            listening.shutdown(socket.SHUT_RDWR)
-            server.join(10)
-
-
 def failing(scheme: str, sent: tuple[bytes, bytes]) -> str:
     """The reason that a camera which sends this reports first."""
-    with sending(*sent) as port, Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme)) as watched:
+    with (
+        answering(lambda _: trickle(*sent)) as port,
+        Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme)) as watched,
+    ):
         if scheme == "http":
             with pytest.raises(CameraError):
                 watched.grab()
@@ -88,7 +61,7 @@ def looked_at(watched: Watched) -> None:
 
 
 def fetching(sent: tuple[bytes, bytes]) -> str:
-    with sending(*sent) as port, pytest.raises(CameraError) as caught:
+    with answering(lambda _: trickle(*sent)) as port, pytest.raises(CameraError) as caught:
         fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)
     return str(caught.value)
 
@@ -96,7 +69,7 @@ def fetching(sent: tuple[bytes, bytes]) -> str:
 def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
     late = "the picture did not arrive in 10 s"
     no_answer = "the camera's answer did not arrive in 10 s"
-    no_boundary = "the stream's parts do not begin with the boundary it announced"
+    no_boundary = "the stream does not contain the boundary that its header declares"
     expected: list[tuple[Callable[[], str], str]] = [
         (lambda: failing("http", HTTP_HEADERS), no_answer),
         (lambda: failing("rtsp", RTSP_HEADERS), no_answer),
@@ -135,7 +108,7 @@ def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
     ids=["headers", "rtsp headers", "picture", "part", "part headers", "other boundary"],
 )
 def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: str, sent: tuple[bytes, bytes]) -> None:
-    with sending(*sent) as port:
+    with answering(lambda _: trickle(*sent)) as port:
         watched = Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme))
         with watched:
             look = threading.Thread(target=looked_at, args=(watched,), daemon=True)
@@ -150,13 +123,17 @@ def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: str, sent: tupl
 def test_wrong_boundary_in_a_flood_of_data_is_noticed_by_its_size() -> None:
     began = time.monotonic()
     head, again = OTHER_BOUNDARY
-    with sending(head, again + b"\0" * 2**20 + b"\r\n", pause_s=0) as port, pytest.raises(CameraError) as caught:
+    flood = again + b"\0" * 2**20 + b"\r\n"
+    with answering(lambda _: trickle(head, flood, 0)) as port, pytest.raises(CameraError) as caught:
         fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)
-    assert str(caught.value) == "the stream's parts do not begin with the boundary it announced"
+    assert str(caught.value) == "the stream does not contain the boundary that its header declares"
     assert time.monotonic() - began < 8
 
 
 def test_redirect_with_an_endless_body_is_not_kept_in_memory() -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n"
-    with sending(head, b"\0" * 2**18, pause_s=0) as port, pytest.raises(CameraError, match="answer is larger than"):
+    with (
+        answering(lambda _: trickle(head, b"\0" * 2**18, 0)) as port,
+        pytest.raises(CameraError, match="answer is larger than"),
+    ):
         fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)

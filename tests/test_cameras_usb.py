@@ -1,4 +1,4 @@
-"""USB cameras: reasons from the real system, the rest against a capture of our own; no V4L2 device is here."""
+"""USB cameras: error reasons from the real system, the rest against a fake capture, as tests have no V4L2 device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.rtsp import Watched, spec, until
+from support.broker import until
+from support.cameras import Watched, spec
 
-from edged.cameras.usb import MJPG, UsbCamera, check_device, open_device, set_up
+from edged.cameras.usb_camera import MJPG, UsbCamera, check_device, open_device, set_up
 from edged.core.errors import CameraError, StaleFrame, Stopped
 
 
 class FakeCapture:
-    """A device with a picture every 20 ms, which counts what is done to it and by whom."""
+    """A device with a picture every 20 ms, which records calls and the threads that make them."""
 
     def __init__(self, has_mjpg: bool = True, late_s: float = 0.0) -> None:
         self.values: dict[int, float] = {}
@@ -29,7 +30,7 @@ class FakeCapture:
         self.late_s = late_s
         self.has_mjpg = has_mjpg
         self.unplugged = threading.Event()
-        self.held, self.let_go = threading.Event(), threading.Event()
+        self.blocked, self.release_grab = threading.Event(), threading.Event()
         self.hangs = self.cut = False
         self.error: Exception | None = None
         self.pictures: list[weakref.ref[np.ndarray]] = []
@@ -52,8 +53,8 @@ class FakeCapture:
         self.threads.add(threading.current_thread().name)
         self.number += 1
         if self.hangs:
-            self.held.set()
-            self.let_go.wait(10)
+            self.blocked.set()
+            self.release_grab.wait(10)
         return not self.unplugged.wait(0.02)
 
     def retrieve(self) -> tuple[bool, np.ndarray]:
@@ -113,7 +114,7 @@ def test_file_is_no_video_device(tmp_path: Path) -> None:
 
 
 def test_device_that_gives_no_video_is_said_to_be_busy_or_no_camera() -> None:
-    with pytest.raises(CameraError, match="/dev/null is in use by another program, or gives no video"):
+    with pytest.raises(CameraError, match="/dev/null is in use by another program, or is not a video node"):
         open_device("/dev/null")
 
 
@@ -158,7 +159,7 @@ def test_jpeg_cut_short_is_refused_and_the_camera_stays() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
         capture.cut = True
-        with pytest.raises(CameraError, match="cut short"):
+        with pytest.raises(CameraError, match="truncated"):
             watched.grab()
         capture.cut = False
         assert watched.grab().rgb.shape == (48, 64, 3)
@@ -189,9 +190,9 @@ def test_closed_camera_reports_nothing_that_its_thread_finds_out_later() -> None
     with watching(capture) as watched:
         watched.grab()
         capture.hangs = True
-        assert capture.held.wait(10)
+        assert capture.blocked.wait(10)
     capture.unplugged.set()
-    capture.let_go.set()
+    capture.release_grab.set()
     until(lambda: capture.released == 1)
     until(lambda: "camera-dock" not in {thread.name for thread in threading.enumerate()})
     assert [state.online for state in watched.states] == [True]
@@ -202,14 +203,14 @@ def test_look_ends_when_its_camera_is_closed() -> None:
     with watching(capture) as watched:
         watched.grab()
         capture.hangs = True
-        assert capture.held.wait(10)
+        assert capture.blocked.wait(10)
         closer = threading.Timer(0.2, watched.camera.close)
         closer.start()
         began = time.monotonic()
         with pytest.raises(CameraError, match="closed"):
             watched.grab()
         assert time.monotonic() - began < 1.5
-        capture.let_go.set()
+        capture.release_grab.set()
         closer.join()
 
 
@@ -230,13 +231,13 @@ def test_two_looks_at_once_both_get_a_picture() -> None:
     shapes = []
     with watching(capture) as watched:
         capture.hangs = True
-        assert capture.held.wait(10)
+        assert capture.blocked.wait(10)
         looks = [threading.Thread(target=lambda: shapes.append(watched.grab().rgb.shape)) for _ in range(2)]
         for look in looks:
             look.start()
         threading.Event().wait(0.3)  # both are waiting now
         capture.hangs = False
-        capture.let_go.set()
+        capture.release_grab.set()
         for look in looks:
             look.join(10)
     assert shapes == [(48, 64, 3)] * 2
@@ -248,7 +249,7 @@ def test_no_pixels_are_held_once_the_look_is_over() -> None:
     try:
         with watching(capture) as watched:
             frame = weakref.ref(watched.grab().rgb)
-            until(lambda: not [picture for picture in (frame, *capture.pictures) if picture() is not None], within_s=2)
+            until(lambda: not [picture for picture in (frame, *capture.pictures) if picture() is not None], timeout_s=2)
     finally:
         gc.enable()
 
@@ -258,12 +259,12 @@ def test_picture_that_comes_after_its_look_was_given_up_is_not_held() -> None:
     with watching(capture) as watched:
         watched.wait_for(online=True)
         capture.hangs = True
-        assert capture.held.wait(10)
+        assert capture.blocked.wait(10)
         threading.Timer(0.2, watched.stop.set).start()
         with pytest.raises(Stopped):
             watched.grab()
         number = capture.number
         capture.hangs = False
-        capture.let_go.set()
+        capture.release_grab.set()
         until(lambda: capture.number > number + 2)
         assert not [picture for picture in capture.pictures if picture() is not None]

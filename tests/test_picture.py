@@ -104,13 +104,13 @@ def test_jpeg_is_no_wider_than_asked_and_keeps_its_shape() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(CameraError, match="not a picture that can be decoded"):
+    with pytest.raises(CameraError, match="not a picture in a supported format"):
         decode_picture(data)
 
 
 def test_jpeg_cut_short_is_refused_though_opencv_would_fill_it_with_grey() -> None:
     data = jpeg(framed(scene()))
-    with pytest.raises(CameraError, match="cut short"):
+    with pytest.raises(CameraError, match="truncated"):
         decode_picture(data[: len(data) // 2])
     assert decode_picture(data + b"\0" * 5000).shape == (360, 640, 3), "padding is allowed"
 

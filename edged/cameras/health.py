@@ -1,48 +1,45 @@
-"""What is known of one camera: each change is logged once and reported once, however often it is tried in between."""
+"""Whether a camera is online: each change is logged once and reported once, however many attempts lie in between."""
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
-from threading import Event as StopSignal
 from threading import RLock
 
-from edged.core.errors import CameraError, Stopped
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, CameraState, utc_now
 
-BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-THREADS = "camera-"  # how the name of each camera's thread begins
-STEADY_S = 60.0  # a connection that lasted so long starts the back-off anew
 UNEXPECTED = "unexpected error; see edged's log"
 
 logger = logging.getLogger("edged.camera")
 
 
-class LoginRefused(CameraError):
-    """Wrong user or password. Tried again seldom: many cameras lock an account after a few failures."""
-
-
 class Health:
-    """One camera's state. `online` is None until the first try ended; `reason` is None while online.
+    """One camera's state. `online` is None until the first attempt ended; `reason` is None while online.
 
-    Calls `report` in the thread that noticed the change, one call at a time and in order. `first` is the level at which
-    a first connection without a failure before it is logged.
+    Calls `report` in the thread that noticed the change, one call at a time and in order. `first_level` is the log
+    level of a first connection that no failure preceded.
     """
 
-    def __init__(self, name: str, report: CameraReport, first: int = logging.INFO) -> None:
+    def __init__(
+        self,
+        name: str,
+        report: CameraReport,
+        first_level: int = logging.INFO,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self._report = report
-        self._first = first
+        self._first_level = first_level
+        self._clock = clock
         # Held while reporting, so that reports cannot overtake each other. Reentrant: a report may close its camera.
         self._lock = RLock()
         self._state: CameraState | None = None
-        self._since_mono = time.monotonic()
-        self._tries = 1
-        self._seen = False
-        self._ended = False
+        self._changed_mono = 0.0  # when it last went online or offline
+        self._tries = 0  # since then
+        self._was_online = False
+        self._closed = False
 
     @property
     def online(self) -> bool | None:
@@ -52,77 +49,57 @@ class Health:
     def reason(self) -> str | None:
         return self._state.reason if self._state else "not connected yet"
 
-    def works(self, about: str) -> None:
-        """A picture was received; `about` describes the connection in the log line of the first one."""
+    def mark_online(self, about: str) -> None:
+        """A picture was received. `about` describes the connection in the log line of the first one."""
         with self._lock:
-            if self.online or self._ended:
-                return
-            took = f"after {spoken(time.monotonic() - self._since_mono)} ({counted(self._tries, 'try', 'tries')})"
-            if self._seen:
-                logger.info("camera %s: back %s", self.name, took)
-            elif self.online is None:
-                logger.log(self._first, "camera %s: connected (%s)", self.name, about)
-            else:
-                logger.info("camera %s: connected (%s) %s", self.name, about, took)
-            self._seen = True
-            self._turn(True, None)
+            if not self.online and not self._closed:
+                self._log_online(about)
+                self._was_online = True
+                self._change(True, None)
 
-    def fails(self, reason: str, retry_s: float | None = None) -> None:
-        """No picture, for this reason; the next try is in `retry_s`, or at the next look."""
+    def mark_offline(self, reason: str, retry_s: float | None = None) -> None:
+        """No picture. The next attempt is in `retry_s`, or at the next look if None."""
         with self._lock:
-            if self._ended:
+            if self._closed:
                 return
             if self._state is not None and not self._state.online:
-                self._fails_again(reason, self._state)
+                self._failed_again(reason, self._state)
                 return
             verb = "reconnecting" if self.online else "trying again"
             when = "" if retry_s is None else f"; {verb} in {spoken(retry_s)}"
             logger.warning("camera %s: %s%s", self.name, reason, when)
-            self._turn(False, reason)
+            self._change(False, reason)
 
-    def end(self) -> None:
-        """The camera is closed. Once this has returned, no report is running and none will begin.
+    def close(self) -> None:
+        """After this returns, no report is running and none will start.
 
-        Waits for a report that is running: whoever calls this must not hold a lock that the report takes.
+        Waits for a running report: the caller must not hold a lock that the report takes.
         """
         with self._lock:
-            self._ended = True
+            self._closed = True
 
-    def _fails_again(self, reason: str, before: CameraState) -> None:
+    def _log_online(self, about: str) -> None:
+        after = f"after {spoken(self._clock() - self._changed_mono)} ({counted(self._tries, 'try', 'tries')})"
+        if self._was_online:
+            logger.info("camera %s: back %s", self.name, after)
+        elif self.online is None:
+            logger.log(self._first_level, "camera %s: connected (%s)", self.name, about)
+        else:
+            logger.info("camera %s: connected (%s) %s", self.name, about, after)
+
+    def _failed_again(self, reason: str, state: CameraState) -> None:
         self._tries += 1
-        if reason != before.reason:
+        if reason != state.reason:
             logger.debug("camera %s: %s", self.name, reason)
-            self._tell(CameraState(False, reason, before.since))
+            self._set_state(CameraState(False, reason, state.since))
 
-    def _turn(self, online: bool, reason: str | None) -> None:
-        self._tries, self._since_mono = 1, time.monotonic()
-        self._tell(CameraState(online, reason, utc_now()))
+    def _change(self, online: bool, reason: str | None) -> None:
+        self._tries, self._changed_mono = 1, self._clock()
+        self._set_state(CameraState(online, reason, utc_now()))
 
-    def _tell(self, state: CameraState) -> None:
+    def _set_state(self, state: CameraState) -> None:
         self._state = state
         try:
             self._report(state)
-        except Exception:  # a callback's edge: whatever is wrong there, this camera goes on
-            logger.exception("camera %s: unexpected error while its state was reported", self.name)
-
-
-def keep_connected(session: Callable[[], None], health: Health, closing: StopSignal) -> None:
-    """Run `session` again and again until `closing`. It raises CameraError when the camera is lost."""
-    failed = 0
-    while not closing.is_set():
-        began, refused = time.monotonic(), False
-        try:
-            session()
-            continue
-        except Stopped:  # `closing` was seen in the middle of a wait
-            continue
-        except CameraError as error:
-            reason, refused = str(error), isinstance(error, LoginRefused)
-        except Exception:  # the thread's edge: an unexpected error must not end this camera for good
-            if health.reason != UNEXPECTED:
-                logger.exception("camera %s: unexpected error", health.name)
-            reason = UNEXPECTED
-        failed = 1 if time.monotonic() - began > STEADY_S else failed + 1
-        pause = BACK_OFF_S[-1] if refused else BACK_OFF_S[min(failed, len(BACK_OFF_S)) - 1]
-        health.fails(reason, pause)
-        closing.wait(pause * random.uniform(1.0, 1.2))
+        except Exception:  # an error in the callback must not end this camera
+            logger.exception("camera %s: unexpected error while reporting its state", self.name)

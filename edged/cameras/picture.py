@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import CameraError
+from edged.core.errors import CameraError, StaleFrame
 from edged.core.types import Frame, utc_now
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -21,9 +21,9 @@ JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0) -> Frame:
-    """A frame of a picture as OpenCV decodes it, with the mask's polygons (shares of width and height) filled black.
+    """A frame from a picture as OpenCV decodes it. The mask's polygons (shares of width and height) are filled black.
 
-    `captured_mono` is `time.monotonic()` of the capture; the wall time of the capture follows from it.
+    `captured_mono` is `time.monotonic()` at the capture; the wall time of the capture is derived from it.
     """
     rgb = np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     _blacken(rgb, mask)
@@ -32,22 +32,29 @@ def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also where a JPEG is cut short."""
-    # OpenCV fills the missing rest of a JPEG with grey and says nothing.
+    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also for a truncated JPEG."""
+    # OpenCV fills the missing part of a JPEG with grey, without an error.
     if data.startswith(JPEG_START) and JPEG_END not in data.rstrip(b"\0\r\n ")[-1024:]:
-        raise CameraError("the JPEG is cut short")
+        raise CameraError("the JPEG is truncated")
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:
         decoded = None
     if decoded is None:
-        raise CameraError("the data is not a picture that can be decoded (JPEG and PNG can)")
+        raise CameraError("the data is not a picture in a supported format, such as JPEG or PNG")
     return np.asarray(decoded, dtype=np.uint8)
+
+
+def require_fresh(captured_mono: float, max_age_s: float) -> None:
+    """Raises StaleFrame for a picture that is older than `max_age_s`."""
+    age_s = time.monotonic() - captured_mono
+    if age_s > max_age_s:
+        raise StaleFrame(f"the newest picture is {age_s:.1f} s old, max_age is {max_age_s:g} s")
 
 
 def _blacken(rgb: Pixels, mask: Mask) -> None:
     height, width = rgb.shape[:2]
     for polygon in mask:
         points = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
-        # One at a time: given together, the pixels that two polygons share would stay visible.
+        # One by one: in a single call, pixels in two polygons would stay visible.
         cv2.fillPoly(rgb, [points], (0, 0, 0))

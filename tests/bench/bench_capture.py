@@ -1,7 +1,7 @@
-"""CPU of cameras looked at every 10 s, packets drained and decoded on demand, against decoding all the time.
+"""CPU of cameras with a look every 10 s, drained and decoded on demand, against decoding continuously.
 
-bench_capture.py [SECONDS] [CAMERAS]: both ways run side by side in processes of their own, against one server, and each
-says its own CPU time. Prints one line; the ratio is per camera. 1080p25, H.264.
+bench_capture.py [SECONDS] [CAMERAS]: both run at the same time against one server, in processes of their own that each
+measure their CPU time. Prints one line; the ratio is per camera. 1080p25, H.264.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edged.cameras.environment import OPENCV
 
 os.environ.update(OPENCV)
 
-import cv2  # after its variables
+import cv2  # after its environment variables are set
 
 from edged.cameras.source import close_all, open_camera
 from edged.core.secret import Secret
@@ -27,7 +27,7 @@ LOOK_S = 10.0
 
 
 def looks(url: str, seconds: float, cameras: int) -> tuple[float, str]:
-    """CPU seconds per camera and second, and the ages of the frames that came."""
+    """CPU seconds per camera and second, and a summary of the looks."""
     source = SourceSpec("rtsp", Secret(url), url)
     opened = [open_camera(CameraSpec(f"c{number}", source), lambda _: None) for number in range(cameras)]
     stop = threading.Event()
@@ -46,8 +46,8 @@ def looks(url: str, seconds: float, cameras: int) -> tuple[float, str]:
         number += 1
     spent = (time.process_time() - cpu) / (time.monotonic() - began) / cameras
     close_all(opened)
-    said = f"{number} looks, age of the frame {max(ages):.2f} s at most, decoded in {sum(took) / len(took):.0f} ms"
-    return spent, said
+    grab_ms = sum(took) / len(took)
+    return spent, f"{number} looks, age of the frame {max(ages):.2f} s at most, decoded in {grab_ms:.0f} ms"
 
 
 def decodes(url: str, seconds: float) -> tuple[float, str]:
@@ -73,20 +73,23 @@ def main(seconds: float, cameras: int) -> None:
     try:
         _, port, clip = server.stdout.readline().split(maxsplit=2)
         url = f"rtsp://127.0.0.1:{port}/clip"
-        ways = [
+        processes = [
             subprocess.Popen(
-                [sys.executable, __file__, way, url, str(seconds), str(cameras)], stdout=subprocess.PIPE, text=True
+                [sys.executable, __file__, mode, url, str(seconds), str(cameras)], stdout=subprocess.PIPE, text=True
             )
-            for way in ("looks", "decodes")
+            for mode in ("looks", "decodes")
         ]
-        (ours, said), (theirs, also) = (way.communicate()[0].split(maxsplit=1) for way in ways)
+        (ours, looks_summary), (theirs, decodes_summary) = (
+            process.communicate()[0].split(maxsplit=1) for process in processes
+        )
     finally:
         server.kill()
         server.wait()
     share = float(ours) / float(theirs)
     print(
-        f"capture: ratio {share:.3f}: {float(ours):.2%} of a core per camera ({cameras} of them, {said.strip()}) "
-        f"against {float(theirs):.2%} decoding all the time ({also.strip()}); {clip.strip()}, {seconds:.0f} s"
+        f"capture: ratio {share:.3f}: {float(ours):.2%} of a core per camera "
+        f"({cameras} of them, {looks_summary.strip()}) against {float(theirs):.2%} decoding continuously "
+        f"({decodes_summary.strip()}); {clip.strip()}, {seconds:.0f} s"
     )
 
 

@@ -1,8 +1,8 @@
-"""A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are there, not in a venv).
+"""A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are not in a venv).
 
 rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
-Every picture carries its own time: 16 bars say floor(time() * 15) modulo 65536, 16 more their inverse, so that a test
-can tell from the pixels alone when a picture was made (`rtsp.made_at`).
+Every picture contains its own time: 16 bars encode floor(time() * 15) modulo 65536, 16 more the inverse, so that a
+test can tell from the pixels alone when a picture was generated (`made_ago` in rtsp.py).
 """
 
 import os
@@ -22,18 +22,18 @@ SOURCE = (
     "appsrc name=src is-live=true format=time do-timestamp=true "
     f"caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
 )
-# Slices would each get parameter sets before them from rtph264pay, which no decoder takes for one picture.
+# Without sliced threads: rtph264pay puts parameter sets before each slice, and decoders then see several pictures.
 H264 = "x264enc tune=zerolatency sliced-threads=false threads=1 speed-preset=ultrafast key-int-max=15 bitrate=400"
 MOUNTS = {
-    # A picture in four slices, the parameter sets before each of a keyframe's: FFmpeg takes those for two pictures.
+    # Four slices per picture, with parameter sets before each slice of a keyframe: FFmpeg sees two pictures.
     "/sliced": f"{SOURCE} ! x264enc tune=zerolatency sliced-threads=true threads=4 speed-preset=ultrafast"
     " key-int-max=15 bitrate=2000 ! rtph264pay name=pay0 pt=96 config-interval=-1",
     "/h264": f"{SOURCE} ! {H264} ! rtph264pay name=pay0 pt=96 config-interval=-1",
-    # Many cameras: the parameter sets stand in the SDP and nowhere else.
+    # As many cameras do: parameter sets in the SDP only.
     "/sdp": f"{SOURCE} ! {H264} ! video/x-h264,stream-format=avc ! rtph264pay name=pay0 pt=96 config-interval=0",
     "/h265": f"{SOURCE} ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=400"
     " ! h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96",
-    # a picture of the caller's, standing still
+    # a still picture from $YARD
     "/yard": f"multifilesrc location={os.environ.get('YARD', 'none')} loop=true caps=image/png,framerate=5/1 ! pngdec"
     " ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5"
     " bitrate=2000 ! rtph264pay name=pay0 pt=96 config-interval=-1",
@@ -51,7 +51,7 @@ def picture(number: int) -> bytes:
 def feed(source: Gst.Element, ended: threading.Event) -> None:
     number = int(time.time() * FPS)
     while not ended.is_set():
-        # The newest number, not the next: after SIGCONT the pictures are of now, as a camera's are.
+        # The current number, not the next: after SIGCONT the pictures are live, as a camera's are.
         number = max(number + 1, int(time.time() * FPS))
         time.sleep(max(0.0, number / FPS - time.time()))
         if source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number % 65536))) != Gst.FlowReturn.OK:

@@ -1,4 +1,4 @@
-"""USB cameras (V4L2). A thread takes every picture off the driver's queue; only the ones asked for are decoded."""
+"""USB cameras (V4L2). A thread per camera drains the driver's queue; only the requested pictures are decoded."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import cv2
 import numpy as np
 
-from edged.cameras.health import THREADS, Health, keep_connected
-from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr
-from edged.cameras.reader import CLOSE_S, CLOSED, SLICE_S, Box
-from edged.core.errors import CameraError, StaleFrame, Stopped
+from edged.cameras.health import Health
+from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr, require_fresh
+from edged.cameras.reconnect import keep_connected
+from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, ResultSlot, raise_if_ended
+from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraReport, Frame
 
 WIDTH, HEIGHT = 1280, 720
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
-SILENT_S = 2.0  # a grab that fails after longer than this failed by that time-out
+SILENT_S = 2.0  # a grab that fails after longer than this ran into that time-out
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
 REASONS = {
@@ -35,8 +36,11 @@ REASONS = {
 }
 
 
+Captured: TypeAlias = tuple[Pixels, float]  # a picture, and when it was captured (monotonic)
+
+
 class Capture(Protocol):
-    """What is used of cv2.VideoCapture."""
+    """The part of cv2.VideoCapture that is used."""
 
     def isOpened(self) -> bool: ...  # noqa: N802 OpenCV's name
     def get(self, propId: int, /) -> float: ...  # noqa: N803 OpenCV's name
@@ -47,7 +51,7 @@ class Capture(Protocol):
 
 
 class UsbCamera:
-    """A V4L2 camera, by index (`0`) or by path. Its thread opens, reads and releases it."""
+    """A V4L2 camera, by index (`0`) or path. Its thread opens, reads and releases the device."""
 
     def __init__(
         self, spec: CameraSpec, report: CameraReport, open_capture: Callable[[str], Capture] | None = None
@@ -57,8 +61,8 @@ class UsbCamera:
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: list[Box[tuple[Pixels, float]]] = []  # of looks: for the next picture, and when it was captured
-        self._thread = threading.Thread(target=self._run, name=THREADS + spec.name, daemon=True)
+        self._waiting: list[ResultSlot[Captured]] = []  # one per look that waits for the next picture
+        self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + spec.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -66,36 +70,31 @@ class UsbCamera:
     def grab(self, stop: threading.Event) -> Frame:
         began = time.monotonic()
         bgr, captured = self._next_picture(stop, began + ANSWER_S)
-        age = time.monotonic() - captured
-        if age > self._spec.max_age_s:
-            raise StaleFrame(f"the newest picture is {age:.1f} s old, max_age is {self._spec.max_age_s:g} s")
+        require_fresh(captured, self._spec.max_age_s)
         return frame_from_bgr(bgr, self._spec.mask, captured, (time.monotonic() - began) * 1000)
 
     def close(self) -> None:
         """Returns after 1 s at most; the thread releases the device at the driver's next answer."""
-        self._health.end()
+        self._health.close()
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
 
-    def _next_picture(self, stop: threading.Event, deadline: float) -> tuple[Pixels, float]:
-        box: Box[tuple[Pixels, float]] = Box()
+    def _next_picture(self, stop: threading.Event, deadline: float) -> Captured:
+        slot: ResultSlot[Captured] = ResultSlot()
         with self._lock:
-            self._waiting.append(box)
+            self._waiting.append(slot)
         try:
             self._check(stop, deadline)
-            while not box.wait(SLICE_S):
+            while not slot.wait(POLL_S):
                 self._check(stop, deadline)
-            return box.take()
+            return slot.take()
         finally:
             with self._lock:
-                self._waiting = [other for other in self._waiting if other is not box]
+                self._waiting = [other for other in self._waiting if other is not slot]
 
     def _check(self, stop: threading.Event, deadline: float) -> None:
-        if stop.is_set():
-            raise Stopped
-        if self._closing.is_set():
-            raise CameraError(CLOSED)
+        raise_if_ended(stop, self._closing)
         if self._health.online is False or time.monotonic() > deadline:
             raise CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
 
@@ -115,10 +114,9 @@ class UsbCamera:
     def _take(self, capture: Capture) -> None:
         since = time.monotonic()
         if not capture.grab():
-            silent = time.monotonic() - since
-            raise CameraError(
-                f"no picture for {silent:.1f} s" if silent > SILENT_S else "unplugged, or its driver failed"
-            )
+            silent_s = time.monotonic() - since
+            unplugged = "unplugged, or its driver failed"
+            raise CameraError(f"no picture for {silent_s:.1f} s" if silent_s > SILENT_S else unplugged)
         now = time.monotonic()
         with self._lock:
             waiting, self._waiting = self._waiting, []
@@ -126,24 +124,26 @@ class UsbCamera:
             _deliver(capture, now, waiting)
         if not self._health.online:
             size = (int(capture.get(edge)) for edge in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            self._health.works("USB, {}x{}".format(*size))
+            self._health.mark_online("USB, {}x{}".format(*size))
 
 
 def open_device(address: str) -> Capture:
-    """Open a V4L2 device for reading. Raises CameraError with the reason: OpenCV says only False."""
+    """Open a V4L2 device for reading. Raises CameraError with the reason: OpenCV only returns False."""
     path = f"/dev/video{address}" if address.isdigit() else address
     check_device(path)
-    # No time-outs among the parameters: V4L2 knows none, and the open fails for it.
+    # No time-out parameters: V4L2 does not support them, and the open would fail.
     capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     if not capture.isOpened():
         capture.release()
-        raise CameraError(f"{path} is in use by another program, or gives no video (a camera's second node does not)")
+        raise CameraError(
+            f"{path} is in use by another program, or is not a video node (many cameras have a second node)"
+        )
     set_up(capture)
     return capture
 
 
 def check_device(path: str) -> None:
-    """Raises CameraError if this is no device that can be opened now."""
+    """Raises CameraError with the reason if this is not a device that can be opened."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:
@@ -156,31 +156,33 @@ def check_device(path: str) -> None:
 
 
 def set_up(capture: Capture) -> None:
-    """MJPG at 720p if the camera has it, else what it has."""
-    capture.set(cv2.CAP_PROP_FOURCC, MJPG)  # before the size: uncompressed, many offer large ones at 5 a second only
+    """MJPG at 720p if the camera supports it, else the camera's own format."""
+    capture.set(
+        cv2.CAP_PROP_FOURCC, MJPG
+    )  # before the size: uncompressed, many cameras offer large sizes at 5 fps only
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    # set() says True and keeps the old format where there is no MJPG.
+    # set() returns True and keeps the old format if the camera has no MJPG.
     if int(capture.get(cv2.CAP_PROP_FOURCC)) == MJPG:
-        # OpenCV decodes a JPEG that is cut short over the picture before it and says nothing: take the bytes.
+        # OpenCV decodes a truncated JPEG over the previous picture without an error: take the bytes instead.
         capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 
 
-def _deliver(capture: Capture, now: float, waiting: list[Box[tuple[Pixels, float]]]) -> None:
+def _deliver(capture: Capture, now: float, waiting: list[ResultSlot[Captured]]) -> None:
     try:
-        taken = _decoded(capture, now)
+        picture = _decode(capture, now)
     except CameraError as error:
-        for box in waiting:
-            box.fail(CameraError(str(error)))
+        for slot in waiting:
+            slot.fail(CameraError(str(error)))
         return
-    for box in waiting:
-        box.put(taken)
+    for slot in waiting:
+        slot.put(picture)
 
 
-def _decoded(capture: Capture, now: float) -> tuple[Pixels, float]:
-    """The picture last grabbed, and when it was captured. Raises CameraError."""
-    # The kernel's monotonic stamp; a driver without one gives 0, or runs a frame ahead.
+def _decode(capture: Capture, now: float) -> Captured:
+    """The picture last grabbed. Raises CameraError."""
+    # The kernel's monotonic time stamp. Some drivers set 0, and some are up to one frame ahead.
     stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     captured = min(now, stamp) if now - 60 < stamp < now + 1 else now
     decoded, data = capture.retrieve()

@@ -1,0 +1,111 @@
+"""HTTP cameras: snapshots or an MJPEG stream, as the content type of the first answer says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event as StopSignal
+
+from edged.cameras import multipart
+from edged.cameras.bounded import Cancelled
+from edged.cameras.health import Health
+from edged.cameras.http_client import BoundedResponse, read_picture, request
+from edged.cameras.packets import OpenStream, Packet
+from edged.cameras.picture import Pixels, decode_picture
+from edged.cameras.reader import Reader
+from edged.cameras.still import SourceStreams, take_still
+from edged.cameras.stream_camera import StreamCamera
+from edged.cameras.waiting import raise_if_ended
+from edged.core.errors import CameraError
+from edged.core.specs import CameraSpec
+from edged.core.types import CameraReport, Frame
+
+SNAPSHOT_S = 30.0  # the name look-up, which has no time-out of its own, plus the bounds of `http_client`
+
+
+class HttpCamera:
+    """Fetches one picture per look, until an answer is a stream; from that look on it is a StreamCamera."""
+
+    def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
+        self._spec = spec
+        self._health = Health(spec.name, report)
+        self._closing = threading.Event()
+        self._reader = Reader(spec.name, "the camera", SNAPSHOT_S, self._closing)
+        self._lock = threading.Lock()
+        self._stream: StreamCamera | None = None
+
+    def start(self) -> None:
+        """Does nothing: the first look connects."""
+
+    def grab(self, stop: StopSignal) -> Frame:
+        stream = self._stream
+        if stream is None:
+            try:
+                return take_still(self._spec, self._health, lambda: self._snapshot(stop))
+            except SourceStreams:
+                stream = self._start_stream(stop)
+        return stream.grab(stop)
+
+    def close(self) -> None:
+        """Returns after 1 s at most."""
+        self._health.close()
+        with self._lock:  # so that no stream is started after this
+            self._closing.set()
+            stream = self._stream
+        if stream is None:
+            self._reader.join()
+        else:
+            stream.close()
+
+    def _start_stream(self, stop: StopSignal) -> StreamCamera:
+        """The stream, started by the first of the looks that need it."""
+        with self._lock:
+            raise_if_ended(stop, self._closing)
+            if self._stream is None:
+                stream = StreamCamera(self._spec, open_mjpeg, self._health)
+                stream.start()
+                self._stream = stream
+            return self._stream
+
+    def _snapshot(self, stop: StopSignal) -> tuple[Pixels, str]:
+        def cancelled() -> bool:
+            return stop.is_set() or self._closing.is_set()
+
+        def fetch() -> tuple[Pixels, str]:
+            with request(self._spec.source.address.reveal(), cancelled) as response:
+                if multipart.is_stream(response):
+                    raise SourceStreams
+                return decode_picture(read_picture(response)), "HTTP snapshot"
+
+        return self._reader.read(fetch, stop)
+
+
+def fetch_once(address: str, cancelled: Cancelled) -> Pixels:
+    """One picture (BGR): the answer itself, or the first of a stream. Raises CameraError, Stopped once cancelled."""
+    with request(address, cancelled) as response:
+        is_stream = multipart.is_stream(response)
+        data = next(multipart.pictures(response), b"") if is_stream else read_picture(response)
+    return decode_picture(data)
+
+
+@contextmanager
+def open_mjpeg(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
+    """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
+    with request(address, cancelled) as response:
+        if not multipart.is_stream(response):
+            raise CameraError(f"the camera now sends {response.headers.get_content_type()} instead of a stream")
+        yield OpenStream("MJPG", b"", "MJPEG over HTTP", _packets(response))
+
+
+def _packets(response: BoundedResponse) -> Iterator[Packet]:
+    since = time.monotonic()
+    try:
+        for data in multipart.pictures(response):
+            arrived = time.monotonic()
+            yield Packet(data, True, since, arrived, None)
+            since = time.monotonic()
+    except TimeoutError:
+        raise CameraError(f"no picture for {time.monotonic() - since:.1f} s") from None
+    raise CameraError("the camera ended the stream")

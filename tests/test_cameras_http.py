@@ -1,0 +1,292 @@
+"""HTTP cameras: snapshots, MJPEG streams, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from support.broker import until
+from support.cameras import Watched, spec
+from support.http import LOGIN, Site, answering, serving_site
+
+from edged.cameras.source import close_all
+from edged.core.errors import CameraError, Stopped
+from edged.core.specs import CameraSpec
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with serving_site() as address:
+        yield address
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def shade(watched: Watched) -> int:
+    return int(watched.grab().rgb.mean().round())
+
+
+def web(url: str, **more: object) -> Watched:
+    return Watched(spec(url, "http", **more))
+
+
+# --- snapshots ---
+
+
+def test_snapshot_is_fetched_anew_at_each_look(site: str) -> None:
+    with web(f"http://{site}/jpeg") as watched:
+        Site.shade = 100
+        assert shade(watched) == 100
+        Site.shade = 140
+        assert shade(watched) == 140
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_snapshot_with_basic_login(site: str) -> None:
+    Site.shade = 100
+    with web(f"http://{LOGIN}{site}/basic") as watched:
+        assert shade(watched) == 100
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("viewer:wrong@{}/basic", "wrong user or password (401)"),
+        ("{}/basic", "the camera requires a user and a password (401)"),
+        ("{}/nothing", "the path does not exist on the camera (404)"),
+        ("{}/loop", "the camera redirects in a loop or to an unsupported address (302)"),
+        ("{}/huge", "the picture is larger than 32 MiB"),
+        ("{}/endless", "the picture is larger than 32 MiB"),
+        ("{}/cut", "the connection ended in the middle of the picture"),
+        ("{}/html", "the data is not a picture in a supported format, such as JPEG or PNG"),
+        ("viewer:pa/ss@{}/jpeg", "the address is not a valid URL (is its password percent-encoded?)"),
+    ],
+)
+def test_snapshot_that_fails_says_why(site: str, address: str, words: str) -> None:
+    with web("http://" + address.format(site)) as watched:
+        with pytest.raises(CameraError) as caught:
+            watched.grab()
+        assert str(caught.value) == words == watched.states[0].reason
+
+
+NO_HTTP = "does not speak HTTP as expected"
+DIGEST = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\nContent-Length: 0\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 302 Go\r\nLocation: http://a..b/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://" + b"a" * 64 + b"/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://[zz/\r\n\r\n", NO_HTTP),
+        (b"HTTP/1.1 302 Go\r\nLocation: file:///etc/passwd\r\n\r\n", "redirects in a loop or to an unsupported"),
+        (b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm, =, "\r\nContent-Length: 0\r\n\r\n', "no supported login"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nno picture", "not a picture"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nno picture", "not a picture"),
+    ],
+)
+def test_a_malformed_answer_is_a_reason_and_the_camera_is_offline(answer: bytes, words: str) -> None:
+    with answering(lambda _: answer, hang_up=True) as port, web(f"http://{LOGIN}127.0.0.1:{port}/a") as watched:
+        with pytest.raises(CameraError, match=words):
+            watched.grab()
+        assert words in (watched.states[-1].reason or "")
+
+
+@pytest.mark.parametrize(
+    "part", [b"Content-Length: " + b"9" * 5000, b"Content-Length: \xb2", b"Content-Length: " + b"9" * 17]
+)
+def test_a_malformed_part_of_a_stream_is_no_unexpected_error(part: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\n"
+    with (
+        answering(lambda _: head + part + b"\r\n\r\nx\r\n", hang_up=True) as port,
+        web(f"http://127.0.0.1:{port}/a") as watched,
+    ):
+        with pytest.raises(CameraError):
+            watched.grab()
+        watched.wait_for(online=False)
+    assert "unexpected" not in caplog.text
+
+
+def test_a_boundary_outside_latin_1_is_no_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary*=utf-8''%EA%B0%80\r\n\r\n"
+    with answering(lambda _: head, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        with pytest.raises(CameraError):
+            watched.grab()
+        assert "declares no boundary" in (watched.wait_for(online=False).reason or "")
+    assert "unexpected" not in caplog.text
+
+
+def why(watched: Watched) -> str:
+    with pytest.raises(CameraError) as caught:
+        watched.grab()
+    return str(caught.value)
+
+
+def test_a_login_with_a_control_character_is_refused_and_not_repeated() -> None:
+    """http.client would put the whole header into its error."""
+    with answering(lambda _: DIGEST) as port, web(f"http://view%0Aer:hunter2@127.0.0.1:{port}/a") as watched:
+        assert why(watched) == "the user or password of the address has a control character"
+
+
+def test_a_login_in_korean_is_sent_as_utf_8() -> None:
+    heard: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        heard.append(request)
+        return DIGEST
+
+    with answering(answer) as port, web(f"http://%EA%B9%80:pw@127.0.0.1:{port}/a") as watched:
+        assert why(watched) == "wrong user or password (401)"
+    assert 'username="김"'.encode() in heard[-1]
+
+
+def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
+    with web(f"http://127.0.0.1:{silent_port}/") as watched, pytest.raises(CameraError, match=r"no answer .* in 5 s"):
+        watched.grab()
+
+
+def test_look_at_a_silent_web_camera_ends_when_edged_stops(silent_port: int) -> None:
+    with web(f"http://127.0.0.1:{silent_port}/") as watched:
+        threading.Timer(0.2, watched.stop.set).start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            watched.grab()
+        assert time.monotonic() - began < 1
+
+
+def test_close_ends_a_look_at_a_silent_web_camera(silent_port: int) -> None:
+    with web(f"http://127.0.0.1:{silent_port}/") as watched:
+        threading.Timer(0.2, watched.camera.close).start()
+        began = time.monotonic()
+        with pytest.raises(CameraError, match="closed"):
+            watched.grab()
+        assert time.monotonic() - began < 1
+    assert watched.states == []
+
+
+def test_proxy_of_the_environment_is_not_asked(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras are on the local network, and their passwords are nobody else's."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("http_proxy", nowhere)
+    monkeypatch.setenv("no_proxy", "")
+    with web(f"http://{site}/jpeg") as watched:
+        assert watched.outcome(10) == "a picture of 64 columns"
+
+
+def test_no_credential_is_in_any_log_reason_or_error(site: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for path in ("nothing", "loop", "html", "huge", "cut"):
+        with web(f"http://{LOGIN}{site}/{path}", shown=f"http://{site}") as watched:
+            with pytest.raises(CameraError) as caught:
+                watched.grab()
+            said += [repr(caught.value), repr(caught.value.__cause__), str(watched.states)]
+    everything = caplog.text + "".join(said)
+    assert "camera dock" in everything
+    for secret in ("s3cr", "p@ss", "p%40ss", "viewer"):
+        assert secret not in everything
+
+
+# --- streams ---
+
+
+@pytest.mark.parametrize("path", ["stream", "bare", "dashes"])
+def test_content_type_makes_it_a_stream_and_its_newest_picture_is_taken(site: str, path: str) -> None:
+    Site.shade = 30
+    with web(f"http://{site}/{path}") as watched:
+        assert shade(watched) == 30
+        Site.shade = 80
+        threading.Event().wait(0.5)  # a look that comes later, as looks do
+        frame = watched.grab()
+        assert round(frame.rgb.mean()) == 80
+        assert frame.age_s() < 1
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_stream_that_ends_is_opened_again(site: str) -> None:
+    with web(f"http://{site}/short") as watched:
+        watched.grab()
+        assert watched.wait_for(online=False).reason == "the camera ended the stream"
+        watched.wait_for(online=True, count=2)
+        watched.grab()
+
+
+def test_first_look_at_a_stream_ends_when_edged_stops(site: str) -> None:
+    with web(f"http://{site}/stream") as watched:
+        watched.stop.set()
+        with pytest.raises(Stopped):
+            watched.grab()
+
+
+def test_two_first_looks_at_once_start_one_stream(site: str) -> None:
+    Site.meeting = threading.Barrier(2)
+    with web(f"http://{site}/meeting") as watched:
+        looks = [threading.Thread(target=watched.grab, daemon=True) for _ in range(2)]
+        for look in looks:
+            look.start()
+        for look in looks:
+            look.join(15)
+        assert [thread.name for thread in threading.enumerate()].count("camera-dock") == 1
+    until(lambda: close_all([]), timeout_s=2)
+
+
+def test_camera_closed_before_its_stream_starts_leaves_no_thread(site: str) -> None:
+    Site.meeting = threading.Barrier(2)
+    with web(f"http://{site}/meeting") as watched:
+        looking = threading.Thread(target=lambda: watched.outcome(5), daemon=True)
+        looking.start()
+        until(lambda: Site.meeting.n_waiting == 1)
+        watched.camera.close()
+        looking.join(5)
+        until(lambda: close_all([]), timeout_s=2)
+    assert watched.states == []
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "stream"])
+def test_no_frame_is_held_after_its_look(site: str, kind: str) -> None:
+    gc.disable()
+    try:
+        with web(f"http://{site}/{kind}") as watched:
+            for _ in range(2):
+                frame = weakref.ref(watched.grab().rgb)
+                assert frame() is None
+    finally:
+        gc.enable()
+
+
+# --- a missing secret ---
+
+
+def without_secret(kind: str, port: int, problem: str) -> CameraSpec:
+    whole = spec(f"{kind}://viewer:@127.0.0.1:{port}/a", kind)
+    return replace(whole, source=replace(whole.source, problem=problem))
+
+
+@pytest.mark.parametrize("kind", ["http", "rtsp"])
+def test_camera_whose_secret_is_missing_says_so_and_sends_nothing(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    words = "the secret dock is missing: /etc/edged/credentials/dock does not exist"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.5)
+        with Watched(without_secret(kind, listening.getsockname()[1], words)) as watched:
+            for _ in range(2):
+                with pytest.raises(CameraError) as caught:
+                    watched.grab()
+                assert str(caught.value) == words
+            with pytest.raises(TimeoutError):
+                listening.accept()
+    assert [(state.online, state.reason) for state in watched.states] == [(False, words)]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", f"camera dock: {words}")
+    ]

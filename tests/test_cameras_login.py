@@ -1,0 +1,95 @@
+"""Logins at HTTP and RTSP cameras: Basic, and Digest as RFC 7616 describes it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from support.http import LOGIN, DigestCamera, answering, jpeg
+
+from edged.cameras.camera_url import parse_url
+from edged.cameras.login import digest
+from edged.cameras.preflight import describe
+from edged.cameras.source import fetch_picture
+from edged.core.errors import CameraError
+
+NEVER = threading.Event()
+
+
+@pytest.mark.parametrize("qop", ["", "auth", "auth,auth-int"])
+@pytest.mark.parametrize("algorithm", ["", "MD5", "MD5-sess", "SHA-256", "SHA-256-sess"])
+def test_http_camera_is_logged_in_with_the_digest_algorithm_it_asks_for(algorithm: str, qop: str) -> None:
+    with answering(DigestCamera(algorithm, qop, jpeg(77)), hang_up=True) as port:
+        assert round(fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/a?b=c", NEVER).rgb.mean()) == 77
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_digest_answer_is_that_of_the_example_in_rfc_7616(algorithm: str, response: str) -> None:
+    fields = {
+        "realm": "http-auth@example.org",
+        "qop": "auth, auth-int",
+        "algorithm": algorithm,
+        "nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+        "opaque": "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
+    }
+    target = parse_url("http://Mufasa:Circle%20of%20Life@www.example.org/dir/index.html")
+    cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+    answer = digest(fields, target, "GET", "/dir/index.html", cnonce)
+    assert f'response="{response}"' in answer
+    assert f"algorithm={algorithm}, qop=auth, nc=00000001" in answer
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_wrong_digest_password_is_named_as_such(algorithm: str) -> None:
+    with (
+        answering(DigestCamera(algorithm, "auth", jpeg(77)), hang_up=True) as port,
+        pytest.raises(CameraError, match=r"^wrong user or password \(401\)$"),
+    ):
+        fetch_picture(f"http://viewer:wrong@127.0.0.1:{port}/a", NEVER)
+
+
+@pytest.mark.parametrize("algorithm", ["", "MD5", "MD5-sess"])
+def test_rtsp_camera_is_logged_in_with_the_algorithms_that_ffmpeg_knows(algorithm: str) -> None:
+    camera = DigestCamera(algorithm, "auth", b"m=video", "RTSP/1.0")
+    with answering(camera) as port:
+        describe(f"rtsp://{LOGIN}127.0.0.1:{port}/a", lambda: False)
+
+
+def refusal(scheme: str, *challenges: str) -> str:
+    """The error of a camera that makes these challenges."""
+    lines = "".join(f"WWW-Authenticate: {challenge}\r\n" for challenge in challenges)
+    protocol = "RTSP/1.0" if scheme == "rtsp" else "HTTP/1.1"
+    answer = f"{protocol} 401 No\r\n{lines}Content-Length: 0\r\n\r\n".encode()
+    with answering(lambda _: answer, hang_up=scheme == "http") as port, pytest.raises(CameraError) as caught:
+        connect(f"{scheme}://{LOGIN}127.0.0.1:{port}/a")
+    return str(caught.value)
+
+
+def connect(url: str) -> None:
+    if url.startswith("rtsp"):
+        describe(url, lambda: False)
+    else:
+        fetch_picture(url, NEVER)
+
+
+def test_unsupported_logins_are_named_with_what_is_supported() -> None:
+    assert refusal("http", 'Digest realm="r", nonce="n", algorithm=SHA-512-256', "Negotiate") == (
+        "the camera offers no supported login (offered: Digest with SHA-512-256, Negotiate; "
+        "supported: Basic, Digest with MD5, SHA-256)"
+    )
+
+
+def test_rtsp_camera_with_sha_256_only_is_refused_because_ffmpeg_cannot_open_it() -> None:
+    assert refusal("rtsp", 'Digest realm="r", nonce="n", algorithm=SHA-256') == (
+        "the camera offers no supported login (offered: Digest with SHA-256; supported: Basic, Digest with MD5)"
+    )
+
+
+def test_text_of_a_challenge_that_is_not_a_name_is_not_repeated() -> None:
+    assert "(offered: Digest with unknown; " in refusal("http", 'Digest realm="r", nonce="n", algorithm="a b <script>"')
