@@ -29,17 +29,17 @@ def test_one_picture_from_a_file_or_an_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "error"),
     [
         ("/nowhere/a.jpg", "/nowhere/a.jpg cannot be read: No such file or directory"),
         ("/tmp", "/tmp cannot be read: Is a directory"),
         ("rtsp://viewer:pw@host/a", "pictures from rtsp:// are not supported (a file or an http(s) address is)"),
     ],
 )
-def test_picture_that_is_not_available_is_an_error_with_the_reason(source: str, words: str) -> None:
+def test_picture_that_is_not_available_is_an_error_with_the_reason(source: str, error: str) -> None:
     with pytest.raises(CameraError) as caught:
         fetch_picture(source, NEVER)
-    assert str(caught.value) == words
+    assert str(caught.value) == error
 
 
 def test_one_picture_from_a_fifo_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def slice_of(kind: int, first: bool, name: bytes, sets: bytes = b"") -> bytes:
     return sets + b"\0\0\0\1" + bytes([kind, 0x80 if first else 0x40]) + name
 
 
-def test_slices_are_held_once_their_picture_is_whole() -> None:
+def test_slices_are_added_once_their_picture_is_complete() -> None:
     gop = GopBuffer("h264", b"")
 
     def add(number: int, kind: int, first: bool) -> None:
@@ -42,18 +42,18 @@ def test_slices_are_held_once_their_picture_is_whole() -> None:
     assert gop.snapshot() == Snapshot("h264", key, 0.0)
     for number, kind, first in ((3, SLICE, False), (4, IDR, True)):
         add(number, kind, first)
-    whole = (*key, slice_of(SLICE, True, b"2"), slice_of(SLICE, False, b"3"))
-    assert gop.snapshot() == Snapshot("h264", whole, 2.0), "the keyframe that is coming has not pushed them out"
+    complete = (*key, slice_of(SLICE, True, b"2"), slice_of(SLICE, False, b"3"))
+    assert gop.snapshot() == Snapshot("h264", complete, 2.0), "an incomplete keyframe does not replace them"
 
 
-def test_a_picture_in_one_packet_is_held_at_once() -> None:
+def test_picture_in_one_packet_is_added_at_once() -> None:
     gop = GopBuffer("h264", b"")
     for number in range(6):
         gop.add(Packet(slice_of(IDR if number == 0 else SLICE, True, b"%d" % number), number == 0, 0, 0, None), number)
     assert len(gop.snapshot().packets) == 7
 
 
-@pytest.mark.parametrize("pictures", [1, 6], ids=["sure of nothing", "sure of one packet each"])
+@pytest.mark.parametrize("pictures", [1, 6], ids=["not sure", "sure of one packet per picture"])
 def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: int) -> None:
     gop = GopBuffer("h264", b"")
     for number in range(pictures):
@@ -84,7 +84,7 @@ def test_slice_of_a_picture_that_was_dropped_is_dropped_too() -> None:
     assert gop.snapshot() == Snapshot("h264", (b"", slice_of(IDR, True, b"0")), 0.0)
 
 
-def test_what_cannot_be_decoded_is_an_error_not_a_picture() -> None:
+def test_undecodable_packets_are_an_error_not_a_picture() -> None:
     with pytest.raises(CameraError, match=r"cannot be decoded \(H.264\)"):
         decode(Snapshot("h264", (b"", b"\0\0\0\1\x65garbage" * 50), 0.0))
 
@@ -93,12 +93,12 @@ def test_what_cannot_be_decoded_is_an_error_not_a_picture() -> None:
 
 
 def ages(steps: list[tuple[float, float]]) -> list[float]:
-    """For (arrival, camera's stamp): how much older than its arrival each packet is taken to be."""
+    """For each (arrival, camera's time stamp): by how much the packet is older than its arrival."""
     edge = LiveEdge()
     return [round(at - edge.captured(Packet(b"", False, at, at, stamp)), 2) for at, stamp in steps]
 
 
-def test_burst_after_a_jam_is_known_to_be_old() -> None:
+def test_burst_after_congestion_is_known_to_be_old() -> None:
     calm = [(tenth / 10, tenth / 10) for tenth in range(20)]
     jam = [(5.0 + number / 1000, 2.0 + number / 10) for number in range(31)]
     lags = ages(calm + jam)
@@ -107,17 +107,17 @@ def test_burst_after_a_jam_is_known_to_be_old() -> None:
     assert lags[-1] == pytest.approx(0.0, abs=0.05)
 
 
-def test_stamps_that_jump_by_hours_make_no_picture_old() -> None:
+def test_time_stamps_that_jump_by_hours_make_no_picture_old() -> None:
     assert max(ages([(n / 10, n / 10 + (7200 if n > 20 else 0)) for n in range(60)])) == 0
     assert max(ages([(n / 10, n / 10 - (7200 if n > 20 else 0)) for n in range(60)])) == 0
 
 
-def test_stamps_of_b_frames_cost_no_more_than_their_order() -> None:
+def test_time_stamps_of_b_frames_add_little_age() -> None:
     order = [0, 3, 1, 2, 6, 4, 5, 9, 7, 8]
     assert max(ages([(n / 25, place / 25) for n, place in enumerate(order)])) < 0.2
 
 
-def test_stamps_slower_than_the_clock_do_not_make_a_camera_stale_for_ever() -> None:
+def test_time_stamps_slower_than_the_clock_do_not_make_a_camera_stale() -> None:
     assert max(ages([(n / 10, n / 10 * 0.8) for n in range(3000)])) <= 1.01
 
 

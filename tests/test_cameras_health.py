@@ -17,14 +17,14 @@ class SlowReports:
     """A slow callback: each call returns once `go` is set. `most` is how many calls ran at the same time."""
 
     def __init__(self) -> None:
-        self.begun, self.go = threading.Event(), threading.Event()
+        self.started, self.go = threading.Event(), threading.Event()
         self.running = self.most = 0
         self.states: list[CameraState] = []
 
     def __call__(self, state: CameraState) -> None:
         self.running += 1
         self.most = max(self.most, self.running)
-        self.begun.set()
+        self.started.set()
         assert self.go.wait(10)
         self.states.append(state)
         self.running -= 1
@@ -41,7 +41,7 @@ def test_reports_of_one_camera_never_overlap_and_keep_their_order() -> None:
     reports = SlowReports()
     health = Health("dock", reports)
     first = in_thread(lambda: health.mark_online("H.264"))
-    assert reports.begun.wait(10)
+    assert reports.started.wait(10)
     others = in_thread(lambda: health.mark_offline("lost"), lambda: health.mark_offline("lost"))
     others[0].join(0.2)
     reports.go.set()
@@ -51,7 +51,7 @@ def test_reports_of_one_camera_never_overlap_and_keep_their_order() -> None:
     assert [state.online for state in reports.states] == [True, False]
 
 
-def test_after_its_end_nothing_is_reported_or_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_reported_or_logged_after_close(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edged.camera")
     states: list[CameraState] = []
     health = Health("dock", states.append)
@@ -64,11 +64,11 @@ def test_after_its_end_nothing_is_reported_or_logged(caplog: pytest.LogCaptureFi
     assert not caplog.records
 
 
-def test_end_waits_for_the_report_that_is_running() -> None:
+def test_close_waits_for_a_running_report() -> None:
     reports = SlowReports()
     health = Health("dock", reports)
     threads = in_thread(lambda: health.mark_online("H.264"))
-    assert reports.begun.wait(10)
+    assert reports.started.wait(10)
     ended = threading.Event()
     threads += in_thread(lambda: (health.close(), ended.set()))
     assert not ended.wait(0.2)
@@ -92,7 +92,7 @@ def test_report_may_close_its_own_camera() -> None:
     assert len(states) == 1
 
 
-def test_report_that_fails_is_logged_and_ends_no_camera(caplog: pytest.LogCaptureFixture) -> None:
+def test_report_that_raises_is_logged_and_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
     closing, seen = threading.Event(), []
 
     def report(state: CameraState) -> None:
@@ -111,7 +111,7 @@ def test_report_that_fails_is_logged_and_ends_no_camera(caplog: pytest.LogCaptur
     assert "unexpected error" in caplog.text
 
 
-def test_session_that_fails_unexpectedly_is_logged_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_of_a_session_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     closing, states, tries = threading.Event(), [], []
 
     def session() -> None:
@@ -126,7 +126,7 @@ def test_session_that_fails_unexpectedly_is_logged_once_and_tried_again(caplog: 
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
-def test_session_that_sees_the_end_is_no_failure() -> None:
+def test_session_that_is_stopped_is_not_a_failure() -> None:
     closing, states = threading.Event(), []
 
     def session() -> None:
@@ -137,7 +137,7 @@ def test_session_that_sees_the_end_is_no_failure() -> None:
     assert states == []
 
 
-def test_first_connection_may_be_quiet_but_the_end_of_a_failure_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_first_connection_may_be_logged_at_debug_but_recovery_is_not(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edged.camera")
     Health("quiet", lambda _: None, first_level=logging.DEBUG).mark_online("picture file, 64x48")
     failed = Health("dock", lambda _: None, first_level=logging.DEBUG)

@@ -44,7 +44,7 @@ def web(url: str, **more: object) -> Watched:
 # --- snapshots ---
 
 
-def test_snapshot_is_fetched_anew_at_each_look(site: str) -> None:
+def test_snapshot_is_fetched_at_each_look(site: str) -> None:
     with web(f"http://{site}/jpeg") as watched:
         Site.shade = 100
         assert shade(watched) == 100
@@ -60,7 +60,7 @@ def test_snapshot_with_basic_login(site: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("address", "reason"),
     [
         ("viewer:wrong@{}/basic", "wrong user or password (401)"),
         ("{}/basic", "the camera requires a user and a password (401)"),
@@ -73,11 +73,11 @@ def test_snapshot_with_basic_login(site: str) -> None:
         ("viewer:pa/ss@{}/jpeg", "the address is not a valid URL (is its password percent-encoded?)"),
     ],
 )
-def test_snapshot_that_fails_says_why(site: str, address: str, words: str) -> None:
+def test_snapshot_that_fails_is_an_error_with_the_reason(site: str, address: str, reason: str) -> None:
     with web("http://" + address.format(site)) as watched:
         with pytest.raises(CameraError) as caught:
             watched.grab()
-        assert str(caught.value) == words == watched.states[0].reason
+        assert str(caught.value) == reason == watched.states[0].reason
 
 
 NO_HTTP = "does not speak HTTP as expected"
@@ -85,7 +85,7 @@ DIGEST = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\nC
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "reason"),
     [
         (b"HTTP/1.1 302 Go\r\nLocation: http://a..b/\r\n\r\n", NO_HTTP),
         (b"HTTP/1.1 302 Go\r\nLocation: http://" + b"a" * 64 + b"/\r\n\r\n", NO_HTTP),
@@ -96,17 +96,17 @@ DIGEST = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\nC
         (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nno picture", "not a picture"),
     ],
 )
-def test_a_malformed_answer_is_a_reason_and_the_camera_is_offline(answer: bytes, words: str) -> None:
+def test_malformed_answer_is_an_error_with_the_reason(answer: bytes, reason: str) -> None:
     with answering(lambda _: answer, hang_up=True) as port, web(f"http://{LOGIN}127.0.0.1:{port}/a") as watched:
-        with pytest.raises(CameraError, match=words):
+        with pytest.raises(CameraError, match=reason):
             watched.grab()
-        assert words in (watched.states[-1].reason or "")
+        assert reason in (watched.states[-1].reason or "")
 
 
 @pytest.mark.parametrize(
     "part", [b"Content-Length: " + b"9" * 5000, b"Content-Length: \xb2", b"Content-Length: " + b"9" * 17]
 )
-def test_a_malformed_part_of_a_stream_is_no_unexpected_error(part: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_part_of_a_stream_is_an_expected_error(part: bytes, caplog: pytest.LogCaptureFixture) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\n"
     with (
         answering(lambda _: head + part + b"\r\n\r\nx\r\n", hang_up=True) as port,
@@ -118,7 +118,7 @@ def test_a_malformed_part_of_a_stream_is_no_unexpected_error(part: bytes, caplog
     assert "unexpected" not in caplog.text
 
 
-def test_a_boundary_outside_latin_1_is_no_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_boundary_outside_latin_1_is_an_expected_error(caplog: pytest.LogCaptureFixture) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary*=utf-8''%EA%B0%80\r\n\r\n"
     with answering(lambda _: head, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
         with pytest.raises(CameraError):
@@ -134,21 +134,21 @@ def why(watched: Watched) -> str:
 
 
 def test_a_login_with_a_control_character_is_refused_and_not_repeated() -> None:
-    """http.client would put the whole header into its error."""
+    """http.client would put the header into its error."""
     with answering(lambda _: DIGEST) as port, web(f"http://view%0Aer:hunter2@127.0.0.1:{port}/a") as watched:
         assert why(watched) == "the user or password of the address has a control character"
 
 
 def test_a_login_in_korean_is_sent_as_utf_8() -> None:
-    heard: list[bytes] = []
+    requests: list[bytes] = []
 
     def answer(request: bytes) -> bytes:
-        heard.append(request)
+        requests.append(request)
         return DIGEST
 
     with answering(answer) as port, web(f"http://%EA%B9%80:pw@127.0.0.1:{port}/a") as watched:
         assert why(watched) == "wrong user or password (401)"
-    assert 'username="김"'.encode() in heard[-1]
+    assert 'username="김"'.encode() in requests[-1]
 
 
 def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
@@ -175,8 +175,8 @@ def test_close_ends_a_look_at_a_silent_web_camera(silent_port: int) -> None:
     assert watched.states == []
 
 
-def test_proxy_of_the_environment_is_not_asked(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cameras are on the local network, and their passwords are nobody else's."""
+def test_proxies_from_the_environment_are_not_used(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras are on the local network, and a proxy would see their passwords."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("http_proxy", nowhere)
@@ -187,13 +187,13 @@ def test_proxy_of_the_environment_is_not_asked(site: str, monkeypatch: pytest.Mo
 
 def test_no_credential_is_in_any_log_reason_or_error(site: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    said = []
+    texts = []
     for path in ("nothing", "loop", "html", "huge", "cut"):
         with web(f"http://{LOGIN}{site}/{path}", shown=f"http://{site}") as watched:
             with pytest.raises(CameraError) as caught:
                 watched.grab()
-            said += [repr(caught.value), repr(caught.value.__cause__), str(watched.states)]
-    everything = caplog.text + "".join(said)
+            texts += [repr(caught.value), repr(caught.value.__cause__), str(watched.states)]
+    everything = caplog.text + "".join(texts)
     assert "camera dock" in everything
     for secret in ("s3cr", "p@ss", "p%40ss", "viewer"):
         assert secret not in everything
@@ -208,7 +208,7 @@ def test_content_type_makes_it_a_stream_and_its_newest_picture_is_taken(site: st
     with web(f"http://{site}/{path}") as watched:
         assert shade(watched) == 30
         Site.shade = 80
-        threading.Event().wait(0.5)  # a look that comes later, as looks do
+        threading.Event().wait(0.5)  # the stream goes on between two looks
         frame = watched.grab()
         assert round(frame.rgb.mean()) == 80
         assert frame.age_s() < 1
@@ -270,23 +270,23 @@ def test_no_frame_is_held_after_its_look(site: str, kind: str) -> None:
 
 
 def without_secret(kind: str, port: int, problem: str) -> CameraSpec:
-    whole = spec(f"{kind}://viewer:@127.0.0.1:{port}/a", kind)
-    return replace(whole, source=replace(whole.source, problem=problem))
+    complete = spec(f"{kind}://viewer:@127.0.0.1:{port}/a", kind)
+    return replace(complete, source=replace(complete.source, problem=problem))
 
 
 @pytest.mark.parametrize("kind", ["http", "rtsp"])
-def test_camera_whose_secret_is_missing_says_so_and_sends_nothing(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    words = "the secret dock is missing: /etc/edged/credentials/dock does not exist"
+def test_camera_with_a_missing_secret_reports_it_and_sends_nothing(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    reason = "the secret dock is missing: /etc/edged/credentials/dock does not exist"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0.5)
-        with Watched(without_secret(kind, listening.getsockname()[1], words)) as watched:
+        with Watched(without_secret(kind, listening.getsockname()[1], reason)) as watched:
             for _ in range(2):
                 with pytest.raises(CameraError) as caught:
                     watched.grab()
-                assert str(caught.value) == words
+                assert str(caught.value) == reason
             with pytest.raises(TimeoutError):
                 listening.accept()
-    assert [(state.online, state.reason) for state in watched.states] == [(False, words)]
+    assert [(state.online, state.reason) for state in watched.states] == [(False, reason)]
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", f"camera dock: {words}")
+        ("WARNING", f"camera dock: {reason}")
     ]

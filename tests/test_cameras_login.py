@@ -91,5 +91,32 @@ def test_rtsp_camera_with_sha_256_only_is_refused_because_ffmpeg_cannot_open_it(
     )
 
 
-def test_text_of_a_challenge_that_is_not_a_name_is_not_repeated() -> None:
+def test_arbitrary_text_in_a_challenge_is_not_repeated() -> None:
     assert "(offered: Digest with unknown; " in refusal("http", 'Digest realm="r", nonce="n", algorithm="a b <script>"')
+
+
+def test_login_is_not_sent_to_another_host_after_a_redirect() -> None:
+    requests: list[bytes] = []
+
+    def reply(request: bytes) -> bytes:
+        requests.append(request)
+        if b"Host: 127.0.0.1" in request:
+            return f"HTTP/1.1 302 Go\r\nLocation: http://localhost:{port}/b\r\nContent-Length: 0\r\n\r\n".encode()
+        return b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=r\r\nContent-Length: 0\r\n\r\n"
+
+    with answering(reply, hang_up=True) as port, pytest.raises(CameraError, match="requires a user and a password"):
+        fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/a", NEVER)
+    assert [b"/b" in request for request in requests] == [False, True]
+    assert b"authorization" not in b"".join(requests).lower()
+
+
+def test_login_is_for_the_path_that_the_same_host_redirects_to() -> None:
+    camera = DigestCamera("SHA-256", "auth", jpeg(77))
+
+    def reply(request: bytes) -> bytes:
+        if request.startswith(b"GET /a "):
+            return b"HTTP/1.1 302 Go\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+        return camera(request)
+
+    with answering(reply, hang_up=True) as port:
+        assert round(fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/a", NEVER).rgb.mean()) == 77

@@ -31,7 +31,7 @@ def write(path: Path, shade: int) -> Path:
 
 
 def clip(path: Path) -> Path:
-    """A second, of 20 pictures that get brighter."""
+    """One second, 20 pictures that get brighter."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
     for number in range(20):
         writer.write(np.full((48, 64, 3), number * 10, np.uint8))
@@ -60,7 +60,7 @@ def test_picture_file_is_captured_when_it_is_read(tmp_path: Path) -> None:
         assert [state.online for state in watched.states] == [True]
 
 
-def test_folder_gives_its_pictures_by_name_over_and_over_and_is_listed_again_each_time_round(tmp_path: Path) -> None:
+def test_folder_is_read_by_name_and_listed_again_after_its_last_picture(tmp_path: Path) -> None:
     write(tmp_path / "b.jpg", 20)
     write(tmp_path / "a.JPG", 10)
     (tmp_path / "notes.txt").write_text("no picture")
@@ -70,7 +70,7 @@ def test_folder_gives_its_pictures_by_name_over_and_over_and_is_listed_again_eac
         assert [shade(watched) for _ in range(4)] == [20, 10, 15, 20]
 
 
-def test_unreadable_picture_of_a_folder_is_named_and_the_next_look_goes_on(tmp_path: Path) -> None:
+def test_unreadable_picture_of_a_folder_is_named_and_skipped_at_the_next_look(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(10)[:100])
     write(tmp_path / "b.jpg", 20)
     with at(tmp_path) as watched:
@@ -80,7 +80,7 @@ def test_unreadable_picture_of_a_folder_is_named_and_the_next_look_goes_on(tmp_p
         assert [state.online for state in watched.states] == [False, True]
 
 
-def test_what_is_missing_is_said_and_found_when_it_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_file_is_logged_once_and_read_when_it_appears(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "edged.camera")
     path = tmp_path / "a.jpg"
     with at(path) as watched:
@@ -95,14 +95,14 @@ def test_what_is_missing_is_said_and_found_when_it_comes(tmp_path: Path, caplog:
     ]
 
 
-@pytest.mark.parametrize(("name", "words"), [("empty", "contains no picture"), ("none.mp4", "does not exist")])
-def test_source_without_pictures_says_so(tmp_path: Path, name: str, words: str) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("empty", "contains no picture"), ("none.mp4", "does not exist")])
+def test_source_without_pictures_is_an_error_with_the_reason(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()
-    with at(tmp_path / name) as watched, pytest.raises(CameraError, match=words):
+    with at(tmp_path / name) as watched, pytest.raises(CameraError, match=reason):
         watched.grab()
 
 
-def test_clip_advances_with_the_time_and_begins_anew(tmp_path: Path) -> None:
+def test_clip_advances_with_the_time_and_repeats(tmp_path: Path) -> None:
     with at(clip(tmp_path / "clip.avi")) as watched:
         began, seen = time.monotonic(), []
         while time.monotonic() - began < 1.3:
@@ -135,13 +135,13 @@ def device(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])
 @pytest.mark.parametrize("make", [fifo, unix_socket, device])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, make, name: str) -> None:
+def test_anything_but_a_regular_file_is_refused_at_once(tmp_path: Path, make, name: str) -> None:
     make(tmp_path / name)
     with at(tmp_path / name) as watched:
         assert watched.outcome() == f"{tmp_path / name} is not a regular file" == watched.states[0].reason
 
 
-def test_fifo_in_a_folder_is_named_and_the_next_look_goes_on(tmp_path: Path) -> None:
+def test_fifo_in_a_folder_is_named_and_skipped_at_the_next_look(tmp_path: Path) -> None:
     fifo(tmp_path / "a.jpg")
     write(tmp_path / "b.jpg", 20)
     with at(tmp_path) as watched:
@@ -157,7 +157,7 @@ def test_picture_file_beyond_64_mib_is_refused(tmp_path: Path) -> None:
         assert watched.outcome() == f"{tmp_path / 'a.jpg'} is larger than 64 MiB"
 
 
-def test_first_picture_of_a_file_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_picture_of_a_file_is_logged_at_debug(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edged.camera")
     with at(write(tmp_path / "a.jpg", 50)) as watched:
         watched.grab()
@@ -193,10 +193,10 @@ def test_no_frame_is_held_after_its_look(tmp_path: Path, kind: str) -> None:
 
 
 class FakeRead:
-    """A network share: reads wait while it hangs. Remembers which pictures it gave, and how many read at once."""
+    """A network share: reads block until `works` is set. Refers weakly to the pictures it returned."""
 
     def __init__(self) -> None:
-        self.works, self.asked = threading.Event(), threading.Event()
+        self.works, self.started = threading.Event(), threading.Event()
         self.works.set()
         self.reads = 0
         self.pictures: list[weakref.ref[np.ndarray]] = []
@@ -207,7 +207,7 @@ class FakeRead:
         self.reads += 1
         picture = np.full((48, 64, 3), self.reads, np.uint8)
         self.pictures.append(weakref.ref(picture))
-        self.asked.set()
+        self.started.set()
         self.works.wait(20)
         self.done += 1
         if self.error:
@@ -228,12 +228,12 @@ def test_read_that_hangs_is_a_lost_camera_until_it_comes_back(tmp_path: Path, ca
     with sharing(read, tmp_path) as watched:
         assert shade(watched) == 1
         read.works.clear()
-        words = f"{tmp_path / 'a.jpg'} did not answer within 0.3 s"
+        reason = f"{tmp_path / 'a.jpg'} did not answer within 0.3 s"
         for longest_s in (2.0, 0.2, 0.2):
             began = time.monotonic()
             with pytest.raises(CameraError) as caught:
                 watched.grab()
-            assert str(caught.value) == words
+            assert str(caught.value) == reason
             assert time.monotonic() - began < longest_s
         assert read.reads == 2, "nothing piles up behind it"
         assert [thread.name for thread in threading.enumerate()].count("camera-dock") == 1
@@ -241,9 +241,9 @@ def test_read_that_hangs_is_a_lost_camera_until_it_comes_back(tmp_path: Path, ca
         until(lambda: read.done == 2)
         until(lambda: "camera-dock" not in {thread.name for thread in threading.enumerate()})
         assert shade(watched) == 3, "what came too late is not passed as fresh"
-    assert [(state.online, state.reason) for state in watched.states] == [(True, None), (False, words), (True, None)]
+    assert [(state.online, state.reason) for state in watched.states] == [(True, None), (False, reason), (True, None)]
     assert [record.getMessage().partition(" after")[0] for record in caplog.records] == [
-        f"camera dock: {words}",
+        f"camera dock: {reason}",
         "camera dock: back",
     ]
 
@@ -285,7 +285,7 @@ def test_two_looks_at_once_read_one_after_the_other(tmp_path: Path) -> None:
         looks = [threading.Thread(target=lambda: seen.append(shade(watched)), daemon=True) for _ in range(2)]
         for look in looks:
             look.start()
-        assert read.asked.wait(10)
+        assert read.started.wait(10)
         looks[0].join(0.2)
         assert read.reads == 1
         read.works.set()
@@ -317,7 +317,7 @@ def test_no_pixels_are_held_after_a_look(tmp_path: Path, error: Exception | None
                     watched.grab()
             read.error = None
             if error:
-                error.__traceback__ = None  # this test holds the error; it holds the frames of its stack
+                error.__traceback__ = None  # this test refers to the error, and the error to the frames of its stack
                 error.__context__ = None
             until(lambda: not read.held() and frame() is None, timeout_s=2)
     finally:

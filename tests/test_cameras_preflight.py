@@ -41,7 +41,7 @@ def reason(url: str) -> str:
     return str(caught.value)
 
 
-def test_path_that_is_not_there_is_named_so(server: Server) -> None:
+def test_path_that_does_not_exist_is_the_reason(server: Server) -> None:
     assert reason(server.url("nothing")) == "the path does not exist on the camera (404)"
 
 
@@ -64,7 +64,7 @@ def test_silent_camera_is_given_up_after_five_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("answer", "expected"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak RTSP"),
         (b"\x00\x01garbage\r\n\r\n", "does not speak RTSP"),
@@ -85,13 +85,13 @@ def test_silent_camera_is_given_up_after_five_seconds() -> None:
         (b'RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm, =, "\r\n\r\n', "no supported login"),
     ],
 )
-def test_answers_that_lead_nowhere_are_explained(said: bytes, words: str) -> None:
-    with answering(lambda _: said) as port:
-        assert words in reason(f"rtsp://viewer:pw@127.0.0.1:{port}/a")
+def test_answer_without_a_stream_is_an_error_with_the_reason(answer: bytes, expected: str) -> None:
+    with answering(lambda _: answer) as port:
+        assert expected in reason(f"rtsp://viewer:pw@127.0.0.1:{port}/a")
 
 
 def test_answer_over_tls_may_come_in_pieces_with_pauses(tmp_path: Path) -> None:
-    """A wait in slices must not break a TLS connection."""
+    """Polling for cancellation must not break a TLS connection."""
     context = self_signed(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -118,27 +118,27 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 
 
 def test_redirect_loop_ends() -> None:
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     def redirect(request: bytes) -> bytes:
-        asked.append(request)
+        requests.append(request)
         return b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: /again\r\n\r\n"
 
     with answering(redirect) as port:
         assert (
             reason(f"rtsp://127.0.0.1:{port}/a") == "the camera redirects in a loop or to an unsupported address (302)"
         )
-    assert len(asked) < 10
+    assert len(requests) < 10
 
 
 @pytest.mark.parametrize("address", ["rtsp://viewer:pa/ss@host/a", "rtsp://", "rtsp://host:notaport/a"])
-def test_address_that_is_no_url_is_not_repeated(address: str) -> None:
+def test_address_that_is_not_a_url_is_not_repeated(address: str) -> None:
     assert reason(address) == "the address is not a valid URL (is its password percent-encoded?)"
 
 
 def test_no_credential_is_in_any_log_reason_or_error(guarded: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    said = []
+    texts = []
     login = f"{USER}:s3cr%2Ft%20p%40ss"
     with answering(lambda _: b"RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm=r\r\n\r\n") as port:
         for url in (
@@ -151,8 +151,8 @@ def test_no_credential_is_in_any_log_reason_or_error(guarded: Server, caplog: py
             with Watched(spec(url, shown="rtsp://camera")) as watched:
                 with pytest.raises(CameraError) as caught:
                     watched.grab()
-                said += [repr(caught.value), str(watched.states), repr(watched.camera)]
-    everything = caplog.text + "".join(said)
+                texts += [repr(caught.value), str(watched.states), repr(watched.camera)]
+    everything = caplog.text + "".join(texts)
     assert "camera dock: " in everything
     for secret in ("s3cr", "p@ss", "p%40ss", USER):
         assert secret not in everything

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def hanging() -> str:
         return str(caught.value)
 
 
-def looked_at(watched: Watched) -> None:
+def look_at(watched: Watched) -> None:
     with suppress(CameraError):
         watched.grab()
 
@@ -66,7 +66,7 @@ def fetching(sent: tuple[bytes, bytes]) -> str:
     return str(caught.value)
 
 
-def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
+def test_answer_that_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
     late = "the picture did not arrive in 10 s"
     no_answer = "the camera's answer did not arrive in 10 s"
     no_boundary = "the stream does not contain the boundary that its header declares"
@@ -92,7 +92,7 @@ def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, began + 25 - time.monotonic()))
-    assert reasons == [words for _, words in expected]
+    assert reasons == [reason for _, reason in expected]
 
 
 @pytest.mark.parametrize(
@@ -108,22 +108,31 @@ def test_what_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
     ids=["headers", "rtsp headers", "picture", "part", "part headers", "other boundary"],
 )
 def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: str, sent: tuple[bytes, bytes]) -> None:
-    with answering(lambda _: trickle(*sent)) as port:
+    trickling = threading.Event()
+
+    def reply(_request: bytes) -> Iterator[bytes]:
+        chunks = trickle(*sent)
+        yield next(chunks)
+        yield next(chunks)
+        trickling.set()
+        yield from chunks
+
+    with answering(reply) as port:
         watched = Watched(spec(f"{scheme}://127.0.0.1:{port}/a", scheme))
         with watched:
-            look = threading.Thread(target=looked_at, args=(watched,), daemon=True)
+            look = threading.Thread(target=look_at, args=(watched,), daemon=True)
             look.start()
-            threading.Event().wait(0.7)  # it is reading now
+            assert trickling.wait(10)
             began = time.monotonic()
         assert time.monotonic() - began < 1.2
         until(lambda: not look.is_alive() and "camera-dock" not in {each.name for each in threading.enumerate()}, 1)
         assert watched.states == []
 
 
-def test_wrong_boundary_in_a_flood_of_data_is_noticed_by_its_size() -> None:
+def test_missing_boundary_in_a_flood_of_data_is_limited_by_size() -> None:
     began = time.monotonic()
-    head, again = OTHER_BOUNDARY
-    flood = again + b"\0" * 2**20 + b"\r\n"
+    head, chunk = OTHER_BOUNDARY
+    flood = chunk + b"\0" * 2**20 + b"\r\n"
     with answering(lambda _: trickle(head, flood, 0)) as port, pytest.raises(CameraError) as caught:
         fetch_picture(f"http://127.0.0.1:{port}/a", NEVER)
     assert str(caught.value) == "the stream does not contain the boundary that its header declares"

@@ -45,8 +45,8 @@ def test_first_look_of_a_fresh_camera_waits_for_its_first_picture(server: Server
         assert [state.online for state in watched.states] == [True]
 
 
-def test_a_picture_of_several_slices_is_whole(server: Server) -> None:
-    """Half a picture decodes without a word; what is missing is grey or smeared."""
+def test_picture_of_several_slices_is_complete(server: Server) -> None:
+    """Half a picture decodes without an error; the rest is grey or smeared."""
     with Watched(spec(server.url("sliced"))) as watched:
         for _ in range(25):
             frame = watched.grab()
@@ -54,10 +54,10 @@ def test_a_picture_of_several_slices_is_whole(server: Server) -> None:
             below = frame.rgb[70:, ::8, 1].astype(int)
             assert (np.minimum(abs(below - below[:, :1]), abs(below - below[:, -1:])) < 24).all(), "damaged"
             assert np.ptp(below[:, 3]) < 24
-            threading.Event().wait(0.07)  # at another place of the group of pictures
+            threading.Event().wait(0.07)  # at another position in the GOP
 
 
-def test_picture_asked_for_after_a_pause_is_of_now(server: Server) -> None:
+def test_picture_after_a_pause_is_fresh(server: Server) -> None:
     with Watched(spec(server.url("h264"))) as watched:
         first = watched.grab()
         threading.Event().wait(2)
@@ -68,7 +68,7 @@ def test_picture_asked_for_after_a_pause_is_of_now(server: Server) -> None:
         assert frame.sha256 != first.sha256
 
 
-def test_mask_is_applied_before_anybody_sees_the_picture(server: Server) -> None:
+def test_mask_is_applied_to_the_frame(server: Server) -> None:
     top = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.25), (0.0, 0.25))
     with Watched(spec(server.url("h264"), mask=(top,))) as watched:
         frame = watched.grab()
@@ -81,8 +81,8 @@ def test_password_is_percent_decoded_and_works_by_basic_and_digest(guarded: Serv
         assert made_ago(watched.grab()) < 1.5
 
 
-class Hollow:
-    """A capture whose packets hold nothing."""
+class EmptyPackets:
+    """A capture with empty packets."""
 
     def grab(self) -> bool:
         threading.Event().wait(0.05)
@@ -96,15 +96,15 @@ class Hollow:
 
 
 @pytest.mark.timeout(20)
-def test_packets_that_hold_nothing_are_a_silence() -> None:
+def test_empty_packets_count_as_silence() -> None:
     with pytest.raises(CameraError, match=r"no packet for 3\.\d s"):
-        next(read_packets(Hollow()))
+        next(read_packets(EmptyPackets()))
 
 
 # --- loss and return ---
 
 
-def test_camera_that_dies_is_offline_at_once_and_comes_back_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_loss_and_return_of_a_camera_are_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "edged.camera")
     with serving() as first, Watched(spec(first.url("h264"))) as watched:
         watched.grab()
@@ -113,7 +113,7 @@ def test_camera_that_dies_is_offline_at_once_and_comes_back_said_once(caplog: py
         assert lost.reason
         with pytest.raises(CameraError):
             watched.grab()
-        # Two tries have failed when the reason is that of the preflight.
+        # The preflight's reason comes with the second failed attempt.
         until(lambda: "refused" in (watched.states[-1].reason or ""))
         with serving(port=first.port):
             back = watched.wait_for(online=True, count=2)
@@ -179,7 +179,7 @@ def test_dead_camera_does_not_hold_up_a_healthy_one(server: Server) -> None:
 # --- ending ---
 
 
-def test_close_ends_the_wait_between_two_tries() -> None:
+def test_close_ends_the_wait_between_two_attempts() -> None:
     watched = Watched(spec(f"rtsp://127.0.0.1:{free_port()}/a"))
     with watched:
         watched.wait_for(online=False)
@@ -188,7 +188,7 @@ def test_close_ends_the_wait_between_two_tries() -> None:
     watched.camera.close()
 
 
-def test_cameras_are_closed_side_by_side_and_it_is_said_if_one_is_still_held() -> None:
+def test_cameras_are_closed_concurrently_and_close_all_tells_if_a_thread_remains() -> None:
     answers = DescribesOnly()
     with answering(answers) as port:
         watched = [Watched(spec(f"rtsp://127.0.0.1:{port}/a")) for _ in range(4)]

@@ -100,7 +100,7 @@ def test_device_that_may_not_be_opened_names_the_group(tmp_path: Path) -> None:
     me = os.geteuid()
     try:
         if me == 0:
-            os.seteuid(65534)  # root may open all
+            os.seteuid(65534)  # root may open everything
         with pytest.raises(CameraError, match=r"cannot be opened by this user \(is the user in the group video\?\)"):
             check_device(str(path))
     finally:
@@ -113,7 +113,7 @@ def test_file_is_no_video_device(tmp_path: Path) -> None:
         check_device(str(tmp_path / "video0"))
 
 
-def test_device_that_gives_no_video_is_said_to_be_busy_or_no_camera() -> None:
+def test_device_without_video_is_reported_as_busy_or_not_a_video_node() -> None:
     with pytest.raises(CameraError, match="/dev/null is in use by another program, or is not a video node"):
         open_device("/dev/null")
 
@@ -133,7 +133,7 @@ def test_camera_without_mjpg_is_read_as_opencv_converts_it() -> None:
     assert cv2.CAP_PROP_CONVERT_RGB not in capture.values
 
 
-def test_every_picture_is_taken_off_the_queue_and_only_the_asked_one_decoded() -> None:
+def test_every_picture_is_taken_off_the_queue_and_only_the_requested_one_decoded() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
         first = watched.grab()
@@ -148,14 +148,14 @@ def test_every_picture_is_taken_off_the_queue_and_only_the_asked_one_decoded() -
     assert capture.threads == {"camera-dock"}, "one thread opens, reads and releases"
 
 
-def test_age_is_the_kernels() -> None:
+def test_age_is_that_of_the_kernels_time_stamp() -> None:
     with watching(FakeCapture(late_s=0.3)) as watched:
         assert 0.3 <= watched.grab().age_s() < 1
     with watching(FakeCapture(late_s=9), max_age_s=5.0) as watched, pytest.raises(StaleFrame, match=r"max_age is 5 s"):
         watched.grab()
 
 
-def test_jpeg_cut_short_is_refused_and_the_camera_stays() -> None:
+def test_truncated_jpeg_is_refused_and_the_camera_stays_online() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
         capture.cut = True
@@ -185,7 +185,7 @@ def test_look_ends_when_edged_stops() -> None:
             watched.grab()
 
 
-def test_closed_camera_reports_nothing_that_its_thread_finds_out_later() -> None:
+def test_closed_camera_reports_nothing_more() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
         watched.grab()

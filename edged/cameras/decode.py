@@ -29,7 +29,7 @@ def decode(snapshot: Snapshot) -> Pixels:
 
 
 def _last_picture(data: bytes, skip: int) -> tuple[Pixels | None, int]:
-    """The last picture, and how many were decoded. The first `skip` are not converted to BGR, so none of them is it."""
+    """The last picture, and how many there are. The first `skip` are decoded but not converted, and never returned."""
     # OpenCV keeps no reference to the file object: without this variable the next grab() reads freed memory.
     file = io.BytesIO(data)
     # OpenCV takes any file-like object; its type hints do not say so.

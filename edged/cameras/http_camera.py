@@ -26,7 +26,7 @@ SNAPSHOT_S = 30.0  # the name look-up, which has no time-out of its own, plus th
 
 
 class HttpCamera:
-    """Fetches one picture per look, until an answer is a stream; from that look on it is a StreamCamera."""
+    """Fetches one picture per look. If the first answer is a stream, it hands over to a StreamCamera."""
 
     def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
         self._spec = spec

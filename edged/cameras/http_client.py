@@ -145,7 +145,7 @@ def _malformed(target: CameraUrl, error: Exception) -> CameraError:
 
 
 def read_picture(response: BoundedResponse) -> bytes:
-    """The whole body. Raises CameraError beyond 32 MiB or 10 s."""
+    """The body. Raises CameraError beyond 32 MiB or 10 s."""
     length = header_number(response.headers.get("Content-Length", "")) or 0
     if length > MAX_PICTURE:
         raise CameraError(TOO_LARGE)

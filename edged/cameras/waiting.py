@@ -26,7 +26,7 @@ def raise_if_ended(stop: StopSignal, closing: StopSignal) -> None:
 class ResultSlot(Generic[T]):
     """One result or error, passed from a camera's thread to the look that waits for it.
 
-    Unlike a `concurrent.futures.Future` it releases the result when it is taken, so that no pixels stay in it.
+    Unlike a `concurrent.futures.Future` it releases the result when it is taken, so it keeps no pixels alive.
     """
 
     def __init__(self) -> None:

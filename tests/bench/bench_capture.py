@@ -35,18 +35,18 @@ def looks(url: str, seconds: float, cameras: int) -> tuple[float, str]:
         camera.start()
     for camera in opened:
         camera.grab(stop)
-    ages, took = [], []
+    ages, grabs_ms = [], []
     began, cpu = time.monotonic(), time.process_time()
     number = 0
     while (due := began + (number + 1) * LOOK_S / cameras) <= began + seconds + 0.001:
         stop.wait(due - time.monotonic())
         frame = opened[number % cameras].grab(stop)
         ages.append(frame.age_s())
-        took.append(frame.grab_ms)
+        grabs_ms.append(frame.grab_ms)
         number += 1
     spent = (time.process_time() - cpu) / (time.monotonic() - began) / cameras
     close_all(opened)
-    grab_ms = sum(took) / len(took)
+    grab_ms = sum(grabs_ms) / len(grabs_ms)
     return spent, f"{number} looks, age of the frame {max(ages):.2f} s at most, decoded in {grab_ms:.0f} ms"
 
 
