@@ -36,7 +36,7 @@ REASONS = {
 }
 
 
-Captured: TypeAlias = tuple[Pixels, float]  # a picture, and when it was captured (monotonic)
+TimedPicture: TypeAlias = tuple[Pixels, float]  # a picture, and when it was captured (monotonic)
 
 
 class Capture(Protocol):
@@ -61,7 +61,7 @@ class UsbCamera:
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: list[ResultSlot[Captured]] = []  # one per look that waits for the next picture
+        self._waiting: list[ResultSlot[TimedPicture]] = []  # one per look that waits for the next picture
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + spec.name, daemon=True)
 
     def start(self) -> None:
@@ -80,8 +80,8 @@ class UsbCamera:
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
 
-    def _next_picture(self, stop: threading.Event, deadline: float) -> Captured:
-        slot: ResultSlot[Captured] = ResultSlot()
+    def _next_picture(self, stop: threading.Event, deadline: float) -> TimedPicture:
+        slot: ResultSlot[TimedPicture] = ResultSlot()
         with self._lock:
             self._waiting.append(slot)
         try:
@@ -169,7 +169,7 @@ def set_up(capture: Capture) -> None:
         capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 
 
-def _deliver(capture: Capture, now: float, waiting: list[ResultSlot[Captured]]) -> None:
+def _deliver(capture: Capture, now: float, waiting: list[ResultSlot[TimedPicture]]) -> None:
     try:
         picture = _decode(capture, now)
     except CameraError as error:
@@ -180,7 +180,7 @@ def _deliver(capture: Capture, now: float, waiting: list[ResultSlot[Captured]]) 
         slot.put(picture)
 
 
-def _decode(capture: Capture, now: float) -> Captured:
+def _decode(capture: Capture, now: float) -> TimedPicture:
     """The picture last grabbed. Raises CameraError."""
     # The kernel's monotonic time stamp. Some drivers set 0, and some are up to one frame ahead.
     stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
