@@ -1,4 +1,4 @@
-"""The demo's own broker, with the publisher that will use it."""
+"""The demo's own broker, with the publisher that uses it."""
 
 # the fixture is named as an argument
 
@@ -57,7 +57,7 @@ def test_the_publisher_falls_back_to_mqtt_3_1_1(
     assert kept[STATE] == b'{"state":"offline"}'
     assert b'"id":"a1"' in kept[PEOPLE]
     assert kept["edged/box/dock/image/jpeg"] == b"jpeg"
-    connected = f"broker mqtt://{HOST}:{port}: connected (MQTT 3.1.1: it will not remove expired answers)"
+    connected = f"broker mqtt://{HOST}:{port}: connected (MQTT 3.1.1: the broker does not remove expired answers)"
     assert [record.getMessage() for record in caplog.records if record.name.startswith("edged")] == [connected]
     assert not [record for record in caplog.records if record.name.startswith(("amqtt", "transitions"))]
 
@@ -81,11 +81,11 @@ def test_last_will_and_return(port: int, subscriber: Subscriber) -> None:
     wire.cut()
 
 
-def test_mqtt_5_is_refused_in_words(port: int) -> None:
+def test_mqtt_5_is_rejected_with_a_reason_code(port: int) -> None:
     answered = threading.Event()
     reasons = []
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
-    client.will_set("last", b"will", 1)  # amqtt alone waits for ever at this
+    client.will_set("last", b"will", 1)  # amqtt without the demo's fix never answers this
 
     def on_connect(_client: mqtt.Client, _: object, _flags: object, reason: object, _properties: object) -> None:
         reasons.append(str(reason))
@@ -99,21 +99,21 @@ def test_mqtt_5_is_refused_in_words(port: int) -> None:
     assert reasons == ["Unsupported protocol version"]
 
 
-def test_nonsense_does_not_stop_it(port: int) -> None:
-    for words in (b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff\xff", b"\x10", b""):
+def test_malformed_packets_do_not_stop_it(port: int) -> None:
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff\xff", b"\x10", b""):
         with socket.create_connection((HOST, port)) as connection:
-            connection.sendall(words)
+            connection.sendall(data)
     Subscriber(port, version=4).close()
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_named() -> None:
     with socket.create_server((HOST, 0)) as taken:
         number = taken.getsockname()[1]
         with pytest.raises(EdgedError, match=rf"the demo's broker cannot have port {number}: Address already in use"):
             DemoBroker(number).start()
 
 
-def test_without_amqtt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_amqtt_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "amqtt.broker", None)
     with pytest.raises(EdgedError, match=r"pip install 'edged\[demo\]'"):
         DemoBroker().start()

@@ -1,4 +1,4 @@
-"""Names and payloads are a contract with every subscriber: the exact ones."""
+"""Topics and payloads are a contract with every subscriber, so they are compared to the letter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PEOPLE = replace(
     prompt="How many people are in this image? Answer with one number.",
     model="mobilint/Qwen2-VL-2B-Instruct",
 )
-SAID = (
+PAYLOAD = (
     '{"schema":1,"id":"01J9","node":"dock-box","camera":"dock","region":null,"question":"people","type":"integer",'
     '"value":3,"status":"ok","reason":null,"confidence":0.87,"agreement":null,"settled":null,"text":"3","truncated":false,'
     '"prompt":"How many people are in this image? Answer with one number.","prompt_rev":"9c1e",'
@@ -37,7 +37,7 @@ SAID = (
 )
 
 
-def test_every_topic_stands_under_prefix_and_node():
+def test_every_topic_begins_with_prefix_and_node():
     topics = Topics("edged", "dock-box")
     assert [topics.state, topics.info, topics.health] == [
         "edged/dock-box/bridge/state",
@@ -51,8 +51,8 @@ def test_every_topic_stands_under_prefix_and_node():
     assert topics.event("dock") == "edged/dock-box/dock/event"
 
 
-def test_an_answer_is_said_in_the_words_of_the_contract():
-    assert encode(answer_payload(PEOPLE, "dock-box", late=False)).decode() == SAID
+def test_the_payload_of_an_answer_is_that_of_the_contract():
+    assert encode(answer_payload(PEOPLE, "dock-box", late=False)).decode() == PAYLOAD
 
 
 def test_a_refusal_has_every_key_of_an_answer():
@@ -69,11 +69,11 @@ def test_a_refusal_has_every_key_of_an_answer():
         model=None,
         model_rev=None,
     )
-    said = answer_payload(refusal, "dock-box", late=True)
-    assert list(said) == list(json.loads(SAID))
-    assert said["value"] is None
-    assert said["frame_ts"] is None
-    assert said["late"] is True
+    payload = answer_payload(refusal, "dock-box", late=True)
+    assert list(payload) == list(json.loads(PAYLOAD))
+    assert payload["value"] is None
+    assert payload["frame_ts"] is None
+    assert payload["late"] is True
 
 
 def test_a_late_answer_differs_in_one_key_only():
@@ -84,7 +84,7 @@ def test_a_late_answer_differs_in_one_key_only():
     assert list(json.loads(after)) == list(json.loads(before))
 
 
-def test_an_event_says_what_left_and_since_when_it_was_so():
+def test_an_event_has_both_values_and_since_when_the_first_was_true():
     since, at = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 7, 1, 12, 5, tzinfo=UTC)
     event = Event("e1", "dock", "gate_open", "alert_on", False, True, since, at)
     assert event_payload(event, "dock-box") == {
@@ -102,7 +102,7 @@ def test_an_event_says_what_left_and_since_when_it_was_so():
     assert event_payload(replace(event, since=None), "dock-box")["since"] is None
 
 
-def test_availability_and_bridge_state():
+def test_payloads_of_availability_and_bridge_state():
     since = datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert availability_payload(CameraState(True, None, since)) == {
         "state": "online",
@@ -114,7 +114,7 @@ def test_availability_and_bridge_state():
     assert encode(bridge_payload(False)) == b'{"state":"offline"}'
 
 
-def test_what_json_or_utf8_cannot_say():
+def test_nan_is_an_error_and_a_lone_surrogate_is_replaced():
     with pytest.raises(ValueError, match="JSON"):
         encode({"value": float("nan")})
     assert json.loads(encode({"value": "a\ud800b", "word": "아니요"})) == {"value": "a?b", "word": "아니요"}

@@ -1,4 +1,4 @@
-"""TLS to the broker: the CA file is read and judged before any connection is tried."""
+"""TLS to the broker. The CA file is read and checked before the first connection is tried."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class _Socket(ssl.SSLSocket):
 
 
 def tls_context(spec: BrokerSpec) -> ssl.SSLContext | None:
-    """None for a broker without TLS. Raises FileUnusable, naming the CA file and what is wrong with it."""
+    """None for a broker without TLS. Raises FileUnusable with the CA file and the reason."""
     if not spec.tls:
         return None
-    if spec.ca is not None and (flaw := _flaw(spec.ca)):
-        raise FileUnusable(f"mqtt: ca file {spec.ca} cannot be used: {flaw}")
+    if spec.ca is not None and (problem := _ca_problem(spec.ca)):
+        raise FileUnusable(f"mqtt: ca file {spec.ca} cannot be used: {problem}")
     context = ssl.create_default_context(cafile=spec.ca)
     context.sslsocket_class = _Socket
     return context
 
 
-def _flaw(ca: Path) -> str | None:
-    """Why no broker could be verified with this file."""
+def _ca_problem(ca: Path) -> str | None:
+    """Why no certificate could be verified with this file."""
     try:
         content = ca.read_bytes()
         if not content.strip():
-            return "it is empty"
+            return "the file is empty"
         if not any(mark in content for mark in PEM):
-            return "it holds no certificate in PEM format"
+            return "no certificate in PEM format in it"
         ssl.create_default_context(cafile=ca)
     except ssl.SSLError as error:
-        return f"a certificate in it is damaged ({(error.reason or str(error)).lower().replace('_', ' ')})"
+        return f"damaged certificate ({(error.reason or str(error)).lower().replace('_', ' ')})"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return None

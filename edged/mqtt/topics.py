@@ -1,4 +1,4 @@
-"""Names and payloads on the broker. Pure. A payload always has all its keys: a missing one breaks a template."""
+"""Topics and payloads. Pure. A payload always has all its keys: a missing one breaks a subscriber's template."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JPEG_TYPE = "image/jpeg"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes out, QoS 1. `expires_s` is in whole seconds, None for never. Empty and retained it clears a topic."""
+    """One PUBLISH, QoS 1. `expires_s` None: never expires. An empty retained payload clears the topic."""
 
     topic: str
     payload: bytes = field(repr=False)
@@ -26,44 +26,43 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names under `<prefix>/<node>/`."""
+    """The topics under `<prefix>/<node>/`."""
 
     prefix: str
     node: str
 
-    def has(self, topic: str) -> bool:
-        """Whether the topic is one of this node under this prefix."""
-        return topic.startswith(self._named(""))
+    def contains(self, topic: str) -> bool:
+        return topic.startswith(self._topic(""))
 
     @property
     def state(self) -> str:
-        return self._named("bridge", "state")
+        return self._topic("bridge", "state")
 
     @property
     def info(self) -> str:
-        return self._named("bridge", "info")
+        return self._topic("bridge", "info")
 
     @property
     def health(self) -> str:
-        return self._named("bridge", "health")
+        return self._topic("bridge", "health")
 
     def availability(self, camera: str) -> str:
-        return self._named(camera, "availability")
+        return self._topic(camera, "availability")
 
     def answer(self, camera: str, question: str) -> str:
-        return self._named(camera, question)
+        return self._topic(camera, question)
 
     def late(self, camera: str, question: str) -> str:
-        return self._named(camera, question, "late")
+        return self._topic(camera, question, "late")
 
     def image(self, camera: str) -> str:
-        return self._named(camera, "image", "jpeg")
+        return self._topic(camera, "image", "jpeg")
 
     def event(self, camera: str) -> str:
-        return self._named(camera, "event")
+        return self._topic(camera, "event")
 
-    def _named(self, *parts: str) -> str:
-        return "/".join((self.prefix, self.node, *parts))
+    def _topic(self, *levels: str) -> str:
+        return "/".join((self.prefix, self.node, *levels))
 
 
 def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
@@ -128,12 +127,12 @@ def bridge_payload(online: bool) -> dict[str, Any]:
 
 
 def encode(payload: dict[str, Any]) -> bytes:
-    """Compact JSON. Raises ValueError for a number that JSON does not have (NaN)."""
-    # A JSON answer may hold half of a surrogate pair, which UTF-8 cannot say.
+    """Compact JSON, UTF-8. Raises ValueError for NaN and infinity."""
+    # A JSON answer may contain a lone surrogate, which UTF-8 cannot encode.
     text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode(errors="replace")
 
 
 def as_late(payload: bytes) -> bytes:
-    """The same answer, marked as one that waited out an outage."""
+    """The payload of an answer, with `late` set to true."""
     return encode({**json.loads(payload), "late": True})

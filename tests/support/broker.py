@@ -1,4 +1,4 @@
-"""A real mosquitto, a wire to it that can be cut, a subscriber that remembers."""
+"""Brokers for tests (mosquitto, and ports with scripted replies), a proxy that loses connections, a subscriber."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from edged.core.types import Answer
 
 MOSQUITTO = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
+CONNACK_V5 = b"\x20\x03\x00\x00\x00"
+CONNACK_V311 = b"\x20\x02\x00\x00"
 
 
 def free_port() -> int:
@@ -31,7 +33,7 @@ def free_port() -> int:
 
 
 def an_answer(name: str, camera: str = "dock", question: str = "people", expires_s: float = 60.0) -> Answer:
-    """The answer 3, of the id `name`."""
+    """An answer with the value 3 and the id `name`."""
     return Answer(
         id=name,
         camera=camera,
@@ -61,17 +63,17 @@ def an_answer(name: str, camera: str = "dock", question: str = "people", expires
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
-    """Wait until it holds; fail if it does not in time."""
+    """Wait until the condition is true; fail after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, f"condition not met within {timeout_s} s"
         time.sleep(0.01)
 
 
 class Mosquitto:
-    """mosquitto on a loopback port of its own, the same one after each restart. It keeps nothing on disk.
+    """mosquitto on a free loopback port, the same one after each restart, without persistence.
 
-    `users` are names with passwords, `acl` the text of an ACL file, `tls` a folder as `certificates` makes it.
+    `users` maps names to passwords, `acl` is the text of an ACL file, `tls` a folder written by `certificates`.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Mosquitto:
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} {HOST}", f"allow_anonymous {'false' if users else 'true'}", "log_type all"]
-        lines.append("user root")  # else, started by root, it could not read its files
+        lines.append("user root")  # otherwise, started by root, it drops to a user who cannot read these files
         if users:
             passwords = folder / "passwords"
             passwords.write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
@@ -115,7 +117,7 @@ class Mosquitto:
             self._process = None
 
     def freeze(self, number: signal.Signals = signal.SIGSTOP) -> None:
-        """Keep its connections open, and answer on none of them until SIGCONT."""
+        """Keep its connections open and answer on none of them until `thaw`."""
         assert self._process
         self._process.send_signal(number)
 
@@ -134,7 +136,7 @@ class Mosquitto:
 
 
 class Wire:
-    """A TCP connection through us, which can be cut without a goodbye, or can lose what the broker says."""
+    """A TCP proxy to the broker that can cut connections without DISCONNECT, or (`deaf`) lose what the broker sends."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -180,13 +182,13 @@ class Wire:
         with near, far, suppress(OSError):
             while True:
                 for end in select.select([near, far], [], [])[0]:
-                    said = end.recv(65536)
-                    if not said:
+                    data = end.recv(65536)
+                    if not data:
                         return
                     if end is near:
-                        far.sendall(said)
+                        far.sendall(data)
                     elif not self.deaf.is_set():
-                        near.sendall(said)
+                        near.sendall(data)
 
 
 @dataclass(frozen=True)
@@ -203,9 +205,9 @@ class Received:
 
 
 class Subscriber:
-    """What a broker had retained, there as soon as this is made, and everything that it says from then on.
+    """All retained messages of a broker, received before the constructor returns, and all that follow.
 
-    `retain` is as it was published, so that it shows on live messages too.
+    `retain` of a message is as it was published, with MQTT 5 also for live messages.
     """
 
     def __init__(self, port: int, username: str | None = None, password: str | None = None, version: int = 5) -> None:
@@ -231,14 +233,14 @@ class Subscriber:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Wait until everything is here that the broker had when this was called."""
+        """Wait until everything has been received that the broker had when this was called."""
         self._client.publish("marker", b"", 1)
         self.wait_for_topic("marker")
         with self._changed:
             self.messages = [message for message in self.messages if message.topic != "marker"]
 
     def wait_for(self, predicate: Callable[[list[Received]], Any], timeout_s: float = 15.0) -> list[Received]:
-        """All messages so far, as soon as the predicate holds for them."""
+        """All messages so far, as soon as the predicate is true for them."""
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self.messages), timeout_s), self.messages
             return list(self.messages)
@@ -274,8 +276,41 @@ class Subscriber:
             self._changed.notify_all()
 
 
+@contextmanager
+def scripted_broker(answers: Callable[[int, bytes], bytes | None]) -> Iterator[int]:
+    """A port where each connection gets the reply `answers(number, CONNECT)`; None closes it."""
+    with socket.create_server((HOST, 0)) as listening:
+        kept = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                for number in range(1000):
+                    connection, _ = listening.accept()
+                    kept.append(connection)
+                    with suppress(OSError):  # the client has closed it already
+                        reply = answers(number, connection.recv(65536))
+                        if reply is None:
+                            connection.close()
+                        else:
+                            connection.sendall(reply)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        with suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in kept:
+            connection.close()
+
+
+def protocol_level(connect: bytes) -> int:
+    """Of a CONNECT packet: 5 for MQTT 5, 4 for MQTT 3.1.1."""
+    return connect[connect.index(b"MQTT") + 4]
+
+
 def certificates(folder: Path) -> Path:
-    """A CA, and a certificate for localhost that it signed: ca.crt, server.crt, server.key."""
+    """Write a CA and a certificate for localhost that it signed: ca.crt, server.crt, server.key. The folder."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     ca = ["-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA"]
     server = [*key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"]
@@ -309,3 +344,10 @@ def wire(mosquitto: Mosquitto) -> Iterator[Wire]:
     between = Wire(mosquitto.port)
     yield between
     between.cut()
+
+
+@pytest.fixture
+def other_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    (tmp_path / "other-broker").mkdir()
+    with Mosquitto(tmp_path / "other-broker") as broker:
+        yield broker

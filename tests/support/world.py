@@ -13,7 +13,7 @@ from edged.core.errors import FileUnusable
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec, SourceSpec
 from edged.core.types import Answer, CameraReport, CameraState, Event, utc_now
-from edged.mqtt.publisher import Figures
+from edged.mqtt.send_queue import PublisherFigures
 from edged.service.reload import Reload
 from edged.service.service import Factories, Service
 from support.broker import until
@@ -94,8 +94,8 @@ class Publisher:
     def health(self, health: dict[str, Any]) -> None:
         self.broker.health.append(list(health["cameras"]))
 
-    def figures(self) -> Figures:
-        return Figures(self.started, 0, len(self.waiting), 0, 0, 0)
+    def figures(self) -> PublisherFigures:
+        return PublisherFigures(self.started, 0, len(self.waiting), 0, 0, 0)
 
     def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
         self.world.may_fail(f"publisher.retire {camera}") if questions else None

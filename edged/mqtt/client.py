@@ -1,0 +1,194 @@
+"""paho's client as edged uses it: reports what happens, survives its own errors, and can be abandoned at any moment.
+
+`report` is called in paho's network thread and must only record and wake: no lock of edged's may be held while paho
+holds one of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.core.specs import BrokerSpec
+from edged.mqtt.failure import Failure, connect_failure, disconnect_failure
+
+log = logging.getLogger(__name__)
+
+V5 = MQTTProtocolVersion.MQTTv5
+V311 = MQTTProtocolVersion.MQTTv311
+KEEPALIVE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectStarted:
+    """Name look-up, TCP and TLS begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSent:
+    """TCP and TLS are up; CONNACK is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed:
+    """No connection; paho tries again by itself."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Connack:
+    reason: ReasonCode
+    properties: Properties | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """Also after a CONNACK that rejected the connection; paho tries again by itself."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Puback:
+    mid: int
+    reason: ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadDied:
+    """paho's network thread ended by an error; this client does nothing any more."""
+
+
+ClientEvent = ConnectStarted | ConnectSent | ConnectFailed | Connack | Disconnected | Puback | ThreadDied
+
+
+def _logged(callback: Callable[..., None]) -> Callable[..., None]:
+    """Log an exception instead of passing it to paho, whose network thread would end."""
+
+    @functools.wraps(callback)
+    def logged(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("unexpected error in the callback %s", callback.__name__)
+
+    return logged
+
+
+class PahoClient(mqtt.Client):
+    """One client for one broker and protocol version, with login and TLS set."""
+
+    def __init__(
+        self,
+        spec: BrokerSpec,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        tls: ssl.SSLContext | None,
+        report: Callable[[ClientEvent], None],
+    ) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        self._spec = spec
+        self._with_properties = protocol == V5
+        self._tls = tls
+        self._report = report
+        self._abandoned = False
+        # The window is edged's: what paho holds back it would send after a reconnect, past everything newer.
+        self.max_inflight_messages_set(0)
+        if spec.username is not None:
+            self.username_pw_set(spec.username, None if spec.password is None else spec.password.reveal())
+        if tls is not None:
+            self.tls_set_context(tls)
+        self.on_connect = self._on_connack
+        self.on_disconnect = self._on_lost
+        self.on_publish = self._on_puback
+
+    def begin(self, slowest_retry_s: int) -> None:
+        """Connect, and reconnect with back-off from 1 s to `slowest_retry_s`; returns at once."""
+        self.reconnect_delay_set(1, slowest_retry_s)
+        if self._with_properties:
+            self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S, clean_start=True)
+        else:
+            self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S)
+        self.loop_start()
+
+    def abandon(self, wait_s: float = 0.0) -> None:
+        """Disconnect and end the network thread; after `wait_s`, if given, by closing the socket."""
+        self._abandoned = True
+        self.disconnect()
+        # loop_stop waits for paho's thread, which may be in a connect or a name look-up for many seconds.
+        stopping = threading.Thread(target=self.loop_stop, name="edged-mqtt-stop", daemon=True)
+        stopping.start()
+        if wait_s > 0:
+            stopping.join(wait_s)
+            if stopping.is_alive():
+                self._close_socket()
+
+    def reconnect(self) -> MQTTErrorCode:
+        if self._abandoned:
+            raise ConnectionAbortedError("abandoned")
+        self._report(ConnectStarted())
+        try:
+            result = super().reconnect()
+        except Exception as error:
+            self._report(ConnectFailed(connect_failure(error, tls=self._tls is not None)))
+            if isinstance(error, OSError):
+                raise
+            # paho expects OSError only; a host name that IDNA cannot encode is a UnicodeError and would end its thread.
+            raise OSError(str(error)) from error
+        if self._abandoned:  # while it was connecting; CONNECT has not been written yet
+            self._close_socket()
+            raise ConnectionAbortedError("abandoned")
+        self._report(ConnectSent())
+        return result
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        try:
+            return super().loop_forever(timeout, retry_first_connection)
+        except Exception:
+            log.exception("broker %s: unexpected error in paho's network thread", self._spec.shown)
+            self._report(ThreadDied())
+            return MQTTErrorCode.MQTT_ERR_UNKNOWN
+
+    def _close_socket(self) -> None:
+        """Close without DISCONNECT, so that paho's thread wakes from any wait on the socket."""
+        connection = self.socket()
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # paho's SocketLike has no shutdown
+            with suppress(OSError):
+                connection.close()
+
+    def _drop_unacknowledged(self) -> None:
+        if hasattr(self, "drop_out_messages"):  # since paho 2.2
+            self.drop_out_messages()
+            return
+        with self._out_message_mutex:
+            self._out_messages.clear()
+
+    @_logged
+    def _on_connack(self, _c: Any, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        if not reason.is_failure:
+            # paho would now send again, before anything else, what was in flight. edged does that itself, in order.
+            self._drop_unacknowledged()
+        self._report(Connack(reason, properties))
+
+    @_logged
+    def _on_lost(self, _c: Any, _u: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
+        self._report(Disconnected(disconnect_failure(flags.is_disconnect_packet_from_server, reason)))
+
+    @_logged
+    def _on_puback(self, _c: Any, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
+        self._report(Puback(mid, reason))

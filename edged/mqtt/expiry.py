@@ -1,0 +1,13 @@
+"""Message expiry: what is kept as a monotonic time leaves as whole seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+def seconds_until(until: float) -> int | None:
+    """Whole seconds until a monotonic time, rounded up; None for infinity. At least 1: some brokers take 0 as never."""
+    if until == math.inf:
+        return None
+    return max(1, math.ceil(until - time.monotonic()))

@@ -1,0 +1,29 @@
+"""Properties of MQTT 5: message expiry and content type. They add to the payload, which says everything by itself."""
+
+from __future__ import annotations
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edged.mqtt.topics import JSON_TYPE, Message
+
+
+def will_properties() -> Properties:
+    properties = _properties(PacketTypes.WILLMESSAGE)
+    properties.ContentType = JSON_TYPE
+    return properties
+
+
+def publish_properties(message: Message) -> Properties:
+    properties = _properties(PacketTypes.PUBLISH)
+    if message.expires_s is not None:
+        properties.MessageExpiryInterval = message.expires_s
+    if message.payload:
+        properties.ContentType = message.content_type
+        if message.content_type == JSON_TYPE:
+            properties.PayloadFormatIndicator = 1
+    return properties
+
+
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]  # paho publishes no types for it

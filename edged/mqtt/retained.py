@@ -1,0 +1,97 @@
+"""Retained messages: the newest of each topic, kept so that it can be sent again after a reconnect. Not thread-safe."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+from edged.mqtt.expiry import seconds_until
+from edged.mqtt.topics import JSON_TYPE, Message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RetainedMessage:
+    """A message and when it expires. An empty payload clears the topic."""
+
+    content: Message
+    until: float = math.inf  # monotonic
+
+    @property
+    def topic(self) -> str:
+        return self.content.topic
+
+    @property
+    def clears(self) -> bool:
+        return not self.content.payload
+
+    @property
+    def expired(self) -> bool:
+        return self.until <= time.monotonic()
+
+    def message(self) -> Message:
+        """The content, with the time that remains to it."""
+        return replace(self.content, expires_s=seconds_until(self.until))
+
+
+def clearing(topic: str, content_type: str = JSON_TYPE) -> RetainedMessage:
+    return RetainedMessage(Message(topic, b"", retain=True, content_type=content_type))
+
+
+class RetainedTopics:
+    """The newest message of each topic, and which of them have yet to be sent.
+
+    A cleared topic is dropped once the broker has acknowledged the clearing.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[str, RetainedMessage] = {}
+        self._unsent: dict[str, None] = {}  # topics, in order
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._newest
+
+    def send(self, message: RetainedMessage) -> None:
+        """Send it next in turn, in place of an older one of its topic."""
+        self._newest[message.topic] = message
+        self._unsent[message.topic] = None
+
+    def remember(self, message: RetainedMessage) -> None:
+        """The broker has it; it is sent again after the next connect."""
+        self._newest[message.topic] = message
+
+    def drop(self, topic: str) -> None:
+        self._newest.pop(topic, None)
+        self._unsent.pop(topic, None)
+
+    def send_all(self) -> None:
+        self._unsent = dict.fromkeys(self._newest)
+
+    def clearings(self) -> list[RetainedMessage]:
+        """Clearings that the broker has not acknowledged."""
+        return [message for message in self._newest.values() if message.clears]
+
+    def take(self) -> RetainedMessage | None:
+        """The next to send; expired ones are dropped."""
+        while self._unsent:
+            topic = next(iter(self._unsent))
+            del self._unsent[topic]
+            message = self._newest.get(topic)
+            if message is not None and not message.expired:
+                return message
+            self._newest.pop(topic, None)
+        return None
+
+    def put_back(self, message: RetainedMessage) -> None:
+        """It was taken and not sent."""
+        if self._newest.get(message.topic) is message:
+            self._unsent[message.topic] = None
+
+    def settle(self, message: RetainedMessage) -> None:
+        """The broker has accepted or refused it."""
+        if message.clears and self._newest.get(message.topic) is message:
+            del self._newest[message.topic]

@@ -1,0 +1,75 @@
+"""A publisher of the node `box` for tests, and what it published, counted and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from edged.core.specs import BrokerSpec
+from edged.core.types import Event
+from edged.mqtt.publisher import MqttPublisher
+from support.broker import HOST, Received, Subscriber, Wire, until
+
+SINCE = datetime(2026, 7, 1, 12, tzinfo=UTC)
+PEOPLE = "edged/box/dock/people"
+GATE = "edged/box/dock/gate_open"
+EVENT = "edged/box/dock/event"
+STATE = "edged/box/bridge/state"
+ONLINE = {"state": "online"}
+OFFLINE = {"state": "offline"}
+
+
+@contextmanager
+def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[MqttPublisher]:
+    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box")
+    running.start()
+    running.online()
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def publisher(wire: Wire) -> Iterator[MqttPublisher]:
+    """Connected to mosquitto through the wire; `online` is published."""
+    with publishing(wire.port) as running:
+        until(lambda: running.figures().published == 1)
+        yield running
+
+
+def an_event(name: str, kind: str = "changed") -> Event:
+    return Event(name, "dock", "people", kind, 2, 3, SINCE, SINCE)  # type: ignore[arg-type]
+
+
+def ids(messages: list[Received]) -> list[str]:
+    return [message.json["id"] for message in messages]
+
+
+def online_again(messages: list[Received]) -> bool:
+    return any(message.topic == STATE and message.json == ONLINE for message in messages)
+
+
+def retained(port: int) -> set[str]:
+    """The topics with a retained message."""
+    fresh = Subscriber(port)
+    fresh.close()
+    return {message.topic for message in fresh.messages}
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: str = "WARNING") -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == level]
+
+
+def settled(publisher: MqttPublisher) -> None:
+    """Wait until every answer and event is acknowledged."""
+    until(lambda: publisher.figures().connected and publisher.figures().waiting == 0, 40.0)
+
+
+def disconnected(publisher: MqttPublisher) -> None:
+    """Wait until the publisher has noticed the lost connection."""
+    until(lambda: not publisher.figures().connected)

@@ -1,0 +1,228 @@
+"""Retained messages of removed questions and cameras are cleared, also with messages in flight and over an outage."""
+
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from support.broker import (
+    HOST,
+    Mosquitto,
+    Subscriber,
+    Wire,
+    an_answer,
+    other_broker,
+    protocol_level,
+    until,
+    wire,
+)
+from support.publishing import (
+    GATE,
+    PEOPLE,
+    SINCE,
+    STATE,
+    disconnected,
+    ids,
+    online_again,
+    publisher,
+    publishing,
+    retained,
+    settled,
+)
+
+from edged.core.specs import BrokerSpec
+from edged.core.types import CameraState
+from edged.mqtt.publisher import MqttPublisher
+
+
+def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
+    publisher: MqttPublisher, mosquitto: Mosquitto
+) -> None:
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], b"jpeg")
+    publisher.clear("dock", ["people"])
+    publisher.info({"last": True})
+    until(lambda: publisher.figures().published == 7)
+    assert retained(mosquitto.port) == {
+        STATE,
+        GATE,
+        "edged/box/bridge/info",
+        "edged/box/dock/availability",
+        "edged/box/dock/image/jpeg",
+    }
+    publisher.clear("dock", ["gate_open"], gone=True)
+    until(lambda: publisher.figures().published == 10)
+    assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
+
+
+class V311Wire(Wire):
+    """A broker that knows only MQTT 3.1.1, and closes a connection with MQTT 5."""
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        if protocol_level(near.recv(4096, socket.MSG_PEEK)) == 5:
+            near.close()
+            far.close()
+        else:
+            super()._carry(near, far)
+
+
+@pytest.mark.parametrize("kind", [Wire, V311Wire])
+def test_nothing_of_a_removed_camera_is_retained_with_messages_in_flight(
+    mosquitto: Mosquitto, subscriber: Subscriber, kind: type[Wire]
+) -> None:
+    wire = kind(mosquitto.port)
+    with publishing(wire.port) as publisher:
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer("p1")], [], b"jpeg 1")
+        until(lambda: publisher.figures().published == 4)
+        wire.deaf.set()
+        publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [], b"jpeg 2")
+        subscriber.wait_for_topic(GATE)
+        publisher.clear("dock", ["people", "gate_open"], gone=True)
+        wire.cut()
+        disconnected(publisher)
+        publisher.answers([an_answer("b1", "back")], [], None)
+        wire.mend()
+        settled(publisher)
+        subscriber.catch_up()
+        assert retained(mosquitto.port) == {STATE, "edged/box/back/people"}
+        assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p2"]
+        wire.cut()
+        disconnected(publisher)
+        wire.mend()
+        settled(publisher)
+        assert retained(mosquitto.port) == {STATE, "edged/box/back/people"}
+    wire.cut()
+
+
+def test_a_waiting_picture_of_a_removed_camera_is_never_published(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p1")], [], b"jpeg 1")
+    publisher.clear("dock", ["people"], gone=True)
+    publisher.start()
+    publisher.online()
+    subscriber.wait_for_topic("edged/box/dock/image/jpeg")
+    assert publisher.close() is True
+    assert retained(mosquitto.port) == {STATE}
+    assert [message.payload for message in subscriber.messages if message.retain and message.topic != STATE] == [
+        b""
+    ] * 3
+
+
+def test_a_camera_that_is_added_again_publishes_again(
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    for number in (1, 2):
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer(f"p{number}")], [], f"jpeg {number}".encode())
+        if number == 1:
+            publisher.clear("dock", ["people"], gone=True)
+    settled(publisher)
+    publisher.close()
+    after = Subscriber(mosquitto.port)
+    assert ids(after.wait_for_topic(PEOPLE)) == ["p2"]
+    assert [message.payload for message in after.of("edged/box/dock/image/jpeg")] == [b"jpeg 2"]
+    assert after.of("edged/box/dock/availability")[0].json["state"] == "online"
+    after.close()
+
+
+def test_a_clearing_waits_for_the_broker(
+    publisher: MqttPublisher,
+    mosquitto: Mosquitto,
+    subscriber: Subscriber,
+    wire: Wire,
+) -> None:
+    publisher.answers([an_answer("p1")], [], None)
+    subscriber.wait_for_topic(PEOPLE)
+    settled(publisher)
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p2")], [], None)
+    publisher.clear("dock", ["people"])
+    subscriber.forget()
+    wire.mend()
+    assert ids(subscriber.wait_for_topic(f"{PEOPLE}/late")) == ["p2"]
+    assert [message.payload for message in subscriber.of(PEOPLE)] == [b""]
+    assert PEOPLE not in retained(mosquitto.port)
+
+
+def test_a_clearing_not_acknowledged_is_sent_by_the_next_publisher_of_the_same_broker(
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire
+) -> None:
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.camera("yard", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
+    publisher.info({"node": "box"})
+    settled(publisher)
+    subscriber.wait_for_topic("edged/box/bridge/info")
+    subscriber.wait_for_topic("edged/box/dock/image/jpeg")
+    wire.cut()
+    disconnected(publisher)
+    publisher.withdraw({"dock": ["people", "gate_open"], "yard": []})
+    publisher.close()
+    # the first successor has no connection either
+    first, second = (MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))
+    first.adopt(publisher.release())
+    first.close()
+    second.adopt(first.release())
+    wire.mend()
+    second.start()
+    second.online()
+    settled(second)
+    second.close()
+    assert retained(mosquitto.port) == {STATE, "edged/box2/bridge/state"}
+
+
+def test_a_camera_that_is_added_again_is_not_cleared_by_the_next_publisher(
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire
+) -> None:
+    wire.cut()
+    disconnected(publisher)
+    publisher.clear("dock", ["people"], gone=True)
+    publisher.close()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    successor.camera("dock", CameraState(True, None, SINCE))
+    successor.answers([an_answer("p1")], [], b"jpeg")
+    successor.adopt(publisher.release())
+    wire.mend()
+    successor.start()
+    successor.online()
+    settled(successor)
+    successor.close()
+    topics = {"availability", "people", "image/jpeg"}
+    assert retained(mosquitto.port) == {STATE, *(f"edged/box/dock/{topic}" for topic in topics)}
+
+
+def test_clearings_are_not_sent_to_another_broker(
+    publisher: MqttPublisher, other_broker: Mosquitto, wire: Wire
+) -> None:
+    following = Subscriber(other_broker.port)
+    wire.cut()
+    disconnected(publisher)
+    publisher.clear("dock", ["people"], gone=True)
+    publisher.close()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor.adopt(publisher.release())
+    successor.start()
+    successor.online()
+    settled(successor)
+    successor.close()
+    following.wait_for_topic(STATE, 2)
+    assert {message.topic for message in following.messages} == {STATE}
+    following.close()
+
+
+def test_a_question_that_is_asked_again_is_not_cleared(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
+    wire.cut()
+    disconnected(publisher)
+    publisher.clear("dock", ["people"])
+    publisher.answers([an_answer("p1")], [], None)
+    wire.mend()
+    assert ids(subscriber.wait_for_topic(PEOPLE)) == ["p1"]
+    subscriber.wait_for(online_again)
+    assert len(subscriber.of(PEOPLE)) == 1

@@ -1,0 +1,79 @@
+"""The kind of each failure: other parts of edged decide by it, not by the text."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.mqtt.failure import Failure, connack_failure, connect_failure, disconnect_failure
+
+
+def os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+def certificate_error() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL] failed")
+    error.verify_message = "certificate has expired"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "tls", "failure"),
+    [
+        (certificate_error(), True, Failure("certificate", "certificate not accepted: certificate has expired")),
+        (ssl_error("WRONG_VERSION_NUMBER"), True, Failure("tls", "no TLS at this port")),
+        (ssl_error("NO_SHARED_CIPHER"), True, Failure("tls", "TLS handshake failed: no shared cipher")),
+        (os_error(errno.ECONNRESET), True, Failure("tls", "connection reset by peer")),
+        (os_error(errno.ECONNRESET), False, Failure("lost", "connection reset by peer")),
+        (socket.gaierror(-2, "Name or service not known"), False, Failure("name", "name cannot be resolved")),
+        (UnicodeError("label empty or too long"), False, Failure("name", "name cannot be resolved")),
+        (os_error(errno.ECONNREFUSED), False, Failure("refused", "connection refused")),
+        (TimeoutError("timed out"), False, Failure("unreachable", "connection timed out")),
+        (os_error(errno.EHOSTUNREACH), False, Failure("unreachable", "no route to host")),
+        (os_error(errno.ENETUNREACH), False, Failure("unreachable", "network is unreachable")),
+        (os_error(errno.EMFILE), False, Failure("other", "too many open files")),
+        (ValueError("unexpected"), False, Failure("other", "unexpected")),
+    ],
+)
+def test_a_failed_connect_has_a_kind(error: Exception, tls: bool, failure: Failure) -> None:
+    assert connect_failure(error, tls) == failure
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        (0x86, Failure("login", "not authorised (wrong user or password)")),
+        (0x87, Failure("login", "not authorised (wrong user or password)")),
+        (0x85, Failure("other", 'client id "edged-box" rejected')),
+        (0x88, Failure("other", "connection rejected: server unavailable")),
+    ],
+)
+def test_a_rejected_connection_has_a_kind(code: int, failure: Failure) -> None:
+    assert connack_failure(ReasonCode(PacketTypes.CONNACK, identifier=code), "edged-box") == failure
+
+
+@pytest.mark.parametrize(
+    ("by_broker", "code", "text"),
+    [
+        (True, 0x8E, "disconnected by the broker: another client connected with the same client id"),
+        (True, 0x8B, "disconnected by the broker: server shutting down"),
+        (False, 0x8D, "connection lost (keep-alive time-out)"),
+        (False, 0x80, "connection lost"),
+    ],
+)
+def test_an_ended_connection_is_lost(by_broker: bool, code: int, text: str) -> None:
+    reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+    assert disconnect_failure(by_broker, reason) == Failure("lost", text)

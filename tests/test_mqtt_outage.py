@@ -1,0 +1,309 @@
+"""Nothing is lost while the broker is away, and nothing when another broker takes its place."""
+
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from support.broker import (
+    HOST,
+    Mosquitto,
+    Subscriber,
+    Wire,
+    an_answer,
+    free_port,
+    other_broker,
+    until,
+    wire,
+)
+from support.publishing import (
+    EVENT,
+    GATE,
+    OFFLINE,
+    PEOPLE,
+    SINCE,
+    STATE,
+    an_event,
+    disconnected,
+    ids,
+    logged,
+    online_again,
+    publisher,
+    retained,
+    settled,
+)
+
+from edged.core.specs import BrokerSpec
+from edged.core.types import CameraState
+from edged.mqtt.publisher import MqttPublisher
+
+# An outage
+
+
+def test_outage_loses_nothing(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
+    publisher.answers([an_answer("p0")], [], None)
+    subscriber.wait_for_topic(PEOPLE)
+    settled(publisher)
+    wire.cut()
+    disconnected(publisher)
+    for number in range(1, 5):
+        publisher.answers([an_answer(f"p{number}")], [an_event(f"e{number}")], None)
+    publisher.answers([an_answer("g1", question="gate_open")], [], None)
+    assert publisher.figures().waiting == 9
+    subscriber.forget()
+    wire.mend()
+    subscriber.wait_for_topic(f"{PEOPLE}/late", 3)
+    publisher.answers([an_answer("p5")], [an_event("e5")], None)
+    subscriber.wait_for_topic(PEOPLE, 2)
+    subscriber.wait_for_topic(EVENT, 5)
+    settled(publisher)
+
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p1", "p2", "p3"]
+    assert ids(subscriber.of(PEOPLE)) == ["p4", "p5"]
+    assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [True, False]
+    assert all(message.json["late"] and not message.retain for message in subscriber.of(f"{PEOPLE}/late"))
+    assert all(message.expires_s is None for message in subscriber.of(f"{PEOPLE}/late"))
+    assert [(message.json["id"], message.json["late"]) for message in subscriber.of(GATE)] == [("g1", True)]
+    assert ids(subscriber.of(EVENT)) == ["e1", "e2", "e3", "e4", "e5"]
+    assert not subscriber.of(f"{GATE}/late")
+    topics = [message.topic for message in subscriber.messages if message.json != OFFLINE]
+    assert set(topics[: topics.index(STATE)]) == {PEOPLE, GATE}
+    assert publisher.figures().dropped == 0
+
+
+def test_a_message_that_may_have_arrived_is_sent_again_unchanged(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
+    wire.deaf.set()
+    publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [an_event("e1")], None)
+    subscriber.wait_for_topic(EVENT)
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p2")], [], None)
+    wire.mend()
+    subscriber.wait_for_topic(f"{PEOPLE}/late")
+    subscriber.wait_for_topic(EVENT, 2)
+    settled(publisher)
+
+    assert ids(subscriber.of(PEOPLE)) == ["p1", "p2"]
+    assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [False, True]
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p1"]  # p2 is newer, so p1 must not be retained again
+    assert ids(subscriber.of(GATE)) == ["g1", "g1"]
+    contents: dict[str, set[bytes]] = {}
+    for message in subscriber.messages:
+        if "id" in message.json:
+            contents.setdefault(message.json["id"], set()).add(message.payload)
+    assert all(len(payloads) == 1 for payloads in contents.values())
+
+
+def test_two_outages_in_a_row(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p1")], [], None)
+    publisher.answers([an_answer("p2")], [], None)
+    wire.mend()
+    subscriber.wait_for_topic(f"{PEOPLE}/late")
+    settled(publisher)
+    wire.deaf.set()
+    publisher.answers([an_answer("p3")], [], None)
+    subscriber.wait_for_topic(PEOPLE, 2)
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p4")], [], None)
+    wire.mend()
+    subscriber.wait_for_topic(f"{PEOPLE}/late", 2)
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p1", "p3"]
+    assert ids(subscriber.of(PEOPLE)) == ["p2", "p3", "p4"]
+    assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [True, False, True]
+
+
+def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
+    chance = random.Random(7)
+    number = 0
+    for outage in range(4):
+        for _ in range(chance.randrange(30, 250)):
+            publisher.answers([an_answer(f"{number:05}")], [an_event(f"e{number:05}")], None)
+            number += 1
+        wire.cut() if outage % 2 else wire.deaf.set()
+        publisher.answers([an_answer(f"{number:05}")], [], None)
+        number += 1
+        wire.cut()
+        disconnected(publisher)
+        wire.mend()
+        until(lambda: publisher.figures().connected)
+    settled(publisher)
+    newest = f"{number - 1:05}"
+    subscriber.catch_up()
+    own, late, events = (ids(subscriber.of(topic)) for topic in (PEOPLE, f"{PEOPLE}/late", EVENT))
+    assert {*own, *late} == {f"{count:05}" for count in range(number)}
+    assert own[-1] == newest
+    assert len(set(events)) == number - 4
+    for received in (own, late, events):
+        first_time = list(dict.fromkeys(received))
+        assert first_time == sorted(first_time)
+    contents: dict[str, set[bytes]] = {}
+    for message in subscriber.messages:
+        if "id" in message.json:
+            contents.setdefault(message.json["id"], set()).add(message.payload)
+    assert all(len(payloads) == 1 for payloads in contents.values())
+
+
+def test_retained_answers_are_sent_again_unless_they_have_expired(
+    publisher: MqttPublisher,
+    subscriber: Subscriber,
+    wire: Wire,
+) -> None:
+    publisher.answers([an_answer("short", expires_s=0.5), an_answer("long", question="gate_open")], [], None)
+    until(lambda: publisher.figures().published == 3)
+    first = subscriber.wait_for_topic(GATE)[0]
+    wire.cut()
+    disconnected(publisher)
+    subscriber.forget()
+    wire.mend()  # paho waits a second before it connects
+    subscriber.wait_for(online_again)
+    assert subscriber.of(PEOPLE) == []
+    [again] = subscriber.of(GATE)
+    assert again.payload == first.payload
+    assert again.retain
+    assert again.expires_s is not None
+    assert again.expires_s <= 59
+
+
+def test_a_long_outage_drops_the_oldest_and_is_logged_once(
+    wire: Wire,
+    subscriber: Subscriber,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", outbox_limit=300)
+    publisher.answers([an_answer("gate", question="gate_open")], [], None)
+    for number in range(304):
+        publisher.answers([an_answer(f"{number}")], [], None)
+    assert (publisher.figures().waiting, publisher.figures().dropped) == (300, 5)
+    publisher.start()
+    publisher.online()
+    subscriber.wait_for_topic(f"{PEOPLE}/late", 298)
+    publisher.close()
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == [str(number) for number in range(5, 303)]
+    assert ids(subscriber.of(PEOPLE)) == ["303"]
+    assert ids(subscriber.of(GATE)) == ["gate"]  # the oldest of all, but the newest of its question
+    assert logged(caplog) == [f"broker mqtt://{HOST}:{wire.port}: outbox full (limit 300); 5 oldest messages dropped"]
+
+
+# Another broker
+
+
+def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other_broker: Mosquitto
+) -> None:
+    publisher.answers([an_answer("p0")], [], None)
+    until(lambda: publisher.figures().published == 2)
+    wire.deaf.set()
+    publisher.answers([an_answer("p1"), an_answer("w1", question="weather")], [an_event("e1")], None)
+    [sent, *_] = subscriber.wait_for_topic(PEOPLE, 2)[1:]
+    subscriber.wait_for_topic(EVENT)
+    mosquitto.kill()
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [an_event("e2")], None)
+    publisher.answers([an_answer("p3")], [], None)
+    publisher.clear("dock", ["weather"])
+    assert publisher.close() is False
+    handover = publisher.release()
+    assert len(handover.waiting) == 7
+    assert publisher.figures().waiting == 0
+
+    following = Subscriber(other_broker.port)
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor.answers([an_answer("p4")], [an_event("e4")], None)
+    successor.adopt(handover)
+    assert successor.figures().waiting == 9
+    successor.start()
+    successor.online()
+    settled(successor)
+    assert successor.close() is True
+    following.wait_for_topic(STATE, 2)
+    received = {
+        message.json["id"]: (message.topic, message.retain, message.json.get("late"))
+        for message in following.messages
+        if message.topic != STATE
+    }
+    assert received == {
+        "p1": (f"{PEOPLE}/late", False, False),  # it was sent to the first broker, so its payload stays
+        "w1": ("edged/box/dock/weather/late", False, False),
+        "p2": (f"{PEOPLE}/late", False, True),
+        "p3": (f"{PEOPLE}/late", False, True),
+        "p4": (PEOPLE, True, True),
+        "g2": (GATE, True, True),
+        "e1": (EVENT, False, None),
+        "e2": (EVENT, False, None),
+        "e4": (EVENT, False, None),
+    }
+    assert following.of(f"{PEOPLE}/late")[0].payload == sent.payload
+    assert ids(following.of(f"{PEOPLE}/late")) == ["p1", "p2", "p3"]
+    assert ids(following.of(EVENT)) == ["e1", "e2", "e4"]
+    following.close()
+
+
+def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along(
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other_broker: Mosquitto
+) -> None:
+    publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.info({"node": "box"})
+    settled(publisher)
+    wire.deaf.set()  # no more acknowledgements: answers given after this stay in the outbox
+    publisher.answers([an_answer("p2")], [], None)
+    until(lambda: publisher.figures().waiting == 1)
+    publisher.withdraw({"dock": ["people", "gate_open"]})
+    publisher.answers([an_answer("p3")], [], None)  # by a look that ended after the withdrawal
+    publisher.close()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor.adopt(publisher.release())
+    successor.start()
+    successor.online()
+    settled(successor)
+    assert retained(other_broker.port) == {STATE, PEOPLE}
+    after = Subscriber(other_broker.port)
+    assert ids(after.of(PEOPLE)) == ["p3"]
+    successor.close()
+    after.close()
+    assert retained(mosquitto.port) == {STATE}
+
+
+def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box")
+    predecessor.answers([an_answer("p1")], [an_event("e1")], None)
+    predecessor.close()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2")
+    successor.adopt(predecessor.release())
+    successor.answers([an_answer("p2")], [], None)
+    successor.start()
+    successor.online()
+    settled(successor)
+    successor.close()
+    [late] = subscriber.wait_for_topic(f"{PEOPLE}/late")
+    assert (late.json["id"], late.json["node"], late.json["late"], late.retain) == ("p1", "box", True, False)
+    assert ids(subscriber.of(EVENT)) == ["e1"]
+    assert retained(mosquitto.port) == {"edged/box2/bridge/state", "edged/box2/dock/people"}
+
+
+def test_adopted_messages_beyond_the_limit_are_dropped_counted_and_logged(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box")
+    for number in range(20):
+        predecessor.answers([an_answer(f"{number}")], [], None)
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", outbox_limit=15)
+    successor.adopt(predecessor.release())
+    successor.start()
+    successor.online()
+    settled(successor)
+    successor.close()
+    assert successor.figures().dropped == 5
+    assert logged(caplog) == [
+        f"broker mqtt://{HOST}:{mosquitto.port}: outbox full (limit 15); 5 oldest messages dropped"
+    ]

@@ -1,0 +1,112 @@
+"""Which message is next: before `online`, after it, after an outage, and when the box leaves the broker."""
+
+from __future__ import annotations
+
+import time
+
+from edged.mqtt.outbox import Pending
+from edged.mqtt.retained import RetainedMessage
+from edged.mqtt.send_queue import SendQueue
+from edged.mqtt.topics import JPEG_TYPE, Message
+
+ONLINE = Message("state", b'{"state":"online"}', retain=True)
+
+
+def answer(topic: str) -> Pending:
+    return Pending(topic, f"{topic}/late", b'{"late":false}', until=time.monotonic() + 60)
+
+
+def event(topic: str) -> Pending:
+    return Pending(topic, None, b"{}")
+
+
+def state(topic: str) -> RetainedMessage:
+    return RetainedMessage(Message(topic, b"{}", retain=True))
+
+
+def picture(topic: str) -> RetainedMessage:
+    return RetainedMessage(Message(topic, b"jpeg", retain=True, content_type=JPEG_TYPE))
+
+
+def send_all(queue: SendQueue) -> list[str]:
+    """The topics in the order in which they are sent; everything is acknowledged."""
+    topics = []
+    while following := queue.next():
+        entry, message = following
+        queue.sent(len(topics), entry)
+        queue.acknowledged(len(topics), accepted=True)
+        topics.append(message.topic)
+    return topics
+
+
+def test_only_states_are_sent_before_online_is_called() -> None:
+    queue = SendQueue(ONLINE)
+    queue.add([answer("people"), event("event")], picture("image"))
+    queue.keep(state("info"))
+    queue.connected()
+    assert send_all(queue) == ["info"]
+    queue.online()
+    assert send_all(queue) == ["people", "state", "event", "image"]
+
+
+def test_answers_given_after_the_connect_come_after_online() -> None:
+    queue = SendQueue(ONLINE)
+    queue.online()
+    queue.add([answer("first")], None)
+    queue.connected()
+    queue.add([answer("second")], None)
+    assert send_all(queue) == ["first", "state", "second"]
+
+
+def test_states_answers_events_and_pictures_take_turns() -> None:
+    queue = SendQueue(ONLINE)
+    queue.connected()
+    queue.online()
+    assert send_all(queue) == ["state"]
+    for number in range(2):
+        queue.add([answer(f"answer {number}"), event("event")], picture(f"image {number}"))
+        queue.keep(state(f"state {number}"))
+    order = [topic.split()[0] for topic in send_all(queue)]
+    assert order == ["state", "answer", "event", "image"] * 2
+
+
+def test_an_unacknowledged_message_is_sent_again_after_an_outage() -> None:
+    queue = SendQueue(ONLINE)
+    queue.connected()
+    queue.online()
+    send_all(queue)
+    queue.add([answer("people")], None)
+    following = queue.next()
+    assert following is not None
+    queue.sent(1, following[0])
+    assert queue.drained is False
+    queue.lost()
+    assert queue.in_flight == 0
+    queue.connected()
+    assert send_all(queue) == ["people", "state"]
+    assert queue.drained is True
+
+
+def test_nothing_but_clearings_is_sent_after_a_withdrawal() -> None:
+    queue = SendQueue(ONLINE)
+    queue.connected()
+    queue.online()
+    send_all(queue)
+    queue.add([answer("people")], None)
+    queue.withdraw(["info", "people"], ["image"])
+    queue.add([answer("gate")], picture("image"))
+    assert send_all(queue) == ["info", "people", "image"]
+    waiting, clearings = queue.release()
+    assert ([pending.topic for pending in waiting], clearings) == (["people", "gate"], [])
+
+
+def test_a_refused_message_is_counted_and_not_sent_again() -> None:
+    queue = SendQueue(ONLINE)
+    queue.keep(state("info"))
+    queue.connected()
+    following = queue.next()
+    assert following is not None
+    queue.refuse(following[0])
+    assert queue.next() is None
+    figures = queue.figures(reconnects=0)
+    assert (figures.published, figures.refused) == (0, 1)
