@@ -1,7 +1,5 @@
 """The demo's own broker, with the publisher that uses it."""
 
-# the fixture is named as an argument
-
 from __future__ import annotations
 
 import logging

@@ -19,6 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.specs import BrokerSpec
+from edged.mqtt.acknowledgements import Acknowledgements
 from edged.mqtt.back_off import SHORT_LIMIT, SLOWEST_RETRY_S, STEADY_S, ShortConnections, retry_pause_s
 from edged.mqtt.client import (
     V5,
@@ -88,7 +89,7 @@ class Connection:
         self._log = ConnectionLog(spec.shown)
         self._short = ShortConnections()
         self._refused = RefusedTopics(spec.shown)
-        self._sent_topics: dict[int, str] = {}
+        self._acknowledgements = Acknowledgements(self._refused)
         self._largest_packet: int | None = None
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
@@ -149,7 +150,7 @@ class Connection:
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             return None
-        self._sent_topics[sent.mid] = message.topic
+        self._acknowledgements.expect(sent.mid, message.topic)
         return sent.mid
 
     def close(self, deadline: float) -> bool:
@@ -266,7 +267,7 @@ class Connection:
         self.connected = False
         if self._short.lost(time.monotonic()):
             self._log.outage_begins()
-        self._sent_topics.clear()
+        self._acknowledgements.connection_lost()
         self._listener.on_lost()
         if not self._short.too_many:
             self._not_connected(failure)
@@ -293,10 +294,8 @@ class Connection:
             self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
-        topic = self._sent_topics.pop(mid, None)
-        if reason.is_failure and topic is not None:
-            self._refused.by_acknowledgement(topic, reason)
+        accepted = self._acknowledgements.received(mid, reason)
         if mid == self._offline_mid:
             self._offline_mid = None
-            self._offline_acknowledged = not reason.is_failure
-        self._listener.on_acknowledged(mid, not reason.is_failure)
+            self._offline_acknowledged = accepted
+        self._listener.on_acknowledged(mid, accepted)
