@@ -1,6 +1,6 @@
-"""Answers -> events. An answer's history is one small value that can be stored. Pure.
+"""From answers to events: `changed`, `alert_on`, `alert_off`. Pure.
 
-Only an `ok` answer counts: a refusal neither changes anything nor ends an alert.
+Only answers with status `ok` count: a refusal neither changes a value nor ends an alert.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from edged.core.types import Answer
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The last value and its beginning; whether the alert is on; how many answers in a row spoke against that."""
+    """What is remembered of a question between two answers. Small enough to be stored.
+
+    `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
+    `against` counts the answers in a row that contradict the alert's state.
+    """
 
     value: Any = None
     since: datetime | None = None
@@ -26,7 +30,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of an answer or alert, before it gets its id."""
+    """An event that has no id yet. `since` is when the state before it began, None if not known."""
 
     kind: Literal["changed", "alert_on", "alert_off"]
     before: Any
@@ -35,7 +39,7 @@ class Change:
 
 
 def step(history: History, answer: Answer, alert: AlertSpec | None, at: datetime) -> tuple[History, list[Change]]:
-    """The history after this answer, and what it changed. Free text never `changed`: no two replies are alike."""
+    """The history after this answer, and the changes it caused. Free text is never `changed`: every reply differs."""
     if answer.status != "ok":
         return history, []
     changes: list[Change] = []
@@ -48,18 +52,18 @@ def step(history: History, answer: Answer, alert: AlertSpec | None, at: datetime
     return _alert_step(history, same(answer.value, alert.when), alert, at, changes)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, and not only because Python holds True for 1."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+def same(first: Any, second: Any) -> bool:
+    """Equal, where True is not 1: in Python it is."""
+    return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
 
 
 def _alert_step(
-    history: History, holds: bool, alert: AlertSpec, at: datetime, changes: list[Change]
+    history: History, condition: bool, alert: AlertSpec, at: datetime, changes: list[Change]
 ) -> tuple[History, list[Change]]:
-    if holds == history.alert_on:
+    if condition == history.alert_on:
         return replace(history, against=0), changes
     if history.against + 1 < alert.after:
         return replace(history, against=history.against + 1), changes
-    kind: Literal["alert_on", "alert_off"] = "alert_on" if holds else "alert_off"
-    changes = [*changes, Change(kind, not holds, holds, history.alert_since)]
-    return replace(history, alert_on=holds, alert_since=at, against=0), changes
+    kind: Literal["alert_on", "alert_off"] = "alert_on" if condition else "alert_off"
+    changes = [*changes, Change(kind, not condition, condition, history.alert_since)]
+    return replace(history, alert_on=condition, alert_since=at, against=0), changes

@@ -1,7 +1,7 @@
-"""The types of an answer: what the model is told, what it is let say, and what its words mean.
+"""The types of an answer: the instruction added to the prompt, the grammar of the reply, and the value of a reply.
 
-A grammar is data here (a regular expression or a JSON schema); `vlm/decode.py` compiles it for a tokenizer. Whatever a
-grammar admits, `value` can read; a reply that ended before it was a value makes `value` raise Unreadable.
+A grammar is data (a regular expression or a JSON schema) that `vlm/decode.py` compiles for a tokenizer. `value` reads
+every complete reply that the grammar admits, and raises Unreadable for one that was cut off.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Unreadable(ValueError):
-    """The reply is not a value of its type; the text says what it was."""
+    """The reply is not a value of the question's type. The message quotes the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What a reply may be. `form` says how `body` is to be read: a regular expression, or JSON schema as text."""
+    """The replies that are allowed: `body` is a regular expression, or the text of a JSON schema, as `form` says."""
 
     form: Literal["regex", "json_schema"]
     body: str
@@ -39,7 +39,7 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The plain reply."""
+    """Free text: the reply without control characters."""
 
     kind = "text"
 
@@ -52,13 +52,13 @@ class Text:
     def value(self, text: str) -> str:
         plain = CONTROL.sub("", text).strip()
         if not plain:
-            raise Unreadable("the model said nothing")
+            raise Unreadable("the reply is empty")
         return plain
 
 
 @dataclass(frozen=True, slots=True)
 class YesNo:
-    """A boolean, said in the owner's words."""
+    """A boolean. The model replies with one of two words."""
 
     true_word: str = "Yes"
     false_word: str = "No"
@@ -70,15 +70,15 @@ class YesNo:
         return f"Answer {self.true_word} or {self.false_word}."
 
     def grammar(self) -> Grammar:
-        return Grammar("regex", _one_of([self.true_word, self.false_word]))
+        return Grammar("regex", _alternatives([self.true_word, self.false_word]))
 
     def value(self, text: str) -> bool:
-        return bool(_looked_up({self.true_word: True, self.false_word: False}, text))
+        return bool(_lookup({self.true_word: True, self.false_word: False}, text))
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An integer of at most 9 digits, or a decimal number of at most 6 decimals, between bounds if there are any."""
+    """An integer of at most 9 digits (`whole`), or one with up to 6 decimals. Bounds are inclusive; None is none."""
 
     whole: bool
     low: float | None = None
@@ -103,12 +103,12 @@ class Number:
         try:
             return int(text) if self.whole else float(text)
         except ValueError:
-            raise Unreadable(f'"{shorten(text)}" is no {self.kind}') from None
+            raise Unreadable(f'"{shorten(text)}" is not of type {self.kind}') from None
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """One of a list. The model says a label, the broker gets its value."""
+    """One of several options, each a label, which the model replies with, and the value that is published for it."""
 
     options: tuple[tuple[str, Any], ...]
     kind = "choices"
@@ -123,15 +123,15 @@ class Choices:
         return f"Answer with one of: {', '.join(self.labels)}."
 
     def grammar(self) -> Grammar:
-        return Grammar("regex", _one_of(self.labels))
+        return Grammar("regex", _alternatives(self.labels))
 
     def value(self, text: str) -> Any:
-        return _looked_up(dict(self.options), text)
+        return _lookup(dict(self.options), text)
 
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON value of a schema, kept as text so that two specs can be compared."""
+    """A JSON value that follows a schema. `schema` is JSON text, which can be compared and hashed."""
 
     schema: str
     kind = "json"
@@ -146,17 +146,17 @@ class Json:
         try:
             return json.loads(text)
         except json.JSONDecodeError:
-            raise Unreadable(f'"{shorten(text)}" is not whole JSON') from None
+            raise Unreadable(f'"{shorten(text)}" is not complete JSON') from None
 
 
 AnswerType: TypeAlias = Text | YesNo | Number | Choices | Json
 
 
 def bounded(schema: Any) -> Any:
-    """The schema with limits where it has none, so that a weak model cannot go on for ever inside a value.
+    """The schema with limits added where it has none, so that a weak model cannot generate an endless value.
 
-    Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items; an object that lists
-    its properties has those and no others, all of them unless it says which are required.
+    Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items. An object that lists its
+    properties gets no others, and all of them unless it has `required`.
     """
     if isinstance(schema, list):
         return [bounded(part) for part in schema]
@@ -183,11 +183,11 @@ def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _one_of(words: list[str]) -> str:
+def _alternatives(words: list[str]) -> str:
     return "(" + "|".join(re.escape(word) for word in words) + ")"
 
 
-def _looked_up(values: dict[str, Any], text: str) -> Any:
+def _lookup(values: dict[str, Any], text: str) -> Any:
     if text not in values:
         raise Unreadable(f'"{shorten(text)}" is none of: {", ".join(values)}')
     return values[text]

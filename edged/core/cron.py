@@ -1,7 +1,7 @@
-"""Cron expressions of five fields (minute hour day month weekday). Pure: when they are due is the scheduler's work.
+"""Parsing of cron expressions with five fields (minute hour day month weekday). Pure: the scheduler computes the times.
 
-A field is `*`, a number, a name (`jan`, `mon`), a range (`6-22`), any of these with a step (`*/5`), or a list of them.
-Weekdays count from Sunday, and 7 is Sunday too. `last` is the last day of a month. Day and weekday must both match.
+A field is `*`, a number, a name (`jan`, `mon`), a range (`6-22`), one of these with a step (`*/5`), or a list of them.
+Weekdays count from Sunday: 0 and 7 are Sunday. `last` is the last day of a month. Day and weekday must both match.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LAST = "last"
 
 @dataclass(frozen=True, slots=True)
 class CronTimes:
-    """The values that each field admits. `weekdays` count from Monday, 0, as datetime does."""
+    """The values that each field allows. In `weekdays`, 0 is Monday, as in datetime. `last_day`: of the month."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -31,12 +31,12 @@ class CronTimes:
 
     @property
     def every_day(self) -> bool:
-        """Whether it is due on every date that falls on one of its weekdays."""
+        """True if no date is excluded by its month or its day of the month."""
         return len(self.days) == 31 and len(self.months) == 12
 
     @property
     def has_a_date(self) -> bool:
-        """Whether any of its months has one of its days. In some year that date falls on each weekday."""
+        """True if one of the months has one of the days. In some year that date falls on any given weekday."""
         longest = max(DAYS_OF_MONTH[month - 1] for month in self.months)
         return self.last_day or min(self.days) <= longest
 
@@ -49,9 +49,9 @@ class _Field:
     names: Sequence[str] = ()
 
     def values(self, text: str) -> list[int]:
-        return [value for part in text.lower().split(",") for value in self._part(part)]
+        return [value for part in text.lower().split(",") for value in self._range(part)]
 
-    def _part(self, part: str) -> range:
+    def _range(self, part: str) -> range:
         span, slash, step = part.partition("/")
         if slash and not (_is_number(step) and int(step)):
             raise ValueError(f'step "{shorten(step, 20)}" of {self.name} must be a number from 1')
@@ -72,16 +72,16 @@ class _Field:
             raise ValueError(f'range "{span}" of {self.name} is reversed')
         return low, high
 
-    def _value(self, word: str) -> int:
-        if word in self.names:
-            return self.names.index(word) + self.low
+    def _value(self, text: str) -> int:
+        if text in self.names:
+            return self.names.index(text) + self.low
         most = 7 if self.names is WEEKDAYS else self.high
-        if not (_is_number(word) and self.low <= int(word) <= most):
+        if not (_is_number(text) and self.low <= int(text) <= most):
             named = f", or {self.names[0]}-{self.names[-1]}" if self.names else ""
             article = "an" if self.name == "hour" else "a"
             allowed = f"{self.low}-{most}{named}"
-            raise ValueError(f'"{shorten(word, 20)}" is not {article} {self.name} ({allowed})')
-        return int(word)
+            raise ValueError(f'"{shorten(text, 20)}" is not {article} {self.name} ({allowed})')
+        return int(text)
 
 
 _MINUTE, _HOUR = _Field("minute", 0, 59), _Field("hour", 0, 23)
@@ -91,7 +91,7 @@ _WEEKDAY = _Field("weekday", 0, 6, WEEKDAYS)
 
 @lru_cache(maxsize=256)
 def parse_cron(expression: str) -> CronTimes:
-    """What the expression admits. Raises ValueError with a sentence."""
+    """Parse a cron expression. Raises ValueError with a sentence for the user."""
     fields = expression.split()
     if len(fields) != 5:
         raise ValueError(

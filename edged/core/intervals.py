@@ -1,4 +1,4 @@
-"""How often a camera looks, and how long its answers may stand at the broker. Pure."""
+"""How often a camera looks, and when its retained answers expire. Pure."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ MOST_EXPIRY_S = WEEK_S
 
 
 def expiry_s(camera: CameraSpec, question_every_s: float | None) -> float:
-    """How long an answer may stand at the broker: three intervals of its camera or question, within limits."""
+    """Seconds until a retained answer expires: three intervals of its camera or question, from 60 s to 7 days."""
     longer = max(interval_s(camera), question_every_s or 0.0)
     return min(max(EXPIRY_INTERVALS * longer, LEAST_EXPIRY_S), MOST_EXPIRY_S)
 
 
 def interval_s(camera: CameraSpec) -> float:
-    """The time from one look to the next; for `cron` the longest in a week, hours considered."""
+    """Seconds from one look to the next; for a cron expression the longest gap in a week, within the hours."""
     if isinstance(camera.schedule, Every):
         return camera.schedule.seconds
     return _gaps_s(camera.schedule, camera.hours)[1]
 
 
 def shortest_interval_s(camera: CameraSpec) -> float:
-    """The time from one look to the next; for `cron` the shortest in a week, hours considered."""
+    """Seconds from one look to the next; for a cron expression the shortest gap in a week, within the hours."""
     if isinstance(camera.schedule, Every):
         return camera.schedule.seconds
     return _gaps_s(camera.schedule, camera.hours)[0]
 
 
 def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
-    """When a camera looks in a week without a change of daylight saving, in minutes from Monday 00:00.
+    """When a camera looks, in minutes from Monday 00:00, in a week in which the clocks do not change.
 
-    The day of the month and the month are left out of account.
+    Month and day of the month are ignored.
     """
     times = parse_cron(cron.expression)
     clock = [60 * hour + minute for hour in sorted(times.hours) for minute in sorted(times.minutes)]
     week = [DAY_MIN * day + minutes for day in sorted(times.weekdays) for minutes in clock]
     if not hours:
         return tuple(week)
-    held = _held_minutes(hours)
-    return tuple(moment for moment in week if moment in held)
+    allowed = _minutes_within(hours)
+    return tuple(minute for minute in week if minute in allowed)
 
 
 def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
-    """Why a camera would never look at these times, as a sentence; None if it does in some year."""
+    """A sentence that says why a camera with this schedule would never look; None if it looks in some year."""
     if not parse_cron(cron.expression).has_a_date:
         return f'cron "{cron.expression}" never occurs: there is no such day in any month'
     return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
@@ -60,7 +60,7 @@ def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
 
 @lru_cache(maxsize=256)
 def _gaps_s(cron: Cron, hours: tuple[Hours, ...]) -> tuple[float, float]:
-    """The shortest and the longest; a week where there are days without looks that the week does not show."""
+    """The shortest and the longest gap. The longest is a week if some dates are excluded, which a week cannot show."""
     times = week_times(cron, hours)
     if not times:
         return WEEK_S, WEEK_S
@@ -68,16 +68,16 @@ def _gaps_s(cron: Cron, hours: tuple[Hours, ...]) -> tuple[float, float]:
     return 60.0 * min(gaps), 60.0 * max(gaps) if parse_cron(cron.expression).every_day else WEEK_S
 
 
-def _held_minutes(hours: tuple[Hours, ...]) -> set[int]:
-    """The minutes of a week in which one of the windows holds."""
-    held: set[int] = set()
+def _minutes_within(hours: tuple[Hours, ...]) -> set[int]:
+    """The minutes of a week that lie in one of the windows."""
+    minutes: set[int] = set()
     for window in hours:
         begin, end = _minute(window.begin), _minute(window.end)
-        length = (end - begin - 1) % DAY_MIN + 1  # past midnight if it ends earlier, the whole day if it ends the same
+        length = (end - begin - 1) % DAY_MIN + 1  # past midnight if it ends earlier, the whole day if begin is end
         for day in window.days:
             first = DAY_MIN * day + begin
-            held.update(moment % WEEK_MIN for moment in range(first, first + length))
-    return held
+            minutes.update(minute % WEEK_MIN for minute in range(first, first + length))
+    return minutes
 
 
 def _minute(clock: time_of_day) -> int:

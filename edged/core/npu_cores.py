@@ -1,7 +1,7 @@
-"""An NPU's cores as their owner writes them: `0:0`, `1:0:3`, `multi:0`, `global4:1`, `global8`.
+"""The setting for an NPU's cores: `0:0`, `1:0:3`, `multi:0`, `global4:1`, `global8`.
 
-An Aries 2 has two clusters of four cores. A model part runs on one core (single), on a cluster whose cores work apart
-(multi) or together (global4), or on all eight together (global8), whichever its MXQ was compiled for.
+An Aries 2 has two clusters of four cores. A model part runs on one core (single), on a cluster whose cores work
+independently (multi) or together (global4), or on all eight cores together (global8): as its MXQ was compiled.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 MODES = ("single", "multi", "global4", "global8")
 CLUSTERS = (0, 1)
 CORES = (0, 1, 2, 3)
-WORD = re.compile(r"(?:(multi|global4|global8)(?::|$))?(\d+(?::\d+)*)?")
+SETTING = re.compile(r"(?:(multi|global4|global8)(?::|$))?(\d+(?::\d+)*)?")
 FORMS = '"0:0" (cluster:core), "1:0:3" (device:cluster:core), multi:0, global4:1, global4:1:0, global8 or global8:1'
 NPU_KEYS = ("core_mode", "target_cores", "target_clusters", "dev_no")
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Where one part of the model runs. `targets` are the vendor's: `device:cluster:core` or `device:cluster`."""
+    """Where one part of the model runs. `targets` are `device:cluster:core` or `device:cluster`."""
 
     mode: str
     targets: tuple[str, ...]
@@ -35,25 +35,24 @@ class Cores:
         return tuple(sorted({int(target.split(":")[0]) for target in self.targets}))
 
     def occupied(self) -> frozenset[str]:
-        """Every core that this takes, as `device:cluster:core`."""
-        whole = [t if t.count(":") == 2 else f"{t}:{core}" for t in self.targets for core in CORES]
-        return frozenset(whole)
+        """Every core that is used, as `device:cluster:core`."""
+        return frozenset(t if t.count(":") == 2 else f"{t}:{core}" for t in self.targets for core in CORES)
 
     def settings(self) -> dict[str, Any]:
-        """The same in the keys of the vendor's config.json."""
+        """As keys of the vendor's config.json."""
         key = "target_cores" if self.mode == "single" else "target_clusters"
         return {"core_mode": self.mode, key: list(self.targets)}
 
 
-def parsed(word: str) -> Cores:
-    """What the word says. Raises ValueError with a sentence that begins after the word."""
-    match = WORD.fullmatch(word.strip())
+def parsed(setting: str) -> Cores:
+    """Parse a setting. Raises ValueError with the end of a sentence that begins with the setting."""
+    match = SETTING.fullmatch(setting.strip())
     if not match or not match[0]:
         raise ValueError(f"is not a setting for cores; write {FORMS}")
     mode, numbers = match[1] or "single", [int(number) for number in (match[2] or "").split(":") if number]
     most = {"single": 3, "multi": 2, "global4": 2, "global8": 1}[mode]
     if len(numbers) not in (most - 1, most):
-        raise ValueError(_how_many(mode))
+        raise ValueError(_expected(mode))
     device, *place = numbers if len(numbers) == most else [0, *numbers]
     if place and place[0] not in CLUSTERS:
         raise ValueError(f"names cluster {place[0]}, and an NPU has the clusters 0 and 1")
@@ -64,16 +63,15 @@ def parsed(word: str) -> Cores:
 
 
 def of_config(part: Mapping[str, Any]) -> Cores:
-    """Where a part of a compiled folder's config.json is to run.
+    """The cores of one model part, from a compiled folder's config.json. Raises ValueError.
 
-    A folder straight from the tutorial names cores and no mode, and the vendor's default for that can fail: it means
-    single here. Raises ValueError.
+    A part with cores and without a mode, as the tutorial leaves it, is `single`: the vendor's default can fail there.
     """
     mode, device = str(part.get("core_mode") or "single"), part.get("dev_no") or 0
     mode = "single" if mode == "auto" else mode
     if mode not in MODES:
         raise ValueError(f"core_mode {mode!r} is not one of {', '.join(MODES)}")
-    targets = [_whole(str(target), int(device), mode) for target in _targets(part, mode)]
+    targets = [_with_device(str(target), int(device), mode) for target in _targets(part, mode)]
     return Cores(mode, tuple(dict.fromkeys(targets)))
 
 
@@ -86,18 +84,17 @@ def _targets(part: Mapping[str, Any], mode: str) -> list[Any]:
     return clusters or [str(core).rpartition(":")[0] for core in cores] or [0]
 
 
-def _whole(target: str, device: int, mode: str) -> str:
-    """The target with its device, judged by the rules for words."""
-    wanted = 3 if mode == "single" else 2
-    whole = target if target.count(":") == wanted - 1 else f"{device}:{target}"
-    word = whole if mode == "single" else f"multi:{whole}"
+def _with_device(target: str, device: int, mode: str) -> str:
+    """The target as `device:cluster:core` or `device:cluster`, validated."""
+    fields = 3 if mode == "single" else 2
+    full = target if target.count(":") == fields - 1 else f"{device}:{target}"
     try:
-        return parsed(word).targets[0]
+        return parsed(full if mode == "single" else f"multi:{full}").targets[0]
     except ValueError as error:
         raise ValueError(f'"{target}" {error}') from None
 
 
-def _how_many(mode: str) -> str:
+def _expected(mode: str) -> str:
     match mode:
         case "single":
             return 'is not a core; write "0:0" (cluster:core) or "1:0:3" (device:cluster:core)'

@@ -1,4 +1,4 @@
-"""A failure is logged once when it begins and once when it is over, whatever happens in between. For any thread."""
+"""A failure is logged once when it begins and once when it is over. For any thread."""
 
 from __future__ import annotations
 
@@ -14,53 +14,57 @@ REASONS_LIMIT = 8  # reasons logged during one outage
 
 
 class Outage:
-    """One thing that can fail and work again, at one or several places (`who`), such as the model at each camera.
+    """One kind of failure at one or several places, such as the model at each camera.
 
-    It lasts from the first failure until every place that failed has worked again.
+    An outage begins with the first failure and lasts until every place that failed works again. `recovered` is what
+    the last log line says, before the duration.
     """
 
-    def __init__(self, name: str, log: logging.Logger, again: str = "back") -> None:
+    def __init__(self, name: str, log: logging.Logger, recovered: str = "back") -> None:
         self._name = name
         self._log = log
-        self._again = again
+        self._recovered = recovered
         self._lock = Lock()
         self._failing: set[Hashable] = set()
         self._reasons: set[str] = set()
         self._since = 0.0
-        self._count = 0
+        self._failures = 0
 
     @property
     def on(self) -> bool:
         return bool(self._failing)
 
     def begin(
-        self, reason: str, who: Hashable = "", level: int = logging.WARNING, exc_info: BaseException | None = None
+        self, reason: str, place: Hashable = None, level: int = logging.WARNING, exc_info: BaseException | None = None
     ) -> None:
-        """It failed. Logged when it had worked, and for a reason that this outage did not have yet."""
+        """This place failed. Logged if the outage begins with it, or did not have this reason yet."""
         with self._lock:
             if not self._failing:
-                self._since, self._count = time.monotonic(), 0
+                self._since, self._failures = time.monotonic(), 0
                 self._reasons.clear()
-            self._failing.add(who)
-            self._count += 1
+            self._failing.add(place)
+            self._failures += 1
             new = reason not in self._reasons and len(self._reasons) < REASONS_LIMIT
             if new:
                 self._reasons.add(reason)
         if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, who: Hashable = "", one: str = "try", more: str = "tries") -> None:
-        """It works again there. Logged when this was the last place that had failed."""
+    def end(self, place: Hashable = None, one: str = "try", more: str = "tries") -> None:
+        """This place works. Logged, with the number of failures, if no other place is still failing.
+
+        `one` and `more` name a failure, singular and plural.
+        """
         with self._lock:
-            if who not in self._failing:
+            if place not in self._failing:
                 return
-            self._failing.discard(who)
+            self._failing.discard(place)
             if self._failing:
                 return
-            lasted, count = time.monotonic() - self._since, self._count
-        self._log.info("%s: %s after %s (%s)", self._name, self._again, spoken(lasted), counted(count, one, more))
+            duration, failures = spoken(time.monotonic() - self._since), counted(self._failures, one, more)
+        self._log.info("%s: %s after %s (%s)", self._name, self._recovered, duration, failures)
 
     def forget(self, gone: Callable[[Any], bool]) -> None:
-        """These places are no more: they neither failed nor work. Logs nothing."""
+        """Drop the failing places that no longer exist. Logs nothing, even if the outage ends by it."""
         with self._lock:
-            self._failing = {who for who in self._failing if not gone(who)}
+            self._failing = {place for place in self._failing if not gone(place)}

@@ -1,10 +1,10 @@
-"""Text that must not be shown."""
+"""Credentials in memory."""
 
 from __future__ import annotations
 
 
 class Secret:
-    """Text that must not be shown: its `repr` and `str` say nothing; equality is by what it holds."""
+    """Text that must not be shown: `repr` and `str` hide it. Two secrets are equal if their texts are."""
 
     __slots__ = ("_text",)
 

@@ -1,7 +1,7 @@
-"""What a config says, resolved and frozen: cameras, questions, model, broker.
+"""A config, resolved and frozen: cameras, questions, model, broker.
 
-Specs are compared with `==` to find out what a reload has to change, secrets by what they resolve to. Nothing here
-reads a file or opens anything.
+A reload compares specs with `==` to find what has to change; secrets compare by their text. Nothing in this module
+does I/O.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ DEFAULT_MAX_AGE_S = 5.0
 DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-ANY = "any"  # the `when` of a follow-up that has none
+ANY = "any"  # `when` of a follow-up without a condition
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How a reply is generated. Greedy unless a temperature is set."""
+    """How a reply is generated: greedy unless there is a `temperature`. None means that a setting is not applied.
+
+    `deadline_s` includes the prefill of the question, but not the encoding of the frame.
+    """
 
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     temperature: float | None = None
@@ -39,7 +42,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class AlertSpec:
-    """An alert goes on when the answer is `when` for `after` looks in a row, and off in the same way."""
+    """The alert goes on after `after` answers in a row with the value `when`, and off after as many with another."""
 
     when: Any
     after: int = 1
@@ -47,7 +50,12 @@ class AlertSpec:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSpec:
-    """A question as it is asked: `prompt` holds the instruction of its type already."""
+    """A question as it is asked: `prompt` includes the instruction of the answer type.
+
+    `every_s` is None if it is asked at every look of its camera. An answer whose confidence, 0 to 1, is below
+    `min_confidence` is `unsure`. A follow-up in `then` is asked only if the answer before it has the value `when`,
+    or always after an answer if `when` is ANY.
+    """
 
     name: str
     prompt: str
@@ -67,34 +75,38 @@ class QuestionSpec:
 
     @property
     def answer_rev(self) -> str:
-        """Changes with everything that can change this answer or one of its follow-ups; not with when it is asked."""
+        """Changes with everything that can change this answer or a follow-up's; not with the schedule."""
         own = [self.name, self.prompt_rev, self.min_confidence, repr(self.when)]
         return revision([*own, *(question.answer_rev for question in self.then)])
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A look every so many seconds."""
+    """One look every `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Looks at the times of a cron expression of five fields."""
+    """Looks at the times of a cron expression with five fields."""
 
     expression: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When looks are made: on these days, from one time of day up to another (past midnight if that is earlier)."""
+    """When looks are made: on these days (0 is Monday), from `begin` to before `end`, in the time zone of the config.
 
-    days: frozenset[int]  # 0 is Monday
+    If `end` is earlier than `begin`, it is on the next day. If they are equal, the window lasts 24 hours.
+    """
+
+    days: frozenset[int]
     begin: time
     end: time
 
     def hold(self, moment: datetime) -> bool:
+        """True if `moment`, in the time zone of the config, is in this window."""
         clock, day = moment.time(), moment.weekday()
         if self.begin < self.end:
             return day in self.days and self.begin <= clock < self.end
@@ -103,17 +115,26 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Where frames come from. `address` may hold a password, `shown` never does."""
+    """Where frames come from. `address` may contain a password, `shown` never does.
+
+    `problem` says why the camera cannot be opened, such as a missing secret; None if it can.
+    """
 
     kind: Literal["rtsp", "http", "usb", "path"]
     address: Secret
     shown: str
-    problem: str | None = None  # why it cannot be opened at all: a secret is missing
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """One camera and what is asked of it. A polygon's points are shares of width and height."""
+    """One camera and its questions.
+
+    No `hours`: looks at any time. A frame older than `max_age_s` is stale. `mask` is a list of polygons,
+    each a list of points (x, y) as shares of width and height, 0 to 1. With `at_least_every_s` the last answers are
+    repeated while the picture is unchanged, for so long; None asks the model at every look. `image` publishes each
+    analysed frame as JPEG.
+    """
 
     name: str
     source: SourceSpec
@@ -122,25 +143,27 @@ class CameraSpec:
     hours: tuple[Hours, ...] = ()
     max_age_s: float = DEFAULT_MAX_AGE_S
     mask: tuple[tuple[tuple[float, float], ...], ...] = ()
-    at_least_every_s: float | None = None  # set: an unchanged picture is asked again only after so long
+    at_least_every_s: float | None = None
     image: bool = False
     questions: tuple[QuestionSpec, ...] = ()
 
     @property
     def connection(self) -> tuple[Any, ...]:
-        """What an open camera depends on; all else can change while it stays open."""
+        """What an open camera depends on. Everything else can change while it stays open."""
         return (self.name, self.source, self.max_age_s, self.mask)
 
     def all_questions(self) -> list[QuestionSpec]:
-        """Every question of this camera, follow-ups after the one they follow."""
+        """Every question of this camera, each directly before its follow-ups."""
         return list(with_follow_ups(self.questions))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The model's folder, and how it is loaded. `cores` is the owner's word for text and vision cores of an NPU.
+    """The model's folder, and how it is loaded.
 
-    Each of `workers` is such a pair of its own, with a model object of its own.
+    `cores` are pairs of a model part (`text`, `vision`) and its setting, see `npu_cores`; empty: as in the folder's
+    config.json. `workers` has such cores for each worker; empty: one worker with `cores`. `fit` says how a picture
+    is fitted into the fixed input of a compiled vision part.
     """
 
     path: Path
@@ -149,13 +172,17 @@ class ModelSpec:
     workers: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     def each_worker(self) -> list[ModelSpec]:
-        """One spec for each model object that is to be loaded."""
+        """One spec for each model object to load."""
         return [replace(self, cores=cores, workers=()) for cores in self.workers or (self.cores,)]
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSpec:
-    """The broker and how edged is known there."""
+    """The broker, the login, and the names that edged uses there.
+
+    `prefix` begins every topic. `ca` is None for the system's CAs. An empty `client_id` means `edged-<node>`.
+    `problem` says why there can be no login, such as a missing secret: then edged does not connect. None: no problem.
+    """
 
     host: str = "localhost"
     port: int = 1883
@@ -165,7 +192,7 @@ class BrokerSpec:
     password: Secret | None = None
     prefix: str = "edged"
     client_id: str = ""
-    problem: str | None = None  # why no login can be made: a secret is missing; there is no connection meanwhile
+    problem: str | None = None
 
     @property
     def shown(self) -> str:
@@ -174,7 +201,11 @@ class BrokerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One whole, valid config. `rev` changes with the file's text; `warnings` are for the log."""
+    """A complete and valid config.
+
+    `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
+    model's defaults, for questions asked outside of a look. `warnings` are sentences for the log.
+    """
 
     node: str
     model: ModelSpec
@@ -184,7 +215,7 @@ class Config:
     rev: str
     path: Path = field(compare=False)
     language: Language = "en"
-    generation: Generation = Generation()  # the model's defaults, for questions asked outside of a look
+    generation: Generation = Generation()
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:
@@ -192,12 +223,12 @@ class Config:
 
 
 def revision(parts: Any) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of what JSON says of `parts`."""
+    """The first 12 hexadecimal digits of the SHA-256 of `parts` as JSON."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
 def with_follow_ups(questions: Sequence[QuestionSpec]) -> Iterator[QuestionSpec]:
-    """Each of these questions, its follow-ups after it."""
+    """Each of these questions, directly followed by its follow-ups."""
     for question in questions:
         yield question
         yield from with_follow_ups(question.then)

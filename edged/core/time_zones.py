@@ -1,4 +1,4 @@
-"""Time zones by their names."""
+"""Time zones by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 
 def named_zone(name: str) -> ZoneInfo:
-    """The time zone of that name. Raises ValueError with a sentence."""
+    """The time zone of this IANA name. Raises ValueError with a sentence for the user."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

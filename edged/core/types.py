@@ -1,4 +1,4 @@
-"""The values that edged passes around: frames, replies, answers, events, camera states."""
+"""Frames, replies, answers, events and camera states. Stamps `..._ts` are seconds since 1970."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal[
     "ok", "unsure", "unreadable", "timeout", "stale_frame", "camera_down", "model_down", "not_asked"
 ]
-Value: TypeAlias = Any  # what JSON can say; None unless the status is ok
+Value: TypeAlias = Any  # a JSON value; None unless the status is ok
 Trigger: TypeAlias = Literal["schedule", "request"]
 
 
@@ -25,12 +25,16 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture, masks applied. `rgb` is height x width x 3, uint8; `sha256` is of its bytes."""
+    """One picture, masks applied. `rgb` is height x width x 3, uint8; `sha256` is the hex digest of its bytes.
+
+    `captured_at` is aware UTC, `captured_mono` the same moment by time.monotonic(). `grab_ms` is how long the camera
+    took to deliver the frame.
+    """
 
     rgb: NDArray[np.uint8] = field(repr=False, compare=False)
     sha256: str
     captured_at: datetime
-    captured_mono: float  # time.monotonic() of the capture
+    captured_mono: float
     grab_ms: float = 0.0
 
     def age_s(self) -> float:
@@ -39,7 +43,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """Whether a camera gives pictures, why not, and since when."""
+    """Whether a camera delivers frames, since when (aware UTC), and the reason if it does not (None while online)."""
 
     online: bool
     reason: str | None
@@ -51,7 +55,7 @@ CameraReport: TypeAlias = Callable[[CameraState], None]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange of a conversation: what was asked, as it was asked, and what came back."""
+    """One prompt, exactly as it was asked, and the model's reply."""
 
     prompt: str
     reply: str
@@ -59,11 +63,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model said to one prompt.
+    """The model's reply to one prompt.
 
     `ended` is `done`, `length` (cut off by max_new_tokens), `deadline`, or `context_overflow` (the question did not
-    fit the cache and was not asked). `confidence` is None for free text. `steps` counts the model calls after the
-    prompt's prefill.
+    fit the cache and was not asked). `confidence` is 0 to 1, None for free text and for a reply without a value.
+    `steps` counts the model calls after the prompt's prefill; `answer_ms` is the time from the prompt to the end.
     """
 
     text: str
@@ -75,7 +79,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said to one question at one look. `value` is None unless `status` is `ok`."""
+    """The answer to one question at one look, or a refusal: an answer whose status is not `ok`.
+
+    `value` is None unless `status` is `ok`, `reason` None if it is. `confidence` is 0 to 1, None for free text and for
+    refusals other than `unsure`. `text` is the reply as the model gave it, None if it was not asked. The `frame_...`
+    fields are None without a frame; `frame_age_s` is the age when encoding began. `reuse_of` is the id of the answer
+    that is repeated, else None. `timing_ms` has grab, encode and answer, None for what was not done. `model` and
+    `model_rev` are None if no model was asked. After `expires_s` the retained answer expires at the broker.
+    """
 
     id: str
     camera: str
@@ -100,12 +111,16 @@ class Answer:
     model: str | None
     model_rev: str | None
     config_rev: str
-    expires_s: float  # how long it may stand at the broker
+    expires_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that became true or false. `since` is when the state it left began, None if not known."""
+    """A change of an answer's value or of an alert, at `at` (aware UTC).
+
+    `before` and `after` are values, or for an alert booleans. `since` is when the state before it began, None if not
+    known.
+    """
 
     id: str
     camera: str
