@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from support.making import question
 
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, ModelSpec, SourceSpec
-from edged.service.plan import plan
+from edged.service.plan import plan, questions_gone
 
 GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
 DOCK = CameraSpec("dock", SourceSpec("rtsp", Secret("rtsp://a:1@h/"), "rtsp://h/"), questions=(GATE,))
@@ -29,9 +31,9 @@ def test_nothing_changed_is_no_plan():
 
 
 def test_a_changed_prompt_reopens_nothing():
-    found = plan(OLD, changed(replace(DOCK, questions=(replace(GATE, prompt="Shut?"),))))
-    assert (found.changed, found.reopen, found.reschedule, found.model) == (("dock",), (), (), False)
-    assert str(found) == "1 camera changed, 1 untouched"
+    change = plan(OLD, changed(replace(DOCK, questions=(replace(GATE, prompt="Shut?"),))))
+    assert (change.changed, change.reopen, change.model) == (("dock",), (), False)
+    assert str(change) == "1 camera changed, 1 untouched"
 
 
 def test_a_rotated_password_reopens_the_camera():
@@ -39,26 +41,51 @@ def test_a_rotated_password_reopens_the_camera():
     assert plan(OLD, changed(replace(DOCK, source=source))).reopen == ("dock",)
 
 
-def test_a_changed_interval_only_changes_the_schedule():
-    found = plan(OLD, changed(replace(DOCK, schedule=Every(5.0))))
-    assert (found.reopen, found.reschedule) == ((), ("dock",))
+def test_a_changed_interval_reopens_nothing():
+    change = plan(OLD, changed(replace(DOCK, schedule=Every(5.0))))
+    assert (change.changed, change.reopen) == (("dock",), ())
 
 
-def test_questions_that_left_are_retired_with_their_follow_ups():
-    assert plan(OLD, changed(replace(DOCK, questions=()))).retired == (("dock", ("gate", "car")),)
+def test_a_removed_question_is_gone_with_its_follow_ups():
+    assert questions_gone(DOCK, replace(DOCK, questions=())) == ("gate", "car")
 
 
-def test_cameras_come_and_go():
-    found = plan(OLD, replace(OLD, cameras=(YARD, replace(YARD, name="shop"))))
-    assert (found.stop, found.start, found.untouched) == (("dock",), ("shop",), ("yard",))
-    assert str(found) == "1 camera started, 1 camera stopped, 1 untouched"
+def test_cameras_are_started_and_stopped():
+    change = plan(OLD, replace(OLD, cameras=(YARD, replace(YARD, name="shop"))))
+    assert (change.stop, change.start, change.untouched) == (("dock",), ("shop",), ("yard",))
+    assert str(change) == "1 camera started, 1 stopped, 1 untouched"
 
 
-def test_model_and_broker_are_rebuilt_only_when_they_change():
+BROKER = replace(OLD.mqtt, username="edged", password=Secret("old"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "summary"),
+    [
+        ({}, "2 cameras untouched"),
+        ({"model": ModelSpec(Path("n"))}, "2 cameras untouched, model changed"),
+        ({"node": "other"}, "2 cameras untouched, node changed"),
+        ({"mqtt": replace(BROKER, host="other")}, "2 cameras untouched, broker changed"),
+        ({"mqtt": replace(BROKER, password=Secret("new"))}, "2 cameras untouched, broker login changed"),
+        ({"mqtt": replace(BROKER, ca=Path("ca.pem"))}, "2 cameras untouched, broker CA changed"),
+        ({"mqtt": replace(BROKER, prefix="site")}, "2 cameras untouched, topic prefix changed"),
+        ({"node": "other", "mqtt": replace(BROKER, client_id="edged-other")}, "2 cameras untouched, node changed"),
+        ({"mqtt": replace(BROKER, port=8883, tls=True)}, "2 cameras untouched, broker changed"),
+        ({"mqtt": replace(BROKER, client_id="mine")}, "2 cameras untouched, client id changed"),
+    ],
+)
+def test_the_summary_names_what_changed(changes: dict[str, Any], summary: str):
+    before = replace(OLD, mqtt=BROKER)
+    assert str(plan(before, replace(before, **changes))) == summary
+
+
+def test_model_and_publisher_are_replaced_only_when_they_change():
     assert plan(OLD, replace(OLD, model=ModelSpec(Path("n")))).model
     assert plan(OLD, replace(OLD, node="other")).mqtt
     assert plan(OLD, replace(OLD, mqtt=BrokerSpec(password=Secret("new")))).mqtt
+    assert not plan(OLD, changed(replace(DOCK, max_age_s=9.0))).mqtt
 
 
-def test_another_time_zone_reschedules_all():
-    assert plan(OLD, replace(OLD, timezone="Asia/Seoul")).reschedule == ("dock", "yard")
+def test_another_time_zone_changes_every_camera():
+    change = plan(OLD, replace(OLD, timezone="Asia/Seoul"))
+    assert (change.changed, change.reopen) == (("dock", "yard"), ())

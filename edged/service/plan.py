@@ -1,62 +1,79 @@
-"""What a new config changes: which cameras to stop, start, reopen or only ask differently. Pure."""
+"""What a new config changes: cameras to stop, start or reopen, and whether model or publisher are replaced. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.core.specs import CameraSpec, Config
+from edged.core.specs import BrokerSpec, CameraSpec, Config
 from edged.core.text import counted
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Names of cameras by what has to happen to them; a camera in `changed` may also be in `reopen` or `reschedule`."""
+    """The names of cameras by what has to be done with them. A camera in `reopen` is in `changed` too.
+
+    `mqtt` names what a new publisher is needed for, such as `broker login`; empty if the publisher stays.
+    """
 
     stop: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     reopen: tuple[str, ...] = ()
-    reschedule: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
-    retired: tuple[tuple[str, tuple[str, ...]], ...] = ()  # questions that a camera no longer asks
     model: bool = False
-    mqtt: bool = False
+    mqtt: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.stop or self.start or self.changed or self.model or self.mqtt)
 
     def __str__(self) -> str:
-        parts = [
-            f"{counted(len(names), 'camera')} {word}"
-            for names, word in ((self.start, "started"), (self.stop, "stopped"), (self.changed, "changed"))
-            if names
-        ]
-        parts.append(f"{len(self.untouched) if parts else counted(len(self.untouched), 'camera')} untouched")
-        parts += ["another model"] if self.model else []
-        parts += ["another broker"] if self.mqtt else []
-        return ", ".join(parts)
+        """`1 camera started, 1 changed, 4 untouched, model changed`."""
+        groups = [(self.start, "started"), (self.stop, "stopped"), (self.changed, "changed")]
+        counts = [(len(names), action) for names, action in groups if names] + [(len(self.untouched), "untouched")]
+        (count, action), *others = counts
+        parts = [f"{counted(count, 'camera')} {action}", *(f"{count} {action}" for count, action in others)]
+        replaced = [*(["model"] if self.model else []), *self.mqtt]
+        return ", ".join([*parts, *(f"{part} changed" for part in replaced)])
 
 
 def plan(old: Config, new: Config) -> Plan:
     """How to get from one config to another with the least disturbance."""
     before = {camera.name: camera for camera in old.cameras}
     after = {camera.name: camera for camera in new.cameras}
-    both = [(before[name], after[name]) for name in before if name in after]
-    zone_changed = old.timezone != new.timezone
+    kept = [(before[name], after[name]) for name in before if name in after]
+    zone_changed = old.timezone != new.timezone  # the schedule of every camera depends on it
     return Plan(
         stop=tuple(name for name in before if name not in after),
         start=tuple(name for name in after if name not in before),
-        changed=tuple(b.name for a, b in both if a != b or zone_changed),
-        reopen=tuple(b.name for a, b in both if a.connection != b.connection),
-        reschedule=tuple(b.name for a, b in both if (a.schedule, a.hours) != (b.schedule, b.hours) or zone_changed),
-        untouched=tuple(b.name for a, b in both if a == b and not zone_changed),
-        retired=tuple((a.name, gone) for a, b in both if (gone := questions_gone(a, b))),
+        changed=tuple(b.name for a, b in kept if a != b or zone_changed),
+        reopen=tuple(b.name for a, b in kept if a.connection != b.connection),
+        untouched=tuple(b.name for a, b in kept if a == b and not zone_changed),
         model=old.model != new.model,
-        mqtt=(old.node, old.mqtt) != (new.node, new.mqtt),
+        mqtt=_mqtt_changes(old, new),
     )
 
 
 def questions_gone(before: CameraSpec, after: CameraSpec) -> tuple[str, ...]:
     """The names of the questions that are no longer asked, follow-ups included."""
-    left = {question.name for question in after.all_questions()}
-    return tuple(question.name for question in before.all_questions() if question.name not in left)
+    kept = {question.name for question in after.all_questions()}
+    return tuple(question.name for question in before.all_questions() if question.name not in kept)
+
+
+def _mqtt_changes(old: Config, new: Config) -> tuple[str, ...]:
+    before, after = _mqtt_parts(old.mqtt), _mqtt_parts(new.mqtt)
+    changed = [name for name in before if before[name] != after[name]]
+    if old.mqtt != new.mqtt and not changed:
+        return ("broker settings",)
+    if old.node == new.node:
+        return tuple(changed)
+    return ("node", *(name for name in changed if name != "client id"))  # the default client id has the node's name
+
+
+def _mqtt_parts(broker: BrokerSpec) -> dict[str, object]:
+    return {
+        "broker": (broker.host, broker.port, broker.tls),
+        "broker login": (broker.username, broker.password, broker.problem),
+        "broker CA": broker.ca,
+        "topic prefix": broker.prefix,
+        "client id": broker.client_id,
+    }
