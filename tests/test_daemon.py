@@ -1,4 +1,4 @@
-"""The main loop in this process, on fakes: commands, reload, the watchdog, the end."""
+"""The main loop in this process, on fakes: commands, reload, watchdog, shutdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ QUICK = replace(CONFIG, cameras=tuple(replace(camera, schedule=Every(0.1)) for c
 
 
 class Notified:
-    """systemd's end of NOTIFY_SOCKET."""
+    """The receiving end of NOTIFY_SOCKET."""
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -46,7 +45,7 @@ class Notified:
 
 
 class Box:
-    """A daemon whose config is `config`, which may also be what loading it raises; `run` is its main thread."""
+    """A daemon on fakes. `config` is what loading the config returns, or raises."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.file = folder / "edged.yaml"
@@ -54,9 +53,11 @@ class Box:
         self.world = World()
         self.config: Config | Exception = replace(config, path=self.file)
         self.loads = 0
-        parts = replace(self.world.factories, load_config=self._load)
-        self.daemon = Daemon(parts, self.config, WatchedFile(self.file))
-        self.commands: SimpleQueue[Any] = self.daemon.commands
+        watched = WatchedFile(self.file)
+        watched.remember()
+        factories = replace(self.world.factories, load_config=self._load)
+        self.daemon = Daemon(factories, self.config, watched)
+        self.commands = self.daemon.commands
         self.errors: list[BaseException] = []
 
     def _load(self) -> Config:
@@ -66,16 +67,16 @@ class Box:
         return replace(self.config, path=self.file)
 
     def run(self, story: Callable[[], None]) -> int:
-        """Run until the story, told in another thread, has ended; the exit code."""
+        """Run until `story`, in another thread, has ended; the exit code."""
 
-        def tell() -> None:
+        def act() -> None:
             try:
                 story()
             except BaseException as error:
                 self.errors.append(error)
             self.commands.put("stop")
 
-        thread = threading.Thread(target=tell)
+        thread = threading.Thread(target=act)
         thread.start()
         try:
             return self.daemon.run()
@@ -85,27 +86,33 @@ class Box:
                 raise self.errors[0]
 
     def answers(self) -> list[Any]:
-        return self.world.brokers["first"].answers
+        return self.world.broker().answers
 
     def retained(self) -> dict[Any, Any]:
-        return self.world.brokers["first"].retained
+        return self.world.broker().retained
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    made = Box(tmp_path, QUICK)
-    yield made
-    assert all(model.disposed == 1 for model in made.world.models)
-    assert not made.daemon.service.publisher.started or made.daemon.service.publisher.closed
+    box = Box(tmp_path, QUICK)
+    yield box
+    assert all(model.disposed == 1 for model in box.world.models)
+    assert not box.daemon.service.publisher.started or box.daemon.service.publisher.closed
 
 
 @pytest.fixture
 def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notified]:
-    made = Notified(tmp_path / "notify")
+    notified = Notified(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "300000")
-    yield made
-    made.socket.close()
+    yield notified
+    notified.socket.close()
+
+
+def test_a_daemon_opens_nothing_until_it_runs(tmp_path: Path):
+    world = World()
+    Daemon(world.factories, CONFIG, WatchedFile(tmp_path / "edged.yaml"))
+    assert (world.brokers, world.cameras, world.models) == ({}, [], [])
 
 
 def test_it_looks_until_told_to_stop_and_leaves_every_camera_offline(box: Box):
@@ -116,22 +123,22 @@ def test_it_looks_until_told_to_stop_and_leaves_every_camera_offline(box: Box):
         assert (state.online, state.reason) == (False, "edged is stopped")
 
 
-def test_the_broker_is_told_online_only_when_the_model_is_loaded(box: Box):
-    publisher, seen = box.daemon.service.publisher, []
-    box.world.loading = lambda: seen.append((publisher.started, publisher.is_online))
-    box.run(lambda: until(lambda: publisher.is_online))
-    assert seen == [(True, False)]
+def test_online_is_published_only_when_the_model_is_loaded(box: Box):
+    service, states = box.daemon.service, []
+    box.world.loading = lambda: states.append((service.publisher.started, service.publisher.is_online))
+    box.run(lambda: until(lambda: states and service.publisher.is_online))
+    assert states == [(True, False)]
 
 
-def test_a_start_that_fails_never_says_online(box: Box):
+def test_a_start_that_fails_never_publishes_online(box: Box):
     box.world.broken["load m1"] = ModelError("model: there is no NPU")
-    publisher = box.daemon.service.publisher
     with pytest.raises(ModelError, match="there is no NPU"):
         box.daemon.run()
+    publisher = box.daemon.service.publisher
     assert (publisher.is_online, publisher.closed) == (False, True)
 
 
-def test_a_stop_while_the_model_loads_is_heard(notified: Notified, box: Box):
+def test_a_stop_while_the_model_loads_ends_edged(notified: Notified, box: Box):
     loading, go_on = threading.Event(), threading.Event()
 
     def load() -> None:
@@ -163,7 +170,7 @@ def test_many_signals_are_few_reloads(box: Box):
     assert box.loads < 10
 
 
-def test_a_reload_asked_for_during_a_reload_is_made_after_it(box: Box):
+def test_a_reload_requested_during_a_reload_is_made_after_it(box: Box):
     def story() -> None:
         until(box.answers)
         entered, go_on = threading.Event(), threading.Event()
@@ -194,7 +201,7 @@ def test_a_reload_asked_for_during_a_reload_is_made_after_it(box: Box):
         (OSError(2, "gone"), "unexpected error: FileNotFoundError(2, 'gone')"),
     ],
 )
-def test_whatever_a_file_does_the_old_config_goes_on_and_the_reason_is_said(box: Box, failure: Exception, problem: str):
+def test_a_config_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(box: Box, failure: Exception, problem: str):
     def story() -> None:
         until(box.answers)
         good, box.config = box.config, failure
@@ -211,7 +218,7 @@ def test_whatever_a_file_does_the_old_config_goes_on_and_the_reason_is_said(box:
     assert box.run(story) == 0
 
 
-def test_a_file_that_was_away_at_a_reload_and_is_back_is_no_problem_any_more(box: Box):
+def test_a_file_that_was_missing_at_a_reload_and_is_back_is_no_problem(box: Box):
     def story() -> None:
         until(box.answers)
         good, box.config = box.config, ConfigError(["edged.yaml: there is no such file"])
@@ -225,36 +232,29 @@ def test_a_file_that_was_away_at_a_reload_and_is_back_is_no_problem_any_more(box
     assert box.run(story) == 0
 
 
-def test_a_new_broker_has_the_boxs_health_at_once(box: Box):
+def test_health_is_published_to_a_new_broker_at_once(box: Box):
     def story() -> None:
         until(box.answers)
         box.config = replace(QUICK, mqtt=BrokerSpec("second"))
         box.commands.put("reload")
-        until(lambda: "second" in box.world.brokers and box.world.brokers["second"].health)
+        until(lambda: box.world.broker("second").health)
 
     assert box.run(story) == 0
-    assert box.world.brokers["second"].health[0] == [camera.name for camera in QUICK.cameras]
+    assert box.world.broker("second").health[0] == [camera.name for camera in QUICK.cameras]
 
 
 def test_a_lost_device_ends_edged_with_75(box: Box):
-    def story() -> None:
+    def lose() -> None:
         until(box.answers)
         box.world.models[0].replies["gate"] = lambda: ModelLost("model: the NPU is gone")
 
-    until_lost = threading.Event()
-    original = box.daemon.run
-
-    def tell() -> None:
-        story()
-        until_lost.set()
-
-    thread = threading.Thread(target=tell)
+    thread = threading.Thread(target=lose)
     thread.start()
-    assert original() == 75
+    assert box.daemon.run() == 75
     thread.join(10)
 
 
-def test_a_device_that_was_lost_under_a_replaced_model_ends_nothing(box: Box):
+def test_a_device_lost_by_a_replaced_model_does_not_end_edged(box: Box):
     def story() -> None:
         until(box.answers)
         old = box.daemon.service.queue.serving()
@@ -268,7 +268,7 @@ def test_a_device_that_was_lost_under_a_replaced_model_ends_nothing(box: Box):
     assert box.run(story) == 0
 
 
-def test_systemd_is_told_of_start_work_and_stop(notified: Notified, box: Box):
+def test_systemd_is_notified_of_start_work_and_stop(notified: Notified, box: Box):
     box.world.loading = lambda: until(lambda: "STATUS=loading the model" in notified.all())
 
     def story() -> None:
@@ -306,7 +306,7 @@ def test_the_watchdog_is_fed_while_a_dismissed_model_is_in_its_last_call(notifie
     assert [model.name for model in box.world.models] == ["m1", "m2"]
 
 
-def test_a_notify_socket_that_is_gone_ends_nothing(box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_missing_notify_socket_does_not_end_edged(box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
     assert box.run(lambda: until(lambda: len(box.answers()) > 3)) == 0
 
@@ -336,7 +336,7 @@ def test_the_model_is_told_to_leave_before_the_cameras_are_closed(box: Box):
     assert box.world.models[0].disposed == 1
 
 
-def test_a_jump_of_the_clock_is_noticed_while_a_model_loads(
+def test_a_clock_change_is_noticed_while_a_model_loads(
     box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     clock = time.time
@@ -355,7 +355,7 @@ def test_a_jump_of_the_clock_is_noticed_while_a_model_loads(
     assert box.run(story) == 0
 
 
-def test_a_status_that_is_no_unicode_is_told_all_the_same(notified: Notified):
+def test_a_status_that_is_not_unicode_is_sent_with_replacements(notified: Notified):
     pulse = Watchdog()
     pulse.tell("config not reloaded: caf\udce9.yaml: there is no such file")
     assert "STATUS=config not reloaded: caf?.yaml: there is no such file" in notified.all()
@@ -372,7 +372,7 @@ def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
 
     def story() -> None:
         try:
-            until(lambda: any(answer.config_rev == "two" for answer in world.brokers["first"].answers), 5)
+            until(lambda: any(answer.config_rev == "two" for answer in world.broker().answers), 5)
             taken.set()
         finally:
             os.kill(os.getpid(), signal.SIGTERM)

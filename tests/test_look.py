@@ -1,4 +1,4 @@
-"""One look: every question that was due gets exactly one answer, or a refusal that says why."""
+"""One look: every question that is due gets exactly one answer, or a refusal with a reason."""
 
 from __future__ import annotations
 
@@ -554,7 +554,7 @@ def test_a_question_that_fails_after_a_reload_removed_it_is_not_waited_for(stage
 
     def removed_meanwhile() -> ModelError:
         stage.reload(dock, other)
-        stage.looks.forget("dock", ["", "car"])
+        stage.looks.model_outage.keep("dock", ["car"])
         return ModelError("model: out of memory")
 
     stage.open(FakeModel({"gate": removed_meanwhile}))

@@ -1,4 +1,4 @@
-"""The three things that can be replaced: a camera, a model, and what answers are published through."""
+"""The three parts that can be replaced: camera, model and publisher."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply
 
 
 class Camera(Protocol):
-    """A source of frames. Opened at once, connected when it can be; says each change of its state once."""
+    """A source of frames. Connects and reconnects by itself, and reports each change of its state once."""
 
     def start(self) -> None:
         """Begin to connect. Returns at once."""
@@ -19,24 +19,27 @@ class Camera(Protocol):
     def grab(self, stop: StopSignal) -> Frame:
         """The newest frame, masks applied. Bounded by the camera's time-outs.
 
-        Raises CameraError if there is no connection, StaleFrame if it is open and gives nothing new.
+        Raises CameraError if there is no connection, StaleFrame if it is open and delivers no new frames.
         """
 
     def close(self) -> None:
-        """Let go of the source. Bounded; safe to call twice."""
+        """Release the source. Bounded; safe to call twice."""
 
 
 class VisionModel(Protocol):
-    """A loaded model, for one thread but for `check`. First `encode`, then any number of `ask` about that frame."""
+    """A loaded model, for one thread except `check`. After `encode`, `ask` may be called any number of times.
+
+    `name` and `revision` are published with each answer; `revision` changes with the model's files.
+    """
 
     name: str
     revision: str
 
     def check(self, questions: Sequence[QuestionSpec]) -> None:
-        """Raises ModelError naming the first question whose answer this model's tokenizer cannot spell."""
+        """Raises ModelError with the first question whose answers this model's tokenizer cannot spell."""
 
     def encode(self, frame: Frame) -> float:
-        """Encode the frame, once. Milliseconds. Cannot be interrupted. Raises ModelError."""
+        """Encode the frame; the milliseconds it took. Cannot be interrupted. Raises ModelError."""
 
     def ask(
         self,
@@ -45,34 +48,38 @@ class VisionModel(Protocol):
         stop: StopSignal,
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
-        """Ask about the frame last seen, giving the reply's text piece by piece to `on_text`.
+        """Ask about the frame that was encoded last, after the exchanges of `history`.
 
-        Raises ModelError, or Stopped at the first token after `stop` is set.
+        `on_text` gets the text of the reply piece by piece. Raises ModelError, or Stopped at the first token after
+        `stop` is set.
         """
 
     def dispose(self) -> None:
-        """Give back what the model holds. Once; later calls do nothing."""
+        """Release memory and device. Later calls do nothing."""
 
 
 class Publisher(Protocol):
-    """Where answers go. Only `close` waits for the network.
+    """Publishes to one broker. Only `close` waits for the network.
 
-    `moved_at` (monotonic) is its last sign of life, infinite before its start.
+    `moved_at` (monotonic) is when its thread last made progress; infinite before `start`.
     """
 
     moved_at: float
 
     def prepare(self) -> None:
-        """Read what the connection needs. Raises FileUnusable. `start` does this too if it was not done."""
+        """Read the files that the connection needs. Raises FileUnusable. `start` does it if it was not done."""
 
     def start(self) -> None:
-        """Begin to connect; returns at once. Until `online` is called the broker is not told that edged is online."""
+        """Begin to connect; returns at once. Until `online` is called, `online` is not published."""
 
     def online(self) -> None:
-        """edged works: say `online` after the retained states, at this connection and at each later one."""
+        """Publish `online` after the retained states, on this connection and on each later one."""
 
     def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
-        """The outcome of one look. Raises ValueError, and takes nothing, if a value cannot be said in JSON."""
+        """Publish what one look resulted in; `image` is a JPEG.
+
+        Raises ValueError, and publishes nothing, if a value cannot be encoded as JSON.
+        """
 
     def camera(self, name: str, state: CameraState) -> None: ...
 
@@ -81,22 +88,23 @@ class Publisher(Protocol):
     def health(self, health: dict[str, Any]) -> None: ...
 
     def figures(self) -> Any:
-        """Its figures for health, as a dataclass of numbers and booleans."""
+        """Its part of `bridge/health`: a dataclass of numbers and booleans, with `connected`."""
 
-    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
-        """Clear what stands at the broker for these questions, the `picture`, or, if `gone`, all of the camera."""
+    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
+        """Clear the retained answers of these questions, the camera's `picture`, or, if `gone`, all of the camera."""
 
     def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
-        """The box leaves this broker or these topics: clear all that stands there, these cameras' questions too.
+        """The node leaves this broker or these topics: clear every retained message but `offline`.
 
-        Only `offline` stays. No more answers go there: what waits is for the next publisher, see `release`.
+        `cameras` has the questions of each camera. Answers are no longer sent: those that wait go to the next
+        publisher, see `release`.
         """
 
     def close(self) -> bool:
-        """Send what waits, say offline and leave. Bounded; whether the broker acknowledged the offline."""
+        """Send what waits, publish `offline` and disconnect. Bounded. True if the broker acknowledged `offline`."""
 
     def release(self) -> Any:
-        """After `close`: what no broker has acknowledged, for the `adopt` of the next publisher."""
+        """After `close`: what no broker has acknowledged, for `adopt` of the next publisher."""
 
-    def adopt(self, left: Any) -> None:
-        """Before `start`: send what another publisher released, before everything else, and as late answers."""
+    def adopt(self, released: Any) -> None:
+        """Before `start`: send what another publisher released, before everything else, as late answers."""

@@ -1,190 +1,185 @@
-"""From one config to the next while edged runs, or back to where it was.
+"""From one config to the next while edged runs, or back to the previous one.
 
-Everything that can fail is tried before anything that runs is touched: the broker's files are read, camera runtimes are
-made, the model's folder and the questions are judged. What fails after that is taken back.
+Everything that can fail is tried before anything that runs is touched: the broker's files are read, the new cameras'
+runtimes are created, the model's folder and the questions are checked. What fails after that is rolled back.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edged.core.errors import CannotGoOn, EdgedError, ModelError, Stopped
 from edged.core.interfaces import Publisher
 from edged.core.specs import Config
+from edged.core.text import spoken
+from edged.service.background import BackgroundCall
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
-from edged.service.service import LOAD_LIMIT_S, Service, Wait, all_questions
+from edged.service.service import LOAD_LIMIT_S, Service, all_questions
+from edged.service.waiting import Wait
 from edged.service.worker_queue import WorkerGroup
 
 log = logging.getLogger("edged")
 
 
-@dataclass(slots=True)
-class Reload:
-    """Reloads of one service. `wait` raises Stopped when edged is told to stop, `wait_on` never does."""
-
-    service: Service
-    wait: Wait
-    wait_on: Wait
-
-    def take(self, new: Config) -> Plan:
-        """Follow this config from now on; what it changed.
-
-        Raises EdgedError with the reason if it cannot be followed; then everything runs as before. Raises CannotGoOn
-        if that failed too, and Stopped if edged is told to stop meanwhile.
-        """
-        old = self.service.config
-        former = _Running(old, self.service.publisher, self.service.queue.serving())
-        change = plan(old, new)
-        publisher = self._publisher(change, new)
-        opened = self._new_cameras(change, new)
-        group = self._model(change, old, new)
-        try:
-            self._commit(old, new, publisher, opened, group)
-        except Exception as error:
-            log.exception("config not reloaded: unexpected error; going back to the former one")
-            self._go_back(former, new, group)
-            raise EdgedError(f"unexpected error while it was taken over: {error!r}") from error
-        return change
-
-    # before anything that runs is touched
-
-    def _publisher(self, change: Plan, new: Config) -> Publisher | None:
-        if not change.mqtt:
-            return None
-        publisher = self.service.factories.open_publisher(new.mqtt, new.node)
-        publisher.prepare()
-        return publisher
-
-    def _new_cameras(self, change: Plan, new: Config) -> dict[str, CameraRuntime]:
-        names = {*change.start, *change.reopen}
-        return {spec.name: self.service.open_camera(spec, new.rev) for spec in new.cameras if spec.name in names}
-
-    def _model(self, change: Plan, old: Config, new: Config) -> WorkerGroup | None:
-        """The new model's group, loaded, if another model is wanted. Raises ModelError; the old one serves then."""
-        if not change.model:
-            for model in self.service.queue.models():
-                model.check(all_questions(new))
-            return None
-        self._judge(new)
-        if self.service.factories.fit_together(old.model, new.model):
-            return self._loaded(new)
-        return self._exchanged(old, new)
-
-    def _judge(self, new: Config) -> None:
-        """Look at the new model's folder, and at the questions with its tokenizer, while the old one serves."""
-        judged = _Aside(lambda: self.service.factories.check_model(new.model, all_questions(new)))
-        if not self.wait(judged.over, LOAD_LIMIT_S):
-            raise ModelError("model: its folder could not be read in time")
-        judged.result()
-
-    def _exchanged(self, old: Config, new: Config) -> WorkerGroup:
-        """The device holds one model only: the old one leaves first, and comes back if the new one fails."""
-        self._dismiss_serving()
-        try:
-            group = self._loaded(new)
-        except Stopped:
-            raise
-        except Exception:  # whatever it is: without a model there would be no answers any more
-            self._bring_back(old)
-            raise
-        self.service.serve(group)
-        return group
-
-    def _loaded(self, config: Config) -> WorkerGroup:
-        """The group of this config's model. One that fails has left before this raises: its room may be needed."""
-        try:
-            return self.service.load(config, self.wait)
-        except Stopped:
-            raise
-        except Exception:
-            self.service.dismissed(self.wait)
-            raise
-
-    # taking over
-
-    def _commit(
-        self,
-        old: Config,
-        new: Config,
-        publisher: Publisher | None,
-        opened: dict[str, CameraRuntime],
-        group: WorkerGroup | None,
-    ) -> None:
-        self.service.converge(new, opened)
-        if publisher:
-            self.service.change_broker(publisher, old, new, self.wait_on)
-        if group and self.service.queue.serving() is not group:
-            self.service.serve(group)
-            self.service.dismissed(self.wait_on)
-        self.service.config = new
-
-    # taking back
-
-    def _go_back(self, former: _Running, new: Config, group: WorkerGroup | None) -> None:
-        """Whatever the commit had come to: cameras, broker and model as they were."""
-        service, old = self.service, former.config
-        try:
-            service.converge(old)
-            if service.publisher is not former.publisher:
-                publisher = service.factories.open_publisher(old.mqtt, old.node)
-                service.change_broker(publisher, replace(new, cameras=()), old, self.wait_on)
-        except Exception as error:
-            raise CannotGoOn(f"the former config could not be restored: {error!r}") from error
-        if service.queue.serving() is not former.group:
-            self._dismiss_serving()
-            self._bring_back(old)
-        elif group:
-            service.queue.dismiss(group)
-            service.dismissed(self.wait_on)
-        service.config = old
-
-    def _bring_back(self, old: Config) -> None:
-        try:
-            self.service.serve(self._loaded(old))
-        except Stopped:
-            raise
-        except Exception as error:
-            raise CannotGoOn(f"the former model could not be loaded again: {error}") from error
-
-    def _dismiss_serving(self) -> None:
-        if group := self.service.queue.serving():
-            self.service.queue.dismiss(group)
-        if not self.service.dismissed(self.wait):
-            raise CannotGoOn("the model's worker does not leave")
-
-
 @dataclass(frozen=True, slots=True)
-class _Running:
-    """What ran before."""
+class _InService:
+    """What is in service before a reload, to go back to."""
 
     config: Config
     publisher: Publisher
     group: WorkerGroup | None
 
 
-class _Aside:
-    """A call in a thread of its own, so that the main thread can go on feeding the watchdog."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The parts for a new config that are ready to be put into service. None: the present one stays."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="edged-judge", daemon=True)
-        self._thread.start()
+    config: Config
+    cameras: dict[str, CameraRuntime]
+    publisher: Publisher | None
+    group: WorkerGroup | None
 
-    def over(self) -> bool:
-        return not self._thread.is_alive()
 
-    def result(self) -> None:
-        """Raises what the call raised."""
-        if self._error:
-            raise self._error
+@dataclass(slots=True)
+class Reload:
+    """Reloads of one service. `wait` raises Stopped when edged has to end; `wait_uninterrupted` does not."""
 
-    def _run(self) -> None:
+    service: Service
+    wait: Wait
+    wait_uninterrupted: Wait
+
+    def take(self, new: Config) -> Plan:
+        """Put this config into service; what it changed.
+
+        Raises EdgedError if that is not possible; then everything runs as before. Raises CannotGoOn if going back
+        failed too, and Stopped if edged has to end meanwhile.
+        """
+        service = self.service
+        before = _InService(service.config, service.publisher, service.queue.serving())
+        change = plan(before.config, new)
+        publisher = self._prepare_publisher(change, new)
+        cameras = self._prepare_cameras(change, new)
+        group = self._prepare_model(change, before.config, new)
+        prepared = _Prepared(new, cameras, publisher, group)
         try:
-            self._call()
-        except BaseException as error:  # raised by `result`
-            self._error = error
+            self._commit(before, prepared)
+        except Exception as error:
+            log.exception("config not reloaded: unexpected error; going back to the previous config")
+            self._go_back(before, prepared)
+            raise EdgedError(f"unexpected error: {error!r}; the previous config is in service") from error
+        return change
+
+    # before anything that runs is touched
+
+    def _prepare_publisher(self, change: Plan, new: Config) -> Publisher | None:
+        if not change.mqtt:
+            return None
+        publisher = self.service.factories.open_publisher(new.mqtt, new.node)
+        publisher.prepare()
+        return publisher
+
+    def _prepare_cameras(self, change: Plan, new: Config) -> dict[str, CameraRuntime]:
+        names = {*change.start, *change.reopen}
+        return {spec.name: self.service.open_camera(spec, new.rev) for spec in new.cameras if spec.name in names}
+
+    def _prepare_model(self, change: Plan, old: Config, new: Config) -> WorkerGroup | None:
+        """The loaded group of the new model; None if the model stays. Raises ModelError; the old one serves then.
+
+        Where the device has room for one model only, the new group serves already.
+        """
+        if not change.model:
+            for model in self.service.queue.models():
+                model.check(all_questions(new))
+            return None
+        self._check_model(new)
+        if self.service.factories.fit_together(old.model, new.model):
+            return self._load(new)
+        return self._exchange(old, new)
+
+    def _check_model(self, new: Config) -> None:
+        """Check the new model's folder, and the questions with its tokenizer, while the old one serves."""
+        call = BackgroundCall(
+            lambda: self.service.factories.check_model(new.model, all_questions(new)), "edged-model-check"
+        )
+        call.start()
+        if not self.wait(call.done, LOAD_LIMIT_S):
+            raise ModelError(f"model: its folder could not be checked within {spoken(LOAD_LIMIT_S)}")
+        call.check()
+
+    def _exchange(self, old: Config, new: Config) -> WorkerGroup:
+        """Unload the old model first. It is loaded again if the new one fails."""
+        self._dismiss_serving()
+        try:
+            group = self._load(new)
+        except Stopped:
+            raise
+        except Exception:  # of any kind: without a model there would be no more answers
+            self._load_again(old)
+            raise
+        self.service.serve(group)
+        return group
+
+    def _load(self, config: Config) -> WorkerGroup:
+        """Load the model of this config. If that fails, its workers have left before this raises, so there is room."""
+        try:
+            return self.service.load(config, self.wait)
+        except Stopped:
+            raise
+        except Exception:
+            self.service.wait_for_dismissed(self.wait)
+            raise
+
+    # commit
+
+    def _commit(self, before: _InService, prepared: _Prepared) -> None:
+        """Cameras, broker, model, config: the order matters.
+
+        Cameras come before the broker, because what left the config is cleared at the old broker, and the new one gets
+        the states of the new cameras. The model comes last of the three, because replacing it cannot be undone quickly.
+        The config is set when nothing can fail any more.
+        """
+        service = self.service
+        service.converge(prepared.config, prepared.cameras)
+        if prepared.publisher:
+            service.change_broker(prepared.publisher, before.config, prepared.config, self.wait_uninterrupted)
+        if prepared.group and service.queue.serving() is not prepared.group:
+            service.serve(prepared.group)
+            service.wait_for_dismissed(self.wait_uninterrupted)
+        service.config = prepared.config
+
+    # rollback
+
+    def _go_back(self, before: _InService, prepared: _Prepared) -> None:
+        """Put the previous config into service again, in the same order, however far the commit came."""
+        service, old = self.service, before.config
+        try:
+            service.converge(old)
+            if service.publisher is not before.publisher:
+                publisher = service.factories.open_publisher(old.mqtt, old.node)  # a closed one cannot be used again
+                # the cameras are those of the old config already
+                service.change_broker(publisher, replace(prepared.config, cameras=()), old, self.wait_uninterrupted)
+        except Exception as error:
+            raise CannotGoOn(f"the previous config could not be restored: {error!r}") from error
+        if service.queue.serving() is not before.group:
+            self._dismiss_serving()
+            self._load_again(old)
+        elif prepared.group:
+            service.queue.dismiss(prepared.group)
+            service.wait_for_dismissed(self.wait_uninterrupted)
+        service.config = old
+
+    def _load_again(self, old: Config) -> None:
+        try:
+            self.service.serve(self._load(old))
+        except Stopped:
+            raise
+        except Exception as error:
+            raise CannotGoOn(f"the previous model could not be loaded again: {error}") from error
+
+    def _dismiss_serving(self) -> None:
+        if group := self.service.queue.serving():
+            self.service.queue.dismiss(group)
+        if not self.service.wait_for_dismissed(self.wait):
+            raise CannotGoOn("the model could not be unloaded, because a call of it does not return")

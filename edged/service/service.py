@@ -1,7 +1,7 @@
 """What runs: cameras, the schedule of their looks, the model's workers, the publisher. For the main thread.
 
-`converge` makes cameras and schedule what a config says, whatever ran before; starting, reloading and going back after
-a reload that failed are that one function.
+`converge` makes cameras and schedule equal to a config, whatever ran before. Starting, reloading and going back after
+a failed reload use this one method.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Event as StopSignal
-from typing import TypeAlias
 
 from edged.cameras.source import close_all
 from edged.core.errors import ModelError
@@ -25,23 +24,24 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.plan import questions_gone
 from edged.service.scheduler import Schedule
+from edged.service.waiting import Wait
 from edged.service.worker_queue import WorkerGroup, WorkerQueue
 
 log = logging.getLogger("edged")
 
 LOOK_THREADS = 32
 LOAD_LIMIT_S = 900.0
-LEAVE_LIMIT_S = 30.0  # for a worker to come to its next token and dispose its model
+LEAVE_LIMIT_S = 30.0  # for a worker to reach its next token and dispose of its model
 CLOSE_LIMIT_S = 15.0
-
-# Wait until something holds, at most so many seconds, while signals are heard and the watchdog is fed; whether it came
-# to hold. Raises Stopped.
-Wait: TypeAlias = Callable[[Callable[[], bool], float], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Factories:
-    """How to make what edged consists of, and how to judge a model's folder before it is loaded."""
+    """How to create the parts of edged.
+
+    `check_model` checks a model's folder and the questions before it is loaded. `fit_together` is True if the device
+    has room for both models at once. `version` is edged's.
+    """
 
     load_config: Callable[[], Config]
     open_camera: Callable[[CameraSpec, CameraReport], Camera]
@@ -54,7 +54,7 @@ class Factories:
 
 
 class Service:
-    """The running parts, and the config that they follow."""
+    """The running parts, and the config that they follow. `lost` is called when a worker's device is lost."""
 
     def __init__(
         self,
@@ -69,33 +69,44 @@ class Service:
         self.looks = Looks(self.queue, stop, factories.clock_synced, lost)
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
-        self.publisher: Publisher = factories.open_publisher(config.mqtt, config.node)
-        self._planned: dict[str, object] = {}  # what each camera's job was made of
+        self._publisher: Publisher | None = None
+        self._scheduled: dict[str, object] = {}  # what each camera's job depends on
+
+    @property
+    def publisher(self) -> Publisher:
+        assert self._publisher, "open_publisher() was not called"
+        return self._publisher
+
+    def open_publisher(self) -> None:
+        """Create the publisher of the config. It is not started."""
+        self._publisher = self.factories.open_publisher(self.config.mqtt, self.config.node)
 
     # cameras
 
     def open_camera(self, spec: CameraSpec, config_rev: str) -> CameraRuntime:
-        """Make a camera's runtime. Nothing is started, opened or replaced yet."""
+        """Create a camera's runtime, not started. It does not replace the camera's present runtime: see `converge`."""
         runtime = CameraRuntime(spec, config_rev, lambda: self.publisher)
         runtime.use(self.factories.open_camera(spec, runtime.report))
         return runtime
 
     def converge(self, config: Config, opened: dict[str, CameraRuntime] | None = None) -> None:
-        """Make cameras and schedule what this config says. Disturbs nothing that is so already.
+        """Make cameras and schedule equal to this config.
 
-        `opened` are runtimes made for it. What fails leaves a mixture: converge to the former config then.
+        A camera whose spec is unchanged keeps its connection and the phase of its looks. `opened` has runtimes that
+        were created for this config; others are created when needed. If this raises, cameras of both configs run:
+        converge to the previous config then.
         """
-        fresh = opened or {}
+        opened = opened or {}
         before = dict(self.cameras)
-        self._stop_changed(config)
+        self._stop_cameras(config)
         for spec in config.cameras:
             if spec.name not in self.cameras:
-                runtime = fresh.get(spec.name) or self.open_camera(spec, config.rev)
+                runtime = opened.get(spec.name) or self.open_camera(spec, config.rev)
                 self._start(runtime, before.get(spec.name))
             else:
                 self._adopt(spec, config.rev)
-            self.looks.forget(spec.name, ["", *(question.name for question in spec.questions)])
-            self._plan_looks(spec, config.timezone)
+            self.looks.model_outage.keep(spec.name, [question.name for question in spec.questions])
+            self._schedule_looks(spec, config.timezone)
 
     def _adopt(self, spec: CameraSpec, config_rev: str) -> None:
         runtime = self.cameras[spec.name]
@@ -104,14 +115,14 @@ class Service:
         self._clear_gone(before, spec)
 
     def close_cameras(self, reason: str) -> None:
-        """Publish them as offline for this reason, and let go of every source. Bounded."""
+        """Publish every camera as offline for this reason, and close it. Bounded."""
         for runtime in self.cameras.values():
             runtime.retire(reason)
         close_all([runtime.camera for runtime in self.cameras.values()])
 
-    def _stop_changed(self, config: Config) -> None:
-        """Stop cameras that left the config, or whose source has to be opened anew."""
-        stopping = {name: one for name, one in self.cameras.items() if _source_changed(one, config.camera(name))}
+    def _stop_cameras(self, config: Config) -> None:
+        """Stop the cameras that are not in the config, and those whose source has to be opened anew."""
+        stopping = {name: runtime for name, runtime in self.cameras.items() if _must_stop(runtime, config.camera(name))}
         for runtime in stopping.values():
             runtime.retire()
         close_all([runtime.camera for runtime in stopping.values()])
@@ -119,10 +130,10 @@ class Service:
             del self.cameras[name]
             if config.camera(name) is None:
                 self.schedule.remove(name)
-                self._planned.pop(name, None)
-                self.looks.forget(name)
+                self._scheduled.pop(name, None)
+                self.looks.model_outage.camera_removed(name)
                 names = [question.name for question in runtime.spec.all_questions()]
-                self.publisher.retire(name, names, gone=True)
+                self.publisher.clear(name, names, gone=True)
 
     def _start(self, runtime: CameraRuntime, before: CameraRuntime | None) -> None:
         name = runtime.spec.name
@@ -133,21 +144,21 @@ class Service:
         runtime.camera.start()
 
     def _clear_gone(self, before: CameraSpec, after: CameraSpec) -> None:
-        """Clear what a camera that stays no longer publishes."""
+        """Clear what a camera that stays has published and will not publish any more."""
         no_picture = before.image and not (after.image and after.questions)
-        self.publisher.retire(after.name, questions_gone(before, after), picture=no_picture)
+        self.publisher.clear(after.name, questions_gone(before, after), picture=no_picture)
 
     # looks
 
-    def _plan_looks(self, spec: CameraSpec, timezone: str | None) -> None:
+    def _schedule_looks(self, spec: CameraSpec, timezone: str | None) -> None:
         wanted = (spec.schedule, spec.hours, timezone) if spec.questions else None
-        if self._planned.get(spec.name) == wanted:
+        if self._scheduled.get(spec.name) == wanted:
             return
         if wanted:
             self.schedule.add(spec, timezone)
         else:
             self.schedule.remove(spec.name)
-        self._planned[spec.name] = wanted
+        self._scheduled[spec.name] = wanted
 
     def _look(self, name: str) -> None:
         if runtime := self.cameras.get(name):
@@ -156,7 +167,10 @@ class Service:
     # the model
 
     def load(self, config: Config, wait: Wait) -> WorkerGroup:
-        """Load this config's model, each worker in a thread of its own; none serves yet. Raises ModelError, Stopped."""
+        """Load this config's model, each worker in its own thread. The group does not serve yet: see `serve`.
+
+        Raises ModelError, or Stopped if edged has to end.
+        """
         begun = time.monotonic()
         log.info("model: loading %s", config.model.path)
         group = self.queue.load([partial(self.factories.load_model, worker) for worker in config.model.each_worker()])
@@ -174,27 +188,27 @@ class Service:
         return group
 
     def serve(self, group: WorkerGroup) -> None:
-        """From now on this group answers; the one before leaves."""
+        """Let this group answer. The one before is dismissed."""
         self.queue.serve(group)
-        self.looks.model_outage.forget(lambda _: True)  # last: the one before fails no more once it was told to leave
+        self.looks.model_outage.model_replaced()  # after that: a dismissed group reports no failures
         for runtime in self.cameras.values():
             runtime.forget_answers()
 
-    def dismissed(self, wait: Wait) -> bool:
-        """Wait until every group that was dismissed has left. Bounded; whether they have."""
+    def wait_for_dismissed(self, wait: Wait) -> bool:
+        """Wait until every dismissed group has disposed of its models. Bounded; False if one has not."""
         if wait(self.queue.gone, LEAVE_LIMIT_S):
             return True
-        log.error("model: a call has not ended for %s; its model cannot be disposed", spoken(LEAVE_LIMIT_S))
+        log.error("model: a call has not returned within %s, so the model is not unloaded", spoken(LEAVE_LIMIT_S))
         return False
 
     # the broker
 
     def change_broker(self, publisher: Publisher, old: Config, new: Config, wait: Wait) -> None:
-        """Publish through this one from now on. What the one before could not deliver is handed over."""
-        before, self.publisher = self.publisher, publisher
+        """Replace the publisher. It gets the camera states, and what the previous one could not deliver."""
+        before, self._publisher = self.publisher, publisher
         try:
             self._leave_broker(before, old, new)
-        finally:  # whatever failed: two of one client id would push each other off the broker for ever
+        finally:  # even after an error: two clients with the same id would disconnect each other for ever
             closing = threading.Thread(target=before.close, name="edged-broker-close", daemon=True)
             closing.start()
             wait(lambda: not closing.is_alive(), CLOSE_LIMIT_S)
@@ -204,8 +218,8 @@ class Service:
 
     def _leave_broker(self, before: Publisher, old: Config, new: Config) -> None:
         for runtime in self.cameras.values():
-            runtime.report_again()  # under its lock: whoever still published through the old one has done so now
-        if _place(old) != _place(new):
+            runtime.report_again()  # takes its lock, so no look publishes through the old publisher after this
+        if _topics(old) != _topics(new):
             names: dict[str, set[str]] = {}
             for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
                 names.setdefault(spec.name, set()).update(question.name for question in spec.all_questions())
@@ -216,10 +230,10 @@ def all_questions(config: Config) -> list[QuestionSpec]:
     return [question for camera in config.cameras for question in camera.all_questions()]
 
 
-def _source_changed(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:
+def _must_stop(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:
     return spec is None or runtime.spec.connection != spec.connection
 
 
-def _place(config: Config) -> tuple[object, ...]:
-    """Where on which broker this config's retained messages stand."""
+def _topics(config: Config) -> tuple[object, ...]:
+    """The broker and the topics that have this config's retained messages."""
     return (config.mqtt.host, config.mqtt.port, config.mqtt.prefix, config.node)

@@ -1,4 +1,4 @@
-"""A file that is polled: whether its content has changed, and has then stayed the same for two polls."""
+"""A file that is polled for new content."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from edged.config.document import read_bytes
 
 
 class WatchedFile:
-    """Polls by content, because editors replace files and clocks jump."""
+    """Compares content and not modification times, because editors replace files and clocks jump."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = self._digest()
+        self._known: bytes | None = None
         self._candidate: bytes | None = None
 
-    def changed(self) -> bool:
-        """Whether there is a new content, complete as far as one can tell.
+    def remember(self) -> None:
+        """Take the present content, or the absence of the file, as known."""
+        self._known, self._candidate = self._digest(), None
 
-        A missing file is no content; one that cannot be read is, for its owner believes that it is in force.
+    def changed(self) -> bool:
+        """Poll the file. True once for new content, when two polls in a row have read the same: it is complete then.
+
+        A missing file is not new content, because an editor may be replacing it. A file that cannot be read is: its
+        owner believes that it is in force.
         """
-        now = self._digest()
-        if now is None or now == self._known:
+        digest = self._digest()
+        if digest is None or digest == self._known:
             self._candidate = None
             return False
-        if now != self._candidate:
-            self._candidate = now
+        if digest != self._candidate:
+            self._candidate = digest
             return False
-        self._known = now
+        self._known = digest
         return True
-
-    def settle(self) -> None:
-        """It is read now: what stands there, or that nothing does, is known."""
-        self._known, self._candidate = self._digest(), None
 
     def _digest(self) -> bytes | None:
         try:
             content = read_bytes(self._path)
-        except FileNotFoundError:  # an editor that is just replacing it
+        except FileNotFoundError:
             return None
         except OSError as error:
             content = repr(error).encode(errors="replace")

@@ -127,8 +127,7 @@ class Ticket(Generic[T]):
         return self._worker.group.leaving
 
     @property
-    def place(self) -> str:
-        """Which worker serves this look."""
+    def worker_name(self) -> str:
         return self._worker.name
 
     def expect_encode(self) -> None:

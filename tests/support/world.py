@@ -88,7 +88,7 @@ class Publisher:
 
     def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
         for camera, questions in cameras.items():
-            self.retire(camera, questions, gone=True)
+            self.clear(camera, questions, gone=True)
         self.broker.withdrawn.append(self.node)
 
     def health(self, health: dict[str, Any]) -> None:
@@ -97,8 +97,8 @@ class Publisher:
     def figures(self) -> PublisherFigures:
         return PublisherFigures(self.started, 0, len(self.waiting), 0, 0, 0)
 
-    def retire(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
-        self.world.may_fail(f"publisher.retire {camera}") if questions else None
+    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
+        self.world.may_fail(f"publisher.clear {camera}") if questions else None
         names = [*questions, *(["availability"] if gone else []), *(["image"] if gone or picture else [])]
         for name in names:
             self.broker.retained.pop((self.node, camera, name), None)
@@ -148,6 +148,7 @@ class World:
         self.reload = Reload(self.service, self.wait, self.wait)
 
     def start(self) -> None:
+        self.service.open_publisher()
         self.service.publisher.start()
         self.service.serve(self.service.load(CONFIG, self.wait))
         self.service.converge(CONFIG)
@@ -156,6 +157,10 @@ class World:
     def wait(self, until_: Callable[[], bool], limit_s: float) -> bool:
         until(until_, 10)
         return True
+
+    def broker(self, host: str = "first") -> Broker:
+        """The broker as it is now; an empty one if nothing was published there."""
+        return self.brokers.get(host, Broker())
 
     def may_fail(self, what: str) -> None:
         if error := self.broken.pop(what, None):

@@ -1,0 +1,108 @@
+"""Asking a model about one frame: what a look does in the worker's thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from edged.core.errors import ModelError, Stopped, release_frames
+from edged.core.interfaces import VisionModel
+from edged.core.intervals import expiry_s
+from edged.core.specs import CameraSpec, QuestionSpec
+from edged.core.types import Exchange, Frame, Reply
+from edged.service.conversation import Conversation
+from edged.service.judging import Provenance
+from edged.service.model_outage import ModelCall
+from edged.service.outcomes import LastAnswer, Outcome, refusals, without
+from edged.service.picture import Thumbnail
+from edged.service.worker_queue import Ticket
+
+log = logging.getLogger("edged.look")
+
+
+@dataclass(slots=True)
+class Asking:
+    """Encodes the frame of `of` and asks `questions` about it. Called once, with the model.
+
+    `of` is completed as model, age and encode time become known, so that refusals after an error have them too.
+    `looked_at` (monotonic) is when the look began.
+    """
+
+    camera: CameraSpec
+    questions: Sequence[QuestionSpec]
+    of: Provenance
+    thumbnail: Thumbnail | None
+    looked_at: float
+    ticket: Ticket[list[Outcome]]
+    succeeded: Callable[[ModelCall], None]
+    failed: Callable[[ModelCall, ModelError], None]
+    conversation: Conversation | None = None  # the one with the question that is being asked
+
+    def __call__(self, model: VisionModel) -> list[Outcome]:
+        """An outcome for each question. Raises Stopped if the model was replaced meanwhile."""
+        frame = self.of.frame
+        assert frame
+        age_s = frame.age_s()
+        self.of = replace(self.of, model=model, frame_age_s=age_s)
+        if age_s > self.camera.max_age_s:
+            reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
+            return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
+        outcomes: list[Outcome] = []
+        try:
+            self._encode(model, frame)
+            asked_at = time.monotonic()
+            for question in self.questions:
+                outcomes.append(self._ask(model, question, asked_at))
+        except ModelError as error:
+            release_frames(error)
+            if self.ticket.stop.is_set():
+                raise Stopped from None
+            outcomes += self._refuse_the_rest(error, outcomes)
+        return outcomes
+
+    def _encode(self, model: VisionModel, frame: Frame) -> None:
+        if self.ticket.stop.is_set():
+            raise Stopped
+        self.ticket.expect_encode()
+        begun = time.monotonic()
+        self.of = replace(self.of, encode_ms=model.encode(frame))
+        self.ticket.encoded(time.monotonic() - begun)
+        self.succeeded(self._call())
+
+    def _ask(self, model: VisionModel, question: QuestionSpec, asked_at: float) -> Outcome:
+        if question is self.questions[-1]:
+            self.ticket.nearly_done()
+        # not a method of this object: that would be a cycle, in which the frame lives until the collector runs
+        ask = partial(_ask_model, model, self.ticket, self.camera.name)
+        self.conversation = Conversation(question, self.of, expiry_s(self.camera, question.every_s), ask)
+        self.conversation.run()
+        self.succeeded(self._call())
+        answers = tuple(self.conversation.answers)
+        last = LastAnswer(question.answer_rev, model.revision, answers, self.thumbnail, asked_at, self.looked_at)
+        return Outcome(question, answers, last)
+
+    def _refuse_the_rest(self, error: ModelError, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The question at which the model failed keeps the answers that it has already."""
+        self.failed(self._call(), error)
+        partial = []
+        if self.conversation:
+            partial = [Outcome(self.conversation.question, self.conversation.completed("model_down", str(error)))]
+        unasked = without(self.questions, [*outcomes, *partial])
+        return [*partial, *refusals(unasked, self.camera, self.of, "model_down", str(error))]
+
+    def _call(self) -> ModelCall:
+        """The call of the model that is being made."""
+        question = self.conversation.question.name if self.conversation else None
+        return ModelCall(self.camera.name, self.ticket.worker_name, question)
+
+
+def _ask_model(
+    model: VisionModel, ticket: Ticket[Any], camera: str, history: Sequence[Exchange], question: QuestionSpec
+) -> Reply:
+    log.debug("camera %s: asking %s", camera, question.name)
+    ticket.expect(question.generation.deadline_s)
+    return model.ask(history, question, ticket.stop)

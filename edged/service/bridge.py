@@ -1,0 +1,75 @@
+"""What edged reports about itself: the payloads of `bridge/info` and `bridge/health`, and the status for systemd."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edged.core.specs import CameraSpec
+from edged.core.text import counted
+from edged.service.service import Service
+
+
+def info(service: Service, problems: Sequence[str]) -> dict[str, Any]:
+    """The payload of `bridge/info`. `problems` are those of a config that could not be loaded."""
+    config, model = service.config, next(iter(service.queue.models()), None)
+    return {
+        "version": service.factories.version,
+        "model": model.name if model else None,
+        "model_rev": model.revision if model else None,
+        "config_rev": config.rev,
+        "config_problems": problems,
+        "cameras": {camera.name: _camera_info(camera) for camera in config.cameras},
+    }
+
+
+def health(service: Service, uptime_s: float) -> dict[str, Any]:
+    """The payload of `bridge/health`."""
+    mean_s, longest_s = service.looks.lateness.figures()
+    return {
+        "uptime_s": round(uptime_s),
+        "cameras": {name: _camera_health(service, name) for name in service.cameras},
+        "lateness_s": round(mean_s, 2),
+        "lateness_longest_s": round(longest_s, 2),
+        "waiting_looks": service.queue.waiting(),
+        "broker": dataclasses.asdict(service.publisher.figures()),
+        "process": {"resident_bytes": _resident_bytes(), "cpu_s": round(_cpu_s(), 1)},
+        "clock_synced": service.factories.clock_synced(),
+    }
+
+
+def status(service: Service, problems: Sequence[str]) -> str:
+    """One line for `systemctl status`: `4 cameras, 1 not online; broker connected`."""
+    offline = sum(1 for runtime in service.cameras.values() if not runtime.online)
+    cameras = counted(len(service.cameras), "camera") + (f", {offline} not online" if offline else "")
+    broker = "broker connected" if service.publisher.figures().connected else "broker not connected"
+    return "; ".join([cameras, broker, *(f"config not reloaded: {problem}" for problem in problems[:1])])
+
+
+def _camera_info(camera: CameraSpec) -> dict[str, Any]:
+    return {
+        "title": camera.title,
+        "source": camera.source.shown,
+        "questions": [question.name for question in camera.all_questions()],
+    }
+
+
+def _camera_health(service: Service, name: str) -> dict[str, Any]:
+    runtime = service.cameras[name]
+    return {"looks": runtime.looks, "skipped": service.schedule.ticks(name).skipped, "online": runtime.online}
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _resident_bytes() -> int | None:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None

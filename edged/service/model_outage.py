@@ -1,0 +1,49 @@
+"""Failures of the model, logged as one outage however many cameras and questions they concern."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from edged.core.errors import ModelError
+from edged.core.outage import Outage
+
+log = logging.getLogger("edged.look")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A call of the model that each look of a camera repeats. `question` is None for encoding the frame."""
+
+    camera: str
+    worker: str
+    question: str | None
+
+
+class ModelOutage:
+    """Lasts until every call that failed has succeeded, or is no longer made. For any thread."""
+
+    def __init__(self) -> None:
+        self._outage = Outage("model", log, "answers again")
+
+    @property
+    def on(self) -> bool:
+        return self._outage.on
+
+    def failed(self, call: ModelCall, error: ModelError) -> None:
+        self._outage.begin(str(error).removeprefix("model: "), call)
+
+    def succeeded(self, call: ModelCall) -> None:
+        self._outage.end(call)
+
+    def keep(self, camera: str, questions: Collection[str]) -> None:
+        """This camera asks only these questions now."""
+        kept = {None, *questions}
+        self._outage.forget(lambda call: call.camera == camera and call.question not in kept)
+
+    def camera_removed(self, camera: str) -> None:
+        self._outage.forget(lambda call: call.camera == camera)
+
+    def model_replaced(self) -> None:
+        self._outage.forget(lambda _: True)

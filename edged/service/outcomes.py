@@ -1,0 +1,61 @@
+"""What a look results in: one outcome for each question that was due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edged.core.intervals import expiry_s
+from edged.core.specs import CameraSpec, QuestionSpec, with_follow_ups
+from edged.core.types import Answer, Status
+from edged.service.judging import Provenance, Verdict, answer
+from edged.service.picture import Thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """How a question, with its follow-ups, was last answered.
+
+    `thumbnail` is of the frame that the model was asked about, at `asked_at` (monotonic); None without a gate.
+    `looked_at` (monotonic) is when the look began that last answered it, which may have repeated the answer for an
+    unchanged picture. The question's `every` counts from there.
+    """
+
+    answer_rev: str
+    model_rev: str | None
+    answers: tuple[Answer, ...]
+    thumbnail: Thumbnail | None
+    asked_at: float
+    looked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answers to one question and its follow-ups. `last` is what to remember of them, None for refusals."""
+
+    question: QuestionSpec
+    answers: tuple[Answer, ...]
+    last: LastAnswer | None = None
+
+
+def refusals(
+    questions: Sequence[QuestionSpec], camera: CameraSpec, of: Provenance, status: Status, reason: str
+) -> list[Outcome]:
+    """The same refusal for each question and each of its follow-ups."""
+    return [
+        Outcome(question, refused_answers(question, of, status, reason, expiry_s(camera, question.every_s)))
+        for question in questions
+    ]
+
+
+def refused_answers(
+    question: QuestionSpec, of: Provenance, status: Status, reason: str, expires_s: float
+) -> tuple[Answer, ...]:
+    verdict = Verdict(status, reason=reason)
+    return tuple(answer(refused, verdict, of, expires_s) for refused in with_follow_ups([question]))
+
+
+def without(questions: Sequence[QuestionSpec], outcomes: Sequence[Outcome]) -> list[QuestionSpec]:
+    """The questions that have no outcome yet."""
+    answered = {outcome.question.name for outcome in outcomes}
+    return [question for question in questions if question.name not in answered]
