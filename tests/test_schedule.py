@@ -122,7 +122,7 @@ def test_a_look_that_raises_is_logged_and_made_again(caplog: pytest.LogCaptureFi
     with running(look, 1) as schedule:
         schedule.add(camera(), None)
         until(lambda: len(calls) >= 3)
-    assert caplog.messages[0] == "camera dock: unexpected error in its look"
+    assert caplog.messages[0] == "camera dock: unexpected error in a look"
 
 
 def test_looks_are_made_only_within_their_hours(hanging: Hanging):
@@ -563,9 +563,17 @@ def test_hours_hold_by_weekday_and_past_midnight():
     always = Hours(frozenset(range(7)), time_of_day(0), time_of_day(0))
     seoul = ZoneInfo("Asia/Seoul")
     friday, saturday = datetime(2026, 11, 20, 23, 30, tzinfo=seoul), datetime(2026, 11, 21, 5, 59, tzinfo=seoul)
-    assert [office.hold(friday), office.hold(friday.replace(hour=21)), office.hold(saturday)] == [False, True, False]
-    assert [night.hold(friday), night.hold(saturday), night.hold(saturday.replace(hour=6))] == [True, True, False]
-    assert always.hold(friday)
+    assert [office.contains(friday), office.contains(friday.replace(hour=21)), office.contains(saturday)] == [
+        False,
+        True,
+        False,
+    ]
+    assert [night.contains(friday), night.contains(saturday), night.contains(saturday.replace(hour=6))] == [
+        True,
+        True,
+        False,
+    ]
+    assert always.contains(friday)
 
 
 # intervals and expiry
@@ -649,7 +657,7 @@ def test_the_times_of_a_week_are_those_at_which_the_hours_hold(windows: tuple[Ho
     held = [
         minute
         for minute in range(7 * 24 * 60)
-        if any(window.hold(monday + timedelta(minutes=minute)) for window in windows)
+        if any(window.contains(monday + timedelta(minutes=minute)) for window in windows)
     ]
     assert list(week_times(Cron("* * * * *"), windows)) == held
 

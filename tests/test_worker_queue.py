@@ -10,7 +10,8 @@ from support.broker import until
 from support.fakes import FakeModel
 
 from edged.core.errors import ModelError, Stopped
-from edged.service.worker_queue import ModelChanged, Ticket, WorkerGroup, WorkerQueue
+from edged.service.worker import WorkerGroup
+from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
 
 
 class Line:

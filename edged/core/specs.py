@@ -105,7 +105,7 @@ class Hours:
     begin: time
     end: time
 
-    def hold(self, moment: datetime) -> bool:
+    def contains(self, moment: datetime) -> bool:
         """True if `moment`, in the time zone of the config, is in this window."""
         clock, day = moment.time(), moment.weekday()
         if self.begin < self.end:

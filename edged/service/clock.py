@@ -1,4 +1,4 @@
-"""Whether the system's clock can be believed: a box without a clock battery wakes up in the past."""
+"""Whether the system clock is synchronised: without a battery-backed clock a box starts with a time in the past."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _known: tuple[float, bool] = (float("-inf"), False)
 
 
 def synced() -> bool:
-    """Whether the kernel, or systemd-timesyncd where the kernel may not be asked, holds the clock for right."""
-    global _known  # noqa: PLW0603  # asked at every answer, and changes once a day
+    """True if the clock is synchronised, according to the kernel, or to systemd-timesyncd if adjtimex is forbidden."""
+    global _known  # noqa: PLW0603  # a cache: asked at every look, and seldom changes
     if time.monotonic() - _known[0] > KEEP_S:
         _known = (time.monotonic(), _ask())
     return _known[1]

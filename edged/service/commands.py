@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Literal, TypeAlias
 
 from edged.core.errors import ModelError
-from edged.service.worker_queue import WorkerGroup
+from edged.service.worker import WorkerGroup
 
 
 @dataclass(frozen=True, slots=True)

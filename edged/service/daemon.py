@@ -20,7 +20,7 @@ from edged.service.service import Factories, Service
 from edged.service.waiting import Waiting
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
-from edged.service.worker_queue import WorkerGroup
+from edged.service.worker import WorkerGroup
 
 log = logging.getLogger("edged")
 

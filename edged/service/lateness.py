@@ -1,4 +1,4 @@
-"""How far looks are behind their schedule: how long they wait, and which cameras have to skip them."""
+"""How far looks are behind schedule: how long they wait, and which cameras skip looks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from edged.core.outage import Outage
 
 log = logging.getLogger("edged.schedule")
 
-WINDOW_S = 60  # how far back the figures reach
-SETTLED_TICKS = 3
+WINDOW_S = 60  # of the figures
+SETTLED_TICKS = 3  # and seconds without a skip, after which a camera is back on schedule
 SETTLED_S = 60.0
 
 
@@ -29,7 +29,7 @@ class _Second:
 
 
 class Lateness:
-    """How late looks are: from when each was due to when its frame was taken. For any thread."""
+    """How late looks are: the time from when a look was due until its frame is taken. For any thread."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -43,7 +43,7 @@ class Lateness:
             self._waiting[name] = at
 
     def begun(self, name: str) -> None:
-        """Its frame is about to be taken. Does nothing for a look that was not due, such as one that was requested."""
+        """The look is about to take its frame. Ignored for a look that was not due, such as a requested one."""
         with self._lock:
             at = self._waiting.pop(name, None)
             if at is None:
@@ -56,12 +56,12 @@ class Lateness:
             second.longest_s = max(second.longest_s, waited)
 
     def ended(self, name: str) -> None:
-        """It is over, whether or not it began: nothing to ask, outside its hours, or stopped."""
+        """The look is over, even if it never began: nothing to ask, outside its hours, or stopped."""
         with self._lock:
             self._waiting.pop(name, None)
 
     def figures(self) -> tuple[float, float]:
-        """Mean and longest in seconds, over the looks begun in the last minute and those that still wait."""
+        """Mean and longest in seconds, of the looks that began in the last minute and those that are waiting."""
         with self._lock:
             now = self._now()
             waits = [max(0.0, now - at) for at in self._waiting.values()]
@@ -84,10 +84,10 @@ class _Skips:
 
 
 class SkippedLooks:
-    """The cameras that skip looks, logged as one outage of the whole box however many they are.
+    """The cameras that skip looks, logged as one outage for all of them.
 
-    A camera is behind from its first skip until three ticks in a row were kept and its last skip is `settled_s` ago.
-    For one thread at a time.
+    A camera is behind from its first skipped look until three ticks in a row are kept and the last skip is `settled_s`
+    ago. For one thread at a time.
     """
 
     def __init__(self, settled_s: float = SETTLED_S, now: Callable[[], float] = time.monotonic) -> None:
@@ -101,10 +101,10 @@ class SkippedLooks:
         if not self._skips:
             self._reason = f"falling behind; camera {name}: look skipped because the previous one is still running"
         self._skips[name] = _Skips(self._now())
-        self._outage.begin(self._reason, name)  # the same reason for every camera: Outage logs each reason once
+        self._outage.begin(self._reason, name)  # with the same reason for every camera, so it is logged once
 
     def kept(self, name: str) -> None:
-        """A look of this camera was due and was not skipped."""
+        """A look of this camera was due and not skipped."""
         if skips := self._skips.get(name):
             skips.kept += 1
             if skips.kept >= SETTLED_TICKS and self._now() - skips.last_at >= self._settled_s:

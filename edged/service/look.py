@@ -24,7 +24,8 @@ from edged.service.judging import Provenance
 from edged.service.lateness import Lateness
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome, refusals, without
-from edged.service.worker_queue import ModelChanged, Ticket, WorkerGroup, WorkerQueue
+from edged.service.worker import WorkerGroup
+from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 

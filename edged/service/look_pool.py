@@ -21,9 +21,9 @@ CLOCK_STEP_S = 1.0  # more than the clock drifts from one look to the next
 
 
 class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
-    """Runs looks in at most so many threads. They are daemons: a look that hangs does not keep the process from ending.
+    """Runs looks in up to `most` daemon threads, so that a look that hangs does not keep the process from ending.
 
-    APScheduler's own pool is one of concurrent.futures, whose threads are joined for ever at a stop and at the exit.
+    APScheduler's own pool joins its threads without a time-out, at shutdown and at the exit of the process.
     """
 
     def __init__(self, most: int, lateness: Lateness) -> None:
@@ -42,11 +42,11 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         self.set_clock()
 
     def set_clock(self) -> None:
-        """From now on the wall clock is right."""
+        """Take the wall clock as right: after it was set, and at the start."""
         self._clock_offset = time.time() - time.monotonic()
 
     def shutdown(self, wait: bool = True) -> None:
-        """No queued look begins any more. Never waits: see `wait`."""
+        """Drop the queued looks. Never waits for the running ones: see `wait`."""
         with self._changed:
             self._closed = True
             for job in self._queue:
@@ -55,7 +55,7 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
             self._changed.notify_all()
 
     def wait(self, wait_s: float) -> bool:
-        """Whether every thread has ended within so many seconds after the shutdown."""
+        """After `shutdown`: True if every thread has ended within `wait_s`."""
         end = time.monotonic() + wait_s
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -65,19 +65,19 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         with self._changed:
             if len(self._queue) >= self._idle and len(self._threads) < self._most:
                 thread = threading.Thread(target=self._work, name=f"look-{len(self._threads) + 1}", daemon=True)
-                thread.start()  # first of all: where it fails APScheduler takes the look for not submitted
+                thread.start()  # before anything else: if it raises, APScheduler counts the look as not submitted
                 self._threads.append(thread)
-            # here and not in a listener: the listeners of a submission are called when the look may run already
+            # not in a listener: those of a submission are called after it, when the look may be running already
             self._lateness.due(job.id, self._due_at(run_times[-1]))
             self._queue.append(job)
             self._changed.notify()
 
     def _due_at(self, scheduled: datetime) -> float:
-        """When that was on the monotonic clock. A jump of the wall clock counts only after `set_clock`."""
+        """The moment on the monotonic clock. A wall clock that was set is ignored until `set_clock`."""
         now = time.monotonic()
         offset = time.time() - now
         if abs(offset - self._clock_offset) < CLOCK_STEP_S:
-            self._clock_offset = offset  # it drifts
+            self._clock_offset = offset  # the clocks drift apart
         return min(now, scheduled.timestamp() - self._clock_offset)
 
     def _work(self) -> None:
@@ -85,9 +85,9 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
             try:
                 job.func(*job.args)
             except Exception:
-                log.exception("camera %s: unexpected error in its look", job.id)
+                log.exception("camera %s: unexpected error in a look", job.id)
             finally:
-                self._lateness.ended(job.id)  # first: then its next look may be due
+                self._lateness.ended(job.id)  # before the next look can be due
                 self._run_job_success(job.id, [])
 
     def _next(self) -> Job | None:

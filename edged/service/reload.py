@@ -18,7 +18,7 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
 from edged.service.service import LOAD_LIMIT_S, Service, all_questions
 from edged.service.waiting import Wait
-from edged.service.worker_queue import WorkerGroup
+from edged.service.worker import WorkerGroup
 
 log = logging.getLogger("edged")
 

@@ -1,6 +1,6 @@
-"""When looks are made, by APScheduler.
+"""When cameras are looked at, by APScheduler.
 
-A camera's look never runs twice at once: a tick that finds it still running is skipped and counted.
+A camera never has two looks at once: a tick that finds the previous look still running is skipped and counted.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from edged.service.time_zone import zone
 log = logging.getLogger("edged.schedule")
 
 FIRST_LOOK_WITHIN_S = 1.0
-MISSED_S = 60.0
+MISSED_S = 60.0  # a run that is overdue by more is not made up for
 STOP_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """What became of a camera's ticks since it was added."""
+    """A camera's ticks since it was added: all of them, and those that were skipped."""
 
     due: int = 0
     skipped: int = 0
@@ -40,22 +40,22 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    """All that a pool thread needs to know of a camera's schedule."""
+    """A camera's schedule as a pool thread needs it."""
 
     name: str
     hours: tuple[Hours, ...]
-    where: tzinfo
+    time_zone: tzinfo
 
     def within_hours(self) -> bool:
-        moment = datetime.now(self.where)
-        return not self.hours or any(window.hold(moment) for window in self.hours)
+        moment = datetime.now(self.time_zone)
+        return not self.hours or any(window.contains(moment) for window in self.hours)
 
 
 class Schedule:
     """Calls `look(camera name)` in a pool of threads whenever a camera is due.
 
-    All methods are for the thread that owns the schedule; a look never touches it.
-    A camera is behind until it has skipped no look for `settled_s`.
+    All methods are for the thread that owns the schedule. `settled_s` is how long a camera that fell behind must not
+    skip a look to be back on schedule.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Schedule:
         self._look = look
         self._lateness = lateness
         self._pool = LookPool(max(1, threads), lateness)
-        self._lock = threading.Lock()  # for what the scheduler's own thread counts
+        self._lock = threading.Lock()  # for the counts, which APScheduler's thread changes
         self._ticks: dict[str, Ticks] = {}
         self._skipped_looks = SkippedLooks(settled_s)
         self._scheduler = BackgroundScheduler(
-            timezone=UTC,  # asks the system otherwise, and raises where TZ is wrong
+            timezone=UTC,  # the default is the system's, and an invalid TZ raises
             executors={"default": self._pool},
             job_defaults={
-                # Default is 1 s. Our pool ignores it; APScheduler's judges it late and so drops whole looks under load.
+                # The default is 1 s. LookPool ignores it, but APScheduler's own pool would drop looks under load.
                 "misfire_grace_time": None,
                 "coalesce": True,
                 "max_instances": 1,
@@ -81,23 +81,23 @@ class Schedule:
         self._scheduler.add_listener(self._skipped, EVENT_JOB_MAX_INSTANCES)
 
     def start(self) -> None:
-        # its own words for a run and a skip are not ours
+        # it logs each run and each skip; skips are logged by SkippedLooks
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler.start()
 
     def add(self, camera: CameraSpec, timezone: str | None, soon: bool = True) -> None:
-        """Look at this camera from now on: within a second if `soon`, else at its next regular time.
+        """Schedule a camera, its first look within a second if `soon`. Replaces the camera's old schedule.
 
-        Replaces its old schedule, which goes on if this raises ValueError.
+        Raises ValueError, and leaves the old schedule, if the time zone or the cron expression is invalid.
         """
-        where = zone(timezone)
-        when = trigger(camera, where, soon)
+        time_zone = zone(timezone)
+        when = trigger(camera, time_zone, soon)
         with self._lock:
             self._ticks.setdefault(camera.name, Ticks())
         self._scheduler.add_job(
             self._tick,
             when,
-            args=[_Tick(camera.name, camera.hours, where)],
+            args=[_Tick(camera.name, camera.hours, time_zone)],
             id=camera.name,
             replace_existing=True,
         )
@@ -118,29 +118,29 @@ class Schedule:
             return self._ticks.get(name, Ticks())
 
     def timer_lateness_s(self) -> float:
-        """How long the most overdue camera has waited for the scheduler's own thread; near 0 while that moves."""
+        """By how many seconds APScheduler's thread is late with the most overdue camera. Near 0 while it works."""
         now = datetime.now(UTC)
-        # before the start a job has no such attribute
+        # a job has no such attribute before the start
         due: list[datetime | None] = [getattr(job, "next_run_time", None) for job in self._scheduler.get_jobs()]
         return max([0.0, *((now - moment).total_seconds() for moment in due if moment)])
 
     def shift(self) -> None:
-        """Begin all intervals anew: after a jump of the wall clock the old times mean nothing."""
+        """Start all intervals anew. To be called after the wall clock was set."""
         self._pool.set_clock()
         for job in self._scheduler.get_jobs():
-            job.reschedule(job.trigger if isinstance(job.trigger, CronTrigger) else _anew(job.id, job.trigger))
+            job.reschedule(job.trigger if isinstance(job.trigger, CronTrigger) else _restarted(job.id, job.trigger))
 
     def stop(self, wait_s: float = STOP_WAIT_S) -> bool:
-        """No look begins any more; False if one still runs after `wait_s` (they see the stop signal themselves)."""
+        """Begin no more looks. False if one still runs after `wait_s`; looks end by the stop signal, not by this."""
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)  # True waits for ever
+            self._scheduler.shutdown(wait=False)  # True has no time-out
         return self._pool.wait(wait_s)
 
     def _tick(self, tick: _Tick) -> None:
         if tick.within_hours():
             self._look(tick.name)
 
-    # in the scheduler's own thread; an event may come after its camera was removed
+    # in APScheduler's thread; an event may come after its camera was removed
 
     def _submitted(self, event: JobSubmissionEvent) -> None:
         with self._lock:
@@ -159,32 +159,33 @@ class Schedule:
 
 
 def phase_s(name: str, seconds: float) -> float:
-    """When in its interval a camera looks: spread by its name, so that cameras do not all look at once."""
+    """A camera's offset within its interval, in seconds: by its name, so that cameras do not all look at once."""
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
     return share * seconds
 
 
-def trigger(camera: CameraSpec, where: tzinfo, soon: bool = True) -> CronTrigger | IntervalTrigger:
-    """When this camera looks, counted from now. Raises ValueError with a sentence."""
+def trigger(camera: CameraSpec, time_zone: tzinfo, soon: bool = True) -> CronTrigger | IntervalTrigger:
+    """The trigger of a camera's schedule, beginning now. Raises ValueError with a sentence for the user."""
     match camera.schedule:
         case Cron(expression):
-            return cron_trigger(expression, where)
+            return cron_trigger(expression, time_zone)
         case Every(seconds):
-            return _every(seconds, phase_s(camera.name, min(FIRST_LOOK_WITHIN_S, seconds) if soon else seconds), where)
+            spread_s = min(FIRST_LOOK_WITHIN_S, seconds) if soon else seconds
+            return _every(seconds, phase_s(camera.name, spread_s), time_zone)
 
 
-def _anew(name: str, old: IntervalTrigger) -> IntervalTrigger:
+def _restarted(name: str, old: IntervalTrigger) -> IntervalTrigger:
     seconds = old.interval.total_seconds()
     return _every(seconds, phase_s(name, min(FIRST_LOOK_WITHIN_S, seconds)), old.timezone)
 
 
-def _every(seconds: float, first_s: float, where: tzinfo) -> IntervalTrigger:
-    begin = datetime.now(where) + timedelta(seconds=first_s)
-    return _IntervalTrigger(seconds=seconds, start_date=begin, timezone=where)
+def _every(seconds: float, first_s: float, time_zone: tzinfo) -> IntervalTrigger:
+    begin = datetime.now(time_zone) + timedelta(seconds=first_s)
+    return _IntervalTrigger(seconds=seconds, start_date=begin, timezone=time_zone)
 
 
-def cron_trigger(expression: str, where: tzinfo = UTC) -> CronTrigger:
-    """The trigger of a cron expression of five fields. Raises ValueError with a sentence."""
+def cron_trigger(expression: str, time_zone: tzinfo = UTC) -> CronTrigger:
+    """The trigger of a cron expression with five fields. Raises ValueError with a sentence for the user."""
     times = parse_cron(expression)
     days = [*map(str, sorted(times.days)), *([LAST] if times.last_day else [])]
     return _CronTrigger(
@@ -193,7 +194,7 @@ def cron_trigger(expression: str, where: tzinfo = UTC) -> CronTrigger:
         day=",".join(days),
         month=_listed(times.months),
         day_of_week=",".join(WEEK[day] for day in sorted(times.weekdays)),
-        timezone=where,
+        timezone=time_zone,
     )
 
 
@@ -218,8 +219,8 @@ class _IntervalTrigger(IntervalTrigger):  # type: ignore[misc]  # apscheduler ha
 
 
 def _recent(previous: datetime | None, now: datetime) -> datetime | None:
-    """None for a run missed long ago, so that the next one is counted from now.
+    """None if the previous run is long overdue, so that the next one is counted from now.
 
-    APScheduler walks through all missed runs under its lock: 20 s after a jump of the clock by a year.
+    APScheduler computes all missed runs under its lock, which takes 20 s if the clock was set by a year.
     """
     return previous if previous and now.timestamp() - previous.timestamp() <= MISSED_S else None

@@ -1,4 +1,4 @@
-"""What edged tells systemd: ready, status, watchdog, stopping. Does nothing where systemd did not start it."""
+"""The protocol of sd_notify(3). Does nothing if systemd has not started this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(*fields: str) -> bool:
-    """Send fields such as `READY=1`; whether there was somebody to tell. Raises OSError if that failed."""
+    """Send fields such as `READY=1`. False if there is no socket to send to. Raises OSError."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -20,7 +20,7 @@ def notify(*fields: str) -> bool:
 
 
 def watchdog_s() -> float | None:
-    """The time within which systemd wants to hear WATCHDOG=1, in seconds; None if it does not ask for it."""
+    """systemd's watchdog time-out: seconds within which it expects WATCHDOG=1. None without a watchdog."""
     limit, process = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
     if not limit or (process and int(process) != os.getpid()):
         return None

@@ -25,7 +25,8 @@ from edged.service.look import Looks
 from edged.service.plan import questions_gone
 from edged.service.scheduler import Schedule
 from edged.service.waiting import Wait
-from edged.service.worker_queue import WorkerGroup, WorkerQueue
+from edged.service.worker import WorkerGroup
+from edged.service.worker_queue import WorkerQueue
 
 log = logging.getLogger("edged")
 

@@ -1,4 +1,4 @@
-"""The time zone of the schedule: the configured one, or the system's."""
+"""The time zone of the schedule: the configured one, or else the system's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("edged.schedule")
 
 
 def zone(name: str | None) -> tzinfo:
-    """The time zone of that name, or the system's. Raises ValueError with a sentence."""
+    """The time zone of this IANA name; None: the system's. Raises ValueError with a sentence for the user."""
     return _system_zone() if name is None else named_zone(name)
 
 
@@ -24,7 +24,7 @@ def zone(name: str | None) -> tzinfo:
 def _system_zone() -> tzinfo:
     try:
         return tzlocal.get_localzone()
-    except (LookupError, ValueError, OSError, struct.error):  # what a wrong TZ or a damaged zone file raises
+    except (LookupError, ValueError, OSError, struct.error):  # raised for an invalid TZ or a damaged zone file
         variable = os.environ.get("TZ")
         cause = f'TZ="{variable}" is not supported' if variable else "/etc/localtime cannot be read"
         log.warning("unknown system time zone: %s; using UTC (set timezone: in the config)", cause)

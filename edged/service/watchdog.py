@@ -1,4 +1,4 @@
-"""What systemd is told: ready, status, stopping, and that edged still moves; and whether the wall clock was set."""
+"""Notifies systemd: ready, status, stopping, and the watchdog. Also notices that the wall clock was set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ log = logging.getLogger("edged")
 CLOCK_JUMP_S = 5.0
 EXTEND_EVERY_S = 5.0
 EXTEND_US = 30_000_000
+STUCK = "a model call, the schedule or the publisher makes no progress; WATCHDOG=1 is no longer sent"
 
 
 class Watchdog:
-    """Feeds systemd's watchdog while work moves, and tells the status when it changes. Never raises."""
+    """Feeds systemd's watchdog while edged makes progress, and sends its status when it changes. Never raises."""
 
     def __init__(self) -> None:
         limit = systemd.watchdog_s()
@@ -24,28 +25,25 @@ class Watchdog:
         self._fed = 0.0
         self._extended = 0.0
         self._status = ""
-        self._stuck = Outage("work", log, "moves again")
-        self._unheard = Outage("systemd", log, "listens again")
+        self._stuck = Outage("watchdog", log, "progress again")
+        self._not_notified = Outage("systemd", log, "notified again")
         self._offset = time.time() - time.monotonic()
 
-    def tell(self, status: str, moving: bool = True) -> None:
-        """Feed the watchdog if it is time and work moves."""
+    def tell(self, status: str, progress: bool = True) -> None:
+        """Send the status if it is new, and feed the watchdog if it is time and there is progress."""
         if status != self._status:
             self._status = status
             self._notify(f"STATUS={status}")
-        if not moving:
-            self._stuck.begin(
-                "a model call, the schedule or the publisher does not move; the watchdog is no longer fed",
-                level=logging.ERROR,
-            )
+        if not progress:
+            self._stuck.begin(STUCK, level=logging.ERROR)
             return
-        self._stuck.end()
+        self._stuck.end(None, "check failed", "checks failed")
         if self._every and time.monotonic() - self._fed >= self._every:
             self._fed = time.monotonic()
             self._notify("WATCHDOG=1")
 
     def starting(self, status: str) -> None:
-        """Not ready yet: ask for more time as long as this is called."""
+        """Send the status before `ready`, and ask systemd for more time to start."""
         if time.monotonic() - self._extended >= EXTEND_EVERY_S:
             self._extended = time.monotonic()
             self._notify(f"EXTEND_TIMEOUT_USEC={EXTEND_US}")
@@ -63,7 +61,7 @@ class Watchdog:
         self._notify(f"STATUS={reason}")
 
     def clock_jumped(self) -> bool:
-        """Whether the wall clock was set since the last call, by more than it drifts."""
+        """True if the wall clock was set since the last call: changed by more than it drifts."""
         before, self._offset = self._offset, time.time() - time.monotonic()
         return abs(self._offset - before) > CLOCK_JUMP_S
 
@@ -71,11 +69,11 @@ class Watchdog:
         try:
             systemd.notify(*(_one_line(field) for field in fields))
         except OSError as error:
-            self._unheard.begin(f"cannot be notified: {error}")
+            self._not_notified.begin(f"notification failed: {error}")
         else:
-            self._unheard.end()
+            self._not_notified.end()
 
 
 def _one_line(text: str) -> str:
-    """Without what a file name may hold and UTF-8 cannot say."""
+    """Without line breaks, and without the surrogates that stand for undecodable bytes in a file name."""
     return text.replace("\n", " ").encode(errors="replace").decode()

@@ -1,0 +1,76 @@
+"""A worker is one loaded model and the one thread that calls it. The workers of one `model:` section are a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import TypeAlias
+
+from edged.core.interfaces import VisionModel
+
+Load: TypeAlias = Callable[[], VisionModel]
+
+FIRST_ENCODE_S = 600.0  # the first one of a process may compile, page in weights, or run on a slow CPU
+LEAST_ENCODE_S = 60.0
+ENCODES = 10  # an encode that takes so many times the slowest one before it hangs
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One model and its thread. The worker queue's lock guards everything but `load`.
+
+    `model` is None until it is loaded and after it was disposed of; `error` is why it could not be loaded. A worker is
+    `finishing` at the last question of a look. `expected_by` (monotonic) is when the present call should have
+    returned, None while idle. `slowest_encode_s` excludes the first encode as soon as there is a second.
+    """
+
+    name: str
+    load: Load
+    group: WorkerGroup
+    model: VisionModel | None = None
+    error: BaseException | None = None
+    thread: Thread | None = None
+    busy: bool = False
+    finishing: bool = False
+    expected_by: float | None = None
+    encodes: int = 0
+    slowest_encode_s: float | None = None
+
+    def encoded(self, seconds: float) -> None:
+        """Record how long an encode took."""
+        self.encodes += 1
+        has_later_encodes = self.encodes > 2 and self.slowest_encode_s
+        self.slowest_encode_s = max(seconds, self.slowest_encode_s or 0.0) if has_later_encodes else seconds
+
+    def encode_limit_s(self) -> float:
+        """How long an encode may take before it counts as hung."""
+        if self.slowest_encode_s is None:
+            return FIRST_ENCODE_S
+        return max(LEAST_ENCODE_S, ENCODES * self.slowest_encode_s)
+
+
+@dataclass(slots=True, eq=False)
+class WorkerGroup:
+    """The workers of one `model:` section: loaded, put into service and dismissed together.
+
+    `leaving` is set when the group is dismissed. Its model calls end at the next token.
+    """
+
+    workers: list[Worker] = field(default_factory=list)
+    leaving: Event = field(default_factory=Event)
+
+    def ready(self) -> bool:
+        """True if all models are loaded. Raises the error of one that could not be loaded."""
+        for worker in self.workers:
+            if worker.error:
+                raise worker.error
+        return all(worker.model for worker in self.workers)
+
+    def models(self) -> list[VisionModel]:
+        """Those that are loaded."""
+        return [model for worker in self.workers if (model := worker.model)]
+
+    def gone(self) -> bool:
+        """True if every thread has ended, and its model is disposed of."""
+        return not any(worker.thread and worker.thread.is_alive() for worker in self.workers)
