@@ -1,4 +1,4 @@
-"""What a type lets the model say, and what its words mean."""
+"""Answer types: instructions, values of replies, limits of grammars."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_values_are_typed():
         (Text(), " \x00 "),
     ],
 )
-def test_what_is_not_a_value_is_never_guessed(answer, text: str):
+def test_a_reply_that_is_not_a_value_is_never_guessed(answer, text: str):
     with pytest.raises(Unreadable):
         answer.value(text)
 
@@ -81,10 +81,10 @@ def test_a_schema_without_limits_gets_some():
         "additionalProperties": False,
         "required": ["n", "x", "s", "e", "a"],
     }
-    assert json.loads(json.dumps(schema)) == schema, "the owner's schema is left as it is"
+    assert json.loads(json.dumps(schema)) == schema, "the schema itself is not changed"
 
 
-def test_a_property_named_like_a_keyword_is_no_keyword():
+def test_a_property_with_the_name_of_a_keyword_is_not_a_keyword():
     schema = {"type": "object", "properties": {"type": {"type": "string", "maxLength": 3}}}
     assert bounded(schema)["properties"] == {"type": {"type": "string", "maxLength": 3}}
 
@@ -96,7 +96,7 @@ def test_a_secret_does_not_show():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [
         (0.42, "0.4 s"),
         (2.0, "2 s"),
@@ -107,5 +107,5 @@ def test_a_secret_does_not_show():
         (273_600, "3 d 4 h"),
     ],
 )
-def test_durations_are_spoken(seconds: float, words: str):
-    assert spoken(seconds) == words
+def test_durations_have_two_units_at_most(seconds: float, text: str):
+    assert spoken(seconds) == text

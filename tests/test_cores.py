@@ -1,4 +1,4 @@
-"""The owner's words for cores: what each means to the vendor, and what is wrong with the others."""
+"""The setting for cores: what each value means to the vendor's runtime, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edged.core.specs import ModelSpec
 
 
 @pytest.mark.parametrize(
-    ("word", "mode", "targets", "cores"),
+    ("setting", "mode", "targets", "count"),
     [
         ("0:0", "single", ["0:0:0"], 1),
         ("1:3", "single", ["0:1:3"], 1),
@@ -24,16 +24,16 @@ from edged.core.specs import ModelSpec
         ("global8:1", "global8", ["1:0", "1:1"], 8),
     ],
 )
-def test_a_word_says_mode_and_targets(word: str, mode: str, targets: list[str], cores: int):
-    found = parsed(word)
-    assert (found.mode, list(found.targets), len(found.occupied())) == (mode, targets, cores)
-    settings = found.settings()
-    assert settings == {"core_mode": mode, "target_cores" if mode == "single" else "target_clusters": targets}
-    assert of_config(settings) == found
+def test_a_setting_means_a_mode_and_targets(setting: str, mode: str, targets: list[str], count: int):
+    cores = parsed(setting)
+    assert (cores.mode, list(cores.targets), len(cores.occupied())) == (mode, targets, count)
+    keys = cores.settings()
+    assert keys == {"core_mode": mode, "target_cores" if mode == "single" else "target_clusters": targets}
+    assert of_config(keys) == cores
 
 
 @pytest.mark.parametrize(
-    ("word", "sentence"),
+    ("setting", "sentence"),
     [
         ("zero", "is not a setting for cores; write "),
         ("", "is not a setting for cores"),
@@ -48,13 +48,13 @@ def test_a_word_says_mode_and_targets(word: str, mode: str, targets: list[str], 
         ("global8:0:1", "takes both clusters of an NPU; write global8, or global8:1"),
     ],
 )
-def test_a_wrong_word_says_what_would_be_right(word: str, sentence: str):
+def test_the_message_for_an_invalid_setting_says_what_is_valid(setting: str, sentence: str):
     with pytest.raises(ValueError, match="^" + sentence.replace("(", r"\(")):
-        parsed(word)
+        parsed(setting)
 
 
 @pytest.mark.parametrize(
-    ("part", "wanted"),
+    ("part", "cores"),
     [
         ({"target_cores": ["0:0"]}, Cores("single", ("0:0:0",))),
         ({"target_cores": ["1:2"], "dev_no": 1}, Cores("single", ("1:1:2",))),
@@ -66,8 +66,8 @@ def test_a_wrong_word_says_what_would_be_right(word: str, sentence: str):
         ({"core_mode": "global8", "target_clusters": ["1:0", "1:1"]}, Cores("global8", ("1:0", "1:1"))),
     ],
 )
-def test_a_compiled_folders_config_says_it_too(part: dict, wanted: Cores):
-    assert of_config(part) == wanted
+def test_the_cores_of_a_compiled_folder_are_read_from_its_config(part: dict, cores: Cores):
+    assert of_config(part) == cores
 
 
 CAMERAS = "cameras: {dock: {source: usb:0, ask: {a: {prompt: x}}}}\n"
@@ -120,7 +120,7 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
         ),
     ],
 )
-def test_wrong_cores_are_found_with_their_line(tmp_path: Path, model: str, sentence: str):
+def test_invalid_cores_are_reported_with_their_line(tmp_path: Path, model: str, sentence: str):
     with pytest.raises(ConfigError) as raised:
         load(written(tmp_path, model))
     assert [problem for problem in raised.value.problems if problem.startswith(sentence)] != [], raised.value.problems

@@ -1,4 +1,4 @@
-"""How late looks are, and when the box counts as behind."""
+"""How late looks are, and when a camera is behind schedule."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_lateness_runs_from_when_a_look_was_due_to_its_frame(lateness: Lateness,
     assert lateness.figures() == (2.0, 3.0)
 
 
-def test_how_long_a_look_runs_after_its_frame_is_no_lateness(lateness: Lateness, clock: Clock):
+def test_the_duration_of_a_look_is_not_lateness(lateness: Lateness, clock: Clock):
     lateness.due("dock", clock.now)
     lateness.begun("dock")
     clock.now += 30
@@ -51,7 +51,7 @@ def test_how_long_a_look_runs_after_its_frame_is_no_lateness(lateness: Lateness,
     assert lateness.figures() == (0.0, 0.0)
 
 
-def test_a_look_that_waits_grows_later(lateness: Lateness, clock: Clock):
+def test_a_waiting_look_counts(lateness: Lateness, clock: Clock):
     look(lateness, clock, 1.0)
     lateness.due("yard", clock.now)
     clock.now += 5
@@ -83,7 +83,7 @@ def test_only_the_last_minute_counts(lateness: Lateness, clock: Clock):
     assert lateness.figures() == (0.0, 0.0)
 
 
-def test_a_look_before_its_time_is_in_time(lateness: Lateness, clock: Clock):
+def test_an_early_look_is_not_late(lateness: Lateness, clock: Clock):
     look(lateness, clock, -5.0)
     assert lateness.figures() == (0.0, 0.0)
 
@@ -112,7 +112,7 @@ def test_any_number_of_skips_of_any_number_of_cameras_is_one_line(behind: Skippe
     assert len(caplog.messages) == 1
 
 
-def test_the_box_is_back_when_its_last_camera_is(behind: SkippedLooks, clock: Clock, caplog):
+def test_the_outage_ends_when_the_last_camera_is_back(behind: SkippedLooks, clock: Clock, caplog):
     behind.skipped("dock")
     behind.skipped("yard")
     behind.skipped("yard")

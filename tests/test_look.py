@@ -38,7 +38,7 @@ class Stage:
         self.queue = WorkerQueue(self.stop)
         self.publisher = FakePublisher()
         self.lost: list[ModelError] = []
-        self.looks = Looks(self.queue, self.stop, lambda: True, lambda error, _crew: self.lost.append(error))
+        self.looks = Looks(self.queue, self.stop, lambda: True, lambda error, _group: self.lost.append(error))
 
     def open(self, *models: FakeModel) -> FakeModel:
         group = self.queue.load([lambda model=model: model for model in models])
@@ -67,10 +67,10 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    made = Stage()
-    yield made
-    made.queue.halt()
-    until(made.queue.gone)
+    stage = Stage()
+    yield stage
+    stage.queue.halt()
+    until(stage.queue.gone)
 
 
 def test_all_questions_of_a_look_are_asked_about_the_same_frame(stage: Stage):
@@ -115,7 +115,7 @@ def test_a_frame_that_grew_old_before_its_turn_is_refused(stage: Stage):
     assert model.seen == []
 
 
-def test_a_model_that_fails_in_the_middle_refuses_the_rest_and_keeps_what_it_said(stage: Stage):
+def test_a_model_that_fails_in_the_middle_refuses_the_rest_and_keeps_its_answers(stage: Stage):
     failing = ModelError("model: out of memory")
     stage.open(FakeModel({"gate": "No", "second": failing}))
     second = replace(question("B?", YesNo(), "second"), then=(question("C?", YesNo(), "third"),))
@@ -124,7 +124,7 @@ def test_a_model_that_fails_in_the_middle_refuses_the_rest_and_keeps_what_it_sai
     assert stage.lost == []
 
 
-def test_a_lost_device_is_told_to_the_daemon(stage: Stage):
+def test_a_lost_device_is_reported_to_the_daemon(stage: Stage):
     gone = ModelLost("model: the NPU is gone")
     stage.open(FakeModel({"gate": gone}))
     stage.look(stage.camera(GATE))
@@ -132,7 +132,7 @@ def test_a_lost_device_is_told_to_the_daemon(stage: Stage):
     assert stage.lost == [gone]
 
 
-def test_a_defect_is_logged_once_and_published_as_a_refusal(stage: Stage, caplog: pytest.LogCaptureFixture):
+def test_an_unexpected_error_is_logged_once_and_published_as_a_refusal(stage: Stage, caplog: pytest.LogCaptureFixture):
     stage.open(FakeModel({"gate": ZeroDivisionError("oops")}))
     dock = stage.camera(GATE)
     stage.look(dock)
@@ -162,7 +162,7 @@ def test_a_defect_is_logged_once_and_published_as_a_refusal(stage: Stage, caplog
         ),
     ],
 )
-def test_a_reply_is_a_value_or_says_why_not(stage: Stage, reply: Reply, status: str, value: Any, reason: str | None):
+def test_a_reply_is_a_value_or_has_a_reason(stage: Stage, reply: Reply, status: str, value: Any, reason: str | None):
     stage.open(FakeModel({"gate": reply}))
     stage.look(stage.camera(replace(GATE, min_confidence=0.7)))
     answer = stage.publisher.answered[0]
@@ -170,7 +170,7 @@ def test_a_reply_is_a_value_or_says_why_not(stage: Stage, reply: Reply, status: 
     assert (answer.confidence is not None) == (status in ("ok", "unsure"))
 
 
-def test_a_cut_off_text_is_an_answer_that_says_so(stage: Stage):
+def test_a_text_that_was_cut_off_is_an_answer_marked_truncated(stage: Stage):
     stage.open(FakeModel({"scene": Reply("A yard with", "length", None, 9, 1.0)}))
     stage.look(stage.camera(question("Describe.", Text(), "scene")))
     answer = stage.publisher.answered[0]
@@ -185,7 +185,7 @@ def test_a_follow_up_is_asked_in_the_conversation_when_its_condition_holds(stage
     assert model.asked[2][1] == [Exchange(GATE.prompt, "Yes"), Exchange("A car? Answer Yes or No.", "Yes")]
 
 
-def test_a_follow_up_whose_condition_does_not_hold_says_so(stage: Stage):
+def test_a_follow_up_whose_condition_does_not_hold_is_not_asked(stage: Stage):
     stage.open(FakeModel({"gate": "No"}))
     car = replace(question("A car?", YesNo(), "car"), when=True, then=(question("Colour?", Text(), "colour"),))
     stage.look(stage.camera(replace(GATE, then=(car,))))
@@ -217,7 +217,7 @@ def test_a_question_with_its_own_interval_waits_for_it(stage: Stage):
     assert [name for name, _ in model.asked] == ["gate", "scene", "gate", "gate"]
 
 
-def test_an_unchanged_picture_gets_its_last_answers_again(stage: Stage):
+def test_the_last_answers_are_repeated_for_an_unchanged_picture(stage: Stage):
     model = stage.open(FakeModel({"gate": "No"}))
     dock = stage.camera(GATE, camera=FakeCamera(frame(1), frame(1), frame(2)), at_least_every_s=300.0)
     for _ in range(3):
@@ -228,7 +228,7 @@ def test_an_unchanged_picture_gets_its_last_answers_again(stage: Stage):
     assert len(model.seen) == 2
 
 
-def test_an_answer_is_given_again_only_for_the_picture_that_this_question_was_answered_on(stage: Stage):
+def test_an_answer_is_repeated_only_for_the_picture_that_this_question_was_answered_on(stage: Stage):
     model = stage.open(FakeModel())
     often, seldom = GATE, replace(question("A car?", YesNo(), "car"), every_s=1.0)
     dock = stage.camera(often, seldom, camera=FakeCamera(frame(1), frame(2)), at_least_every_s=300.0)
@@ -237,7 +237,7 @@ def test_an_answer_is_given_again_only_for_the_picture_that_this_question_was_an
     cars = lambda: [answer for answer in stage.publisher.answered if answer.question == "car"]  # noqa: E731
 
     def answered_twice() -> bool:
-        stage.look(dock)  # picture 2 again: unchanged for the first, never seen for the second
+        stage.look(dock)  # picture 2 again: unchanged for the first question, new for the second
         return len(cars()) == 2
 
     until(answered_twice)
@@ -294,14 +294,14 @@ def test_a_look_in_flight_does_not_publish_a_question_that_a_reload_removed_or_c
     assert [answer.question for answer in stage.publisher.answered] == ["dog", "car", "dog"]
 
 
-def test_a_follow_up_that_fails_does_not_take_the_answer_before_it_away(stage: Stage):
+def test_a_follow_up_that_fails_leaves_the_answer_before_it(stage: Stage):
     stage.open(FakeModel({"gate": "Yes", "car": ModelError("model: out of memory")}))
     stage.look(stage.camera(replace(GATE, then=(question("A car?", YesNo(), "car"),))))
     assert stage.statuses() == {"gate": "ok", "car": "model_down"}
 
 
 class PickyPublisher(FakePublisher):
-    """Cannot say NaN, as JSON cannot."""
+    """Refuses NaN, as JSON does."""
 
     def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
         if any(answer.confidence is not None and math.isnan(answer.confidence) for answer in answers):
@@ -324,7 +324,7 @@ def test_a_camera_that_fails_unexpectedly_is_logged_under_its_own_name_until_it_
     bad = FakeCamera(ZeroDivisionError("oops"), ZeroDivisionError("oops"), frame(1))
     dock, yard = stage.camera(GATE, camera=bad), stage.camera(GATE, name="yard")
     stage.look(dock)
-    stage.look(yard)  # works, which says nothing about the dock
+    stage.look(yard)  # works, which does not end the outage of the dock
     stage.look(dock)
     assert [answer.status for answer in stage.publisher.answered] == ["camera_down", "ok", "camera_down"]
     stage.look(dock)
@@ -362,7 +362,7 @@ def test_a_retired_camera_reports_nothing(stage: Stage):
 
 
 class Watched(FakeCamera):
-    """Gives a new frame at each grab, and knows how many of them still live."""
+    """Returns a new frame at each grab, and counts those that are still in memory."""
 
     def __init__(self, *grabs: Exception, age_s: float = 0.0) -> None:
         super().__init__()
@@ -380,9 +380,9 @@ class Watched(FakeCamera):
         return taken
 
 
-def test_no_look_leaves_its_pixels_behind(stage: Stage, caplog: pytest.LogCaptureFixture):
-    """With the collector off: it counts objects, not megabytes, so a cycle that holds a frame lives for minutes."""
-    caplog.set_level(logging.CRITICAL + 1, "edged")  # what pytest captures it keeps, tracebacks included
+def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
+    """With the garbage collector off: it runs by the number of objects, so a frame in a cycle lives for minutes."""
+    caplog.set_level(logging.CRITICAL + 1, "edged")  # pytest keeps the tracebacks of what it captures
     replies: dict[str, Any] = {"fails": lambda: ModelError("model: no"), "breaks": lambda: ZeroDivisionError("oops")}
     stage.open(FakeModel(replies))
     kinds = [
@@ -404,7 +404,7 @@ def test_no_look_leaves_its_pixels_behind(stage: Stage, caplog: pytest.LogCaptur
         gc.enable()
 
 
-def test_a_look_that_a_stop_cuts_off_leaves_no_pixels_behind(stage: Stage):
+def test_a_look_that_a_stop_cuts_off_frees_its_frame(stage: Stage):
     asked, go_on = threading.Event(), threading.Event()
 
     def hang() -> str:
@@ -434,7 +434,7 @@ def test_a_look_that_a_stop_cuts_off_leaves_no_pixels_behind(stage: Stage):
     assert stage.publisher.answered == []
 
 
-def test_a_refusal_is_never_given_again(stage: Stage):
+def test_a_refusal_is_never_repeated(stage: Stage):
     stage.open(FakeModel({"gate": Reply("", "deadline", None, 0, 1.0)}))
     dock = stage.camera(GATE, camera=FakeCamera(frame(1)), at_least_every_s=300.0)
     stage.look(dock)
@@ -460,8 +460,8 @@ def test_what_a_stop_cuts_off_is_not_published(stage: Stage):
 def test_events_say_what_changed_and_alerts_wait_for_their_count(stage: Stage):
     model = stage.open(FakeModel())
     dock = stage.camera(replace(GATE, alert=AlertSpec(when=True, after=2)))
-    for said in ("No", "Yes", "Yes", "Yes", "No", "No"):
-        model.replies["gate"] = said
+    for reply in ("No", "Yes", "Yes", "Yes", "No", "No"):
+        model.replies["gate"] = reply
         stage.look(dock)
     assert [(event.kind, event.before, event.after) for event in stage.publisher.events] == [
         ("changed", False, True),
@@ -508,7 +508,7 @@ def test_a_look_in_flight_does_not_publish_a_picture_that_a_reload_turned_off(st
     assert (stage.statuses(), stage.publisher.images) == ({"gate": "ok"}, [])
 
 
-def test_an_answer_given_again_expires_by_the_interval_of_now(stage: Stage):
+def test_a_repeated_answer_expires_by_the_present_interval(stage: Stage):
     stage.open(FakeModel())
     dock = stage.camera(GATE, camera=FakeCamera(frame(1)), at_least_every_s=3600.0)
     stage.look(dock)
@@ -517,7 +517,7 @@ def test_an_answer_given_again_expires_by_the_interval_of_now(stage: Stage):
     assert [(bool(a.reuse_of), a.expires_s) for a in stage.publisher.answered] == [(False, 90.0), (True, 1800.0)]
 
 
-def test_a_follow_up_stands_as_long_as_the_question_it_follows(stage: Stage):
+def test_a_follow_up_expires_with_the_question_it_follows(stage: Stage):
     stage.open(FakeModel({"gate": "No"}))
     unasked = replace(question("A van?", YesNo(), "van"), when=True)
     gate = replace(GATE, every_s=600.0, then=(question("A car?", YesNo(), "car"), unasked))
@@ -548,7 +548,7 @@ def test_a_model_that_fails_after_it_was_replaced_refuses_nothing(stage: Stage, 
     assert (stage.lost, stage.looks.model_outage.on, caplog.messages) == ([], False, [])
 
 
-def test_a_question_that_fails_after_a_reload_removed_it_is_not_waited_for(stage: Stage):
+def test_a_question_that_fails_after_a_reload_removed_it_begins_no_outage(stage: Stage):
     other = question("A car?", YesNo(), "car")
     dock = stage.camera(GATE)
 

@@ -1,4 +1,4 @@
-"""Masks, digests, the measure of change."""
+"""Masks, digests, the measure of change, JPEG."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def test_frame_is_rgb_and_its_digest_is_of_those_bytes() -> None:
     assert frame.sha256 == hashlib.sha256(frame.rgb.tobytes()).hexdigest()
 
 
-def test_frame_says_the_wall_time_of_its_capture_not_of_its_decoding() -> None:
+def test_frame_has_the_time_of_its_capture_not_of_its_decoding() -> None:
     frame = frame_from_bgr(scene(), (), time.monotonic() - 3)
     assert 2.9 < (datetime.now(UTC) - frame.captured_at).total_seconds() < 4
     assert 2.9 < frame.age_s() < 4
 
 
-def test_masked_pixels_are_black_and_the_digest_knows_only_the_rest() -> None:
-    one, other = scene(1), scene(1)
-    other[:, :300] = scene(2)[:, :300]
-    first, second = framed(one, LEFT_HALF), framed(other, LEFT_HALF)
+def test_masked_pixels_are_black_and_not_in_the_digest() -> None:
+    bgr, changed_left = scene(1), scene(1)
+    changed_left[:, :300] = scene(2)[:, :300]
+    first, second = framed(bgr, LEFT_HALF), framed(changed_left, LEFT_HALF)
     assert not first.rgb[:, :320].any()
     assert first.rgb[:, 322:].any()
-    assert first.sha256 == second.sha256 != framed(one).sha256
-    assert one.any(axis=2)[:, :320].any(), "the caller's picture is not touched"
+    assert first.sha256 == second.sha256 != framed(bgr).sha256
+    assert bgr.any(axis=2)[:, :320].any(), "the caller's picture is not changed"
 
 
 def test_pixels_under_two_masks_stay_black() -> None:
@@ -67,25 +67,25 @@ def test_pixels_under_two_masks_stay_black() -> None:
 
 
 def test_mask_reaches_the_last_row_and_column() -> None:
-    whole = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-    assert not framed(np.full((91, 77, 3), 200, np.uint8), whole).rgb.any()
+    everything = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    assert not framed(np.full((91, 77, 3), 200, np.uint8), everything).rgb.any()
 
 
-def test_noise_is_no_change() -> None:
+def test_noise_is_not_a_change() -> None:
     assert not changed(noisy(scene(), 1), noisy(scene(), 2))
 
 
-def test_light_that_drifts_is_no_change() -> None:
+def test_changing_brightness_is_not_a_change() -> None:
     assert not changed(scene(), (scene() * 0.8).astype(np.uint8))
 
 
-def test_somebody_who_walks_in_is_a_change() -> None:
+def test_a_person_who_walks_in_is_a_change() -> None:
     after = noisy(scene(), 2)
     after[200:272, 300:325] = (30, 30, 30)
     assert changed(noisy(scene(), 1), after)
 
 
-def test_other_scene_is_a_change() -> None:
+def test_another_scene_is_a_change() -> None:
     assert changed(scene(1), scene(2))
 
 
@@ -95,7 +95,7 @@ def test_black_pictures_can_be_compared() -> None:
     assert changed(black, scene())
 
 
-def test_jpeg_is_no_wider_than_asked_and_keeps_its_shape() -> None:
+def test_jpeg_is_no_wider_than_requested_and_keeps_its_aspect_ratio() -> None:
     small = decode_picture(jpeg(framed(scene()), max_width=320, quality=90))
     assert small.shape == (180, 320, 3)
     assert np.abs(small.astype(int) - scene(width=320, height=180)).mean() < 12
@@ -103,7 +103,7 @@ def test_jpeg_is_no_wider_than_asked_and_keeps_its_shape() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
+def test_data_that_is_not_a_picture_is_refused(data: bytes) -> None:
     with pytest.raises(CameraError, match="not a picture in a supported format"):
         decode_picture(data)
 
@@ -115,8 +115,8 @@ def test_jpeg_cut_short_is_refused_though_opencv_would_fill_it_with_grey() -> No
     assert decode_picture(data + b"\0" * 5000).shape == (360, 640, 3), "padding is allowed"
 
 
-def test_picture_of_absurd_size_is_refused_before_it_takes_the_memory() -> None:
-    claims = bytearray(cv2.imencode(".bmp", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
-    claims[18:26] = (30000).to_bytes(4, "little") * 2
+def test_picture_of_absurd_size_is_refused_before_memory_is_allocated() -> None:
+    header = bytearray(cv2.imencode(".bmp", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    header[18:26] = (30000).to_bytes(4, "little") * 2
     with pytest.raises(CameraError):
-        decode_picture(bytes(claims))
+        decode_picture(bytes(header))

@@ -1,6 +1,6 @@
-"""A reload changes what the config changed and nothing else; one that fails half-way leaves everything as it was.
+"""A reload changes what the config changed and nothing else. One that fails half-way leaves everything as it was.
 
-After each, what runs is compared with a config: cameras, schedule, model and what stands retained on the broker.
+After each reload, what runs is compared with the config: cameras, schedule, model and retained messages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def edited(name: str, **changes: Any) -> Callable[[Config], Config]:
 # every kind of change
 CHANGES: dict[str, Callable[[Config], Config]] = {
     "camera added": lambda c: replace(c, cameras=(*c.cameras, camera("new", GATE))),
-    "camera removed": lambda c: replace(c, cameras=tuple(one for one in c.cameras if one.name != "shop")),
+    "camera removed": lambda c: replace(c, cameras=tuple(camera for camera in c.cameras if camera.name != "shop")),
     "source changed": edited("yard", source=SourceSpec("path", Secret("b"), "b")),
     "secret rotated": edited("yard", source=SourceSpec("path", Secret("c"), "a")),
     "prompt changed": edited("dock", questions=(replace(GATE, prompt="Shut?"), PEOPLE)),
@@ -56,31 +56,30 @@ CHANGES: dict[str, Callable[[Config], Config]] = {
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World()
-    made.start()
-    made.look()
-    yield made
-    made.broken.clear()
-    made.service.queue.halt()
-    made.service.close_cameras("stopped")
-    until(made.service.queue.gone)
-    assert all(model.disposed == 1 for model in made.models)
-    assert all(one.closed >= 1 for one in made.cameras if one.started)
+    world = World()
+    world.start()
+    world.look()
+    yield world
+    world.broken.clear()
+    world.service.queue.halt()
+    world.service.close_cameras("stopped")
+    until(world.service.queue.gone)
+    assert all(model.disposed == 1 for model in world.models)
+    assert all(camera.closed >= 1 for camera in world.cameras if camera.started)
 
 
 def assert_runs(world: World, config: Config) -> None:
-    """What runs, and what stands on the brokers, is what this config says."""
+    """What runs, and what is retained on the brokers, follows from this config."""
     service = world.service
     assert service.config == config
     assert {name: runtime.spec for name, runtime in service.cameras.items()} == {c.name: c for c in config.cameras}
     assert {runtime.config_rev for runtime in service.cameras.values()} == {config.rev}
     running = [runtime.camera for runtime in service.cameras.values()]
-    assert [one.closed for one in running] == [0] * len(running)
-    assert [one for one in world.cameras if one.started and not one.closed] == [
-        one for one in world.cameras if one in running
-    ]
-    planned = {job_of.name for job_of in config.cameras if service.schedule.has(job_of.name)}
-    assert planned == {c.name for c in config.cameras if c.questions}
+    assert [camera.closed for camera in running] == [0] * len(running)
+    open_cameras = [camera for camera in world.cameras if camera.started and not camera.closed]
+    assert open_cameras == [camera for camera in world.cameras if camera in running]
+    scheduled = {c.name for c in config.cameras if service.schedule.has(c.name)}
+    assert scheduled == {c.name for c in config.cameras if c.questions}
     assert [model.name for model in service.queue.models()] == [str(config.model.path)]
     assert [model.name for model in world.models if not model.disposed] == [str(config.model.path)]
     publisher = service.publisher
@@ -107,7 +106,7 @@ def test_a_change_alone_is_followed(world: World, name: str):
 
 
 @pytest.mark.parametrize("names", [*combinations(CHANGES, 2)], ids=" and ".join)
-def test_two_changes_at_once_are_followed_and_taken_back(world: World, names: tuple[str, str]):
+def test_two_changes_at_once_are_followed_and_reverted(world: World, names: tuple[str, str]):
     new = replace(CONFIG, rev="r2")
     for name in names:
         new = CHANGES[name](new)
@@ -122,9 +121,9 @@ for _change in CHANGES.values():
     EVERYTHING = _change(EVERYTHING)
 EVERYTHING = replace(EVERYTHING, rev="r2")
 
-BEFORE = ("judge m2", "load m2", "open new")  # found out before anything was touched
+BEFORE = ("check m2", "load m2", "open new")  # fail before anything that runs is touched
 BREAKAGES: dict[str, BaseException] = {
-    "judge m2": ModelFolderError("model: /m2 lacks preprocessor_config.json"),
+    "check m2": ModelFolderError("model: /m2 lacks preprocessor_config.json"),
     "load m2": ModelError("model: there is no NPU"),
     "open new": RuntimeError("oops"),
     "camera.start new": RuntimeError("can't start new thread"),
@@ -136,11 +135,11 @@ BREAKAGES: dict[str, BaseException] = {
 
 
 @pytest.mark.parametrize("fit", [False, True], ids=["one model at a time", "both models fit"])
-@pytest.mark.parametrize("what", BREAKAGES)
-def test_a_reload_that_fails_half_way_leaves_what_ran(world: World, what: str, fit: bool):
+@pytest.mark.parametrize("step", BREAKAGES)
+def test_a_reload_that_fails_half_way_leaves_what_ran(world: World, step: str, fit: bool):
     world.fit = fit
-    world.broken[what] = BREAKAGES[what]
-    with pytest.raises(type(BREAKAGES[what]) if what in BEFORE else EdgedError):
+    world.broken[step] = BREAKAGES[step]
+    with pytest.raises(type(BREAKAGES[step]) if step in BEFORE else EdgedError):
         world.reload.take(EVERYTHING)
     assert_runs(world, CONFIG)
     world.reload.take(EVERYTHING)
@@ -164,12 +163,12 @@ def test_answers_that_wait_for_a_broker_that_is_away_go_to_the_next_one(world: W
     assert [answer.id for answer in world.brokers["second"].answers] == waiting
 
 
-def test_a_retired_cameras_thread_changes_nothing(world: World):
-    former = next(one for one in world.cameras if one.spec.name == "yard")
+def test_the_thread_of_a_retired_camera_publishes_nothing(world: World):
+    former = next(camera for camera in world.cameras if camera.spec.name == "yard")
     world.reload.take(CHANGES["source changed"](CONFIG))
     former.report(CameraState(False, "the camera ended the stream", utc_now()))
     assert world.brokers["first"].retained[("box", "yard", "availability")].online
-    shop = next(one for one in world.cameras if one.spec.name == "shop")
+    shop = next(camera for camera in world.cameras if camera.spec.name == "shop")
     world.reload.take(CHANGES["camera removed"](CONFIG))
     shop.report(CameraState(False, "the camera ended the stream", utc_now()))
     assert ("box", "shop", "availability") not in world.brokers["first"].retained
@@ -184,7 +183,7 @@ def test_untouched_cameras_keep_their_connection(world: World):
 
 
 def test_a_model_that_cannot_spell_the_new_questions_does_not_replace_the_old_one(world: World):
-    world.broken["judge m2"] = ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
+    world.broken["check m2"] = ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
     serving = world.service.queue.serving()
     with pytest.raises(ModelFolderError, match="cannot spell"):
         world.reload.take(CHANGES["model changed"](CONFIG))
@@ -192,7 +191,7 @@ def test_a_model_that_cannot_spell_the_new_questions_does_not_replace_the_old_on
     assert len(world.models) == 1
 
 
-def test_the_new_questions_are_judged_with_the_new_model(world: World):
+def test_the_new_questions_are_checked_with_the_new_model(world: World):
     new = CHANGES["model changed"](CHANGES["question added"](CONFIG))
     world.models[0].refused = "people"  # the old one could not answer them
     world.reload.take(new)
@@ -202,18 +201,18 @@ def test_the_new_questions_are_judged_with_the_new_model(world: World):
 def test_where_both_models_fit_the_old_one_answers_until_the_new_one_is_loaded(world: World):
     world.fit = True
     serving = world.service.queue.serving()
-    seen = []
-    world.loading = lambda: seen.append((world.service.queue.serving() is serving, world.models[0].disposed))
+    states = []
+    world.loading = lambda: states.append((world.service.queue.serving() is serving, world.models[0].disposed))
     world.reload.take(CHANGES["model changed"](CONFIG))
-    assert seen == [(True, 0)]
+    assert states == [(True, 0)]
 
 
 def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(world: World):
-    asked, told = threading.Event(), threading.Event()
+    asked, go_on = threading.Event(), threading.Event()
 
     def generate() -> str:
         asked.set()
-        assert told.wait(20)
+        assert go_on.wait(20)
         return "No"
 
     world.models[0].replies["gate"] = generate
@@ -225,7 +224,7 @@ def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(w
     reloader = threading.Thread(target=world.reload.take, args=(CHANGES["model changed"](CONFIG),))
     reloader.start()
     until(group.leaving.is_set)
-    told.set()
+    go_on.set()
     for thread in (reloader, looker):
         thread.join(20)
         assert not thread.is_alive()
@@ -234,21 +233,21 @@ def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(w
     assert world.models[0].disposed == 1
 
 
-def test_when_not_even_the_old_model_comes_back_edged_cannot_go_on(world: World):
+def test_edged_ends_if_the_old_model_cannot_be_loaded_again(world: World):
     world.broken |= {"load m2": ModelError("model: there is no NPU"), "load m1": ModelError("model: it is gone")}
     with pytest.raises(CannotGoOn, match="it is gone") as raised:
         world.reload.take(CHANGES["model changed"](CONFIG))
     assert raised.value.code == 75
 
 
-def test_a_box_that_moves_clears_what_is_retained_of_it(world: World):
+def test_a_changed_node_or_broker_clears_what_was_retained(world: World):
     world.reload.take(replace(CONFIG, node="other"))
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second")))
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second", username="u", password=Secret("p"))))
     assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box", "other"], [])
 
 
-def test_a_model_that_failed_at_a_question_that_left_with_its_source_is_not_waited_for(world: World):
+def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(world: World):
     world.models[0].replies["gate"] = ModelError("model: out of memory")
     world.look()
     assert world.service.looks.model_outage.on
@@ -264,13 +263,13 @@ def gated(**question: Any) -> Config:
     return replace(CONFIG, cameras=(camera("yard", replace(PEOPLE, **question), at_least_every_s=3600.0),))
 
 
-@pytest.mark.parametrize("question", [{}, {"every_s": 3600.0}], ids=["each look", "seldom"])
+@pytest.mark.parametrize("question", [{}, {"every_s": 3600.0}], ids=["every look", "every hour"])
 @pytest.mark.parametrize(
     "change",
     [{"source": SourceSpec("path", Secret("b"), "b")}, {"mask": (((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)),)}],
     ids=["source", "mask"],
 )
-def test_an_answer_about_another_source_or_mask_is_not_given_again(
+def test_an_answer_about_another_source_or_mask_is_not_repeated(
     world: World, question: dict[str, Any], change: dict[str, Any]
 ):
     config = gated(**question)
@@ -282,7 +281,7 @@ def test_an_answer_about_another_source_or_mask_is_not_given_again(
     assert (answer.config_rev, answer.reuse_of) == ("r2", None)
 
 
-def test_an_answer_is_given_again_after_a_reconnect_to_the_same_source(world: World):
+def test_an_answer_is_repeated_after_a_reconnect_to_the_same_source(world: World):
     config = gated()
     world.reload.take(config)
     world.look()
@@ -293,7 +292,7 @@ def test_an_answer_is_given_again_after_a_reconnect_to_the_same_source(world: Wo
     assert (again.config_rev, again.reuse_of) == ("r2", first.id)
 
 
-def test_a_question_that_left_with_its_source_is_asked_when_it_comes_back(world: World):
+def test_a_question_that_is_removed_and_added_again_is_asked(world: World):
     config = gated(every_s=3600.0)
     world.reload.take(config)
     world.look()
@@ -316,7 +315,7 @@ def test_a_model_that_fails_unexpectedly_leaves_the_old_one_in_service(world: Wo
     assert_runs(world, CONFIG)
 
 
-def test_when_the_old_model_fails_unexpectedly_too_edged_cannot_go_on(world: World):
+def test_edged_ends_if_the_old_model_fails_unexpectedly_too(world: World):
     world.broken |= {"load m2": ModelError("model: there is no NPU"), "load m1": NO_LIBRARY}
     with pytest.raises(CannotGoOn, match="cannot be opened"):
         world.reload.take(CHANGES["model changed"](CONFIG))
@@ -341,10 +340,10 @@ def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_c
         disposed.append(new.disposed)
         return new if spec.path == Path("m2") else load_model(spec)
 
-    def wait(until_: Callable[[], bool], limit_s: float) -> bool:
-        if refused.is_set() and until_ == world.service.queue.gone:
+    def wait(condition: Callable[[], bool], limit_s: float) -> bool:
+        if refused.is_set() and condition == world.service.queue.gone:
             go_on.set()
-        return world.wait(until_, limit_s)
+        return world.wait(condition, limit_s)
 
     world.service.factories = replace(world.factories, load_model=load)
     try:
@@ -356,12 +355,12 @@ def test_where_one_model_fits_a_new_one_that_fails_has_left_before_the_old_one_c
     assert_runs(world, CONFIG)
 
 
-def test_nothing_is_kept_of_a_model_that_could_not_be_loaded(world: World):
+def test_a_model_that_could_not_be_loaded_is_freed(world: World):
     world.fit = True
     weights: list[weakref.ref[Any]] = []
 
     def load() -> None:
-        part = threading.Event()  # stands for what was loaded before it failed
+        part = threading.Event()  # stands for the weights that were loaded before the failure
         weights.append(weakref.ref(part))
         raise ModelError("model: out of memory")
 

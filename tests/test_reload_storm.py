@@ -1,4 +1,4 @@
-"""A short piece of the storm of tests/soak/reload_storm.py, which has the rules and the whole of it."""
+"""A short run of tests/soak/reload_storm.py, which has the rules."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def running(
 
 
 class Hanging:
-    """A look that hangs, for all cameras or some, until it is let go. Calls are noted when they begin."""
+    """A look that hangs until `go` is set, at all cameras or those named. `calls` are noted when they begin."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -112,12 +112,12 @@ def test_a_look_that_hangs_does_not_keep_other_cameras_from_looking(hanging: Han
         hanging.go.set()
 
 
-def test_a_look_that_raises_is_logged_and_made_again(caplog: pytest.LogCaptureFixture):
+def test_a_look_that_raises_is_logged_and_the_camera_looks_again(caplog: pytest.LogCaptureFixture):
     calls: list[str] = []
 
     def look(name: str) -> None:
         calls.append(name)
-        raise RuntimeError("a defect")
+        raise RuntimeError("oops")
 
     with running(look, 1) as schedule:
         schedule.add(camera(), None)
@@ -135,7 +135,7 @@ def test_looks_are_made_only_within_their_hours(hanging: Hanging):
     assert "closed" not in hanging.calls
 
 
-def test_after_a_jump_of_the_clock_looks_begin_anew(hanging: Hanging):
+def test_shift_starts_intervals_anew(hanging: Hanging):
     hanging.go.set()
     with running(hanging) as schedule:
         schedule.add(camera(schedule=Every(HOUR)), None, soon=False)
@@ -144,7 +144,7 @@ def test_after_a_jump_of_the_clock_looks_begin_anew(hanging: Hanging):
 
 
 @pytest.mark.parametrize("schedule", [Every(5.0), Cron("* * * * *")], ids=str)
-def test_runs_missed_long_ago_are_not_walked_through(schedule: Every | Cron):
+def test_runs_missed_long_ago_are_not_made_up_for(schedule: Every | Cron):
     now = datetime.now(UTC)
     following = trigger(camera(schedule=schedule), UTC).get_next_fire_time(now - timedelta(days=365), now)
     assert now <= following < now + timedelta(seconds=61)
@@ -214,10 +214,10 @@ def test_a_removed_camera_is_not_looked_at(hanging: Hanging):
         assert not schedule.has("dock")
         hanging.calls.clear()
         until(lambda: hanging.calls.count("yard") >= 5)
-    assert hanging.calls.count("dock") <= 1  # one may have been under way
+    assert hanging.calls.count("dock") <= 1  # a look that had begun may go on
 
 
-def test_nothing_is_kept_of_a_removed_camera(hanging: Hanging):
+def test_a_removed_camera_has_no_counts(hanging: Hanging):
     hanging.go.set()
     with running(hanging) as schedule:
         schedule.add(camera(), None)
@@ -275,7 +275,7 @@ def test_a_schedule_that_cannot_be_added_leaves_the_old_one_in_place(hanging: Ha
     ids=str,
 )
 @pytest.mark.parametrize("soon", [True, False])
-def test_what_is_valid_can_be_added_and_shifted(schedule: Every | Cron, soon: bool):
+def test_every_valid_schedule_can_be_added_and_shifted(schedule: Every | Cron, soon: bool):
     with running(lambda _: None) as plan:
         plan.add(camera(schedule=schedule), "America/New_York", soon)
         plan.shift()
@@ -288,7 +288,7 @@ def test_what_is_valid_can_be_added_and_shifted(schedule: Every | Cron, soon: bo
 
 
 class Record(Lateness):
-    """Notes what it is told. Takes its time over it, so that what does not wait for it comes in between."""
+    """Records the calls. `due` and `ended` are slow, so that a call that does not wait for them comes in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -336,7 +336,7 @@ def test_lateness_counts_from_the_tick_through_the_wait_for_a_thread(hanging: Ha
         assert 0.5 < lateness.figures()[1] < 5
 
 
-def test_a_jump_of_the_clock_is_no_lateness(monkeypatch: pytest.MonkeyPatch, hanging: Hanging):
+def test_a_clock_that_was_set_is_not_lateness(monkeypatch: pytest.MonkeyPatch, hanging: Hanging):
     lateness, clock = Lateness(), time.time
     with running(hanging, 1, lateness) as schedule:
         monkeypatch.setattr(time, "time", lambda: clock() + 5 * HOUR)
@@ -363,7 +363,7 @@ def test_with_all_threads_hung_lateness_grows(hanging: Hanging):
 
 
 class Blocking(logging.Handler):
-    """A log that cannot be written to until it is let go."""
+    """A log handler that blocks until `go` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -429,7 +429,7 @@ def test_a_stop_does_not_wait_for_a_look_that_hangs(hanging: Hanging):
         hanging.go.set()
 
 
-def test_a_schedule_that_never_started_has_stopped():
+def test_a_schedule_that_never_started_can_be_stopped():
     schedule = Schedule(lambda _: None, 4, Lateness())
     schedule.add(camera(), None)
     assert schedule.timer_lateness_s() == 0.0
@@ -473,8 +473,8 @@ for month in (1, 7):
 """
 
 
-def at_home_in(variable: str) -> tuple[str, list[str]]:
-    """What a process with this TZ prints, and the lines that it logs."""
+def run_in_zone(variable: str) -> tuple[str, list[str]]:
+    """The output of a process with this TZ, and the lines that it logs."""
     done = subprocess.run(
         [sys.executable, "-c", ZONE], capture_output=True, text=True, timeout=30, env=os.environ | {"TZ": variable}
     )
@@ -488,14 +488,14 @@ def zone_file() -> str:
 
 @pytest.mark.parametrize("variable", ["Europe/Berlin", ":Europe/Berlin", zone_file(), f":{zone_file()}"])
 def test_the_system_time_zone_knows_daylight_saving(variable: str):
-    assert at_home_in(variable) == ("1.0 7\n2.0 6\n", [])
+    assert run_in_zone(variable) == ("1.0 7\n2.0 6\n", [])
 
 
 @pytest.mark.parametrize(
     "variable", ["CET-1CEST,M3.5.0,M10.5.0/3", "Nowhere/Land", "/dev/null", "/etc", "../x", "x" * 300]
 )
 def test_an_unknown_system_time_zone_is_utc_with_one_warning(variable: str):
-    printed, logged = at_home_in(variable)
+    printed, logged = run_in_zone(variable)
     assert printed == "0.0 8\n0.0 8\n"
     assert logged == [
         f'unknown system time zone: TZ="{variable}" is not supported; using UTC (set timezone: in the config)'
@@ -505,12 +505,12 @@ def test_an_unknown_system_time_zone_is_utc_with_one_warning(variable: str):
 @pytest.mark.parametrize("size", [4, 30, 60, 400])
 def test_a_damaged_zone_file_is_utc_with_one_warning(size: int, tmp_path: Path):
     (tmp_path / "zone").write_bytes(Path(zone_file()).read_bytes()[:size])
-    printed, logged = at_home_in(str(tmp_path / "zone"))
+    printed, logged = run_in_zone(str(tmp_path / "zone"))
     assert printed == "0.0 8\n0.0 8\n"
     assert len(logged) == 1
 
 
-def test_judging_a_cron_expression_needs_no_system_time_zone():
+def test_parsing_a_cron_expression_needs_no_system_time_zone():
     program = 'from edged.core.cron import parse_cron; parse_cron("0 8 * * *")'
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=os.environ | {"TZ": "x/y"}
@@ -557,22 +557,16 @@ def test_a_wrong_cron_expression_is_a_sentence(expression: str, sentence: str):
     assert str(error.value) == sentence
 
 
-def test_hours_hold_by_weekday_and_past_midnight():
+def test_hours_contain_moments_by_weekday_and_past_midnight():
     office = Hours(frozenset(range(5)), time_of_day(6), time_of_day(22))
     night = Hours(frozenset({4}), time_of_day(22), time_of_day(6))
     always = Hours(frozenset(range(7)), time_of_day(0), time_of_day(0))
     seoul = ZoneInfo("Asia/Seoul")
     friday, saturday = datetime(2026, 11, 20, 23, 30, tzinfo=seoul), datetime(2026, 11, 21, 5, 59, tzinfo=seoul)
-    assert [office.contains(friday), office.contains(friday.replace(hour=21)), office.contains(saturday)] == [
-        False,
-        True,
-        False,
-    ]
-    assert [night.contains(friday), night.contains(saturday), night.contains(saturday.replace(hour=6))] == [
-        True,
-        True,
-        False,
-    ]
+    moments = (friday, friday.replace(hour=21), saturday)
+    assert [office.contains(moment) for moment in moments] == [False, True, False]
+    moments = (friday, saturday, saturday.replace(hour=6))
+    assert [night.contains(moment) for moment in moments] == [True, True, False]
     assert always.contains(friday)
 
 
@@ -652,14 +646,14 @@ def test_answers_expire_after_three_intervals_a_minute_at_least_a_week_at_most(
         (Hours(frozenset({2}), time_of_day(6, 30), time_of_day(6, 31)),),
     ],
 )
-def test_the_times_of_a_week_are_those_at_which_the_hours_hold(windows: tuple[Hours, ...]):
+def test_the_times_of_a_week_are_those_within_the_hours(windows: tuple[Hours, ...]):
     monday = datetime(2026, 11, 23, tzinfo=UTC)
-    held = [
+    inside = [
         minute
         for minute in range(7 * 24 * 60)
         if any(window.contains(monday + timedelta(minutes=minute)) for window in windows)
     ]
-    assert list(week_times(Cron("* * * * *"), windows)) == held
+    assert list(week_times(Cron("* * * * *"), windows)) == inside
 
 
 def test_the_times_of_a_week_are_those_of_the_trigger():
@@ -685,7 +679,7 @@ def test_a_thread_that_cannot_be_started_costs_one_look(monkeypatch: pytest.Monk
     with running(hanging) as schedule:
         schedule.add(camera(), None)
         until(lambda: hanging.calls)
-        until(lambda: schedule.ticks("dock").skipped)  # only one at a time, as ever
+        until(lambda: schedule.ticks("dock").skipped)  # still only one at a time
         assert len(hanging.calls) == 1
         hanging.go.set()
         assert schedule.stop()

@@ -1,4 +1,4 @@
-"""The three things of edged that can be replaced, by hand, in a few lines each."""
+"""Fakes of the three interfaces: camera, model and publisher."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.making import frame
 
 
 class FakeCamera:
-    """Gives the frames (or raises the errors) that it was given, the last of them for ever."""
+    """Returns the frames and raises the errors of `grabs` in order, the last one again and again."""
 
     def __init__(self, *grabs: Frame | Exception) -> None:
         self.grabs = list(grabs) or [frame()]
@@ -23,17 +23,17 @@ class FakeCamera:
     def start(self) -> None: ...
 
     def grab(self, stop: threading.Event) -> Frame:
-        found = self.grabs.pop(0) if len(self.grabs) > 1 else self.grabs[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        grabbed = self.grabs.pop(0) if len(self.grabs) > 1 else self.grabs[0]
+        if isinstance(grabbed, Exception):
+            raise grabbed
+        return grabbed
 
     def close(self) -> None:
         self.closed += 1
 
 
 class FakeModel:
-    """Says what `replies` has for a question's name: a text, a Reply, an error to raise, or what makes one of these."""
+    """Replies with `replies[question name]`: a text, a Reply, an error to raise, or a function that returns one."""
 
     name = "fake"
     revision = "r1"
@@ -41,11 +41,11 @@ class FakeModel:
     def __init__(self, replies: dict[str, Any] | None = None, see_s: float = 0.0) -> None:
         self.replies = replies or {}
         self.see_s = see_s
-        self.seen: list[str] = []  # digests: a fake that keeps frames would hide a leak
+        self.seen: list[str] = []  # digests of the encoded frames: to keep the frames would hide a leak
         self.asked: list[tuple[str, list[Exchange]]] = []
         self.disposed = 0
         self.threads: set[int] = set()
-        self.refused: str | None = None  # a question that this model's tokenizer cannot spell
+        self.refused: str | None = None  # the name of a question that `check` refuses
 
     def check(self, questions: Sequence[QuestionSpec]) -> None:
         if self.refused in [question.name for question in questions]:
@@ -67,12 +67,12 @@ class FakeModel:
         if stop.is_set():
             raise Stopped
         self.asked.append((question.name, list(history)))
-        said = self.replies.get(question.name, "Yes")
-        if callable(said):
-            said = said()
-        if isinstance(said, Exception):
-            raise said
-        return said if isinstance(said, Reply) else Reply(said, "done", 0.9, 0, 2.0)
+        reply = self.replies.get(question.name, "Yes")
+        if callable(reply):
+            reply = reply()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, Reply) else Reply(reply, "done", 0.9, 0, 2.0)
 
     def dispose(self) -> None:
         self.disposed += 1
@@ -118,4 +118,4 @@ class FakePublisher:
     def release(self) -> Sequence[Any]:
         return []
 
-    def adopt(self, left: Sequence[Any]) -> None: ...
+    def adopt(self, released: Sequence[Any]) -> None: ...

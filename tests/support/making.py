@@ -1,4 +1,4 @@
-"""Specs, frames and answers for tests, each in one line."""
+"""Questions, pictures and frames for tests, each in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edged.core.types import Frame
 
 
 def picture(seed: int = 0, width: int = 320, height: int = 240) -> np.ndarray:
-    """Coloured blocks, other ones for each seed."""
+    """Coloured blocks that depend on the seed. Height x width x 3, uint8."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.ascontiguousarray(np.kron(blocks, np.ones((height // 8, width // 8, 1), dtype=np.uint8)))
 

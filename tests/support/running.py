@@ -1,4 +1,4 @@
-"""A real `edged run` in a process of its own, its log as it comes, and real signals."""
+"""A real edged in its own process, with its log and real signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Edged:
-    """`edged COMMAND…`; leaving the context kills it if it still runs."""
+    """Runs `edged COMMAND…`. Leaving the context kills the process if it still runs."""
 
     def __init__(self, *arguments: str | Path, verbose: bool = True, env: dict[str, str] | None = None) -> None:
         self.lines: list[str] = []
@@ -49,19 +49,20 @@ class Edged:
         return self._process.poll() is None
 
     def wait_for(self, pattern: str, timeout_s: float = 60.0, after: int = 0) -> int:
-        """The number of the first line, from number `after` on, in which the pattern is found."""
+        """Wait for a log line that matches, from number `after` on; its number."""
         end = time.monotonic() + timeout_s
         with self._changed:
             while True:
                 for number in range(after, len(self.lines)):
                     if re.search(pattern, self.lines[number]):
                         return number
-                left = end - time.monotonic()
-                assert left > 0, self._story(pattern)
-                assert self._reader.is_alive(), self._story(pattern)
-                self._changed.wait(min(left, 0.5))
+                left_s = end - time.monotonic()
+                assert left_s > 0, self._last_lines(pattern)
+                assert self._reader.is_alive(), self._last_lines(pattern)
+                self._changed.wait(min(left_s, 0.5))
 
     def said(self, pattern: str) -> list[str]:
+        """The log lines that match."""
         with self._changed:
             return [line for line in self.lines if re.search(pattern, line)]
 
@@ -69,7 +70,7 @@ class Edged:
         self._process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Send the signal; the exit code, and the seconds it took."""
+        """Send the signal and wait for the end; the exit code, and the seconds it took."""
         begun = time.monotonic()
         self.send(number)
         return self.exit_code(), time.monotonic() - begun
@@ -88,5 +89,5 @@ class Edged:
         with self._changed:
             self._changed.notify_all()
 
-    def _story(self, pattern: str) -> str:
-        return f"{pattern!r} was not said:\n" + "\n".join(self.lines[-40:])
+    def _last_lines(self, pattern: str) -> str:
+        return f"{pattern!r} was not logged:\n" + "\n".join(self.lines[-40:])

@@ -1,4 +1,4 @@
-"""A service on fakes: a broker that shows what stands retained on it, cameras that report, models that count."""
+"""A service on fakes: brokers with their retained messages, cameras that report, models that count their disposals."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ PEOPLE = question("How many?", Number(True, 0, 40), "people")
 
 
 class Broker:
-    """What stands retained on one broker, by camera and question; and everything that was ever published."""
+    """What is retained on one broker, by node, camera and question; and all answers that were published there."""
 
     def __init__(self) -> None:
         self.retained: dict[tuple[str, str, str], Any] = {}
         self.answers: list[Answer] = []
-        self.withdrawn: list[str] = []  # nodes that are here no more
+        self.withdrawn: list[str] = []  # nodes that have left
         self.health: list[list[str]] = []  # the cameras of each message
 
 
 class Publisher:
-    """Publishes at once when it is started, and keeps what is left for another one if it never was."""
+    """Publishes at once if it is started, and else keeps the answers for the next publisher. Host "away" is down."""
 
     def __init__(self, world: World, spec: BrokerSpec, node: str) -> None:
         self.world, self.spec, self.node = world, spec, node
@@ -64,10 +64,10 @@ class Publisher:
         assert self.closed
         return self.waiting
 
-    def adopt(self, left: Sequence[Answer]) -> None:
+    def adopt(self, released: Sequence[Answer]) -> None:
         assert not self.started
         self.world.may_fail("publisher.adopt")
-        self.waiting = [*left, *self.waiting]
+        self.waiting = [*released, *self.waiting]
 
     def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
         if not self.started or self.spec.host == "away":
@@ -109,7 +109,7 @@ class Publisher:
 
 
 class ReportingCamera(FakeCamera):
-    """Reports online when it is started; its thread may report later, as a slow one does."""
+    """Reports online when it is started. A test may call `report` later, as the thread of a slow camera does."""
 
     def __init__(self, spec: CameraSpec, report: CameraReport, world: World) -> None:
         super().__init__(frame())
@@ -123,7 +123,7 @@ class ReportingCamera(FakeCamera):
 
 
 class World:
-    """A service on fakes, its brokers and cameras, and what fails when it is next tried."""
+    """A service on fakes, with its brokers and cameras. `broken` has the errors of steps that fail when next tried."""
 
     def __init__(self) -> None:
         self.brokers: dict[str, Broker] = {}
@@ -137,7 +137,7 @@ class World:
         self.factories = Factories(
             load_config=lambda: CONFIG,
             open_camera=self._open_camera,
-            check_model=lambda spec, questions: self.may_fail(f"judge {spec.path}"),
+            check_model=lambda spec, questions: self.may_fail(f"check {spec.path}"),
             load_model=self._load_model,
             fit_together=lambda old, new: self.fit,
             open_publisher=lambda spec, node: Publisher(self, spec, node),
@@ -154,20 +154,20 @@ class World:
         self.service.converge(CONFIG)
         self.service.publisher.online()
 
-    def wait(self, until_: Callable[[], bool], limit_s: float) -> bool:
-        until(until_, 10)
+    def wait(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        until(condition, 10)
         return True
 
     def broker(self, host: str = "first") -> Broker:
         """The broker as it is now; an empty one if nothing was published there."""
         return self.brokers.get(host, Broker())
 
-    def may_fail(self, what: str) -> None:
-        if error := self.broken.pop(what, None):
+    def may_fail(self, step: str) -> None:
+        if error := self.broken.pop(step, None):
             raise error
 
     def look(self) -> None:
-        """Every camera once, in this thread: the schedule's pool is not needed."""
+        """Look at every camera once, in this thread."""
         for runtime in list(self.service.cameras.values()):
             self.service.looks.look(runtime)
 
