@@ -157,6 +157,27 @@ def test_a_stop_while_the_model_loads_ends_edged(notified: Notified, box: Box):
     assert box.answers() == []
 
 
+def test_the_status_is_stopping_until_a_loading_model_has_left(notified: Notified, box: Box):
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        loading.set()
+        assert go_on.wait(20)
+
+    def story() -> None:
+        assert loading.wait(10)
+        box.commands.put("stop")
+        until(lambda: "STOPPING=1" in notified.all())
+        stopping = len(notified.all())
+        until(lambda: "WATCHDOG=1" in notified.all()[stopping:])  # edged waits for the model to leave
+        go_on.set()
+
+    box.world.loading = load
+    assert box.run(story) == 0
+    statuses = [field for field in notified.all() if field.startswith("STATUS=")]
+    assert statuses[-2:] == ["STATUS=loading the model", "STATUS=stopping"]
+
+
 def test_many_signals_are_few_reloads(box: Box):
     def story() -> None:
         until(box.answers)

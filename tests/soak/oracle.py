@@ -1,4 +1,4 @@
-"""What was seen on the brokers, and whether edged may have published it, given which config was saved when."""
+"""Judges whether edged may have published what the brokers received, given which config was saved when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from soak.shapes import Setting, Shape
 
-GRACE_S = 1.0  # what was published just before a reload may arrive just after it
+GRACE_S = 1.0  # a message published just before a reload may arrive just after it
 LOOK_GAP_S = 3.0
 START_S = 3.0  # until a camera that was changed has to answer
 STREAM_START_S = 12.0  # the same for RTSP
@@ -46,7 +46,7 @@ class Message:
 
 
 class Recorder:
-    """Everything that is published on the brokers, with the time at which it came."""
+    """Records everything that is published on the brokers, with its time of arrival."""
 
     def __init__(self, ports: tuple[int, int], user: str, password: str) -> None:
         self.messages: list[Message] = []
@@ -54,7 +54,7 @@ class Recorder:
         self._clients = [self._connected(number, port, user, password) for number, port in enumerate(ports)]
 
     def wait_for(self, holds: Any, timeout_s: float, start: int = 0) -> Message | None:
-        """The first message, from number `start` on, for which this holds; None if none came in time."""
+        """The first message, from number `start` on, for which `holds` is true; None if none arrives in time."""
         end = time.monotonic() + timeout_s
         with self.changed:
             while True:
@@ -91,7 +91,7 @@ class Recorder:
 
 @dataclass
 class Save:
-    """A config that edged was to follow: when it was saved, and when it was in force (inf: never seen to be)."""
+    """A config that was saved for edged to follow: when it was saved, and when it was in force (inf: not known)."""
 
     number: int  # of the reload
     kind: str
@@ -122,7 +122,7 @@ class Violation:
 
 @dataclass
 class Oracle:
-    """Judges the messages by the saves. Saves are in the order in which they were made."""
+    """Judges the messages by the saves, which are in the order of their time."""
 
     setting: Setting
     saves: list[Save]
@@ -135,7 +135,7 @@ class Oracle:
         yield from self._rests()
         yield from self._secrets()
 
-    # order, and what has ended
+    # order on each topic
 
     def _order(self) -> Iterator[Violation]:
         topics = defaultdict(list)
@@ -145,15 +145,15 @@ class Oracle:
             yield from self._topic(place, numbers)
 
     def _topic(self, place: tuple[int, str], numbers: list[int]) -> Iterator[Violation]:
-        """One topic from begin to end. A topic that was cleared needs a config that came later and has it again."""
-        ended = answered = -1  # saves: the one that cleared it, and that of the newest answer
+        """One topic from begin to end. After a topic was cleared, only a later config may publish on it again."""
+        ended = answered = -1  # the save that cleared it, and the save of the newest answer
         for number in numbers:
             message = self.messages[number]
             save = self._answer_of(message)
             if message.cleared:
                 clearing = self._clearing(place, message.at)
                 ended = max(ended, clearing)
-                wrong = "cleared, and every config of this time has it" if clearing < 0 else None
+                wrong = "cleared, but every config of this time has this topic" if clearing < 0 else None
             else:
                 wrong = self._wrong(place, message, save, ended, answered)
             if save is not None:
@@ -164,21 +164,21 @@ class Oracle:
     def _wrong(
         self, place: tuple[int, str], message: Message, save: int | None, ended: int, answered: int
     ) -> str | None:
-        """Why edged may not publish this, if it may not."""
+        """Why edged may not publish this message; None if it may."""
         if message.topic.endswith(("/late", "/event")):
             return self._left_over(message)
         live = self._live(place, message.at)
         if message.topic.endswith("/bridge/state"):
             stale = message.json["state"] == "online" and not live
-            return "online under a node or prefix that is used no more" if stale else None
+            return "online under a node or prefix that is no longer used" if stale else None
         if not live:
             return "no config of this time has this topic"
         if max(live) <= ended:
-            return f"it was cleared after save {ended}, and no later config has it"
+            return f"the topic was cleared after save {ended}, and no later config has it"
         return self._wrong_answer(message, save, ended, answered) if _is_answer(message) else None
 
     def _answer_of(self, message: Message) -> int | None:
-        """The index of the save whose config the answer names; None for what is no answer."""
+        """The index of the save with the answer's config_rev; None for other messages."""
         if not _is_answer(message):
             return None
         rev = message.json["config_rev"]
@@ -187,43 +187,43 @@ class Oracle:
     def _wrong_answer(self, message: Message, save: int | None, ended: int, answered: int) -> str | None:
         answer = message.json
         if save is None:
-            return f"it is of config_rev {answer['config_rev']}, which was never saved"
+            return f"config_rev {answer['config_rev']} was never saved"
         asked = self.saves[save].questions.get((answer["camera"], answer["question"]))
         if asked is None:
-            return f"save {save}, which it names, has no such question"
+            return f"its save {save} does not have this question"
         if asked != (answer["prompt"], answer["type"]):
-            return f"save {save}, which it names, asks {asked}"
+            return f"its save {save} asks {asked}"
         if answer["node"] != message.topic.split("/")[-3]:
-            return "it names another node than its topic"
-        # A move to another node or broker clears a topic too; a look may last from there to the move back.
+            return "its node differs from that of its topic"
+        # A change of node or broker clears a topic too, and a look may last until the change is reverted.
         removed = ended >= 0 and (answer["camera"], answer["question"]) not in self.saves[ended].questions
         if removed and save <= ended:
-            return f"it is of save {save}, and the question was cleared after save {ended}"
+            return f"it is of save {save}, but the question was cleared after save {ended}"
         if save < answered:
             return f"it is of save {save}, after an answer of save {answered}"
         return None
 
     def _left_over(self, message: Message) -> str | None:
-        """What waited for the broker may come after its camera has gone; it must be of a config that had it."""
+        """A late answer or an event may arrive after its camera was removed, if a config of its time had the question."""
         content = message.json
         if message.topic.endswith("/late"):
-            return None if content["late"] is True else "on late, and not marked so"
+            return None if content["late"] is True else "on the topic late, but not marked as late"
         name = f"{content['camera']}/{content['question']}"
         node = message.topic.removesuffix(f"/{content['camera']}/event")
         at = content["ts"] - self.wall_offset
         if any(topic == f"{node}/{name}" for save in self._at(at) for _, topic in self.saves[save].topics):
             return None
-        return "an event of a question that no config of its time has"
+        return "an event of a question that no config of its time had"
 
     def _clearing(self, place: tuple[int, str], at: float) -> int:
-        """The save that made edged clear this topic: the first of those that count now and do not have it.
+        """The save that made edged clear this topic: the first that may be in force and does not have it; -1 if none.
 
-        What was to be cleared while the broker was away is cleared some reloads later. -1: there is none.
+        A topic that should have been cleared while the broker was away is cleared some reloads later.
         """
         live = self._at(at, 0.0)
         earlier = range(live[0] - CLEARED_LATE, live[0]) if live else ()
-        lacking = [save for save in (*live, *reversed(earlier)) if save >= 0 and not self._has(save, place)]
-        return lacking[0] if lacking else -1
+        without = [save for save in (*live, *reversed(earlier)) if save >= 0 and not self._has(save, place)]
+        return without[0] if without else -1
 
     def _has(self, save: int, place: tuple[int, str]) -> bool:
         return place in self.saves[save].topics
@@ -232,7 +232,7 @@ class Oracle:
         return [save for save in self._at(at) if self._has(save, place)]
 
     def _at(self, at: float, grace_s: float = GRACE_S) -> list[int]:
-        """The saves that edged may follow at this time: saved already, and none later is in force for so long."""
+        """The saves that may be in force at this time: those since the last one that is known to be, with `grace_s`."""
         last = bisect.bisect_right([save.saved_at for save in self.saves], at)
         live = []
         over = math.inf
@@ -261,7 +261,7 @@ class Oracle:
             shown = message.payload.decode()[:200]
         return f"{mark} {message.at - self.saves[0].saved_at:8.2f} s  broker {message.broker}  {message.topic}  {shown}"
 
-    # looks go on
+    # looks continue
 
     def _looks(self) -> Iterator[Violation]:
         times: dict[str, list[float]] = defaultdict(list)
@@ -287,11 +287,11 @@ class Oracle:
                 )
 
     def _lives(self, name: str) -> Iterator[tuple[Save, float, float]]:
-        """The spans in which this camera must answer: nothing that concerns it changed, and it looks often."""
+        """The spans of time in which this camera must answer: it looks often, and nothing it depends on changes."""
         first: Save | None = None
         key: object = None
         for save in self.saves:
-            now = self._concerns(save.shape, name)
+            now = self._dependencies(save.shape, name)
             if now == key:
                 continue
             if first:
@@ -303,8 +303,8 @@ class Oracle:
     def _start_s(self, shape: Shape, name: str) -> float:
         return STREAM_START_S if shape.cameras[name]["source"].startswith("rtsp") else START_S
 
-    def _concerns(self, shape: Shape, name: str) -> object:
-        if name not in shape.cameras or not shape.seen(name) or not shape.connected(self.setting):
+    def _dependencies(self, shape: Shape, name: str) -> object:
+        if name not in shape.cameras or not shape.looks_often(name) or not shape.connected(self.setting):
             return None
         return (shape.cameras[name], shape.place, shape.user, shape.model, shape.zone, shape.secrets["dock"])
 
@@ -333,14 +333,14 @@ class Oracle:
     # secrets
 
     def _secrets(self) -> Iterator[Violation]:
-        secrets = secret_words(self.saves)
+        secrets = passwords(self.saves)
         for number, message in enumerate(self.messages):
-            if any(word.encode() in message.payload for word in secrets):
-                yield self._violation(number, [number], "a password is in it")
+            if any(secret.encode() in message.payload for secret in secrets):
+                yield self._violation(number, [number], "contains a password")
 
 
-def secret_words(saves: Iterable[Save]) -> set[str]:
-    """Every password there was, as it is and percent-encoded."""
+def passwords(saves: Iterable[Save]) -> set[str]:
+    """Every password that was used, plain and percent-encoded."""
     plain = {value for save in saves for value in save.shape.secrets.values() if value}
     return plain | {quote(value, safe="") for value in plain}
 

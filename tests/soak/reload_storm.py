@@ -1,6 +1,6 @@
-"""A running edged is reloaded hundreds of times, through every kind of change, and watched from outside.
+"""Reloads a running edged hundreds of times, with every kind of change, and checks what it publishes and uses.
 
-reload_storm.py [--reloads N] [--seed S]. It reads the brokers, edged's log and /proc, no more. Exit 1 on a violation.
+reload_storm.py [--reloads N] [--seed S]. Reads only the brokers, edged's log and /proc. Exits 1 on a violation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from PIL import Image
-from soak.oracle import Message, Oracle, Recorder, Save, Violation, secret_words
+from soak.oracle import Message, Oracle, Recorder, Save, Violation, passwords
 from soak.shapes import BAD, GOOD, NotNow, Setting, Shape, change_prompt, first, make_fast, put_right
 from support import tiny_model
 from support.broker import Mosquitto, Subscriber
@@ -59,7 +59,7 @@ OF_QUESTIONS = (
     "image on or off",
 )
 FROZEN_S = 1.5
-PENDING_S = 0.7  # a signal of before that still waits would have edged read half of a file
+PENDING_S = 0.7  # so that a pending signal does not make edged read half of a file
 BASELINE = slice(30, 60)
 LAST = 30
 MEMORY_GROWTH = 1.05
@@ -68,7 +68,7 @@ MORE = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """Of edged's process, after a reload."""
+    """edged's process after a reload."""
 
     reload: int
     kind: str
@@ -79,7 +79,7 @@ class Sample:
 
 @dataclass
 class Storm:
-    """One edged, its brokers, and every config that was saved for it."""
+    """One edged, its brokers, and every config that was saved."""
 
     setting: Setting
     path: Path
@@ -95,9 +95,9 @@ class Storm:
     texts: int = 1
     bag: list[str] = field(default_factory=list)
     unconnected: int = 0  # reloads in a row without a broker
-    spoiled: bool = False  # what stands in the file is not what edged follows
+    spoiled: bool = False  # the file is invalid, so edged follows an earlier one
 
-    # one reload
+    # reloads
 
     def reload(self, number: int) -> None:
         kind = self._drawn()
@@ -111,7 +111,7 @@ class Storm:
         time.sleep(self.chance.choice((0.0, 0.1, 0.3, 0.7)))
 
     def _drawn(self) -> str:
-        """The next kind of the bag that fits. No broker for three reloads is enough."""
+        """The next kind in the bag that fits. After three reloads without a broker, the secrets are corrected."""
         if self.unconnected >= 3 or (self.shape.secrets["dock"] != PASSWORDS["dock"] and self.chance.random() < 0.4):
             return "secrets put right"
         for place, kind in enumerate(self._filled_bag()):
@@ -216,7 +216,7 @@ class Storm:
         self._await(save, *since)
 
     def _later(self, shape: Shape, kinds: Sequence[str]) -> Shape:
-        """One change of these kinds on top."""
+        """The shape with one more change of these kinds."""
         for _ in range(20):
             other = copy.deepcopy(shape)
             with suppress(NotNow):
@@ -228,7 +228,7 @@ class Storm:
     # saving
 
     def _text(self, shape: Shape) -> str:
-        """Never the same twice, so that a revision names one save."""
+        """The text of a config, different each time, so that a revision stands for one save."""
         self.texts += 1
         return shape.text(self.setting, self.texts)
 
@@ -263,7 +263,7 @@ class Storm:
             else:
                 file.write_text(f"{value}\n")
 
-    # what must come of it
+    # expectations
 
     def _await(self, save: Save, line: int, message: int) -> None:
         limit_s = IN_FORCE_S if save.shape.model == self.shape.model else MODEL_IN_FORCE_S
@@ -273,7 +273,7 @@ class Storm:
             self._informed(save, message, limit_s)
             self.unconnected = 0
         else:
-            if two:  # the log does not say which of them it was
+            if two:  # the log does not say which of the two files it was
                 time.sleep(2.0)
             save.in_force_at = time.monotonic()
             self.unconnected += 1
@@ -290,7 +290,7 @@ class Storm:
         message = self.recorder.wait_for(in_force, max(0.5, left_s), start)
         if message is None:
             self._violated(save.number, save.kind, f"bridge/info does not show {save.rev} after {limit_s:g} s", start)
-        # later than it was, so that the next reload is waited for all the same
+        # later than it really was, so that the next reload is still waited for
         save.in_force_at = message.at if message else time.monotonic()
 
     def _await_refusal(self, number: int, kind: str, begun: float, line: int, message: int) -> None:
@@ -338,18 +338,18 @@ class Storm:
         early, late = self.samples[BASELINE], self.samples[-LAST:]
         if len(self.samples) < BASELINE.stop + LAST:
             return
-        for what, limit in (("resident_kb", None), ("threads", MORE), ("descriptors", MORE)):
+        for figure, limit in (("resident_kb", None), ("threads", MORE), ("descriptors", MORE)):
             before, after = (
-                statistics.median(getattr(sample, what) for sample in part if sample.kind != "model changed")
+                statistics.median(getattr(sample, figure) for sample in part if sample.kind != "model changed")
                 for part in (early, late)
             )
             if after > (before * MEMORY_GROWTH if limit is None else before + limit):
-                yield Violation(late[-1].reload, "growth", f"{what}: {before:g} at first, {after:g} at last")
+                yield Violation(late[-1].reload, "growth", f"{figure}: {before:g} at first, {after:g} at last")
 
     # the end
 
     def settle(self, number: int) -> None:
-        """A last config under which everything is retained that can be."""
+        """Save a last config, under which every topic gets a retained message."""
         shape = copy.deepcopy(self.shape)
         with suppress(NotNow):
             make_fast(shape)
@@ -362,10 +362,10 @@ class Storm:
         self._replace(text)
         self._await(save, *since)
         self._await_answers(since[1])
-        time.sleep(QUIET_S)  # the rule is about what stands there when nothing has changed for so long
+        time.sleep(QUIET_S)  # the retained messages are checked after a time without changes
 
     def _await_answers(self, start: int) -> None:
-        """A stream that was opened anew has 12 s for its first picture."""
+        """Wait for an answer to each question. A stream that was opened anew has 12 s for its first picture."""
         steady = ("/availability", "/state", "/info", "/health")
         wanted = {place for place in self.shape.topics() if not place[1].endswith(steady)}
         end = time.monotonic() + 12.0
@@ -373,7 +373,7 @@ class Storm:
             time.sleep(0.1)
 
     def retained(self) -> Iterator[Violation]:
-        """What stands on the brokers is what the last config says, and nothing else."""
+        """The brokers have the retained messages of the last config, and no others."""
         on_brokers = {}
         for number, port in enumerate(self.setting.ports):
             late = Subscriber(port, *WATCHER)
@@ -383,15 +383,15 @@ class Storm:
         offline = {
             place for place, m in on_brokers.items() if m.topic.endswith("bridge/state") and b"offline" in m.payload
         }
-        for what, places in (
-            ("is retained, and not of the last config", on_brokers.keys() - wanted - offline),
+        for difference, places in (
+            ("is retained, but not of the last config", on_brokers.keys() - wanted - offline),
             ("of the last config is not retained", wanted - on_brokers.keys()),
         ):
             for broker, topic in sorted(places):
-                lines = self._story(broker, topic)
-                yield Violation(self.saves[-1].number, "at the end", f"broker {broker}: {topic} {what}", lines)
+                lines = self._last_messages(broker, topic)
+                yield Violation(self.saves[-1].number, "at the end", f"broker {broker}: {topic} {difference}", lines)
 
-    def _story(self, broker: int, topic: str) -> tuple[str, ...]:
+    def _last_messages(self, broker: int, topic: str) -> tuple[str, ...]:
         oracle = Oracle(self.setting, self.saves, self.recorder.messages)
         same = [message for message in self.recorder.messages if (message.broker, message.topic) == (broker, topic)]
         return tuple(map(oracle.line, same[-4:]))
@@ -403,29 +403,29 @@ class Storm:
             yield self._at_stop(f"exit code {code} after {took_s:.1f} s")
         node = f"{self.shape.prefix}/{self.shape.node}"
 
-        def said_offline(topic: str) -> Callable[[Message], bool]:
+        def is_offline(topic: str) -> Callable[[Message], bool]:
             return lambda m: m.topic == topic and not m.cleared and m.json["state"] == "offline"
 
         for camera in self.shape.cameras:
-            message = self.recorder.wait_for(said_offline(f"{node}/{camera}/availability"), 2.0, start)
+            message = self.recorder.wait_for(is_offline(f"{node}/{camera}/availability"), 2.0, start)
             if message is None or not message.json["reason"]:
                 yield self._at_stop(f"camera {camera} is not offline with a reason")
-        if self.recorder.wait_for(said_offline(f"{node}/bridge/state"), 2.0, start) is None:
+        if self.recorder.wait_for(is_offline(f"{node}/bridge/state"), 2.0, start) is None:
             yield self._at_stop("bridge/state is not offline")
 
     def _at_stop(self, sentence: str) -> Violation:
         return Violation(self.saves[-1].number, "SIGTERM", sentence, tuple(self.edged.lines[-6:]))
 
     def log_violations(self) -> Iterator[Violation]:
-        secrets = "|".join(map(re.escape, secret_words(self.saves)))
+        secrets = "|".join(map(re.escape, passwords(self.saves)))
         for line in self.edged.said(f"Traceback|unexpected error|Exception|{secrets}"):
             yield Violation(self.saves[-1].number, "log", line)
 
 
 def run(
-    folder: Path, reloads: int, seed: int, model: Path | None = None, tell: Callable[[str], None] = lambda _: None
+    folder: Path, reloads: int, seed: int, model: Path | None = None, report: Callable[[str], None] = lambda _: None
 ) -> Storm:
-    """The whole storm; its `violations` are what went wrong."""
+    """Run a storm. Its `violations` are empty if all went well."""
     with _started(folder, seed, model) as storm:
         for number in range(1, reloads + 1):
             if not storm.edged.running:
@@ -433,7 +433,7 @@ def run(
                 return storm
             storm.reload(number)
             if number % 10 == 0:
-                tell(f"{number} reloads, {len(storm.violations)} violations so far; {storm.samples[-1]}")
+                report(f"{number} reloads, {len(storm.violations)} violations so far; {storm.samples[-1]}")
         storm.settle(reloads + 1)
         storm.violations += [*storm.retained(), *storm.growth()]
         messages = list(storm.recorder.messages)
@@ -460,11 +460,11 @@ def _started(folder: Path, seed: int, model: Path | None) -> Iterator[Storm]:
         path.write_text(text)
         recorder = Recorder(setting.ports, *WATCHER)
         stack.callback(recorder.close)
-        begun = Save(0, "start", revision(text), shape, time.monotonic())
+        first_save = Save(0, "start", revision(text), shape, time.monotonic())
         edged = stack.enter_context(Edged("run", "--config", path, verbose=False))
         edged.wait_for("INFO ready: ")
-        begun.in_force_at = time.monotonic()
-        yield Storm(setting, path, Random(seed), shape, edged, recorder, brokers, [begun])
+        first_save.in_force_at = time.monotonic()
+        yield Storm(setting, path, Random(seed), shape, edged, recorder, brokers, [first_save])
 
 
 def _make_folders(setting: Setting, model: Path | None) -> None:
@@ -477,8 +477,8 @@ def _make_folders(setting: Setting, model: Path | None) -> None:
     shutil.copytree(tiny, other)
     for number, pictures in enumerate(setting.pictures):
         pictures.mkdir()
-        for each in range(3):
-            Image.fromarray(picture(10 * number + each)).save(pictures / f"{each}.png")
+        for index in range(3):
+            Image.fromarray(picture(10 * number + index)).save(pictures / f"{index}.png")
 
 
 def summary(storm: Storm) -> str:
@@ -501,7 +501,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        storm = run(Path(name), options.reloads, options.seed, tell=lambda line: print(line, flush=True))
+        storm = run(Path(name), options.reloads, options.seed, report=lambda line: print(line, flush=True))
     for violation in storm.violations:
         print(violation)
     print(summary(storm))

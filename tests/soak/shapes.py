@@ -1,4 +1,4 @@
-"""Configs as data: what edged.yaml says, what it implies on a broker, and each kind of change from one to the next."""
+"""Configs as data: their YAML, the topics that follow from them, and every kind of change from one to the next."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Camera = dict[str, Any]
 
 
 class NotNow(Exception):
-    """This change does not fit the present config."""
+    """This change is not possible with the present config."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What stands around edged: ports, folders, and the passwords that are right."""
+    """The surroundings of edged: ports, folders, and the valid passwords."""
 
     folder: Path
     ports: tuple[int, int]
@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass
 class Shape:
-    """One config, and the secrets beside it (None: the file is missing)."""
+    """One config and its secrets (None: the file is missing)."""
 
     model: str
     cameras: dict[str, Camera]
@@ -69,7 +69,7 @@ class Shape:
     broker: int = 0
     user: str = "one"
     zone: str = ZONES[0]
-    names: int = 0  # so many names and prompts were given out
+    names: int = 0  # how many names and prompts were generated
     ca: str | None = None
 
     @property
@@ -79,8 +79,8 @@ class Shape:
     def connected(self, setting: Setting) -> bool:
         return self.secrets[f"mqtt-{self.user}"] == setting.passwords[f"mqtt-{self.user}"]
 
-    def seen(self, name: str) -> bool:
-        """Whether this camera looks many times a second."""
+    def looks_often(self, name: str) -> bool:
+        """True if this camera looks several times a second."""
         camera = self.cameras[name]
         return bool(camera["ask"]) and camera.get("every") in FAST and "hours" not in camera
 
@@ -107,7 +107,7 @@ class Shape:
         return f"# save {number}\n{out.getvalue()}"
 
     def questions(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """The prompt as it is asked and the type of every question, by camera and name."""
+        """Prompt, as it is asked, and type of every question, by camera and name."""
         return {
             (name, key): _asked(question)
             for name, camera in self.cameras.items()
@@ -115,7 +115,7 @@ class Shape:
         }
 
     def topics(self) -> set[tuple[int, str]]:
-        """What may be retained of this config: the broker's number, and the topic."""
+        """The topics that may have a retained message under this config, each with the number of its broker."""
         names = ["bridge/state", "bridge/info", "bridge/health"]
         names += [f"{camera}/availability" for camera in self.cameras]
         names += [f"{camera}/{question}" for camera, question in self.questions()]
@@ -176,7 +176,7 @@ Change = Callable[[Shape, Random, Setting], None]
 
 @dataclass
 class Kinds:
-    """Changes by name, each with how often it is in the bag."""
+    """Changes by name, with their weights."""
 
     changes: dict[str, Change] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
@@ -200,7 +200,7 @@ def _a_camera(shape: Shape, chance: Random, fits: Callable[[Camera], Any] = lamb
 
 
 def _a_question(shape: Shape, chance: Random, fits: Callable[[Question], Any] = lambda _: True) -> Question:
-    questions = [one for camera in shape.cameras.values() for _, one in _all(camera["ask"]) if fits(one)]
+    questions = [each for camera in shape.cameras.values() for _, each in _all(camera["ask"]) if fits(each)]
     if not questions:
         raise NotNow
     return chance.choice(questions)
@@ -209,7 +209,7 @@ def _a_question(shape: Shape, chance: Random, fits: Callable[[Question], Any] = 
 def _new_question(shape: Shape, chance: Random) -> Question:
     question = {"prompt": f"Question {shape.new_number()}?", "answer": copy.copy(chance.choice(TYPES))}
     if question["answer"] == "text":
-        question["max_new_tokens"] = LONG  # a look that lasts is in the middle of something at a reload
+        question["max_new_tokens"] = LONG  # so that reloads come in the middle of a look
     return question
 
 
@@ -353,7 +353,7 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
 
 @GOOD.kind("follow-up added", 4)
 def _(shape: Shape, chance: Random, setting: Setting) -> None:
-    question = _a_question(shape, chance, lambda one: "then" not in one)
+    question = _a_question(shape, chance, lambda question: "then" not in question)
     name = f"then-{shape.new_number() % 50}"
     question["then"] = {name: _new_question(shape, chance)}
     if kind(question) == "yes_no" and chance.random() < 0.5:
@@ -362,12 +362,12 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
 
 @GOOD.kind("follow-up removed", 4)
 def _(shape: Shape, chance: Random, setting: Setting) -> None:
-    del _a_question(shape, chance, lambda one: "then" in one)["then"]
+    del _a_question(shape, chance, lambda question: "then" in question)["then"]
 
 
 @GOOD.kind("min_confidence changed", 3)
 def _(shape: Shape, chance: Random, setting: Setting) -> None:
-    question = _a_question(shape, chance, lambda one: kind(one) != "text")
+    question = _a_question(shape, chance, lambda question: kind(question) != "text")
     question["min_confidence"] = round(chance.uniform(0.0, 0.9), 2)
 
 
@@ -394,7 +394,7 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
 
 
 def _all_but_one_fast(shape: Shape) -> None:
-    if sum(not shape.seen(name) for name in shape.cameras) >= 1:
+    if sum(not shape.looks_often(name) for name in shape.cameras) >= 1:
         raise NotNow
 
 
@@ -404,8 +404,8 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
 
 
 def make_fast(shape: Shape) -> None:
-    """Every camera looks many times a second, at any hour. NotNow if they do already."""
-    if all(shape.seen(name) for name in shape.cameras):
+    """Make every camera look several times a second, at any hour. Raises NotNow if they do already."""
+    if all(shape.looks_often(name) for name in shape.cameras):
         raise NotNow
     for camera in shape.cameras.values():
         camera.pop("cron", None)
@@ -444,7 +444,7 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
 
 @GOOD.kind("several at once", 4)
 def _(shape: Shape, chance: Random, setting: Setting) -> None:
-    """Three other changes in one save; the model is not among them, because its reload has another limit."""
+    """Three other changes in one save. Not the model, because its reload has another time limit."""
     single = [name for name in GOOD.changes if name not in ("several at once", "model changed")]
     done = 0
     while done < 3:
@@ -455,10 +455,10 @@ def _(shape: Shape, chance: Random, setting: Setting) -> None:
         done += 1
 
 
-# files that edged has to refuse
+# files that edged must reject
 
 
-Spoil = Callable[[Shape, str, Setting], str | None]  # None: something that is no regular file
+Spoil = Callable[[Shape, str, Setting], str | None]  # None: not a regular file
 
 
 def _broken_model(shape: Shape, text: str, setting: Setting) -> str:
