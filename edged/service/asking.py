@@ -88,11 +88,11 @@ class Asking:
     def _refuse_the_rest(self, error: ModelError, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The question at which the model failed keeps the answers that it has already."""
         self.failed(self._call(), error)
-        partial = []
+        interrupted = []
         if self.conversation:
-            partial = [Outcome(self.conversation.question, self.conversation.completed("model_down", str(error)))]
-        unasked = without(self.questions, [*outcomes, *partial])
-        return [*partial, *refusals(unasked, self.camera, self.of, "model_down", str(error))]
+            interrupted = [Outcome(self.conversation.question, self.conversation.completed("model_down", str(error)))]
+        unasked = without(self.questions, [*outcomes, *interrupted])
+        return [*interrupted, *refusals(unasked, self.camera, self.of, "model_down", str(error))]
 
     def _call(self) -> ModelCall:
         """The call of the model that is being made."""

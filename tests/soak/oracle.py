@@ -204,7 +204,7 @@ class Oracle:
         return None
 
     def _left_over(self, message: Message) -> str | None:
-        """A late answer or an event may arrive after its camera was removed, if a config of its time had the question."""
+        """Late answers and events may arrive after their camera was removed, if a config of their time had it."""
         content = message.json
         if message.topic.endswith("/late"):
             return None if content["late"] is True else "on the topic late, but not marked as late"
