@@ -1,9 +1,12 @@
-"""What every command owes its caller: the exit code, and standard streams that may be closed, full, or read no more."""
+"""What all commands share: exit codes, the config that is taken, options, and closed, full or broken streams."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 
 from edged.cli import main
+from edged.config.load import load
 from edged.core.answer_types import Text, YesNo
 from edged.core.specs import Generation, QuestionSpec
 
@@ -23,6 +27,11 @@ SHIPPED = Path(__file__).parent.parent / "config" / "edged.yaml"
 FULL = "edged: standard output: No space left on device\n"
 BUFFERED = {"PYTHONUNBUFFERED": ""}
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+ANSWER_KEYS = [
+    "schema", "id", "node", "camera", "region", "question", "type", "value", "status", "reason", "confidence",
+    "agreement", "settled", "text", "truncated", "prompt", "prompt_rev", "frame_ts", "frame_age_s", "frame_sha256",
+    "answered_ts", "clock_synced", "reuse_of", "late", "trigger", "timing_ms", "model", "model_rev", "config_rev",
+]  # fmt: skip
 
 
 def shell(line: str, **variables: str) -> tuple[int, str]:
@@ -139,6 +148,125 @@ def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(tmp_path: Path, 
     assert time.monotonic() - begun < 3
 
 
+# which config
+
+
+def unusable(folder: Path) -> str:
+    """Write an edged.yaml that no command can use; the problem that is printed for it."""
+    (folder / "edged.yaml").write_text("model: {path: m}\ncamras: {}\n")
+    return 'edged.yaml:2: unknown key "camras"'
+
+
+WITHOUT_CONFIG = [["check"], ["run"], ["watch"], ["bench"], ["ask", "x", "--image", "none.jpg"]]
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
+def test_without_a_config_in_etc_the_one_in_the_working_directory_is_used(arguments: list[str], tmp_path: Path):
+    problem = unusable(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "edged", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    first, second = done.stderr.splitlines()[:2]
+    assert (done.returncode, first) == (78, "edged: using ./edged.yaml")
+    assert problem in second
+
+
+def test_doctor_uses_the_config_in_the_working_directory_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    problem = unusable(tmp_path)
+    assert main(["doctor", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "edged: using ./edged.yaml\n"
+    assert problem in json.loads(printed.out)["checks"][0]["detail"]
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
+def test_without_any_config_both_paths_and_init_are_named(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 78
+    assert capsys.readouterr().err == (
+        "edged: no config: neither /etc/edged/edged.yaml nor ./edged.yaml exists; edged init writes one\n"
+    )
+
+
+def test_doctor_without_any_config_names_both_paths_and_checks_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("edged: no config: neither /etc/edged/edged.yaml nor ./edged.yaml exists")
+    assert "python" in [check["name"] for check in json.loads(printed.out)["checks"]]
+
+
+# edged check
+
+
+def checkable(folder: Path, source: str) -> str:
+    path = folder / "edged.yaml"
+    path.write_text(f"model: {{path: .}}\ncameras: {{dock: {{source: {source}, ask: {{open: {{prompt: Open?}}}}}}}}\n")
+    return str(path)
+
+
+def test_strict_makes_a_warning_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = checkable(tmp_path, "none.png")
+    assert main(["check", path]) == 0
+    assert capsys.readouterr().out == f"{path}: valid (1 camera, 1 question)\n"
+    assert main(["check", "--strict", path]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    warning, verdict = printed.err.splitlines()
+    assert warning.startswith("warning: ")
+    assert verdict == f"edged: {path}: 1 warning (--strict)"
+
+
+def test_strict_accepts_a_config_without_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "a.png").touch()
+    path = checkable(tmp_path, "a.png")
+    assert main(["check", "--strict", path]) == 0
+    assert capsys.readouterr() == (f"{path}: valid (1 camera, 1 question)\n", "")
+
+
+# options
+
+
+@pytest.mark.parametrize("arguments", [["-v", "check"], ["check", "-v"], ["check", "--verbose"]], ids=" ".join)
+def test_verbose_is_accepted_before_and_after_the_command(arguments: list[str]):
+    assert main([*arguments, str(SHIPPED)]) == 0
+    assert logging.getLogger("edged").level == logging.DEBUG
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "abc", "-inf"])
+def test_seconds_are_a_finite_number_above_zero(command: str, text: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, f"--seconds={text}"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f'edged {command}: error: argument --seconds: must be a number of seconds above 0, not "{text}"'
+
+
+# a missing model
+
+
+@pytest.mark.parametrize(
+    "command", ["run --config edged.yaml", "ask x --image a.png --config edged.yaml", "bench --model none"]
+)
+def test_a_missing_model_folder_is_reported_before_torch_is_imported(command: str, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((56, 56, 3), np.uint8))
+    (tmp_path / "edged.yaml").write_text("model: {path: none}\nmqtt: {url: 'mqtt://127.0.0.1:1'}\n")
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers'])); "
+        f"from edged.cli import main; sys.exit(main({command.split()}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78, done.stderr
+    hint = "edged prepare makes one from a compiled model (edged prepare --help)"
+    assert done.stderr.splitlines()[-1].endswith(f"model: there is no folder {tmp_path}/none; {hint}")
+
+
 # edged ask
 
 
@@ -185,6 +313,43 @@ def test_the_options_of_ask_win(asked, tmp_path: Path):
 def test_ask_with_a_model_alone_is_greedy_with_128_tokens_and_60_s(asked, tiny_folder: Path):
     expected = as_asked("Open?", Generation(128, deadline_s=60.0), Text())
     assert asked("--model", str(tiny_folder)).items() >= expected.items()
+
+
+def test_an_answer_of_ask_names_neither_a_camera_nor_a_node(asked, tiny_folder: Path, tmp_path: Path):
+    answer = asked("--model", str(tiny_folder))
+    assert list(answer) == ANSWER_KEYS
+    assert (answer["camera"], answer["node"], answer["config_rev"]) == (None, None, None)
+    path = tmp_path / "edged.yaml"
+    answer = asked("--config", str(path))
+    assert (answer["camera"], answer["node"], answer["config_rev"]) == (None, None, load(path).rev)
+
+
+def on_a_terminal(command: list[str]) -> tuple[int, str, str]:
+    """Run it with a terminal for standard error; the exit code, standard output, and what the terminal got."""
+    terminal, errors = os.openpty()
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=100)
+    finally:
+        os.close(errors)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while block := os.read(terminal, 4096):
+            shown += block
+    os.close(terminal)
+    return done.returncode, done.stdout, shown.decode()
+
+
+def test_ask_shows_on_a_terminal_that_it_loads_the_model_and_for_how_long(asked, tiny_folder: Path, tmp_path: Path):
+    question = ["ask", "Open?", "--answer", "yes_no", "--image", str(tmp_path / "picture.png")]
+    command = [sys.executable, "-m", "edged", *question, "--model", str(tiny_folder)]
+    code, output, errors = on_a_terminal(command)
+    assert (code, output in ("true\n", "false\n")) == (0, True)
+    assert re.fullmatch(rf"loading the model {tiny_folder} … \d+(\.\d)? s\r\n", errors)
+
+
+def test_ask_prints_nothing_but_the_answer_without_a_terminal(asked, tiny_folder: Path, tmp_path: Path):
+    line = f"edged ask Open? --answer yes_no --image {tmp_path}/picture.png --model {tiny_folder}"
+    assert shell(line) in [(0, "true\n"), (0, "false\n")]
 
 
 @pytest.mark.parametrize("variables", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from support.making import picture
+from support.running import Edged
 
-from edged.cli import main
 from edged.config.load import ConfigError, load
 from edged.core.errors import EdgedError
-from edged.tools.init import starter, usb_cameras, write
+from edged.tools.init import compose, usb_cameras, write
 
 MODEL = Path("m")
 
 
-def test_what_init_wrote_is_right(tmp_path: Path):
+def test_the_config_and_its_secrets_are_read_again(tmp_path: Path):
     path = tmp_path / "edged.yaml"
-    write(starter(["rtsp://viewer:p%20w%2F1@10.0.0.9:554/s?x=1", "http://cam/a.jpg"], ["usb:0"], MODEL), path)
+    write(compose(["rtsp://viewer:p%20w%2F1@10.0.0.9:554/s?x=1", "http://cam/a.jpg"], ["usb:0"], MODEL, tmp_path), path)
     config = load(path)
     assert [camera.name for camera in config.cameras] == ["camera-1", "camera-2", "camera-3"]
     assert config.cameras[0].source.address.reveal() == "rtsp://viewer:p%20w%2F1@10.0.0.9:554/s?x=1"
@@ -30,25 +36,25 @@ def test_what_init_wrote_is_right(tmp_path: Path):
 
 def test_without_a_camera_it_says_how_to_write_one(tmp_path: Path):
     path = tmp_path / "edged.yaml"
-    write(starter([], [], MODEL), path)
+    write(compose([], [], MODEL, tmp_path), path)
     assert load(path).cameras == ()
     assert "# No camera was found." in path.read_text()
 
 
-@pytest.mark.parametrize("there", ["edged.yaml", "credentials/camera-1"])
-def test_nothing_is_overwritten(tmp_path: Path, there: str):
+@pytest.mark.parametrize("present", ["edged.yaml", "credentials/camera-1"])
+def test_nothing_is_overwritten(tmp_path: Path, present: str):
     (tmp_path / "credentials").mkdir()
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(EdgedError, match="already exists; edged init overwrites nothing"):
-        write(starter(["rtsp://a:b@c/"], [], MODEL), tmp_path / "edged.yaml")
-    assert (tmp_path / there).read_text() == "mine"
+    (tmp_path / present).write_text("mine")
+    with pytest.raises(EdgedError, match="already exists; edged init does not overwrite files"):
+        write(compose(["rtsp://a:b@c/"], [], MODEL, tmp_path), tmp_path / "edged.yaml")
+    assert (tmp_path / present).read_text() == "mine"
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("cam", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
+        ("cam", "is neither an existing file or folder nor an address (such as rtsp://10.0.0.9/stream1)"),
         ("ftp://cam/", "must begin with rtsp://, rtsps://, http:// or https://"),
         ("rtsp://", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
         ("rtsp://cam:x/", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
@@ -61,8 +67,8 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str):
 )
 def test_init_refuses_the_addresses_that_check_refuses(tmp_path: Path, address: str, why: str):
     with pytest.raises(EdgedError) as refused:
-        starter(["http://cam/a.jpg", address], [], MODEL)
-    assert str(refused.value).startswith(f"ADDRESS 2 {why}")
+        compose(["http://cam/a.jpg", address], [], MODEL, tmp_path)
+    assert str(refused.value).startswith(f"SOURCE 2 {why}")
     assert "hunter" not in str(refused.value)
     path = tmp_path / "edged.yaml"
     path.write_text(f"model: {{path: .}}\ncameras: {{dock: {{source: '{address}', ask: {{q: {{prompt: p}}}}}}}}\n")
@@ -72,17 +78,17 @@ def test_init_refuses_the_addresses_that_check_refuses(tmp_path: Path, address: 
 
 
 def test_a_secret_in_an_address_stays_the_secret_it_names(tmp_path: Path):
-    made = starter(["rtsp://viewer:{secret:dock}@cam/s", "RTSP://cam/s", "http://viewer@cam/s"], [], MODEL)
-    assert made.secrets == {}
-    write(made, tmp_path / "edged.yaml")
+    first = compose(["rtsp://viewer:{secret:dock}@cam/s", "RTSP://cam/s", "http://viewer@cam/s"], [], MODEL, tmp_path)
+    assert first.secrets == {}
+    write(first, tmp_path / "edged.yaml")
     assert [camera.source.problem is None for camera in load(tmp_path / "edged.yaml").cameras] == [False, True, True]
 
 
 def test_a_failed_init_leaves_nothing_behind(tmp_path: Path):
     with pytest.raises(EdgedError, match="cannot be written: File name too long"):
-        write(starter(["rtsp://a:b@c/"], [], MODEL), tmp_path / ("e" * 300))
+        write(compose(["rtsp://a:b@c/"], [], MODEL, tmp_path), tmp_path / ("e" * 300))
     with pytest.raises(EdgedError, match="cannot be written: No such file or directory"):
-        write(starter(["rtsp://a:b@c/"], [], MODEL), tmp_path / "none" / "edged.yaml")
+        write(compose(["rtsp://a:b@c/"], [], MODEL, tmp_path), tmp_path / "none" / "edged.yaml")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -93,13 +99,111 @@ def test_usb_cameras_are_found_by_id_without_their_second_node(tmp_path: Path):
     assert usb_cameras(tmp_path / "none") == []
 
 
-def test_the_commands_as_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["init", "rtsp://viewer:hunter2@10.0.0.9/s"]) == 0
-    assert main(["check", "edged.yaml"]) == 0
-    assert main(["init"]) == 1
-    said = capsys.readouterr()
-    assert "edged.yaml: written, with 1 camera" in said.out
-    assert "edged.yaml: valid (1 camera, 4 questions)" in said.out
-    assert "edged: edged.yaml already exists; edged init overwrites nothing" in said.err
-    assert "hunter2" not in said.out + said.err
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(picture()).save(tmp_path / "pictures" / "a.png")
+    return tmp_path / "pictures"
+
+
+def edged(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edged", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def sources(path: Path) -> list[str]:
+    return [camera.source.address.reveal() for camera in load(path).cameras]
+
+
+@pytest.mark.parametrize("source", ["pictures", "pictures/", "./pictures", "pictures/a.png"])
+def test_a_folder_or_a_picture_is_a_camera(tmp_path: Path, pictures: Path, source: str):
+    done = edged(tmp_path, "init", source)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sources(tmp_path / "edged.yaml") == [str(tmp_path / source)]
+    assert f'source: "{os.path.normpath(source)}"' in (tmp_path / "edged.yaml").read_text(), "relative to the config"
+
+
+def test_a_path_outside_of_the_folder_of_the_config_is_absolute(tmp_path: Path, pictures: Path):
+    (tmp_path / "etc").mkdir()
+    assert edged(tmp_path, "init", "pictures", "--out", "etc/edged.yaml").returncode == 0
+    assert sources(tmp_path / "etc" / "edged.yaml") == [str(pictures)]
+
+
+@pytest.mark.parametrize("name", ["me@home", "naïve 門", "a:b@c", "usb:0x", "🙂"])
+def test_odd_names_of_folders_are_written_so_that_they_are_read_again(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir()
+    done = edged(tmp_path, "init", name)
+    if done.returncode == 0:
+        assert sources(tmp_path / "edged.yaml") == [str(tmp_path / name)]
+    else:
+        assert name == "a:b@c", "looks like a login"
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert not (tmp_path / "edged.yaml").exists()
+
+
+def test_usb_devices_are_cameras(tmp_path: Path):
+    assert edged(tmp_path, "init", "usb:0", "usb:/dev/v4l/by-id/usb-Cam-video-index0", "/dev/null").returncode == 0
+    assert sources(tmp_path / "edged.yaml") == ["0", "/dev/v4l/by-id/usb-Cam-video-index0", "/dev/null"]
+    assert [camera.source.kind for camera in load(tmp_path / "edged.yaml").cameras] == ["usb"] * 3
+
+
+def test_a_usb_camera_that_was_named_is_not_added_again(tmp_path: Path):
+    device = tmp_path / "video0"
+    device.touch()
+    (tmp_path / "usb-Cam-video-index0").symlink_to(device)
+    devices = usb_cameras(tmp_path)
+    assert compose([f"usb:{device}"], devices, MODEL, tmp_path).text.count("source:") == 1
+    assert compose(["usb:7"], devices, MODEL, tmp_path).text.count("source:") == 2
+
+
+@pytest.mark.parametrize("source", ["none", "none/", "viewer:hunter2@10.0.0.9/s"])
+def test_what_is_neither_a_path_nor_an_address_is_refused_and_not_repeated(tmp_path: Path, source: str):
+    done = edged(tmp_path, "init", source)
+    sentence = "SOURCE 1 is neither an existing file or folder nor an address (such as rtsp://10.0.0.9/stream1)"
+    assert (done.returncode, done.stderr) == (1, f"edged: {sentence}\n")
+
+
+@pytest.mark.parametrize("model", [None, "none"])
+def test_a_model_folder_that_does_not_exist_is_named_with_the_way_to_get_one(tmp_path: Path, model: str | None):
+    done = edged(tmp_path, "init", *(["--model", model] if model else []))
+    expected = Path("/var/lib/edged/models/qwen2-vl-2b") if model is None else tmp_path / model
+    assert load(tmp_path / "edged.yaml").model.path == expected
+    assert f"model: there is no folder {expected} yet; edged prepare makes one from a compiled model" in done.stdout
+    assert [shlex.split(step)[-2:] for step in next_steps(done.stdout)] == [
+        ["prepare", "--help"], ["check", "edged.yaml"], ["--config", "edged.yaml"],
+    ]  # fmt: skip
+
+
+def next_steps(output: str) -> list[str]:
+    return [line.strip() for line in output.partition("next:\n")[2].splitlines()]
+
+
+def test_the_next_steps_work_as_typed(tmp_path: Path, pictures: Path, tiny_folder: Path):
+    done = edged(tmp_path, "init", "pictures", "--model", tiny_folder, "--out", "my box.yaml")
+    assert max(map(len, done.stdout.splitlines()[:2])) <= 80
+    check, run = next_steps(done.stdout)
+    checked = subprocess.run(["bash", "-c", check], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (checked.returncode, checked.stdout) == (0, "my box.yaml: valid (1 camera, 4 questions)\n")
+    config = tmp_path / "my box.yaml"
+    config.write_text(config.read_text().replace("mqtt://localhost:1883", "mqtt://127.0.0.1:1"))
+    *program, command, option, name = shlex.split(run)
+    assert (program, command, option, name) == ([sys.executable, "-m", "edged"], "run", "--config", config.name)
+    with Edged(command, option, config) as running:
+        running.wait_for("INFO ready: 1 camera")
+        assert running.stop()[0] == 0
+
+
+def test_what_was_written_is_listed_without_a_password(tmp_path: Path):
+    done = edged(tmp_path, "init", "rtsp://viewer:hunter2@10.0.0.9/s", "usb:0")
+    assert done.stdout.startswith(
+        "edged.yaml: written (2 cameras)\n"
+        "  camera-1: rtsp://10.0.0.9/s\n"
+        "  camera-2: usb:0\n"
+        "credentials/camera-1: written (the password of camera-1)\n"
+    )
+    assert "hunter2" not in done.stdout + done.stderr
+    assert edged(tmp_path, "check", "edged.yaml").stdout == "edged.yaml: valid (2 cameras, 8 questions)\n"
+    again = edged(tmp_path, "init")
+    assert (again.returncode, again.stderr) == (
+        1, "edged: edged.yaml already exists; edged init does not overwrite files\n",
+    )  # fmt: skip

@@ -1,27 +1,105 @@
-"""`edged ask`: one question about one picture, judged as the daemon judges it."""
+"""`edged ask`: one question about one picture, judged as the daemon judges it. No camera and no node are involved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from threading import Event as StopSignal
+from typing import Any
 
+from edged.cameras.source import fetch_picture
+from edged.config.document import parse
+from edged.config.load import ConfigError, one_question
+from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
 from edged.core.interfaces import VisionModel
-from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, Frame
-from edged.service.judging import Provenance, answer, judge
+from edged.core.specs import Config, ModelSpec, QuestionSpec
+from edged.core.types import Frame, Reply
+from edged.mqtt.topics import answer_payload
+from edged.service import clock
+from edged.service.judging import Provenance, Verdict, answer, judge
+from edged.tools.load_model import load_model
+from edged.tools.streams import progress, report, write, write_line
+
+YAML_OPTIONS = ("answer", "range")
 
 
-def one_answer(
-    model: VisionModel,
-    frame: Frame,
-    question: QuestionSpec,
-    stop: StopSignal,
-    clock_synced: Callable[[], bool],
-    on_text: Callable[[str], None] | None = None,
-) -> Answer:
-    """The answer to one question about one frame, judged as in any look. Raises ModelError and Stopped."""
+class UsageError(EdgedError):
+    """An option cannot be used."""
+
+    code = EXIT_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What to ask, about which picture, and how to print the answer. `config_rev` is None if no config was read."""
+
+    question: QuestionSpec
+    image: str
+    as_json: bool
+    config_rev: str | None
+
+    @property
+    def streams(self) -> bool:
+        """True if the reply is printed while it is generated."""
+        return self.question.answer.kind == "text" and not self.as_json
+
+
+def question(prompt: str, options: Mapping[str, str | int | None], config: Config | None) -> QuestionSpec:
+    """The question that the command line describes, by the rules of the config. Raises UsageError.
+
+    `options` has the keys of a question; None leaves the config's setting, or the default. `answer` and `range` are
+    still YAML.
+    """
+    values = {key: value for key, value in options.items() if value is not None}
+    yaml: dict[str, Any] = {key: _yaml(f"--{key}", str(values[key])) for key in YAML_OPTIONS if key in values}
+    form = {**values, **yaml, "prompt": prompt}
+    try:
+        return one_question(form, config.language, config.generation) if config else one_question(form)
+    except ConfigError as error:
+        raise UsageError("\n".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
+
+
+def ask(spec: ModelSpec, asking: Asking, stop: StopSignal) -> int:
+    """Fetch the picture, load the model, print the answer; the exit code, 1 if there is no value."""
+    frame = fetch_picture(asking.image, stop)
+    with progress(f"loading the model {spec.path}"):
+        model = load_model(spec)
+    try:
+        model.check([asking.question])
+        return _ask(model, frame, asking, stop)
+    finally:
+        model.dispose()
+
+
+def _ask(model: VisionModel, frame: Frame, asking: Asking, stop: StopSignal) -> int:
     age_s = frame.age_s()
     encode_ms = model.encode(frame)
-    reply = model.ask([], question, stop, on_text)
-    of = Provenance("ask", "request", "", clock_synced(), frame, age_s, encode_ms, model)
-    return answer(question, judge(question, reply), of, 0.0, reply)
+    reply = model.ask([], asking.question, stop, write if asking.streams else None)
+    verdict = judge(asking.question, reply)
+    if asking.as_json:
+        # An answer names a camera; the payload says that there was none.
+        of = Provenance("", "request", "", clock.synced(), frame, age_s, encode_ms, model)
+        write_line(_as_json(asking, verdict, of, reply))
+    elif asking.streams:
+        write("\n")
+    elif verdict.status == "ok":
+        write_line(json.dumps(verdict.value, ensure_ascii=False))
+    if verdict.status == "ok":
+        return EXIT_OK
+    report(f"edged: {verdict.status}: {verdict.reason}")
+    return EXIT_WRONG
+
+
+def _as_json(asking: Asking, verdict: Verdict, of: Provenance, reply: Reply) -> str:
+    """The payload with all its keys. `node` and `camera` are null, and `config_rev` if no config was read."""
+    payload = answer_payload(answer(asking.question, verdict, of, 0.0, reply), node="", late=False)
+    payload |= {"node": None, "camera": None, "config_rev": asking.config_rev}
+    return json.dumps(payload, ensure_ascii=False)
+
+
+def _yaml(option: str, text: str) -> object:
+    document = parse(text)
+    if document.problems:
+        raise UsageError("\n".join(f"{option}: {problem.text}" for problem in document.problems))
+    return document.tree

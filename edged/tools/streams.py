@@ -1,0 +1,141 @@
+"""Standard output and standard error of a command, which may be closed, full, or a pipe that nobody reads.
+
+A command's output that was lost makes its exit code 1. Errors on standard error are ignored: there is no other place
+to report them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
+
+from edged.core.errors import EXIT_OK, EXIT_WRONG, Stopped
+from edged.core.text import spoken
+
+EXIT_INTERRUPTED = 130
+
+
+def write(text: str) -> None:
+    """Write the text to standard output, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def write_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def report(*lines: str) -> None:
+    """Write lines to standard error."""
+    with contextlib.suppress(OSError):
+        for line in lines:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def progress(activity: str) -> Iterator[None]:
+    """Show on standard error, if it is a terminal, what takes long, and how long it took: `loading … 3.2 s`."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    begun = time.monotonic()
+    duration = ""
+    sys.stderr.write(f"{activity} …")
+    sys.stderr.flush()
+    try:
+        yield
+        duration = f" {spoken(time.monotonic() - begun)}"
+    finally:
+        report(duration)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run the command and flush both streams; its exit code, or 1 if its output was lost."""
+    _replace_closed_streams()
+    output = Output(sys.stdout)
+    code = EXIT_WRONG
+    with contextlib.redirect_stdout(cast(TextIO, output)):
+        try:
+            code = command()
+        except SystemExit as leaving:  # argparse; rich when the pipe is closed
+            code = leaving.code if isinstance(leaving.code, int) else EXIT_WRONG
+        except OSError as error:
+            if error is not output.failure:
+                raise
+        except (Stopped, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED
+        return _flushed(code, output)
+
+
+def leave(code: int) -> int:
+    """The code; once torch or cv2 is loaded, end the process with it at once.
+
+    An interpreter with torch needs a second for an ordinary exit. A camera's thread may still be inside OpenCV, which
+    would abort an ordinary exit.
+    """
+    if {"torch", "cv2"} & sys.modules.keys() and "pytest" not in sys.modules:
+        os._exit(code)
+    return code
+
+
+class Output:
+    """Standard output that keeps its first error: a later flush may succeed although text was lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device for each standard stream that was closed (`>&-`).
+
+    Otherwise Python has None for it, and the next file or socket gets its descriptor and what C code prints to it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def _flushed(code: int, output: Output) -> int:
+    with contextlib.suppress(OSError):
+        output.flush()
+    if output.failure:
+        _discard(output.stream)
+        if not isinstance(output.failure, BrokenPipeError):  # `edged ask … | head` is not an error worth a line
+            report(f"edged: standard output: {output.failure.strerror}")
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+    return code or (EXIT_WRONG if output.failure else EXIT_OK)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still buffered to the null device: the interpreter flushes once more at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
