@@ -82,6 +82,13 @@ def test_a_file_opened_later_never_takes_the_number_of_a_closed_stream():
     assert (done.returncode, int(done.stderr) > 2) == (0, True)
 
 
+def test_a_file_name_that_is_not_utf_8_is_printed_escaped(tmp_path: Path):
+    path = tmp_path / "caf\udce9.yaml"
+    path.write_text("model: {path: .}\n")
+    code, output = shell(f"edged check {tmp_path}/*.yaml", PYTHONIOENCODING="utf-8:strict")
+    assert (code, output) == (0, f"{tmp_path}/caf\\udce9.yaml: valid (0 cameras, 0 questions)\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

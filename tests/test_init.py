@@ -168,7 +168,7 @@ def test_a_model_folder_that_does_not_exist_is_named_with_the_way_to_get_one(tmp
     done = edged(tmp_path, "init", *(["--model", model] if model else []))
     expected = Path("/var/lib/edged/models/qwen2-vl-2b") if model is None else tmp_path / model
     assert load(tmp_path / "edged.yaml").model.path == expected
-    assert f"model: there is no folder {expected} yet; edged prepare makes one from a compiled model" in done.stdout
+    assert f"model: there is no folder {expected} yet;\n  edged prepare makes it from a compiled model" in done.stdout
     assert [shlex.split(step)[-2:] for step in next_steps(done.stdout)] == [
         ["prepare", "--help"], ["check", "edged.yaml"], ["--config", "edged.yaml"],
     ]  # fmt: skip

@@ -155,7 +155,8 @@ def _write_next_steps(config: Config) -> None:
     steps = [("check", str(config.path)), ("run", "--config", str(config.path))]
     model = config.model.path
     if not model.is_dir():
-        write_line(f"model: there is no folder {model} yet; edged prepare makes one from a compiled model")
+        write_line(f"model: there is no folder {model} yet;")
+        write_line("  edged prepare makes it from a compiled model, or set model: path: to a Qwen2-VL folder")
         steps.insert(0, ("prepare", "--help"))
     write_line("next:")
     for step in steps:

@@ -7,6 +7,7 @@ to report them.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -31,10 +32,7 @@ def write_line(text: str) -> None:
 
 def report(*lines: str) -> None:
     """Write lines to standard error."""
-    with contextlib.suppress(OSError):
-        for line in lines:
-            sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+    _write_error("".join(f"{line}\n" for line in lines))
 
 
 @contextlib.contextmanager
@@ -45,18 +43,20 @@ def progress(activity: str) -> Iterator[None]:
         return
     begun = time.monotonic()
     duration = ""
-    sys.stderr.write(f"{activity} …")
-    sys.stderr.flush()
+    _write_error(f"{activity} …")
     try:
         yield
         duration = f" {spoken(time.monotonic() - begun)}"
     finally:
-        report(duration)
+        _write_error(f"{duration}\n")
 
 
 def exit_code(command: Callable[[], int]) -> int:
     """Run the command and flush both streams; its exit code, or 1 if its output was lost."""
     _replace_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may not be UTF-8, a reply may end in half of a surrogate pair. In JSON this is an escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     output = Output(sys.stdout)
     code = EXIT_WRONG
     with contextlib.redirect_stdout(cast(TextIO, output)):
@@ -106,6 +106,12 @@ class Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def _write_error(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _replace_closed_streams() -> None:
