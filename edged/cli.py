@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(arguments: list[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:  # parse_args would print the usage of edged, not of the command
+        options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
     _log_to_stderr(options.verbose)
     try:
         code: int = options.command(options)
@@ -254,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edged {version('edged')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages, every answer among them")
-    parser.set_defaults(command=lambda _: _print_help(parser))
+    parser.set_defaults(command=lambda _: _print_help(parser), usage_error=parser.error)
     add_command = partial(_command_parser, parser.add_subparsers(metavar="COMMAND", title="commands").add_parser)
     _add_run(add_command(run, "run the daemon: look, ask, publish"))
     _add_check(add_command(check, "check a config file"))
@@ -307,7 +309,7 @@ def _command_parser(
     )
     # No default: it would overwrite a -v before the command.
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log debug messages")
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, usage_error=parser.error)
     return parser
 
 

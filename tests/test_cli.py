@@ -247,6 +247,17 @@ def test_verbose_is_accepted_before_and_after_the_command(arguments: list[str]):
     assert logging.getLogger("edged").level == logging.DEBUG
 
 
+@pytest.mark.parametrize("arguments", [["check", "a.yaml", "b.yaml"], ["run", "b.yaml"], ["-v", "run", "b.yaml"]])
+def test_an_unknown_argument_is_reported_with_the_usage_of_its_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    command = next(argument for argument in arguments if not argument.startswith("-"))
+    usage, *_, last = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: edged {command} ")
+    assert last == f"edged {command}: error: unrecognized arguments: b.yaml"
+
+
 @pytest.mark.parametrize("command", ["demo", "bench"])
 @pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "abc", "-inf"])
 def test_seconds_are_a_finite_number_above_zero(command: str, text: str, capsys: pytest.CaptureFixture[str]):

@@ -142,9 +142,17 @@ def test_odd_names_of_folders_are_written_so_that_they_are_read_again(tmp_path: 
 
 
 def test_usb_devices_are_cameras(tmp_path: Path):
-    assert edged(tmp_path, "init", "usb:0", "usb:/dev/v4l/by-id/usb-Cam-video-index0", "/dev/null").returncode == 0
-    assert sources(tmp_path / "edged.yaml") == ["0", "/dev/v4l/by-id/usb-Cam-video-index0", "/dev/null"]
-    assert [camera.source.kind for camera in load(tmp_path / "edged.yaml").cameras] == ["usb"] * 3
+    by_id = "/dev/v4l/by-id/usb-Cam-video-index0"
+    assert edged(tmp_path, "init", "usb:0", f"usb:{by_id}", "/dev/null", "/dev/video97").returncode == 0
+    assert sources(tmp_path / "edged.yaml") == ["0", by_id, "/dev/null", "/dev/video97"]
+    assert {camera.source.kind for camera in load(tmp_path / "edged.yaml").cameras} == {"usb"}
+
+
+def test_what_check_would_refuse_is_not_written(tmp_path: Path):
+    done = edged(tmp_path, "init", "usb:abc")
+    assert done.returncode == 1
+    assert done.stderr.startswith("edged: edged.yaml is not written, because it would be invalid: edged.yaml:")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_usb_camera_that_was_named_is_not_added_again(tmp_path: Path):

@@ -148,7 +148,7 @@ def _why_not_written(error: OSError | UnicodeEncodeError | ConfigError, path: Pa
         return f"{error.filename or path} cannot be written: {error.strerror}"
     if isinstance(error, UnicodeEncodeError):
         return f"{path} cannot be written: a path in it is not UTF-8"
-    return f"{path} cannot be written: {error}"
+    return f"{path} is not written, because it would be invalid: {error}"
 
 
 def _write_next_steps(config: Config) -> None:
@@ -186,6 +186,8 @@ def _source(text: str, number: int, folder: Path, secrets: dict[str, str]) -> st
         return f"usb:{text}" if stat.S_ISCHR(mode) else _path(text, folder)
     if text.startswith("usb:"):
         return text
+    if text.startswith(("/dev/video", "/dev/v4l/")):
+        return f"usb:{text}"
     if not ADDRESS.match(text):
         example = "(such as rtsp://10.0.0.9/stream1)"
         raise EdgedError(f"SOURCE {number} is neither an existing file or folder nor an address {example}")

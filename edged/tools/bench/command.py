@@ -28,12 +28,12 @@ def bench(
         model = load_model(spec)
     try:
         load_s = time.monotonic() - begun
-        with progress(f"measuring for {seconds:g} s"):
+        with progress(f"measuring for about {seconds:g} s"):
             result = measure(model, frame, config, token_counter(spec.path), seconds, load_s, stop)
     finally:
         model.dispose()
     if json:
         write_line(as_json(result))
     else:
-        tables.show(result, Console())
+        tables.show(result, Console(highlight=False))  # half of 1280x720 would be coloured
     return EXIT_OK
