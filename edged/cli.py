@@ -130,14 +130,14 @@ def ask(options: argparse.Namespace) -> int:
     stop = _stop_signal()
     config = None if options.model and not options.config else load(config_file(options.config))
     settings = {name: getattr(options, name) for name in ("answer", "range", "language", "max_new_tokens")}
-    request = asking.Asking(
+    ask_options = asking.AskOptions(
         question=asking.question(options.prompt, settings, config),
         image=options.image,
         as_json=options.json,
         config_rev=config.rev if config else None,
     )
     spec = ModelSpec(options.model.resolve()) if options.model or not config else config.model.each_worker()[0]
-    return asking.ask(spec, request, stop)
+    return asking.ask(spec, ask_options, stop)
 
 
 def prepare(options: argparse.Namespace) -> int:
@@ -218,7 +218,7 @@ def _log_to_stderr(verbose: bool) -> None:
     logging.captureWarnings(True)
 
 
-# what the daemon is made of
+# factories for the daemon
 
 
 def _open_camera(spec: CameraSpec, report: CameraReport) -> Camera:

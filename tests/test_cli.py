@@ -35,7 +35,7 @@ ANSWER_KEYS = [
 
 
 def shell(line: str, **variables: str) -> tuple[int, str]:
-    """Run `edged …` in a shell that redirects; the exit code, and what came out on both streams but for warnings."""
+    """Run `edged …` in a shell that redirects; the exit code, and both streams without the warnings."""
     done = subprocess.run(
         ["bash", "-c", line.replace("edged ", f"{sys.executable} -m edged ", 1)],
         capture_output=True, text=True, timeout=60, env=os.environ | variables,
@@ -51,7 +51,7 @@ def test_a_full_disk_is_one_sentence_and_exit_1(command: str, variables: dict[st
 
 
 @pytest.mark.parametrize("variables", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
-def test_a_pipe_that_is_read_no_more_ends_in_silence(variables: dict[str, str]):
+def test_a_closed_pipe_is_not_reported(variables: dict[str, str]):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -71,7 +71,7 @@ def test_closed_streams_change_no_exit_code(closed: str, tmp_path: Path):
         assert (code, "Traceback" in output) == (78, False)
 
 
-def test_a_file_opened_later_never_takes_the_number_of_a_closed_stream():
+def test_a_file_opened_later_never_gets_the_descriptor_of_a_closed_stream():
     program = (
         "import os, sys; from edged.cli import main; main(['check', '--schema']); "
         "print(os.open('/', os.O_RDONLY), file=sys.stderr)"
@@ -121,7 +121,7 @@ def test_a_file_name_that_is_not_utf_8_is_printed_escaped(tmp_path: Path):
         (["--version"], 0),
     ],
 )
-def test_the_exit_code_says_whose_turn_it_is(
+def test_the_exit_code_tells_usage_config_and_other_errors_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int
 ):
     monkeypatch.chdir(tmp_path)
@@ -143,11 +143,13 @@ def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(tmp_path: Path, 
         silent.settimeout(30)
         port = silent.getsockname()[1]
         (tmp_path / "edged.yaml").write_text(f"model: {{path: m}}\nmqtt: {{url: 'mqtt://127.0.0.1:{port}'}}\n")
-        words = [sys.executable, "-m", "edged", *command.replace("PORT", str(port)).split()]
+        arguments = [sys.executable, "-m", "edged", *command.replace("PORT", str(port)).split()]
         with (
-            subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as done,
+            subprocess.Popen(
+                arguments, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            ) as done,
             silent.accept()[0],
-        ):  # now it waits for an answer
+        ):  # it waits for an answer now
             begun = time.monotonic()
             done.send_signal(signal.SIGINT)
             _, errors = done.communicate(timeout=60)
@@ -290,7 +292,7 @@ def test_a_missing_model_folder_is_reported_before_torch_is_imported(command: st
 
 @pytest.fixture
 def asked(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Ask about a picture with these options, where a config stands beside; the answer as the broker would get it."""
+    """Ask about a picture with these options, beside a config; the payload of the answer."""
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((56, 56, 3), np.uint8))
     settings = "max_new_tokens: 3, temperature: 0.5, top_p: 0.9, top_k: 5, repetition_penalty: 1.1, deadline: 31s"
     (tmp_path / "edged.yaml").write_text(f"language: ko\nmodel: {{path: {tiny_folder}, {settings}}}\n")
@@ -310,13 +312,13 @@ def as_asked(prompt: str, generation: Generation, answer: Text | YesNo) -> dict[
     return {"prompt": prompt, "prompt_rev": spec.prompt_rev}
 
 
-def test_ask_takes_settings_and_language_from_the_config(asked, tmp_path: Path):
+def test_ask_uses_settings_and_language_of_the_config(asked, tmp_path: Path):
     config = ("--config", str(tmp_path / "edged.yaml"))
     expected = as_asked("Open? 예 또는 아니요로 답하세요.", OF_THE_CONFIG, YesNo("예", "아니요"))
     assert asked("--answer", "yes_no", *config).items() >= expected.items()
 
 
-def test_ask_takes_them_for_another_model_too(asked, tiny_folder: Path, tmp_path: Path):
+def test_ask_uses_them_for_another_model_too(asked, tiny_folder: Path, tmp_path: Path):
     config = ("--config", str(tmp_path / "edged.yaml"), "--model", str(tiny_folder))
     assert asked(*config).items() >= as_asked("Open?", OF_THE_CONFIG, Text()).items()
 
@@ -371,7 +373,7 @@ def test_ask_prints_nothing_but_the_answer_without_a_terminal(asked, tiny_folder
 
 
 @pytest.mark.parametrize("variables", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
-def test_an_answer_that_finds_no_room_is_one_sentence(
+def test_an_answer_that_cannot_be_written_is_one_sentence(
     asked, tiny_folder: Path, tmp_path: Path, variables: dict[str, str]
 ):
     picture = tmp_path / "picture.png"

@@ -31,7 +31,7 @@ class UsageError(EdgedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class AskOptions:
     """What to ask, about which picture, and how to print the answer. `config_rev` is None if no config was read."""
 
     question: QuestionSpec
@@ -60,28 +60,28 @@ def question(prompt: str, options: Mapping[str, str | int | None], config: Confi
         raise UsageError("\n".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
 
 
-def ask(spec: ModelSpec, asking: Asking, stop: StopSignal) -> int:
+def ask(spec: ModelSpec, options: AskOptions, stop: StopSignal) -> int:
     """Fetch the picture, load the model, print the answer; the exit code, 1 if there is no value."""
-    frame = fetch_picture(asking.image, stop)
+    frame = fetch_picture(options.image, stop)
     with progress(f"loading the model {spec.path}"):
         model = load_model(spec)
     try:
-        model.check([asking.question])
-        return _ask(model, frame, asking, stop)
+        model.check([options.question])
+        return _ask(model, frame, options, stop)
     finally:
         model.dispose()
 
 
-def _ask(model: VisionModel, frame: Frame, asking: Asking, stop: StopSignal) -> int:
+def _ask(model: VisionModel, frame: Frame, options: AskOptions, stop: StopSignal) -> int:
     age_s = frame.age_s()
     encode_ms = model.encode(frame)
-    reply = model.ask([], asking.question, stop, write if asking.streams else None)
-    verdict = judge(asking.question, reply)
-    if asking.as_json:
+    reply = model.ask([], options.question, stop, write if options.streams else None)
+    verdict = judge(options.question, reply)
+    if options.as_json:
         # An answer names a camera; the payload says that there was none.
         of = Provenance("", "request", "", clock.synced(), frame, age_s, encode_ms, model)
-        write_line(_as_json(asking, verdict, of, reply))
-    elif asking.streams:
+        write_line(_as_json(options, verdict, of, reply))
+    elif options.streams:
         write("\n")
     elif verdict.status == "ok":
         write_line(json.dumps(verdict.value, ensure_ascii=False))
@@ -91,10 +91,10 @@ def _ask(model: VisionModel, frame: Frame, asking: Asking, stop: StopSignal) -> 
     return EXIT_WRONG
 
 
-def _as_json(asking: Asking, verdict: Verdict, of: Provenance, reply: Reply) -> str:
+def _as_json(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply) -> str:
     """The payload with all its keys. `node` and `camera` are null, and `config_rev` if no config was read."""
-    payload = answer_payload(answer(asking.question, verdict, of, 0.0, reply), node="", late=False)
-    payload |= {"node": None, "camera": None, "config_rev": asking.config_rev}
+    payload = answer_payload(answer(options.question, verdict, of, 0.0, reply), node="", late=False)
+    payload |= {"node": None, "camera": None, "config_rev": options.config_rev}
     return json.dumps(payload, ensure_ascii=False)
 
 

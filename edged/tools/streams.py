@@ -37,7 +37,7 @@ def report(*lines: str) -> None:
 
 @contextlib.contextmanager
 def progress(activity: str) -> Iterator[None]:
-    """Show on standard error, if it is a terminal, what takes long, and how long it took: `loading … 3.2 s`."""
+    """Show an activity and its duration on standard error if it is a terminal: `loading … 3.2 s`."""
     if not sys.stderr.isatty():
         yield
         return

@@ -17,7 +17,7 @@ from edged.core.interfaces import VisionModel
 from edged.core.specs import CameraSpec, QuestionSpec
 from edged.core.types import Exchange, Frame, Reply
 from edged.tools.bench.figures import Figure, four_digits
-from edged.tools.bench.workload import DECODED, LONG_PROMPT, TALK, text_question, typed_questions
+from edged.tools.bench.workload import DECODED, DESCRIBE, LONG_PROMPT, text_question, typed_questions
 
 MAX_SAMPLES = 25  # of each figure; more would not change the median
 MIN_STEPS = 4
@@ -29,7 +29,7 @@ class NoSample(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to time repeatedly. `calls` are its calls of (encode, ask), for a first guess of its time."""
+    """A measurement to repeat. `calls` are its calls of (encode, ask), for a first guess of its duration."""
 
     name: str
     run: Callable[[], None]
@@ -107,8 +107,8 @@ class Timing:
     def decode(self) -> None:
         """The time of many tokens less that of the first one, which is the prefill of its prompt."""
         self.encode()
-        first_s, _ = self.ask(text_question(f"1. {TALK}", 1))
-        all_s, reply = self.ask(text_question(f"2. {TALK}", DECODED))
+        first_s, _ = self.ask(text_question(f"1. {DESCRIBE}", 1))
+        all_s, reply = self.ask(text_question(f"2. {DESCRIBE}", DECODED))
         if reply.steps >= MIN_STEPS and all_s > first_s:
             self.samples["decode"].append(reply.steps / (all_s - first_s))
 

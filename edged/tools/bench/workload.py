@@ -1,6 +1,6 @@
 """What `edged bench` asks the model besides the config's own questions, and the picture it asks about.
 
-Each prompt begins with other words than the one before, so that the KV cache shares the picture and not the prompt.
+Each prompt begins with different words than the one before, so that the KV cache shares the picture and not the prompt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edged.core.types import Frame, utc_now
 PICTURE = (1280, 720)
 DECODED = 33  # tokens; the first comes from the prefill
 LONG_PROMPT = " ".join(["The gate is open and two people wait."] * 28)  # about 250 tokens
-TALK = "Describe everything in this image, one thing after the other, in long sentences."
+DESCRIBE = "Describe everything in this image, one thing after the other, in long sentences."
 TYPED: tuple[tuple[str, AnswerType], ...] = (
     ("How many people are in this image?", Number(True, 0, 40)),
     ("Is there a vehicle in this image?", YesNo()),
