@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import os
 import signal
 import sys
@@ -18,12 +17,11 @@ from textwrap import fill
 
 from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
-from edged.core.answer_types import LANGUAGES
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
 from edged.core.interfaces import Camera, Publisher
-from edged.core.specs import DEFAULT_MAX_NEW_TOKENS, BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
+from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
 from edged.core.types import CameraReport
-from edged.tools import streams
+from edged.tools import arguments, streams
 from edged.tools.config_file import NoConfig, config_file
 
 # before anything can import cv2 (the vendor's model module does) or transformers
@@ -35,13 +33,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 WIDTH = 78  # of descriptions; argparse wraps the rest at the terminal's width less 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
-    return streams.leave(streams.exit_code(lambda: _command(arguments)))
+    return streams.leave(streams.exit_code(lambda: _command(argv)))
 
 
-def _command(arguments: list[str] | None) -> int:
-    options, unknown = _parser().parse_known_args(arguments)
+def _command(argv: list[str] | None) -> int:
+    options, unknown = _parser().parse_known_args(argv)
     if unknown:  # parse_args would print the usage of edged, not of the command
         options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
     _log_to_stderr(options.verbose)
@@ -258,34 +256,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages, every answer among them")
     parser.set_defaults(command=lambda _: _print_help(parser), usage_error=parser.error)
     add_command = partial(_command_parser, parser.add_subparsers(metavar="COMMAND", title="commands").add_parser)
-    _add_run(add_command(run, "run the daemon: look, ask, publish"))
-    _add_check(add_command(check, "check a config file"))
-    _add_init(add_command(init, "write a first config", INIT_EXAMPLES))
-    _add_ask(add_command(ask, "ask one question about one picture", ASK_EXAMPLES))
-    _add_watch(add_command(watch, "follow a running edged on its broker"))
-    _add_doctor(add_command(doctor, "check this machine, and say what to do next"))
-    _add_bench(add_command(bench, "measure how many looks this box can do"))
-    _add_prepare(add_command(prepare, "make a model folder from a compiled model", PREPARE_EXAMPLES))
-    _add_demo(add_command(demo, "see it work, without a camera or an NPU"))
+    arguments.run(add_command(run, "run the daemon: look, ask, publish"))
+    arguments.check(add_command(check, "check a config file"))
+    arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
+    arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
+    arguments.watch(add_command(watch, "follow a running edged on its broker"))
+    arguments.doctor(add_command(doctor, "check this machine, and say what to do next"))
+    arguments.bench(add_command(bench, "measure how many looks this box can do"))
+    arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))
+    arguments.demo(add_command(demo, "see it work, without a camera or an NPU"))
     return parser
-
-
-INIT_EXAMPLES = """\
-examples:
-  edged init rtsp://viewer:PASSWORD@10.0.0.9:554/stream1
-  edged init pictures/ --model ./Qwen2-VL-2B-Instruct
-"""
-ASK_EXAMPLES = """\
-examples:
-  edged ask --image yard.jpg "What is in this picture?"
-  edged ask --image yard.jpg --answer yes_no "Is the gate open?"
-  edged ask --image yard.jpg --answer "[clear, rain]" "How is the weather?"
-"""
-PREPARE_EXAMPLES = """\
-example:
-  edged prepare --compiled mxq/ --processor mobilint/Qwen2-VL-2B-Instruct \\
-    --out /var/lib/edged/models/qwen2-vl-2b
-"""
 
 
 def _print_help(parser: argparse.ArgumentParser) -> int:
@@ -311,112 +291,3 @@ def _command_parser(
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log debug messages")
     parser.set_defaults(command=command, usage_error=parser.error)
     return parser
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-
-
-def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
-    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
-
-
-def _add_init(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source",
-        nargs="*",
-        metavar="SOURCE",
-        help="an address (rtsp://, rtsps://, http://, https://), a folder of pictures, a picture, a clip, "
-        "or a USB camera (usb:0, /dev/video0)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("edged.yaml"), metavar="FILE", help="the config to write; default: edged.yaml"
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="the model folder; default: /var/lib/edged/models/qwen2-vl-2b"
-    )
-
-
-def _add_ask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="the question")
-    _add_image(parser, required=True)
-    types = "text (default), yes_no, integer, number, a list of choices '[a, b]', or '{json: SCHEMA}'"
-    parser.add_argument("--answer", default="text", metavar="TYPE", help=types)
-    parser.add_argument("--range", metavar="RANGE", help="bounds of an integer or number: '[LOW, HIGH]'")
-    parser.add_argument(
-        "--language",
-        choices=LANGUAGES,
-        help="of the instruction and of yes and no; default: the config's, else en",
-    )
-    limit = f"longest reply, in tokens; default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
-    parser.add_argument("--max-new-tokens", type=int, metavar="N", help=limit)
-    parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder, instead of the config's")
-    _add_config(parser, f"use its model, model settings and language; {CONFIG_DEFAULT}; none with --model")
-
-
-def _add_watch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="every node under the config's prefix, not only this one")
-    _add_plain(parser)
-    _add_config(parser)
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
-    _add_config(parser)
-
-
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="a model folder, instead of the config's model and cameras"
-    )
-    _add_image(parser, default="a synthetic picture of 1280x720")
-    parser.add_argument(
-        "--seconds", type=_seconds, default=30.0, metavar="N", help="measure for N seconds; default: 30"
-    )
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    _add_config(parser)
-
-
-def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="the compiler's output")
-    parser.add_argument(
-        "--processor", required=True, metavar="DIR-or-ID", help="a folder, or a model on the Hugging Face Hub"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
-    cores = "such as 0:0, multi:0, global4:1 or global8; default: those in the compiler's config.json"
-    parser.add_argument("--text-cores", metavar="CORES", help=f"NPU cores of the text part, {cores}")
-    parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, likewise")
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop N seconds after the first answer")
-    _add_plain(parser)
-
-
-CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, or ./edged.yaml if there is none"
-
-
-def _add_config(parser: argparse.ArgumentParser, explanation: str = f"the config; {CONFIG_DEFAULT}") -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help=explanation)
-
-
-def _add_image(parser: argparse.ArgumentParser, required: bool = False, default: str = "") -> None:
-    explanation = "a picture file or an http(s) address" + (f"; default: {default}" if default else "")
-    parser.add_argument("--image", required=required, metavar="PATH-or-URL", help=explanation)
-
-
-def _add_plain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plain", action="store_true", help="print a line for each answer instead of a table")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f'must be a number of seconds above 0, not "{text}"')
-    return seconds

@@ -1,0 +1,135 @@
+"""The arguments and options of each command; the functions are named as the commands are."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from edged.config.load import DEFAULT_PATH
+from edged.core.answer_types import LANGUAGES
+from edged.core.specs import DEFAULT_MAX_NEW_TOKENS
+
+CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, or ./edged.yaml if there is none"
+INIT_EXAMPLES = """\
+examples:
+  edged init rtsp://viewer:PASSWORD@10.0.0.9:554/stream1
+  edged init pictures/ --model ./Qwen2-VL-2B-Instruct
+"""
+ASK_EXAMPLES = """\
+examples:
+  edged ask --image yard.jpg "What is in this picture?"
+  edged ask --image yard.jpg --answer yes_no "Is the gate open?"
+  edged ask --image yard.jpg --answer "[clear, rain]" "How is the weather?"
+"""
+PREPARE_EXAMPLES = """\
+example:
+  edged prepare --compiled mxq/ --processor mobilint/Qwen2-VL-2B-Instruct \\
+    --out /var/lib/edged/models/qwen2-vl-2b
+"""
+
+
+def run(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
+
+
+def init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        nargs="*",
+        metavar="SOURCE",
+        help="an address (rtsp://, rtsps://, http://, https://), a folder of pictures, a picture, a clip, "
+        "or a USB camera (usb:0, /dev/video0)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("edged.yaml"), metavar="FILE", help="the config to write; default: edged.yaml"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="the model folder; default: /var/lib/edged/models/qwen2-vl-2b"
+    )
+
+
+def ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="the question")
+    _add_image(parser, required=True)
+    types = "text (default), yes_no, integer, number, a list of choices '[a, b]', or '{json: SCHEMA}'"
+    parser.add_argument("--answer", default="text", metavar="TYPE", help=types)
+    parser.add_argument("--range", metavar="RANGE", help="bounds of an integer or number: '[LOW, HIGH]'")
+    parser.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        help="of the instruction and of yes and no; default: the config's, else en",
+    )
+    limit = f"longest reply, in tokens; default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help=limit)
+    parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder, instead of the config's")
+    _add_config(parser, f"use its model, model settings and language; {CONFIG_DEFAULT}; none with --model")
+
+
+def watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="every node under the config's prefix, not only this one")
+    _add_plain(parser)
+    _add_config(parser)
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    _add_config(parser)
+
+
+def bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a model folder, instead of the config's model and cameras"
+    )
+    _add_image(parser, default="a synthetic picture of 1280x720")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=30.0, metavar="N", help="measure for N seconds; default: 30"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_config(parser)
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="the compiler's output")
+    parser.add_argument(
+        "--processor", required=True, metavar="DIR-or-ID", help="a folder, or a model on the Hugging Face Hub"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
+    cores = "such as 0:0, multi:0, global4:1 or global8; default: those in the compiler's config.json"
+    parser.add_argument("--text-cores", metavar="CORES", help=f"NPU cores of the text part, {cores}")
+    parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, likewise")
+
+
+def demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop N seconds after the first answer")
+    _add_plain(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser, explanation: str = f"the config; {CONFIG_DEFAULT}") -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=explanation)
+
+
+def _add_image(parser: argparse.ArgumentParser, required: bool = False, default: str = "") -> None:
+    explanation = "a picture file or an http(s) address" + (f"; default: {default}" if default else "")
+    parser.add_argument("--image", required=required, metavar="PATH-or-URL", help=explanation)
+
+
+def _add_plain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="print a line for each answer instead of a table")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a number of seconds above 0, not "{text}"')
+    return seconds
