@@ -232,4 +232,4 @@ def test_with_a_model_no_config_is_needed(tiny_folder: Path, tmp_path: Path, cap
 
 def test_a_missing_config_is_one_sentence(tmp_path: Path, capsys):
     assert main(["bench", "--config", str(tmp_path / "none.yaml")]) == 78
-    assert capsys.readouterr().err == "none.yaml: there is no such file\n"
+    assert capsys.readouterr().err == f"{tmp_path}/none.yaml: file not found\n"

@@ -132,7 +132,7 @@ def test_the_exit_code_tells_usage_config_and_other_errors_apart(
 
 def test_check_reports_a_fifo_instead_of_waiting_for_it(tmp_path: Path):
     os.mkfifo(tmp_path / "edged.yaml")
-    assert shell(f"edged check {tmp_path}/edged.yaml") == (78, "edged.yaml: is not a regular file\n")
+    assert shell(f"edged check {tmp_path}/edged.yaml") == (78, f"{tmp_path}/edged.yaml: is not a regular file\n")
 
 
 @pytest.mark.parametrize(

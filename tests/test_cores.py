@@ -123,5 +123,7 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
 def test_invalid_cores_are_reported_with_their_line(tmp_path: Path, model: str, sentence: str):
     with pytest.raises(ConfigError) as raised:
         load(written(tmp_path, model))
-    assert [problem for problem in raised.value.problems if problem.startswith(sentence)] != [], raised.value.problems
+    assert [problem for problem in raised.value.problems if problem.startswith(f"{tmp_path}/{sentence}")] != [], (
+        raised.value.problems
+    )
     assert len(raised.value.problems) == 1

@@ -151,11 +151,11 @@ def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, 
 
             before = path.read_text()
             path.write_text(before.replace("answer: yes_no", "answer: yesno"))
-            edged.wait_for('ERROR config not reloaded: edged.yaml:12: camera "yard": question "gate": answer "yesno"')
+            edged.wait_for(f'ERROR config not reloaded: {path}:12: camera "yard": question "gate": answer "yesno"')
             count = len(listening.of("edged/box/yard/people"))
             listening.wait_for_topic("edged/box/yard/people", count + 1)
             problems = [message.json["config_problems"] for message in listening.of("edged/box/bridge/info")]
-            assert problems[-1][0].startswith("edged.yaml:12:")
+            assert problems[-1][0].startswith(f"{path}:12:")
 
             without = before.replace("        then: {sure: {prompt: Are you sure?, answer: [yes, no, maybe]}}\n", "")
             path.write_text(without.replace("every: 1s", "every: 2s"))
@@ -355,4 +355,4 @@ def test_an_invalid_config_or_model_folder_ends_edged_with_78(
 def test_a_missing_config_is_one_line(tmp_path: Path):
     with Edged("run", "--config", tmp_path / "none.yaml") as edged:
         assert edged.exit_code() == 78
-        assert edged.said("ERROR none.yaml: there is no such file")
+        assert edged.said(f"ERROR {tmp_path}/none.yaml: file not found")

@@ -1,37 +1,37 @@
 """Files read within bounds, and YAML 1.2 as plain values with the line of every key.
 
-In YAML 1.2 `yes`, `no`, `on` and `off` are words. Keys are always text. No value of the file goes into a message of
-this module, because any of them may be a password.
+In YAML 1.2 `yes`, `no`, `on` and `off` are words. Keys are always text. Messages of this module contain no value of the
+file, because any value may be a password.
 """
 
 from __future__ import annotations
 
-import difflib
 import errno
 import math
 import os
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-KeyPath: TypeAlias = tuple[str | int, ...]
+from edged.config.places import KeyPath, subject
+from edged.config.yaml_errors import diagnose
 
 MAX_BYTES = 1024 * 1024
 MAX_VALUES = 10_000  # ruamel needs about 50 us for each, and aliases of aliases grow without end
 MAX_DEPTH = 40  # ruamel, pydantic, json and llguidance all recurse
 MAX_TEXT = 8_000
 MAX_KEY = 200
-MAX_CANDIDATES = 200  # difflib needs about 10 us for each
+EXOTIC_SPACES = "\u00a0\u2002\u2003\u2009\u200b\u202f\u3000\ufeff"
 MAX_NUMBER = 32  # int() of thousands of digits is slow or refused
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 TAG = "tag:yaml.org,2002:"
 TAGS = {
     ScalarNode: {f"{TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")},
@@ -41,12 +41,12 @@ TAGS = {
 
 
 class FileRefused(OSError):
-    """A file that is not read for what it is. `strerror` is the end of a sentence, such as `is not a regular file`."""
+    """A file of a kind or size that is not read. `strerror` ends a sentence: `is not a regular file`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """What is wrong, and in which line (0: the file as a whole)."""
+    """A sentence and its line (0: the file as a whole)."""
 
     line: int
     text: str
@@ -54,9 +54,9 @@ class Problem:
 
 @dataclass(slots=True)
 class Document:
-    """The file's values, where each of them stands, and what is wrong with its form.
+    """The file's values, the line of each, and the problems of its form.
 
-    A value in `unreadable` was replaced by None, and the reason is among the problems.
+    A value in `unreadable` was replaced by None; the reason is among the problems.
     """
 
     tree: Any = None
@@ -67,14 +67,14 @@ class Document:
     values: int = 0
 
     def line(self, path: KeyPath) -> int:
-        """The line of that key, or of the nearest one above it that stands in the file."""
+        """The line of that key, or of the nearest key above it that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
 
 class _Composer(Composer):
-    """Refuses what is too deep or too long before it is built; ruamel itself would recurse until Python gives up."""
+    """Refuses a document that is too deep or too long before it is built; ruamel would recurse to Python's limit."""
 
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader)
@@ -96,7 +96,7 @@ class _Composer(Composer):
 
 
 class _TooMuch(Exception):
-    """The document is over a bound, so that nothing of it is used."""
+    """The document exceeds a bound; nothing of it is used."""
 
     def __init__(self, mark: StreamMark, text: str) -> None:
         super().__init__(text)
@@ -104,12 +104,11 @@ class _TooMuch(Exception):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file, without ever waiting for a writer.
+    """The content of a regular file. Never blocks on a FIFO.
 
-    Raises OSError, of which FileRefused for anything but a regular file (a FIFO, a device, a folder) and for a file of
-    more than MAX_BYTES.
+    Raises OSError; its subclass FileRefused for a FIFO, device or folder, and for a file of more than MAX_BYTES.
     """
-    # Without O_NONBLOCK the opening of a FIFO waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a FIFO blocks until a writer opens it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -124,25 +123,30 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read(path: Path) -> Document:
-    """The file as a Document; what cannot be read at all is one of its problems."""
+    """The file as a Document; if it cannot be read at all, that is its only problem."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        content = read_bytes(path)
+        return parse(content.decode("utf-8-sig"))
     except FileNotFoundError:
-        return Document(problems=[Problem(0, "there is no such file")])
+        return _failed("file not found")
     except UnicodeDecodeError as error:
-        return Document(problems=[Problem(0, f"is not UTF-8 text (byte {error.start})")])
+        utf_16 = content.startswith(UTF_16)
+        return _failed("is UTF-16; save it as UTF-8" if utf_16 else f"is not UTF-8 text (byte {error.start})")
     except FileRefused as error:
-        return Document(problems=[Problem(0, str(error.strerror))])
+        return _failed(str(error.strerror))
     except OSError as error:
-        return Document(problems=[Problem(0, f"cannot be read: {error.strerror}")])
-    return parse(text)
+        return _failed(f"cannot be read: {error.strerror}")
+
+
+def _failed(why: str) -> Document:
+    return Document(problems=[Problem(0, why)])
 
 
 def parse(text: str) -> Document:
     document = Document(text=text)
     if forbidden := FORBIDDEN.search(text):
         line = text.count("\n", 0, forbidden.start()) + 1
-        document.problems.append(Problem(line, f"is not YAML: {_no_control(forbidden)}"))
+        document.problems.append(Problem(line, f"is not YAML: {_forbidden(forbidden)}"))
         return document
     try:
         root = _yaml().compose(text)
@@ -150,41 +154,25 @@ def parse(text: str) -> Document:
     except _TooMuch as error:
         document.problems.append(error.problem)
     except MarkedYAMLError as error:
-        document.problems.append(_not_yaml(error))
+        diagnosis = diagnose(error, text)
+        document.problems.append(Problem(diagnosis.line, f"is not YAML: {diagnosis.text}"))
     except YAMLError:
         document.problems.append(Problem(0, "is not YAML"))
     return document
 
 
 def text_problem(text: str) -> str | None:
-    """Why this cannot be a text of a config, as the end of a sentence."""
+    """Why this text is not allowed in a config, as the end of a sentence."""
     if len(text) > MAX_TEXT:
-        return f"is longer than {MAX_TEXT} characters"
+        return f"has {len(text)} characters; the limit is {MAX_TEXT}"
     forbidden = FORBIDDEN.search(text)
-    return f"holds a control character ({_code_point(forbidden)})" if forbidden else None
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """` Did you mean "…"?`, or nothing when no known word is near."""
-    candidates = [other for other in known if abs(len(other) - len(word)) <= 8][:MAX_CANDIDATES]
-    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    return f' Did you mean "{near[0]}"?' if near else ""
+    return f"contains a control character ({_code_point(forbidden)})" if forbidden else None
 
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Composer
     return yaml
-
-
-def _not_yaml(error: MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    why = error.problem or error.context
-    if isinstance(error, ComposerError) and "alias" in str(why):
-        why = "an alias without its anchor (a text that begins with * needs quotes)"
-    elif "tag handle" in str(why):
-        why = "an unknown tag (a text that begins with ! needs quotes)"
-    return Problem(mark.line + 1 if mark else 0, f"is not YAML: {why}")
 
 
 def _too_many() -> str:
@@ -195,7 +183,9 @@ def _too_deep() -> str:
     return f"is nested more than {MAX_DEPTH} levels deep"
 
 
-def _no_control(match: re.Match[str]) -> str:
+def _forbidden(match: re.Match[str]) -> str:
+    if match[0] == "\0":
+        return "a NUL byte (U+0000); the file is damaged or is not UTF-8 text"
     return f"control character {_code_point(match)} is not allowed"
 
 
@@ -207,7 +197,7 @@ def _value(document: Document, node: Node, path: KeyPath) -> Any:
     document.values += 1
     if document.values > MAX_VALUES:
         raise _TooMuch(node.start_mark, _too_many())
-    if len(path) > MAX_DEPTH:  # by an alias
+    if len(path) > MAX_DEPTH:  # through an alias
         raise _TooMuch(node.start_mark, _too_deep())
     document.lines.setdefault(path, node.start_mark.line + 1)
     if str(node.tag) not in TAGS[type(node)]:
@@ -220,9 +210,8 @@ def _value(document: Document, node: Node, path: KeyPath) -> Any:
 
 
 def _unreadable(document: Document, node: Node, path: KeyPath, why: str) -> None:
-    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")
     document.unreadable.add(path)
-    document.problems.append(Problem(node.start_mark.line + 1, f"{key} {why}"))
+    document.problems.append(Problem(node.start_mark.line + 1, f"{subject(path) or 'the value'} {why}"))
 
 
 def _mapping(document: Document, node: MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -239,6 +228,18 @@ def _mapping(document: Document, node: MappingNode, path: KeyPath) -> dict[str, 
             continue
         document.lines[(*path, key)] = line
         mapping[key] = _value(document, value_node, (*path, key))
+    return _merged(document, mapping, path)
+
+
+def _merged(document: Document, mapping: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    """Reports a merge key, and applies it, so that the keys that it was meant to add are not reported as missing."""
+    if "<<" not in mapping:
+        return mapping
+    line = document.lines[(*path, "<<")]
+    document.problems.append(Problem(line, "merge keys (<<) are not supported; share questions under questions:"))
+    merged = mapping.pop("<<")
+    for source in merged if isinstance(merged, list) else [merged]:
+        mapping = {**source, **mapping} if isinstance(source, dict) else mapping
     return mapping
 
 
@@ -248,7 +249,9 @@ def _key_problem(node: Node) -> str | None:
     if len(node.value) > MAX_KEY:
         return f"a key is longer than {MAX_KEY} characters"
     if FORBIDDEN.search(node.value) or "\n" in node.value:
-        return "a key holds a line break or a control character"
+        return "a key contains a line break or a control character"
+    if node.value.strip(EXOTIC_SPACES) != node.value:
+        return "a key begins or ends with a no-break space or the like; use plain spaces"
     return None
 
 
@@ -260,14 +263,14 @@ def _scalar(document: Document, node: ScalarNode, path: KeyPath) -> Any:
         return text.lower() == "true"
     if kind in ("int", "float"):
         number = _number(text, kind)
-        unsound = f"is not a number that can be read (at most {MAX_NUMBER} characters, finite)"
+        unsound = f"is not a finite number of at most {MAX_NUMBER} characters"
         return _unreadable(document, node, path, unsound) if number is None else number
     why = text_problem(text)
     return _unreadable(document, node, path, why) if why else text
 
 
 def _number(text: str, kind: str) -> int | float | None:
-    """None for what is no finite number, or is too long."""
+    """None if it is not a finite number, or too long."""
     if len(text) > MAX_NUMBER:
         return None
     try:

@@ -199,6 +199,20 @@ class BrokerSpec:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
+WarningKind = Literal["missing_model", "missing_file", "missing_secret", "clear_password", "no_cameras", "no_questions"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning:
+    """Something that does not keep the config from being used; the text is a sentence with file and line."""
+
+    kind: WarningKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A complete and valid config.
@@ -216,7 +230,7 @@ class Config:
     path: Path = field(compare=False)
     language: Language = "en"
     generation: Generation = Generation()
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[ConfigWarning, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:
         return next((camera for camera in self.cameras if camera.name == name), None)

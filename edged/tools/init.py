@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from edged.config import form
+from edged.config import addresses
 from edged.config.load import ConfigError, load
 from edged.core.errors import EXIT_OK, EdgedError
 from edged.core.specs import Config
@@ -176,7 +176,7 @@ def _quoted(text: str) -> str:
 
 
 def _shown(source: str) -> str:
-    address = form.address(source)
+    address = addresses.address(source)
     return address.shown if address else source
 
 
@@ -191,7 +191,7 @@ def _source(text: str, number: int, folder: Path, secrets: dict[str, str]) -> st
     if not ADDRESS.match(text):
         example = "(such as rtsp://10.0.0.9/stream1)"
         raise EdgedError(f"SOURCE {number} is neither an existing file or folder nor an address {example}")
-    if why := form.address_problem(text):
+    if why := addresses.address_problem(text):
         raise EdgedError(f"SOURCE {number} {why}")
     return _without_password(text, _name(number), secrets)
 
@@ -223,9 +223,9 @@ def _node(source: str) -> str:
 
 def _without_password(text: str, name: str, secrets: dict[str, str]) -> str:
     """The address with `{secret:NAME}` for its password, which goes into `secrets`."""
-    address = form.address(text)
+    address = addresses.address(text)
     user, _, password = ((address.login if address else None) or "").partition(":")
-    if not password or form.SECRET_IN_TEXT.search(password):
+    if not password or addresses.SECRET_IN_TEXT.search(password):
         return text
     secrets[name] = unquote(password)
     return text.replace(f"//{user}:{password}@", f"//{user}:{{secret:{name}}}@", 1)

@@ -38,14 +38,13 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
 
 
 def _secrets(config: Config) -> Check:
-    open_to_all = [warning for warning in config.warnings if "in the clear" in warning]
-    problems = [problem for problem in (config.mqtt.problem, *(c.source.problem for c in config.cameras)) if problem]
-    missing = [warning for warning in config.warnings if any(problem in warning for problem in problems)]
+    missing = [str(warning) for warning in config.warnings if warning.kind == "missing_secret"]
     if missing:
         todo = f"write it into {config.path.absolute().parent / 'credentials'}/NAME, mode 0600, or use LoadCredential="
         return Check("secrets", False, "; ".join(missing), todo)
-    if open_to_all:
-        return Check("secrets", False, "; ".join(open_to_all), f"chmod 600 {config.path}")
+    clear = [str(warning) for warning in config.warnings if warning.kind == "clear_password"]
+    if clear:
+        return Check("secrets", False, "; ".join(clear), f"chmod 600 {config.path}")
     return Check("secrets", True, "no secret is missing")
 
 

@@ -1,0 +1,131 @@
+"""URLs of cameras and brokers. No piece of a URL that may be a login is shown in a message."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from edged.config.problems import wrong
+
+SECRET_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # noqa: S105  # the pattern of a name, not a secret
+SECRET_IN_TEXT = re.compile(rf"\{{secret:\s*({SECRET_NAME})\s*\}}")
+SOURCES = "rtsp://…, rtsps://…, http(s)://…, usb:0, usb:/dev/…, or the path of a picture, a folder or a clip"
+LOGIN_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}"
+ADDRESS = re.compile(
+    rf"(?P<scheme>[A-Za-z]+)://(?:(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
+)
+CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
+CONTROL_CODE = re.compile("%[01][0-9A-Fa-f]|%7[Ff]")
+PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass[a-z]*|pwd|psw|pw|token|key|auth|user[a-z]*|usr|login|secret)[=:].*")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of a URL, still percent-encoded; secrets are still `{secret:NAME}`."""
+
+    scheme: str
+    login: str | None
+    host: str
+    port: int | None
+    path: str
+    query: str | None
+
+    @property
+    def place(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    @property
+    def shown(self) -> str:
+        """Without login and query, and without anything in the path that looks like a password."""
+        path = PASSWORD_IN_PATH.sub(r"\1=***", SECRET_IN_TEXT.sub("***", self.path))
+        return f"{self.scheme}://{self.place}{path}{'' if self.query is None else '?…'}"
+
+
+def address(text: str) -> Address | None:
+    """None if the text is ambiguous: then any piece of it may belong to a password."""
+    match = ADDRESS.fullmatch(text)
+    if not match or not _valid_host(match["host"]) or (match["port"] and not 0 < int(match["port"]) < 65536):
+        return None
+    port = int(match["port"]) if match["port"] else None
+    return Address(match["scheme"].lower(), match["login"], match["host"], port, match["path"] or "", match["query"])
+
+
+def _valid_host(host: str) -> bool:
+    if not host.startswith("["):
+        # Python's resolver raises UnicodeError for a longer name, where its callers expect OSError.
+        return len(host) <= 253 and all(0 < len(label) <= 63 for label in host.removesuffix(".").split("."))
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def source(value: Any) -> Any:
+    """A camera's source, or a problem."""
+    if not isinstance(value, str):
+        return value
+    if re.match(r"(?i)(rtsps?|https?):", value):
+        if why := address_problem(value):
+            raise wrong(why)
+    elif value.startswith("usb:"):
+        if not re.fullmatch(r"usb:([0-9]{1,4}|/dev/[^\s@]+)", value):
+            raise wrong("is not a USB camera: write usb: and a number, or usb: and a path in /dev, without a space")
+    elif not value or "://" in value or "{secret:" in value or _looks_like_a_login(value):
+        raise wrong(f"must be {SOURCES}")
+    return value
+
+
+def _looks_like_a_login(text: str) -> bool:
+    """`me:password@host/x` without its scheme, or `me@host`, which would be shown as the path of a file."""
+    return "@" in text and (":" in text.rpartition("@")[0] or "/" not in text.partition("@")[0])
+
+
+def address_problem(text: str) -> str | None:
+    """Why this is not a camera's address: the end of a sentence that contains no piece of the text."""
+    parts = address(text)
+    if parts and parts.scheme not in CAMERA_SCHEMES:
+        return f"must begin with {', '.join(f'{scheme}://' for scheme in CAMERA_SCHEMES[:-1])} or https://"
+    if parts and CONTROL_CODE.search(parts.login or ""):
+        return "has a control character in its user or password"
+    if parts:
+        return None
+    if "{secret:" in SECRET_IN_TEXT.sub("", text):
+        return "has a secret that is not {secret:NAME}, where NAME is a file name without a folder"
+    if "@" in text or "#" in text:
+        return (
+            "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
+            "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
+        )
+    return "is not a valid address (such as rtsp://10.0.0.9/stream1)"
+
+
+def broker_url(value: Any) -> Any:
+    """A broker's URL, or a problem."""
+    parts = address(value) if isinstance(value, str) else None
+    if isinstance(value, str) and "@" in value:
+        raise wrong("must not contain a user or password: write them as username: and password: {secret: NAME}")
+    valid = parts and parts.scheme in ("mqtt", "mqtts") and parts.path in ("", "/") and parts.query is None
+    if not valid:
+        raise wrong("is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)")
+    return value
+
+
+def password(value: Any) -> Any:
+    """A password as text or `{secret: NAME}`, or a problem."""
+    if isinstance(value, dict):
+        name = value.get("secret")
+        if value.keys() == {"secret"} and isinstance(name, str) and re.fullmatch(SECRET_NAME, name):
+            return value
+        if any(str(key).startswith("secret:") for key in value):
+            raise wrong("must be {secret: NAME}, with a space after the colon")
+        raise wrong("must be {secret: NAME}, where NAME is a file name without a folder")
+    if not isinstance(value, str):
+        raise wrong("must be text or {secret: NAME}")
+    if not value:
+        raise wrong("is empty")
+    return value

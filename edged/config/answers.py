@@ -1,0 +1,95 @@
+"""The value of `answer:`: a type, choices, or a JSON schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from edged.config.phrases import shown, suggestion
+from edged.config.problems import wrong
+from edged.config.values import valid_reply
+
+TYPES = ("yes_no", "integer", "number", "text", "json")
+MAX_CHOICES = 256
+
+
+def _answer(value: Any) -> Any:
+    if isinstance(value, list):
+        return {"choices": _choices({_label(item): item for item in value}, len(value))}
+    if isinstance(value, dict):
+        return _described(value)
+    if value == "json":
+        raise wrong("json needs its schema: {json: SCHEMA}")
+    if value not in TYPES:
+        hint = suggestion(value, TYPES) if isinstance(value, str) else ""
+        raise wrong(
+            f"{shown(value)} is not a type ({', '.join(TYPES)}, or a list of choices){hint or '. Did you mean a list?'}"
+        )
+    return value
+
+
+def _described(value: dict[str, Any]) -> Any:
+    """`{choices: …}` or `{json: …}`."""
+    if value.keys() == {"choices"} and isinstance(value["choices"], list):
+        return _answer(value["choices"])
+    if value.keys() == {"choices"} and isinstance(value["choices"], dict):
+        return {"choices": _choices(value["choices"], len(value["choices"]))}
+    if value.keys() == {"json"} and isinstance(value["json"], dict):
+        _check_schema(value["json"])
+        return value
+    raise wrong("must be a type, a list of choices [a, b], {choices: {label: value}} or {json: SCHEMA}")
+
+
+def _check_schema(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and not isinstance(schema.get("properties", {}), dict):
+            raise wrong("has a JSON schema whose properties are not a mapping")
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _check_schema(part)
+
+
+def _label(item: Any) -> str:
+    if isinstance(item, dict | list) or item is None:
+        raise wrong("has a choice that is not text, a number, true or false")
+    return item if isinstance(item, str) else json.dumps(item)
+
+
+def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
+    if len(options) < count:
+        raise wrong("has the same choice twice")
+    if count < 2:
+        raise wrong("needs at least two choices")
+    if count > MAX_CHOICES:
+        raise wrong(f"has more than {MAX_CHOICES} choices")
+    for label in options:
+        if not valid_reply(label):
+            raise wrong(f"{shown(label)} cannot be a choice (one line, no space around it, no special token)")
+    return options
+
+
+_SCHEMA = {
+    "anyOf": [
+        {"enum": [kind for kind in TYPES if kind != "json"]},
+        {"type": "array", "minItems": 2},
+        {
+            "type": "object",
+            "properties": {
+                "choices": {
+                    "description": "Labels, which the model says, and the value that is published for each.",
+                    "type": ["object", "array"],
+                }
+            },
+            "required": ["choices"],
+        },
+        {
+            "type": "object",
+            "properties": {"json": {"description": "The JSON schema of the answer.", "type": "object"}},
+            "required": ["json"],
+        },
+    ]
+}
+Answer = Annotated[Any, BeforeValidator(_answer), WithJsonSchema(_SCHEMA)]

@@ -1,0 +1,73 @@
+"""Secrets by name: the file in $CREDENTIALS_DIRECTORY, else in credentials/ beside the config."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.config.document import FileRefused, read_bytes
+from edged.core.text import shorten
+
+MAX_SECRET = 4096  # characters
+CONTROL = re.compile("[\\x00-\\x1f\\x7f]")
+
+
+class SecretUnavailable(Exception):
+    """A secret is missing or cannot be used; the text is a sentence without any of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The secrets of the config at this path."""
+
+    config: Path
+
+    def read(self, name: str) -> str:
+        """The secret without a newline at its end; never empty. Raises SecretUnavailable."""
+        files = self._files(name)
+        for file in files:
+            try:
+                return _content(file)
+            except FileNotFoundError:
+                continue
+            except _Unusable as error:
+                raise SecretUnavailable(f'the secret "{shorten(name)}" cannot be used ({file} {error})') from None
+        nowhere = " and ".join(f"no file {file}" for file in files)
+        raise SecretUnavailable(f'the secret "{shorten(name)}" is missing ({nowhere})')
+
+    def _files(self, name: str) -> list[Path]:
+        beside = self.config.absolute().parent / "credentials" / name
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        return [Path(directory) / name, beside] if directory else [beside]
+
+
+class _Unusable(Exception):
+    """Why a file is not a secret, as the end of a sentence."""
+
+
+def _content(file: Path) -> str:
+    """Raises FileNotFoundError, or _Unusable."""
+    try:
+        text = read_bytes(file).decode("utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError:
+        raise _Unusable("is not UTF-8 text") from None
+    except FileRefused as error:
+        raise _Unusable(str(error.strerror)) from None
+    except OSError as error:
+        raise _Unusable(f"cannot be read: {error.strerror}") from None
+    if why := _secret_problem(text):
+        raise _Unusable(why)
+    return text
+
+
+def _secret_problem(text: str) -> str | None:
+    if not text:
+        return "is empty"
+    if len(text) > MAX_SECRET:
+        return f"has more than {MAX_SECRET} characters"
+    # A second line would end the HTTP or RTSP header of a login.
+    return "has a line break or a control character" if CONTROL.search(text) else None

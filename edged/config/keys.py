@@ -1,0 +1,21 @@
+"""The base of every form, and how its keys are declared: each with a description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def key(description: str, default: Any = None, *, sample: Any = None, alias: str | None = None) -> Any:
+    """An optional key. The sample is shown by editors and in messages."""
+    return Field(default, description=description, examples=[sample] if sample else None, alias=alias)
+
+
+def needed(description: str, *, sample: Any = None, alias: str | None = None) -> Any:
+    """A key that must be there."""
+    return Field(description=description, examples=[sample] if sample else None, alias=alias)
+
+
+class Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

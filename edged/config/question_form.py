@@ -1,0 +1,131 @@
+"""The keys of a question and of its follow-ups."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edged.config.answers import Answer
+from edged.config.keys import Form, key, needed
+from edged.config.phrases import flow
+from edged.config.problems import wrong
+from edged.config.values import Duration, Instruction, Prompt, Reply, Share, Title
+
+
+class GenerationForm(Form):
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] | None = key(
+        "Longest reply, in tokens. Default: 128.",
+    )
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] | None = key(
+        "Sampling temperature; 0 always takes the most probable token. Default: 0.",
+    )
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = key(
+        "With a temperature: sample from the most probable tokens that add up to this probability. Default: 1.",
+    )
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
+        "With a temperature: sample from this many of the most probable tokens. Default: no limit.",
+    )
+    repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0)] | None = key(
+        "Above 1, tokens that were already said become less probable; typed answers ignore it. Default: 1.",
+    )
+    deadline: Duration | None = key(
+        "Longest time for one answer; after it the status is `timeout`. Default: 60s.", sample="30s"
+    )
+
+
+class AlertForm(Form):
+    when: Any = needed("The answer that raises the alert.")
+    after: Annotated[int, Field(ge=1, le=10_000)] = key(
+        "How many looks in a row must agree before the alert goes on or off. Default: 1.", 1
+    )
+
+
+class WordsForm(Form):
+    true_: Reply = needed("The reply that means true.", alias="true")
+    false_: Reply = needed("The reply that means false.", alias="false")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_and_false(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.keys() <= {"true", "false"}:
+            raise wrong("must have the keys true and false, such as {true: Open, false: Shut}")
+        return value
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.true_ == self.false_:
+            raise wrong("must differ for true and false")
+        return self
+
+
+class PromptForm(GenerationForm):
+    """Keys that a question and a follow-up share."""
+
+    prompt: Prompt | None = key(
+        "The question, in plain language. A camera that names a shared question may leave it out. "
+        "Default: that of the shared question.",
+        sample="How many people are in this image?",
+    )
+    title: Title = key("A name for people. Default: none.", "")
+    answer: Answer = key(
+        "The type of the answer: `text`, `yes_no`, `integer`, `number`, a list of choices, `{choices: {label: value}}` "
+        "(the model says the label, the value is published) or `{json: SCHEMA}`. Default: text.",
+        "text",
+        sample="yes_no",
+    )
+    range: Annotated[tuple[float, float], Field(strict=False)] | None = key(
+        "Lowest and highest value of an integer or a number. Default: no limits.", sample=[0, 40]
+    )
+    instruction: Instruction | None = key(
+        "Added to the prompt, instead of the instruction of the type; may be empty. "
+        "Default: depends on the type, such as `Answer Yes or No.`"
+    )
+    language: Literal["en", "ko"] | None = key("Language of the instruction and of yes and no. Default: the config's.")
+    words: WordsForm | None = key(
+        "For `yes_no`: the replies that mean true and false. Default: Yes and No, or 예 and 아니요.",
+        sample={"true": "Open", "false": "Shut"},
+    )
+    min_confidence: Share | None = key(
+        "An answer of less confidence (0 to 1) has the status `unsure` and no value. Default: 0.", sample=0.7
+    )
+    alert: AlertForm | None = key(
+        "Publish an event when the answer becomes this value, and when it no longer is. Default: none.",
+        sample={"when": True, "after": 2},
+    )
+    then: dict[str, FollowUpForm] = key(
+        "Follow-ups by name, asked in the same conversation after the answer. They have the keys of a question "
+        "except `every`. Default: none.",
+        {},
+        sample={"vehicle": {"when": True, "prompt": "Is there a vehicle?", "answer": "yes_no"}},
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.range is not None:
+            self._check_range(*self.range)
+        if self.words is not None and self.answer != "yes_no":
+            raise wrong("words are for answer: yes_no only", "words")
+        if self.min_confidence is not None and self.answer == "text":
+            raise wrong("a text answer has no confidence; give the question a type", "min_confidence")
+        return self
+
+    def _check_range(self, low: float, high: float) -> None:
+        if self.answer not in ("integer", "number"):
+            raise wrong("range is for answer: integer or number only", "range")
+        if low > high:
+            raise wrong(f"range {flow([low, high])} is reversed; write {flow([high, low])}", "range")
+        if self.answer == "integer" and not (low.is_integer() and high.is_integer()):
+            raise wrong("the bounds of an integer's range must be whole numbers", "range")
+        if max(abs(low), abs(high)) > 999_999_999:
+            raise wrong("the bounds of a range have at most 9 digits", "range")
+
+
+class FollowUpForm(PromptForm):
+    when: Any = key("Ask only if the answer before has this value. Default: ask after any answer.", sample=True)
+
+
+class QuestionForm(PromptForm):
+    every: Duration | None = key(
+        "Ask at the first look after this time, not at each look. Default: at each look.", sample="10m"
+    )

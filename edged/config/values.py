@@ -1,0 +1,191 @@
+"""Types of single values: durations, time windows, cron, names on the broker, texts."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from edged.config.document import text_problem
+from edged.config.phrases import shown
+from edged.config.problems import wrong
+from edged.core import npu_cores
+from edged.core.cron import parse_cron
+from edged.core.specs import WEEK, Hours
+from edged.core.time_zones import named_zone
+
+NAME = re.compile(r"[a-z0-9_-]+")  # of anything that becomes part of a topic
+NAME_LENGTH = 64
+SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
+SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
+WINDOW = re.compile(r"(?:([^\d\s]\S*)\s+)?(.*)")  # days and span
+
+
+def duration_s(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise wrong(f"needs a unit: {value:g}s, {value:g}m or {value:g}h")
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        hint = _duration_hint(value) if isinstance(value, str) else ""
+        raise wrong(f"must be a duration such as 30s, 10m or 1h, not {shown(value)}{hint}")
+    seconds = float(match[1]) * UNITS_S[match[2]]
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise wrong(f"{shown(value)} is out of bounds (from 100ms to 31d)")
+    return seconds
+
+
+def _duration_hint(text: str) -> str:
+    """`; write 90s` for `1m30s`, `; write 5m` for `5 m`."""
+    parts = LOOSE_DURATION.findall(text.lower())
+    if not parts or LOOSE_DURATION.sub("", text.lower()) or len(text) > 40:
+        return ""
+    units = {**UNITS_S, "w": 7 * UNITS_S["d"]}
+    seconds = sum(float(number) * units[unit] for number, unit in parts)
+    wholes = [unit for unit in ("d", "h", "m", "s") if seconds >= UNITS_S[unit] and not seconds % UNITS_S[unit]]
+    unit = wholes[0] if wholes else "ms"
+    return f"; write {seconds / UNITS_S[unit]:.15g}{unit}"
+
+
+def hours(value: Any) -> tuple[Hours, ...]:
+    return tuple(_window(text) for text in (value if isinstance(value, list) else [value]))
+
+
+def _window(value: Any) -> Hours:
+    if not isinstance(value, str):
+        raise wrong(f"must be a time window such as 06:00-22:00 or mon-fri 06:00-22:00, not {shown(value)}")
+    if "–" in value:
+        raise wrong(f"{shown(value)} contains a dash (–); write a hyphen (-)")
+    match = WINDOW.fullmatch(value.strip().lower())
+    days_text, span_text = (match[1], match[2]) if match else (None, value)
+    days = _days(days_text) if days_text else frozenset(range(7))
+    span = _span(span_text)
+    if isinstance(days, frozenset) and isinstance(span, tuple):
+        return Hours(days, *span)
+    mistakes = [part for part in (days, span) if isinstance(part, str)]
+    raise wrong(f"{shown(value)}: {'; '.join(mistakes)}")
+
+
+def _span(text: str) -> tuple[time, time] | str:
+    """Begin and end, or why this is not a span."""
+    match = SPAN.fullmatch(text)
+    if not match:
+        several = "; write several windows as a list" if "," in text else ""
+        return f"{shown(text)} is not a span of time such as 06:00-22:00{several}"
+    try:
+        return _clock(match[1], match[2]), _clock(match[3], match[4])
+    except ValueError:
+        return f"{shown(text)} has a time that is not between 00:00 and 24:00"
+
+
+def _clock(hour: str, minute: str) -> time:
+    return time(0) if (hour, minute) == ("24", "00") else time(int(hour), int(minute))
+
+
+def _days(text: str) -> frozenset[int] | str:
+    """Weekdays from 0, Monday, or why these are none."""
+    days: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        for day in (first, last) if dash else (first,):
+            if day not in WEEK:
+                return f"{shown(day)} is not a day ({', '.join(WEEK)})"
+        begin, end = WEEK.index(first), WEEK.index(last or first)
+        days |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
+    return frozenset(days)
+
+
+def _cron(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            parse_cron(value)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+    return value
+
+
+def _zone(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            named_zone(value)
+        except ValueError as error:
+            spelling = {name.lower(): name for name in available_timezones()}.get(value.lower())
+            raise wrong(str(error) + (f". Did you mean {shown(spelling)}?" if spelling else "")) from None
+    return value
+
+
+def _node(value: Any) -> Any:
+    if isinstance(value, str) and not NAME.fullmatch(value):
+        raise wrong(f"{shown(value)} may contain only a-z, 0-9, _ and -, because it becomes part of every topic")
+    return value
+
+
+def _prefix(value: Any) -> Any:
+    if isinstance(value, str) and not all(NAME.fullmatch(part.lower()) for part in value.split("/")):
+        raise wrong(f"{shown(value)} is not a topic prefix (names joined by /, without + and #)")
+    return value
+
+
+def _cores(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            npu_cores.parsed(value)
+        except ValueError as error:
+            raise wrong(f"{shown(value)} {error}") from None
+    return value
+
+
+def _prompt(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise wrong("is empty")
+    return _instruction(value)
+
+
+def _instruction(value: Any) -> Any:
+    """Text that becomes part of a prompt, from a file or from the command line."""
+    if isinstance(value, str):
+        if why := text_problem(value):
+            raise wrong(why)
+        if token := SPECIAL_TOKEN.search(value):
+            raise wrong(f"contains {shown(token[0])}, which is a special token of the model")
+    return value
+
+
+def _title(value: Any) -> Any:
+    if isinstance(value, str) and "\n" in value:
+        raise wrong("must be a single line")
+    return value
+
+
+def _reply(value: Any) -> Any:
+    if isinstance(value, str) and not valid_reply(value):
+        raise wrong(f"{shown(value)} cannot be a reply (one line, no space around it, no special token)")
+    return value
+
+
+def valid_reply(text: str) -> bool:
+    """True if the model can be made to say exactly this."""
+    return bool(text) and text == text.strip() and text.isprintable() and not SPECIAL_TOKEN.search(text)
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
+_HOURS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+Windows = Annotated[tuple[Hours, ...], BeforeValidator(hours), WithJsonSchema(_HOURS_SCHEMA)]
+CronText = Annotated[str, BeforeValidator(_cron)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+Node = Annotated[str, BeforeValidator(_node)]
+Prefix = Annotated[str, BeforeValidator(_prefix), Field(max_length=200)]
+CoresText = Annotated[str, BeforeValidator(_cores)]
+Prompt = Annotated[str, BeforeValidator(_prompt)]
+Instruction = Annotated[str, BeforeValidator(_instruction)]
+Title = Annotated[str, BeforeValidator(_title), Field(max_length=200)]
+Reply = Annotated[str, BeforeValidator(_reply), Field(max_length=200)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -1,0 +1,163 @@
+"""The YAML parser's errors, translated: the line to change, and how.
+
+No value of the file is shown, because it may be a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ruamel.yaml.error import MarkedYAMLError
+
+KEY = re.compile(r"(?P<indent>\s*)(?:- +)*(?P<key>[\w-]+) *:(?P<value>.*)")
+BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, not `rtsp://`
+OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
+BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start any token")
+NO_SPACE = "put a space after the colon"
+KEY_AND_VALUE = 'expected "key: value"'
+INDENTATION = "wrong indentation: keys of one mapping begin in the same column"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The line to change, from 1 (0: unknown), and a sentence without its subject."""
+
+    line: int
+    text: str
+
+
+def diagnose(error: MarkedYAMLError, text: str) -> Diagnosis:
+    """What to change in `text` so that the error goes away."""
+    return next(_diagnoses(_Failure(error, text.splitlines())))
+
+
+class _Failure:
+    """A parser's error with the lines around it. Line numbers count from 0."""
+
+    def __init__(self, error: MarkedYAMLError, lines: list[str]) -> None:
+        mark, start = error.problem_mark or error.context_mark, error.context_mark or error.problem_mark
+        self.problem = str(error.problem or error.context or "")
+        self.context = str(error.context or "")
+        self.line: int = mark.line if mark else -1
+        self.column: int = mark.column if mark else 0
+        self.start: int = start.line if start else -1
+        self.start_column: int = start.column if start else 0
+        self.lines = lines
+
+    def text(self, line: int) -> str:
+        return self.lines[line] if 0 <= line < len(self.lines) else ""
+
+    def before(self) -> str:
+        """The part of the line before the error."""
+        return self.text(self.line)[: self.column]
+
+    def above(self) -> int:
+        """The nearest line above with anything but a comment; -1 if there is none."""
+        rows = range(self.line - 1, -1, -1)
+        return next((row for row in rows if self.lines[row].strip() and self.lines[row].lstrip()[0] != "#"), -1)
+
+    def at(self, line: int, text: str) -> Diagnosis:
+        return Diagnosis(line + 1, text)
+
+
+def _diagnoses(failure: _Failure) -> Iterator[Diagnosis]:
+    """Diagnoses, the most specific first; there is always one."""
+    yield from _tab(failure)
+    yield from _alias_or_tag(failure)
+    yield from _first_character(failure)
+    yield from _colon(failure)
+    yield from _line_without_key(failure)
+    yield from _flow(failure)
+    yield from _quotes(failure)
+    yield from _block(failure)
+    yield from _documents(failure)
+    yield failure.at(failure.line, failure.problem)
+
+
+def _tab(failure: _Failure) -> Iterator[Diagnosis]:
+    if failure.text(failure.line)[failure.column : failure.column + 1] == "\t" or "'\\t'" in failure.problem:
+        yield failure.at(failure.line, "YAML does not allow tabs for indentation; use spaces")
+
+
+def _alias_or_tag(failure: _Failure) -> Iterator[Diagnosis]:
+    if "alias" in failure.problem:
+        yield failure.at(failure.line, "an alias without its anchor; a text that begins with * needs quotes")
+    if "tag handle" in failure.problem:
+        yield failure.at(failure.line, "an unknown tag; a text that begins with ! needs quotes")
+    for kind, character in (("alias", "*"), ("anchor", "&"), ("tag", "!")):
+        if f"scanning an {kind}" in failure.context or f"scanning a {kind}" in failure.context:
+            yield failure.at(failure.start, f"a text that begins with {character} needs quotes")
+
+
+def _first_character(failure: _Failure) -> Iterator[Diagnosis]:
+    if match := BEGINS.search(failure.problem):
+        yield failure.at(failure.line, f"a text that begins with {match['character']} needs quotes")
+    for problem, character in (("sequence entries are not", "-"), ("mapping keys are not", "?")):
+        if problem in failure.problem:
+            yield failure.at(failure.line, f"a text that begins with {character} needs quotes")
+
+
+def _colon(failure: _Failure) -> Iterator[Diagnosis]:
+    """A second colon: within a text, or in a line that the parser takes for the continuation of the text above."""
+    if "mapping values are not allowed" not in failure.problem:
+        return
+    here, above = KEY.match(failure.text(failure.line)), failure.above()
+    if not here or here.start("value") <= failure.column:
+        yield failure.at(failure.line, _needs_quotes(here["key"] if here else ""))
+        return
+    if BARE_KEY.fullmatch(failure.text(above)):
+        yield failure.at(above, NO_SPACE)
+    yield failure.at(failure.line, INDENTATION)
+
+
+def _line_without_key(failure: _Failure) -> Iterator[Diagnosis]:
+    if "could not find expected ':'" in failure.problem:
+        bare = BARE_KEY.fullmatch(failure.text(failure.start))
+        yield failure.at(failure.start, NO_SPACE if bare else KEY_AND_VALUE)
+
+
+def _flow(failure: _Failure) -> Iterator[Diagnosis]:
+    """Within `{}` or `[]`."""
+    if "while parsing a flow" not in failure.context:
+        return
+    bracket = failure.text(failure.start)[failure.start_column : failure.start_column + 1]
+    if "stream end" in failure.problem:
+        yield failure.at(failure.start, f'"{bracket}" is not closed' if bracket else 'a "[" or "{" is not closed')
+    key = OPEN_TEXT.search(failure.before())
+    advice = _needs_quotes(key[1] if key else "")
+    if failure.line != failure.start:
+        advice += f', or close "{bracket}" of line {failure.start + 1}'
+    yield failure.at(failure.line, advice)
+
+
+def _quotes(failure: _Failure) -> Iterator[Diagnosis]:
+    if "quoted scalar" in failure.context:
+        yield failure.at(failure.start, "a quote is not closed")
+
+
+def _block(failure: _Failure) -> Iterator[Diagnosis]:
+    if "expected <block end>" not in failure.problem:
+        return
+    match = KEY.match(failure.text(failure.line))
+    first = match["value"].strip()[:1] if match else ""
+    if "<scalar>" in failure.problem and first in ("'", '"'):
+        other = '"' if first == "'" else "'"
+        yield failure.at(failure.line, f"text after the closing {first}; put the whole text in {other}…{other}")
+    if "<scalar>" in failure.problem and match and first:
+        yield failure.at(failure.line, _needs_quotes(match["key"]))
+    if closing := re.search(r"found '([\]}])'", failure.problem):
+        yield failure.at(failure.line, f'"{closing[1]}" closes nothing')
+    yield failure.at(failure.line, INDENTATION)
+
+
+def _documents(failure: _Failure) -> Iterator[Diagnosis]:
+    if "another document" in failure.problem:
+        yield failure.at(failure.line, "a second document (---); the config is one document")
+    if "<document start>" in failure.problem:
+        yield failure.at(failure.line, KEY_AND_VALUE)
+
+
+def _needs_quotes(key: str) -> str:
+    return f'put the {"prompt" if key == "prompt" else "text"} in quotes ("…")'
