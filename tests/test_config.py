@@ -18,6 +18,7 @@ from edged.config import addresses, form, reference
 from edged.config.document import MAX_BYTES, FileRefused, read_bytes
 from edged.config.form import CameraForm, ModelForm, MqttForm
 from edged.config.keys import Form
+from edged.config.levels import fields
 from edged.config.load import ConfigError, load, one_question
 from edged.config.question_form import QuestionForm
 from edged.core.answer_types import Choices, Grammar, Json, Number, Text, YesNo
@@ -104,7 +105,7 @@ BAD = {
     "a mapping that is none": (
         MODEL + "cameras: {dock: 5}\nquestions: {people: [1]}\n",
         [
-            'edged.yaml:2: camera "dock" must be a mapping, not 5',
+            'edged.yaml:2: camera "dock" must be a mapping such as {source: "usb:0"}, not 5',
             'edged.yaml:3: question "people" must be a mapping such as '
             "{prompt: How many people?, answer: integer}, not a list",
         ],
@@ -168,7 +169,7 @@ BAD = {
     ),
     "one choice": (
         ASK + "        answer: [open]\n",
-        ['edged.yaml:8: camera "dock": question "gate": answer needs at least two choices'],
+        ['edged.yaml:8: camera "dock": question "gate": answer needs at least two choices, separated by commas'],
     ),
     "json without schema": (
         ASK + "        answer: json\n",
@@ -504,6 +505,41 @@ NEWCOMERS = {
         CAMERA + "    hours: mon–fri 06:00–22:00\n",
         ['edged.yaml:5: camera "dock": hours "mon–fri 06:00–22:00" contains a dash (–); write a hyphen (-)'],
     ),
+    "a tab after a colon": (
+        MODEL + "node:\tbox\n",
+        ["edged.yaml:2: is not YAML: a tab character; use a space"],
+    ),
+    "a text that begins with a bar": (
+        ASK.replace("Is it open?", "| Is it open?"),
+        ["edged.yaml:7: is not YAML: a text that begins with | or > needs quotes"],
+    ),
+    "a backslash between quotes": (
+        ASK + '        answer: {json: {type: string, pattern: "\\d+"}}\n',
+        ["edged.yaml:8: is not YAML: a backslash inside \"…\" begins an escape; put the text in '…'"],
+    ),
+    "a comma too many": (
+        ASK + "        answer: [open, , shut]\n",
+        ["edged.yaml:8: is not YAML: a value is missing before the comma"],
+    ),
+    "hours of days with spaces": (
+        CAMERA + "    hours: mon - fri 06:00-22:00\n",
+        [
+            'edged.yaml:5: camera "dock": hours "mon - fri 06:00-22:00": '
+            '"mon - fri" contains a space; write days as mon,tue or mon-fri'
+        ],
+    ),
+    "hours without a time": (
+        CAMERA + "    hours: mon-fri\n",
+        ['edged.yaml:5: camera "dock": hours "mon-fri": the time is missing, such as 06:00-22:00'],
+    ),
+    "an answer without a value": (
+        ASK + "        answer:\n",
+        ['edged.yaml:8: camera "dock": question "gate": answer has no value; it must be a type, or a list of choices'],
+    ),
+    "a number over a large bound": (
+        ASK + "        top_k: 99999999\n",
+        ['edged.yaml:8: camera "dock": question "gate": top_k must be at most 1000000, not 99999999'],
+    ),
     "hours of two windows": (
         CAMERA + "    hours: mon 06:00-12:00, 13:00-22:00\n",
         [
@@ -552,8 +588,8 @@ NEWCOMERS = {
     "a camera's keys beside it": (
         MODEL + "cameras:\n  dock:\n  source: pics\n",
         [
-            'edged.yaml:3: camera "dock" has no value; it must be a mapping',
-            'edged.yaml:4: camera "source" must be a mapping; '
+            'edged.yaml:3: camera "dock" has no value; it must be a mapping such as {source: "usb:0"}',
+            'edged.yaml:4: camera "source" must be a mapping such as {source: "usb:0"}; '
             "if source is a key of the camera above, indent it further",
         ],
     ),
@@ -690,6 +726,15 @@ def test_each_warning_has_a_kind(tmp_path: Path):
     assert sorted(warning.kind for warning in load(path).warnings) == ["clear_password", "missing_file", "no_questions"]
 
 
+def test_a_source_that_looks_like_an_address_is_not_only_called_missing(tmp_path: Path):
+    text = CAMERA.replace("pics", "10.0.0.9:554/stream1") + "    ask: {q: {prompt: x}}\n"
+    path = write(tmp_path, text)
+    assert [str(warning) for warning in load(path).warnings] == [
+        f'{path}:4: camera "dock": source {tmp_path}/10.0.0.9:554/stream1 does not exist '
+        "(an address begins with rtsp:// or http://)"
+    ]
+
+
 # the reference
 
 
@@ -812,6 +857,27 @@ def test_the_design_example_says_what_it_says(tmp_path: Path):
     )
     assert counter.at_least_every_s == 300.0
     assert config.mqtt.client_id == f"edged-{config.node}"
+
+
+def test_the_example_shows_every_key():
+    text = (SHIPPED / "edged.yaml").read_text()
+    keys = {key for form_ in every_form() for key in fields(form_)}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}:\s", text)] == []
+
+
+def test_each_key_that_the_example_shows_in_a_comment_is_valid(tmp_path: Path):
+    lines = (SHIPPED / "edged.yaml").read_text().splitlines()
+    instead_of = {"cron": "every and cron both say", "password": "password without a username"}
+    shown = 0
+    for number, line in enumerate(lines):
+        if not (match := re.fullmatch(r"(\s*)# ((?:- )?([a-z_]+): .*)", line)):
+            continue
+        shown += 1
+        text = "\n".join([*lines[:number], match[1] + match[2], *lines[number + 1 :]])
+        reason = instead_of.get(match[3])
+        result = outcome(write(tmp_path, text))
+        assert isinstance(result, Config) if reason is None else reason in result[0], (match[2], result)
+    assert shown > 20
 
 
 def test_the_editors_schema_is_in_step():
@@ -974,7 +1040,7 @@ def test_a_form_error_hides_no_other_problem(tmp_path: Path):
         '9: camera "two": every and cron both say when to look; keep one of them',
         '9: camera "two": source ' + MUST_BE_ENCODED,
         '9: camera "two": unknown key "colour"',
-        '10: camera "three" must be a mapping, not 5',
+        '10: camera "three" must be a mapping such as {source: "usb:0"}, not 5',
         '11: camera "four": question "bad!": range is for answer: integer or number only',
         '11: camera "four": question "bad!": top_p must be at most 1, not 2',
         '11: camera "four": question "nothing": has no prompt, and no shared question has this name',

@@ -24,7 +24,7 @@ PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass[a-z]*|pwd|psw|pw|token|key|a
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Url:
     """The parts of a URL, still percent-encoded; secrets are still `{secret:NAME}`."""
 
     scheme: str
@@ -45,13 +45,13 @@ class Address:
         return f"{self.scheme}://{self.place}{path}{'' if self.query is None else '?…'}"
 
 
-def address(text: str) -> Address | None:
+def address(text: str) -> Url | None:
     """None if the text is ambiguous: then any piece of it may belong to a password."""
     match = ADDRESS.fullmatch(text)
     if not match or not _valid_host(match["host"]) or (match["port"] and not 0 < int(match["port"]) < 65536):
         return None
     port = int(match["port"]) if match["port"] else None
-    return Address(match["scheme"].lower(), match["login"], match["host"], port, match["path"] or "", match["query"])
+    return Url(match["scheme"].lower(), match["login"], match["host"], port, match["path"] or "", match["query"])
 
 
 def _valid_host(host: str) -> bool:

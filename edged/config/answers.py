@@ -20,6 +20,8 @@ def _answer(value: Any) -> Any:
         return {"choices": _choices({_label(item): item for item in value}, len(value))}
     if isinstance(value, dict):
         return _described(value)
+    if value is None:
+        raise wrong("has no value; it must be a type, or a list of choices")
     if value == "json":
         raise wrong("json needs its schema: {json: SCHEMA}")
     if value not in TYPES:
@@ -62,7 +64,7 @@ def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
     if len(options) < count:
         raise wrong("has the same choice twice")
     if count < 2:
-        raise wrong("needs at least two choices")
+        raise wrong("needs at least two choices, separated by commas")
     if count > MAX_CHOICES:
         raise wrong(f"has more than {MAX_CHOICES} choices")
     for label in options:

@@ -14,7 +14,7 @@ from edged.config.levels import Table, fields, level_at
 from edged.config.phrases import flow, shown
 from edged.config.places import KeyPath
 from edged.config.problems import MAX_PROBLEMS, Report
-from edged.config.question_form import PromptForm, QuestionForm
+from edged.config.question_form import QuestionForm
 from edged.config.trees import mapping
 
 HIDDEN_KEYS = {"source", "password", "username", "url"}
@@ -102,12 +102,19 @@ def _wrong_type(expected: str, path: KeyPath, value: Any) -> str:
 
 def _such_as(path: KeyPath) -> str:
     """` such as {when: true}` for a mapping or a list that has a sample."""
-    parent = level_at(path[:-1])
-    info = fields(parent).get(_key(path))
-    samples = info.examples if info else None
-    if isinstance(parent, Table) and issubclass(parent.rows, PromptForm):
-        samples = [{"prompt": "How many people?", "answer": "integer"}]
-    return f" such as {flow(samples[0])}" if samples and isinstance(samples[0], dict | list) else ""
+    sample = _sample(path)
+    return f" such as {flow(sample)}" if isinstance(sample, dict | list) else ""
+
+
+def _sample(path: KeyPath) -> Any:
+    """The sample of the key, or for a name that of a key's first name; None without one."""
+    if not path:
+        return None
+    level = level_at(path[:-1])
+    if isinstance(level, Table):
+        return next(iter(mapping(_sample(path[:-1])).values()), None)
+    info = fields(level).get(_key(path))
+    return info.examples[0] if info and info.examples else None
 
 
 def _list_sample(path: KeyPath) -> str:
@@ -126,13 +133,13 @@ def _out_of_bounds(kind: str, context: Mapping[str, Any], value: Any, path: KeyP
     unit = "characters" if isinstance(value, str) else "entries"
     match kind:
         case "greater_than_equal":
-            return f"must be at least {context['ge']:g}{instead}"
+            return f"must be at least {context['ge']:.15g}{instead}"
         case "greater_than":
-            return f"must be more than {context['gt']:g}{instead}"
+            return f"must be more than {context['gt']:.15g}{instead}"
         case "less_than_equal":
-            return f"must be at most {context['le']:g}{instead}"
+            return f"must be at most {context['le']:.15g}{instead}"
         case "less_than":
-            return f"must be less than {context['lt']:g}{instead}"
+            return f"must be less than {context['lt']:.15g}{instead}"
         case "literal_error":
             return f"must be {context['expected'].replace(chr(39), '')}{instead}"
         case "string_too_short":

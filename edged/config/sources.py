@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from edged.config.addresses import SECRET_IN_TEXT, Address, address
+from edged.config.addresses import SECRET_IN_TEXT, Url, address
 from edged.config.credentials import Credentials, SecretUnavailable
 from edged.config.form import ModelForm, MqttForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, ModelSpec, SourceSpec
+
+LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.0.0.9/stream1, camera.lan:554
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Surroundings:
             return self._usb_source(text, path)
         file = self._beside(text)
         if not _file_type(file):
-            self.report.warn("missing_file", path, f"source {file} does not exist")
+            hint = " (an address begins with rtsp:// or http://)" if LIKE_AN_ADDRESS.match(text) else ""
+            self.report.warn("missing_file", path, f"source {file} does not exist{hint}")
         return SourceSpec("path", Secret(str(file)), str(file))
 
     def _usb_source(self, text: str, path: KeyPath) -> SourceSpec:
@@ -76,7 +79,7 @@ class Surroundings:
             self.report.warn("missing_file", path, f"device {node} does not exist")
         return SourceSpec("usb", Secret(device), text)
 
-    def _network_source(self, parts: Address, path: KeyPath) -> SourceSpec:
+    def _network_source(self, parts: Url, path: KeyPath) -> SourceSpec:
         missing: list[str] = []
 
         def secret(match: re.Match[str]) -> str:

@@ -25,7 +25,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
 SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
 SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
-WINDOW = re.compile(r"(?:([^\d\s]\S*)\s+)?(.*)")  # days and span
+WINDOW = re.compile(r"(?:(\D*)\s)?(.*)", re.DOTALL)  # days and span
 
 
 def duration_s(value: Any) -> float:
@@ -64,7 +64,7 @@ def _window(value: Any) -> Hours:
         raise wrong(f"{shown(value)} contains a dash (–); write a hyphen (-)")
     match = WINDOW.fullmatch(value.strip().lower())
     days_text, span_text = (match[1], match[2]) if match else (None, value)
-    days = _days(days_text) if days_text else frozenset(range(7))
+    days = _days(days_text.strip()) if days_text else frozenset(range(7))
     span = _span(span_text)
     if isinstance(days, frozenset) and isinstance(span, tuple):
         return Hours(days, *span)
@@ -75,6 +75,8 @@ def _window(value: Any) -> Hours:
 def _span(text: str) -> tuple[time, time] | str:
     """Begin and end, or why this is not a span."""
     match = SPAN.fullmatch(text)
+    if not match and not re.search(r"\d", text):
+        return "the time is missing, such as 06:00-22:00"
     if not match:
         several = "; write several windows as a list" if "," in text else ""
         return f"{shown(text)} is not a span of time such as 06:00-22:00{several}"
@@ -90,6 +92,8 @@ def _clock(hour: str, minute: str) -> time:
 
 def _days(text: str) -> frozenset[int] | str:
     """Weekdays from 0, Monday, or why these are none."""
+    if re.search(r"\s", text):
+        return f"{shown(text)} contains a space; write days as mon,tue or mon-fri"
     days: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")

@@ -16,6 +16,7 @@ BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, no
 OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
 BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start any token")
 NO_SPACE = "put a space after the colon"
+TAB_INDENTATION = "YAML does not allow tabs for indentation; use spaces"
 KEY_AND_VALUE = 'expected "key: value"'
 INDENTATION = "wrong indentation: keys of one mapping begin in the same column"
 
@@ -78,7 +79,8 @@ def _diagnoses(failure: _Failure) -> Iterator[Diagnosis]:
 
 def _tab(failure: _Failure) -> Iterator[Diagnosis]:
     if failure.text(failure.line)[failure.column : failure.column + 1] == "\t" or "'\\t'" in failure.problem:
-        yield failure.at(failure.line, "YAML does not allow tabs for indentation; use spaces")
+        indentation = not failure.before().strip()
+        yield failure.at(failure.line, TAB_INDENTATION if indentation else "a tab character; use a space")
 
 
 def _alias_or_tag(failure: _Failure) -> Iterator[Diagnosis]:
@@ -86,7 +88,7 @@ def _alias_or_tag(failure: _Failure) -> Iterator[Diagnosis]:
         yield failure.at(failure.line, "an alias without its anchor; a text that begins with * needs quotes")
     if "tag handle" in failure.problem:
         yield failure.at(failure.line, "an unknown tag; a text that begins with ! needs quotes")
-    for kind, character in (("alias", "*"), ("anchor", "&"), ("tag", "!")):
+    for kind, character in (("alias", "*"), ("anchor", "&"), ("tag", "!"), ("block scalar", "| or >")):
         if f"scanning an {kind}" in failure.context or f"scanning a {kind}" in failure.context:
             yield failure.at(failure.start, f"a text that begins with {character} needs quotes")
 
@@ -103,9 +105,9 @@ def _colon(failure: _Failure) -> Iterator[Diagnosis]:
     """A second colon: within a text, or in a line that the parser takes for the continuation of the text above."""
     if "mapping values are not allowed" not in failure.problem:
         return
-    here, above = KEY.match(failure.text(failure.line)), failure.above()
-    if not here or here.start("value") <= failure.column:
-        yield failure.at(failure.line, _needs_quotes(here["key"] if here else ""))
+    key, above = KEY.match(failure.text(failure.line)), failure.above()
+    if not key or key.start("value") <= failure.column:
+        yield failure.at(failure.line, _needs_quotes(key["key"] if key else ""))
         return
     if BARE_KEY.fullmatch(failure.text(above)):
         yield failure.at(above, NO_SPACE)
@@ -123,6 +125,8 @@ def _flow(failure: _Failure) -> Iterator[Diagnosis]:
     if "while parsing a flow" not in failure.context:
         return
     bracket = failure.text(failure.start)[failure.start_column : failure.start_column + 1]
+    if "content, but found ','" in failure.problem:
+        yield failure.at(failure.line, "a value is missing before the comma")
     if "stream end" in failure.problem:
         yield failure.at(failure.start, f'"{bracket}" is not closed' if bracket else 'a "[" or "{" is not closed')
     key = OPEN_TEXT.search(failure.before())
@@ -133,6 +137,8 @@ def _flow(failure: _Failure) -> Iterator[Diagnosis]:
 
 
 def _quotes(failure: _Failure) -> Iterator[Diagnosis]:
+    if "escape" in failure.problem:
+        yield failure.at(failure.line, "a backslash inside \"…\" begins an escape; put the text in '…'")
     if "quoted scalar" in failure.context:
         yield failure.at(failure.start, "a quote is not closed")
 
