@@ -90,15 +90,17 @@ class CameraForm(Form):
         "of their names, repeating). A password is `{secret:NAME}`.",
         sample="rtsp://viewer:{secret:dock}@10.0.0.9:554/stream1",
     )
-    title: Title = key("A name for people. Default: none.", "")
+    title: Title = key("Display name. Default: none.", "")
     every: Duration | None = key("Time from one look to the next. Default: 60s.", sample="30s")
     cron: CronText | None = key(
-        "Instead of `every`: minute, hour, day, month and weekday, in quotes. Weekdays are names, or numbers from "
-        "Sunday, 0. Default: none.",
+        "Instead of `every`: minute, hour, day, month and weekday, such as `*/5 6-22 * * mon-fri`, in quotes. Weekday "
+        "0 is Sunday. Default: none.",
         sample="*/5 6-22 * * mon-fri",
     )
     hours: Windows = key(
-        "When to look: a time window, or a list of them. Default: always.", (), sample="mon-fri 06:00-22:00"
+        "When to look: a time window such as `mon-fri 06:00-22:00`, or a list of them. Default: always.",
+        (),
+        sample="mon-fri 06:00-22:00",
     )
     max_age: Duration | None = key(
         "An older picture is not used, and the status is `stale_frame`. Default: 5s.", sample="5s"

@@ -106,13 +106,9 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
     defaults = generation(parsed.model, Generation())
     builder = QuestionBuilder(report, parsed.language, defaults, parsed.questions, grammar_problem)
     cameras = tuple(_camera(name, camera, builder, around) for name, camera in parsed.cameras.items())
-    if not cameras:
-        report.warn("no_cameras", (), "there are no cameras")
-    node = parsed.node or re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()) or "edged"
+    node = parsed.node or _host_name()
     broker, model = around.broker(parsed.mqtt, node), around.model(parsed.model)
-    for name, question in parsed.questions.items():
-        if question.prompt is None:
-            report.about(("questions", name, "prompt"), "is missing")
+    _check_presence(parsed, report)
     if report.document.problems:
         return None
     return Config(
@@ -127,6 +123,18 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         generation=defaults,
         warnings=report.warnings(),
     )
+
+
+def _host_name() -> str:
+    return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()) or "edged"
+
+
+def _check_presence(parsed: ConfigForm, report: Report) -> None:
+    if not parsed.cameras:
+        report.warn("no_cameras", (), "no cameras are configured")
+    for name, question in parsed.questions.items():
+        if question.prompt is None:
+            report.about(("questions", name, "prompt"), "is missing")
 
 
 def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Surroundings) -> CameraSpec:

@@ -27,7 +27,7 @@ class GenerationForm(Form):
         "With a temperature: sample from this many of the most probable tokens. Default: no limit.",
     )
     repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0)] | None = key(
-        "Above 1, tokens that were already said become less probable; typed answers ignore it. Default: 1.",
+        "Above 1, tokens that were already generated become less probable; typed answers ignore it. Default: 1.",
     )
     deadline: Duration | None = key(
         "Longest time for one answer; after it the status is `timeout`. Default: 60s.", sample="30s"
@@ -67,7 +67,7 @@ class PromptForm(GenerationForm):
         "Default: that of the shared question.",
         sample="How many people are in this image?",
     )
-    title: Title = key("A name for people. Default: none.", "")
+    title: Title = key("Display name. Default: none.", "")
     answer: Answer = key(
         "The type of the answer: `text`, `yes_no`, `integer`, `number`, a list of choices, `{choices: {label: value}}` "
         "(the model says the label, the value is published) or `{json: SCHEMA}`. Default: text.",
