@@ -57,7 +57,7 @@ class _Failure:
     def above(self) -> int:
         """The nearest line above with anything but a comment; -1 if there is none."""
         rows = range(self.line - 1, -1, -1)
-        return next((row for row in rows if self.lines[row].strip() and self.lines[row].lstrip()[0] != "#"), -1)
+        return next((row for row in rows if self.text(row).strip() and self.text(row).lstrip()[0] != "#"), -1)
 
     def at(self, line: int, text: str) -> Diagnosis:
         return Diagnosis(line + 1, text)
