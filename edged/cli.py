@@ -226,9 +226,9 @@ def _open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
 
 
 def _check_model(spec: ModelSpec, questions: Sequence[QuestionSpec]) -> None:
-    from edged.vlm.model import judge
+    from edged.vlm.model import check_folder
 
-    judge(spec, questions)
+    check_folder(spec, questions)
 
 
 def _fit_together(old: ModelSpec, new: ModelSpec) -> bool:

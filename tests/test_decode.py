@@ -15,7 +15,8 @@ from support.making import question
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import Generation
-from edged.vlm.decode import GrammarTokenizer, ReplyDecoder
+from edged.vlm.decode import ReplyDecoder
+from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
 # "th" can be spelled in two ways, and runs on into the word after it in two more
 MERGES = ["t h", "th i", "th a", "o n", "on l", "onl y", "Y e", "Ye s", "N o"]
@@ -27,17 +28,17 @@ SAMPLED = Generation(temperature=0.7, top_p=0.9)
 
 
 class Tokens:
-    """A small vocabulary, and readings of it with invented logits."""
+    """A small vocabulary, decoders of replies with it, and invented logits."""
 
     def __init__(self, merges: list[str]) -> None:
         words = tiny_model.tokenizer(merges)
         self.size = len(words) + 8
-        self.spelling = GrammarTokenizer(words, self.size)
+        self.for_grammars = GrammarTokenizer(words, self.size)
         self.end = words.eos_token_id
         self.number = words.convert_tokens_to_ids
 
-    def reading(self, answer: AnswerType, generation: Generation = GREEDY) -> ReplyDecoder:
-        return ReplyDecoder(self.spelling, answer.grammar(), generation, frozenset([self.end]))
+    def decoder(self, answer: AnswerType, generation: Generation = GREEDY) -> ReplyDecoder:
+        return ReplyDecoder(self.for_grammars, answer.grammar(), generation, frozenset([self.end]))
 
     def logits(self, likely: dict[str, float], rest: float = 0.0) -> np.ndarray:
         values = np.full(self.size, rest, dtype=np.float32)
@@ -57,37 +58,37 @@ def share(logits: np.ndarray, chosen: int, among: Sequence[int]) -> float:
 
 
 def test_the_bytes_that_a_grammar_forces_do_not_count(tokens: Tokens):
-    reading = tokens.reading(THIS_OR_THAT)
-    reading.forced()  # "only "; of what follows, "th" is forced too, but no token is
+    decoder = tokens.decoder(THIS_OR_THAT)
+    decoder.forced()  # "only "; of what follows, "th" is forced too, but no token is
     logits = tokens.logits({"thi": 2.0, "tha": 1.0, "th": 0.5, "Yes": 9.0})
-    assert reading.choose(logits, []) == tokens.number("thi")
+    assert decoder.choose(logits, []) == tokens.number("thi")
     # only tokens that agree with "th" are alternatives, so the likely "Yes" takes nothing away
     rivals = [tokens.number(token) for token in ("t", "th", "thi", "tha")]
-    assert math.isclose(reading.confidence, share(logits, tokens.number("thi"), rivals), rel_tol=1e-6)
+    assert math.isclose(decoder.confidence, share(logits, tokens.number("thi"), rivals), rel_tol=1e-6)
 
 
 def test_a_token_of_forced_bytes_alone_does_not_count(tokens: Tokens):
-    reading = tokens.reading(THIS_OR_THAT)
-    reading.forced()
-    assert reading.choose(tokens.logits({"th": 1.0, "thi": 0.5}), []) == tokens.number("th")
-    assert reading.confidence == 1.0
-    reading.forced()
+    decoder = tokens.decoder(THIS_OR_THAT)
+    decoder.forced()
+    assert decoder.choose(tokens.logits({"th": 1.0, "thi": 0.5}), []) == tokens.number("th")
+    assert decoder.confidence == 1.0
+    decoder.forced()
     logits = tokens.logits({"i": 2.0, "a": 1.0, "Yes": 1.5})
-    assert reading.choose(logits, []) == tokens.number("i")
-    assert math.isclose(reading.confidence, share(logits, tokens.number("i"), range(tokens.size)), rel_tol=1e-6)
+    assert decoder.choose(logits, []) == tokens.number("i")
+    assert math.isclose(decoder.confidence, share(logits, tokens.number("i"), range(tokens.size)), rel_tol=1e-6)
 
 
 def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_the_value_could_go_on(tokens: Tokens):
-    reading = tokens.reading(Number(True, 0, 40))
+    decoder = tokens.decoder(Number(True, 0, 40))
     first, second = tokens.logits({"4": 3.0, "Yes": 2.0}), tokens.logits({"0": 1.0, "<|im_end|>": 2.5})
-    reading.forced()
-    assert reading.choose(first, []) == tokens.number("4")
-    reading.forced()
-    assert reading.choose(second, []) is None
+    decoder.forced()
+    assert decoder.choose(first, []) == tokens.number("4")
+    decoder.forced()
+    assert decoder.choose(second, []) is None
     everything = range(tokens.size)
     wanted = share(first, tokens.number("4"), everything) * share(second, tokens.end, everything)
-    assert math.isclose(reading.confidence, wanted, rel_tol=1e-6)
-    assert reading.done
+    assert math.isclose(decoder.confidence, wanted, rel_tol=1e-6)
+    assert decoder.done
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -97,15 +98,15 @@ def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_th
 def test_a_logit_that_is_not_finite_is_an_error_before_any_token_is_taken(
     tokens: Tokens, value: float, answer: AnswerType, generation: Generation, everywhere: bool
 ):
-    reading = tokens.reading(answer, generation)
-    forced = reading.forced()
+    decoder = tokens.decoder(answer, generation)
+    forced = decoder.forced()
     # of a token that no grammar here admits, or of all
     logits = tokens.logits({"Q": value}, rest=value if everywhere else 0.0)
     with pytest.raises(ModelError, match=r"^model: logits are not finite \(\d+ of \d+\)") as raised:
-        reading.choose(logits, [])
+        decoder.choose(logits, [])
     assert not isinstance(raised.value, ModelFolderError)
-    assert reading.tokens == forced
-    assert not reading.done
+    assert decoder.tokens == forced
+    assert not decoder.done
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -113,65 +114,65 @@ def test_confidence_lies_between_0_and_1_however_large_the_logits_are(tokens: To
     chance = np.random.default_rng(seed)
     scale = 10.0 ** chance.uniform(-6, 38)
     for answer in TYPES[1:]:
-        reading = tokens.reading(answer)
-        while reading.forced() is not None and not reading.done:
-            reading.choose((chance.uniform(-1, 1, tokens.size) * scale).astype(np.float32), [])
-        assert 0.0 <= reading.confidence <= 1.0
+        decoder = tokens.decoder(answer)
+        while decoder.forced() is not None and not decoder.done:
+            decoder.choose((chance.uniform(-1, 1, tokens.size) * scale).astype(np.float32), [])
+        assert 0.0 <= decoder.confidence <= 1.0
 
 
 @pytest.mark.parametrize(("likeliest", "wanted"), [("Yes", 1.0), ("Q", 0.0)])
 def test_certainty_is_1_and_impossibility_0_and_not_beyond(tokens: Tokens, likeliest: str, wanted: float):
     most = float(np.finfo(np.float32).max)
-    reading = tokens.reading(YesNo())
-    reading.forced()
-    reading.choose(tokens.logits({likeliest: most}, rest=-most), [])
-    assert reading.confidence == wanted
+    decoder = tokens.decoder(YesNo())
+    decoder.forced()
+    decoder.choose(tokens.logits({likeliest: most}, rest=-most), [])
+    assert decoder.confidence == wanted
 
 
 def test_equal_logits_are_equally_likely_however_large_they_are(tokens: Tokens):
-    reading = tokens.reading(YesNo())
-    reading.forced()
-    reading.choose(tokens.logits({}, rest=3e38), [])
-    assert math.isclose(reading.confidence, 1 / tokens.size)
+    decoder = tokens.decoder(YesNo())
+    decoder.forced()
+    decoder.choose(tokens.logits({}, rest=3e38), [])
+    assert math.isclose(decoder.confidence, 1 / tokens.size)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30])
 @pytest.mark.parametrize("temperature", [5.0, 1e-3, 1e-30])
 def test_any_temperature_gives_a_token(tokens: Tokens, scale: float, temperature: float):
-    reading = tokens.reading(YesNo(), Generation(temperature=temperature))
-    reading.forced()
-    token = reading.choose(tokens.logits({"Yes": 3 * scale, "No": -3 * scale}, rest=-9 * scale), [])
+    decoder = tokens.decoder(YesNo(), Generation(temperature=temperature))
+    decoder.forced()
+    token = decoder.choose(tokens.logits({"Yes": 3 * scale, "No": -3 * scale}, rest=-9 * scale), [])
     assert token == tokens.number("Yes") or (temperature == 5.0 and scale == 1.0)
 
 
 @pytest.mark.parametrize(("answer", "wanted"), [(YesNo(), "Yes"), (Text(), "No")], ids=["typed", "text"])
 def test_a_typed_answer_does_not_shy_away_from_the_words_of_its_question(tokens: Tokens, answer: AnswerType, wanted):
-    reading = tokens.reading(answer, Generation(repetition_penalty=1.5))
-    reading.forced()
+    decoder = tokens.decoder(answer, Generation(repetition_penalty=1.5))
+    decoder.forced()
     logits = tokens.logits({"Yes": 2.0, "No": 1.9})
-    assert reading.choose(logits, [tokens.number("Yes")]) == tokens.number(wanted)
+    assert decoder.choose(logits, [tokens.number("Yes")]) == tokens.number(wanted)
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0.001}])
 def test_top_k_and_top_p_leave_only_the_likeliest(tokens: Tokens, narrow: dict[str, float]):
     logits = tokens.logits({"Yes": 0.1})
-    chosen = {tokens.reading(Text(), Generation(temperature=5.0, **narrow)).choose(logits, []) for _ in range(20)}
+    chosen = {tokens.decoder(Text(), Generation(temperature=5.0, **narrow)).choose(logits, []) for _ in range(20)}
     assert chosen == {tokens.number("Yes")}
-    unlimited = {tokens.reading(Text(), Generation(temperature=5.0)).choose(logits, []) for _ in range(20)}
+    unlimited = {tokens.decoder(Text(), Generation(temperature=5.0)).choose(logits, []) for _ in range(20)}
     assert len(unlimited) > 1
 
 
 def test_a_penalty_that_overflows_is_an_error_and_not_a_token(tokens: Tokens):
-    reading = tokens.reading(Text(), Generation(temperature=1.0, repetition_penalty=0.1))
+    decoder = tokens.decoder(Text(), Generation(temperature=1.0, repetition_penalty=0.1))
     with pytest.raises(ModelError, match="logits are not finite"):
-        reading.choose(tokens.logits({"Yes": 3e38}), [tokens.number("Yes")])
+        decoder.choose(tokens.logits({"Yes": 3e38}), [tokens.number("Yes")])
 
 
 def test_a_grammar_is_compiled_and_the_vocabulary_walked_once_for_all_questions(tokens: Tokens):
     def checked(count: int) -> float:
         questions = [question("How many?", Number(True, 0, 40), name=f"q{number}") for number in range(count)]
         begun = time.thread_time()
-        large.spelling.check(questions)
+        large.for_grammars.check(questions)
         return time.thread_time() - begun
 
     large = Tokens([f"{a} {b}" for a in LETTERS for b in LETTERS])
@@ -188,4 +189,4 @@ def test_the_first_question_that_cannot_be_answered_is_named(tokens: Tokens):
     hopeless = Json(json.dumps({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}))
     asked = [question("?", answer, name=name) for name, answer in (("a", YesNo()), ("b", hopeless), ("c", hopeless))]
     with pytest.raises(ModelFolderError, match=r'^question "b": the answer cannot be compiled to a grammar'):
-        tokens.spelling.check(asked)
+        tokens.for_grammars.check(asked)

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,12 @@ from edged.core.answer_types import Choices, Json, Number, YesNo
 from edged.core.errors import ModelError, ModelFolderError, Stopped
 from edged.core.specs import Generation, ModelSpec
 from edged.core.types import Exchange
-from edged.vlm.model import Qwen2VL, load
-from edged.vlm.parts import NoVideoProcessor
+from edged.vlm.chat import Chat
+from edged.vlm.grammar_tokenizer import GrammarTokenizer
+from edged.vlm.model import load
+from edged.vlm.plain import check_plain
+from edged.vlm.processor import NoVideoProcessor
+from edged.vlm.qwen2vl import Qwen2VL
 
 PROMPTS = [
     "How many people are here?", "Is the gate open?", "Describe the scene.", "What colour is the car?",
@@ -194,12 +199,10 @@ def test_a_reply_is_streamed_in_whole_characters(model: Qwen2VL):
     assert "\ufffd" not in "".join(pieces)
 
 
-def test_a_special_token_that_a_reply_spells_does_not_become_one(model: Qwen2VL):
-    words = model._tokenizer
-    spelled, harmless = (
-        model._chat.tail([Exchange("Who?", reply)], "Where?").count(words.eos_token_id) for reply in ("<|im_end|>", "x")
-    )
-    assert spelled == harmless
+def test_the_text_of_a_special_token_in_a_reply_does_not_become_one(reference: Reference):
+    chat, end = Chat(reference.processor), reference.processor.tokenizer.eos_token_id
+    with_token, without = (chat.tail([Exchange("Who?", reply)], "Where?").count(end) for reply in ("<|im_end|>", "x"))
+    assert with_token == without
 
 
 def test_a_question_that_does_not_fit_is_not_asked(model: Qwen2VL):
@@ -222,21 +225,22 @@ def test_an_error_in_the_middle_leaves_the_next_look_right(model: Qwen2VL, refer
     assert model.ask([], question(PROMPTS[0]), GO_ON).text == reference.text(picture(2), [], PROMPTS[0], 12)
 
 
-def test_a_word_the_tokenizer_cannot_spell_is_found_at_start(tmp_path: Path):
+def test_a_choice_the_tokenizer_cannot_encode_is_reported_at_start(tmp_path: Path):
     folder = tiny_model.build(tmp_path / "m")
     stored = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = stored["model"]["vocab"]
     vocabulary.pop("Z")
     (folder / "tokenizer.json").write_text(json.dumps(stored))
     model = load(ModelSpec(folder))
-    with pytest.raises(ModelFolderError, match='question "q": this model\'s tokenizer cannot spell "Zoo"'):
+    with pytest.raises(ModelFolderError, match='question "q": this model\'s tokenizer cannot encode "Zoo"'):
         model.check([question("Where?", Choices((("Zoo", 1), ("Home", 2))))])
 
 
-def test_dispose_happens_once():
+def test_dispose_happens_once(tiny_folder: Path):
     calls: list[int] = []
-    model = object.__new__(Qwen2VL)
-    model._dispose, model._prefix = lambda: calls.append(1), []
+    loaded = replace(check_plain(tiny_folder).load(), dispose=lambda: calls.append(1))
+    tokenizer = loaded.processor.tokenizer
+    model = Qwen2VL(loaded, GrammarTokenizer(tokenizer, len(tokenizer)), "tiny", "r1")
     model.dispose()
     model.dispose()
     assert calls == [1]
@@ -251,17 +255,17 @@ def _broken(folder: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda f: (f / "config.json").unlink(), "lacks config.json"),
-        (lambda f: (f / "model.safetensors").unlink(), "lacks model.safetensors"),
-        (lambda f: (f / "tokenizer.json").unlink(), "lacks tokenizer.json"),
-        (lambda f: (f / "preprocessor_config.json").unlink(), "lacks preprocessor_config.json"),
-        (lambda f: (f / "chat_template.jinja").unlink(), "lacks chat_template.jinja"),
-        (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "holds a llama, not a Qwen2-VL"),
-        (lambda f: (f / "config.json").write_text("{"), "config.json cannot be read"),
+        (lambda f: (f / "config.json").unlink(), "config.json is missing"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+        (lambda f: (f / "preprocessor_config.json").unlink(), "preprocessor_config.json is missing"),
+        (lambda f: (f / "chat_template.jinja").unlink(), "chat_template.jinja is missing"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "is not a Qwen2-VL"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json is not valid JSON"),
         (lambda f: (f / "model.safetensors").write_bytes(b"junk"), "cannot be loaded"),
     ],
 )
-def test_a_folder_that_cannot_work_says_which_file(tmp_path: Path, change, sentence: str):
+def test_a_broken_folder_is_reported_with_the_file(tmp_path: Path, change, sentence: str):
     with pytest.raises(ModelFolderError, match=sentence):
         load(ModelSpec(_broken(tmp_path / "m", change)))
 

@@ -1,4 +1,4 @@
-"""What can be known of a model's folder without its weights and its device, and which two models fit together."""
+"""What is checked of a model's folder without its weights and its device, and which models can be loaded at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.npu import compiled, simulator
 from edged.core.answer_types import Choices, Number, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import ModelSpec, QuestionSpec
-from edged.vlm.model import fit_together, judge, load
+from edged.vlm.model import check_folder, fit_together, load
 
 Change = Callable[[Path], object]
 TYPED = [question("Is it open?", YesNo()), question("How many?", Number(True, 0, 40))]
@@ -48,7 +48,7 @@ def fifo(name: str) -> Change:
 
 
 def cut_off(folder: Path) -> None:
-    """As after a copy that ended early."""
+    """As after an interrupted copy."""
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -124,53 +124,56 @@ def manifest_without_digest(folder: Path) -> None:
 
 BOTH: list[tuple[Change, str]] = [
     (shutil.rmtree, "there is no folder"),
-    (without("config.json"), "lacks config.json"),
-    (junk("config.json"), "config.json cannot be read"),
-    (edit("config.json", model_type="llama"), "holds a llama, not a Qwen2-VL"),
-    (without("model.safetensors"), "lacks model.safetensors"),
+    (without("config.json"), "config.json is missing"),
+    (junk("config.json"), "config.json is not valid JSON"),
+    (edit("config.json", model_type="llama"), 'is not a Qwen2-VL: config.json has model_type "llama"'),
+    (without("model.safetensors"), "model.safetensors is missing"),
     (junk("model.safetensors"), "model.safetensors cannot be loaded"),
     (cut_off, "model.safetensors cannot be loaded"),
-    (renamed_weights, "lack model.language_model.embed_tokens.weight.*they belong to another model"),
-    (manifest, "model.safetensors is not of the size that manifest.json says; run edged prepare again"),
+    (renamed_weights, "do not contain model.language_model.embed_tokens.weight.*they belong to another model"),
+    (manifest, "model.safetensors does not have the size recorded in manifest.json; run edged prepare again"),
     (manifest_without_digest, "manifest.json was not written by edged prepare; run it again"),
-    (holding("config.json", "[" * 100_000), "config.json cannot be read: it is nested too deeply"),
+    (holding("config.json", "[" * 100_000), "config.json is not valid JSON: nested too deeply"),
     (fifo("config.json"), "config.json is not a regular file"),
-    (holding("config.json", "[]"), "config.json does not hold a mapping"),
-    (holding("preprocessor_config.json", "[]"), "preprocessor_config.json does not hold a mapping"),
-    (holding("tokenizer_config.json", "1"), "tokenizer_config.json does not hold a mapping"),
-    (holding("generation_config.json", "null"), "generation_config.json does not hold a mapping"),
-    (holding("generation_config.json", "{"), "generation_config.json cannot be read"),
+    (holding("config.json", "[]"), "config.json is not a JSON object"),
+    (holding("preprocessor_config.json", "[]"), "preprocessor_config.json is not a JSON object"),
+    (holding("tokenizer_config.json", "1"), "tokenizer_config.json is not a JSON object"),
+    (holding("generation_config.json", "null"), "generation_config.json is not a JSON object"),
+    (holding("generation_config.json", "{"), "generation_config.json is not valid JSON"),
     (holding("tokenizer.json", "[]"), "the processor in .* cannot be loaded"),
     (holding("tokenizer.json", "null"), "the processor in .* cannot be loaded"),
     (holding("tokenizer.json", "[" * 100_000), "the processor in .* cannot be loaded"),
     (edit("config.json", architectures="x"), "the processor in .* cannot be loaded"),
-    (without("tokenizer.json"), "lacks tokenizer.json"),
+    (without("tokenizer.json"), "tokenizer.json is missing"),
     (junk("tokenizer.json"), "the processor in .* cannot be loaded"),
-    (without("preprocessor_config.json"), "lacks preprocessor_config.json"),
-    (junk("preprocessor_config.json"), "preprocessor_config.json cannot be read"),
-    (without("chat_template.jinja"), "lacks chat_template.jinja"),
-    (template("{% if loop", "{% iff loop"), "the folder's chat template cannot be used"),
-    (template("<|vision_end|>", ""), "the folder's chat template has no place for a picture"),
+    (without("preprocessor_config.json"), "preprocessor_config.json is missing"),
+    (junk("preprocessor_config.json"), "preprocessor_config.json is not valid JSON"),
+    (without("chat_template.jinja"), "chat_template.jinja is missing"),
+    (template("{% if loop", "{% iff loop"), "the chat template cannot be rendered"),
+    (template("<|vision_end|>", ""), "the chat template inserts no picture"),
 ]
 PLAIN: list[tuple[Change, str]] = [
     *BOTH,
-    (edit_text(num_hidden_layers=3, layer_types=["full_attention"] * 3), r"lack layers\.2\.mlp.* another model"),
-    (edit_vision(depth=4), r"lack blocks\.2\.mlp.* and 1 more; they belong to another model"),
-    (edit_text(hidden_size=128), r"have embeddings of \[\d+, 64\], config.json \[\d+, 128\]"),
-    (edit_text(vocab_size=100), r"have embeddings of \[\d+, 64\], config.json \[100, 64\]"),
-    (edit_text(vocab_size=None), "vocab_size in config.json is None"),
-    (in_shards_and(without("second.safetensors")), "lacks second.safetensors"),
+    (
+        edit_text(num_hidden_layers=3, layer_types=["full_attention"] * 3),
+        r"do not contain layers\.2\.mlp.* another model",
+    ),
+    (edit_vision(depth=4), r"do not contain blocks\.2\.mlp.* and 1 more; they belong to another model"),
+    (edit_text(hidden_size=128), r"have embeddings of shape \[\d+, 64\], config.json has \[\d+, 128\]"),
+    (edit_text(vocab_size=100), r"have embeddings of shape \[\d+, 64\], config.json has \[100, 64\]"),
+    (edit_text(vocab_size=None), "vocab_size in config.json must be a positive integer, not null"),
+    (in_shards_and(without("second.safetensors")), "second.safetensors is missing"),
     (in_shards_and(junk("second.safetensors")), "second.safetensors cannot be loaded"),
-    (in_shards_and(edit("model.safetensors.index.json", weight_map={})), "names no files"),
+    (in_shards_and(edit("model.safetensors.index.json", weight_map={})), "names no weight files"),
 ]
 COMPILED: list[tuple[Change, str]] = [
     *BOTH,
-    (without(compiled.TEXT), f"lacks {compiled.TEXT}, its text model"),
-    (without(compiled.VISION), f"lacks {compiled.VISION}, its vision model"),
-    (edit("config.json", mxq_path=None), "lacks the name of its text model"),
+    (without(compiled.TEXT), rf"{compiled.TEXT} is missing \(the text model\)"),
+    (without(compiled.VISION), rf"{compiled.VISION} is missing \(the vision model\)"),
+    (edit("config.json", mxq_path=None), "config.json does not name the text model"),
     (edit("config.json", core_mode="turbo"), "cores of text: core_mode 'turbo' is not one of"),
     (edit("config.json", target_cores=["0:7"]), 'cores of text: "0:7" names core 7'),
-    (edit("config.json", hidden_size=128), r"have embeddings of \[\d+, 64\], config.json \[\d+, 128\]"),
+    (edit("config.json", hidden_size=128), r"have embeddings of shape \[\d+, 64\], config.json has \[\d+, 128\]"),
     (
         template("a helpful assistant", "a guard"),
         "does not begin with Qwen2-VL's default system turn and the picture",
@@ -189,9 +192,9 @@ def npu_folder(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 def sentences(spec: ModelSpec, sentence: str) -> list[str]:
-    """What `judge` and `load` raise."""
+    """The messages of `check_folder` and `load`."""
     texts = []
-    for act in (lambda: judge(spec, TYPED), lambda: load(spec)):
+    for act in (lambda: check_folder(spec, TYPED), lambda: load(spec)):
         with pytest.raises(ModelFolderError, match=sentence) as raised:
             act()
         texts.append(str(raised.value))
@@ -199,47 +202,47 @@ def sentences(spec: ModelSpec, sentence: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("change", "sentence"), PLAIN, ids=lambda value: str(value)[:50])
-def test_a_broken_folder_is_judged_in_the_words_of_load(plain: Path, change: Change, sentence: str):
+def test_a_broken_folder_is_reported_as_by_load(plain: Path, change: Change, sentence: str):
     change(plain)
-    judged, loaded = sentences(ModelSpec(plain), sentence)
-    assert judged == loaded
+    checked, loaded = sentences(ModelSpec(plain), sentence)
+    assert checked == loaded
 
 
 @pytest.mark.parametrize(("change", "sentence"), COMPILED, ids=lambda value: str(value)[:50])
-def test_a_broken_compiled_folder_is_judged_in_the_words_of_load(npu_folder: Path, change: Change, sentence: str):
+def test_a_broken_compiled_folder_is_reported_as_by_load(npu_folder: Path, change: Change, sentence: str):
     change(npu_folder)
     with simulator.installed() as board:
-        judged, loaded = sentences(ModelSpec(npu_folder), sentence)
-    assert judged == loaded
+        checked, loaded = sentences(ModelSpec(npu_folder), sentence)
+    assert checked == loaded
     assert (board.calls, board.launches) == ([], 0)
 
 
-def test_the_cores_of_every_worker_are_judged(npu_folder: Path):
+def test_the_cores_of_every_worker_are_checked(npu_folder: Path):
     workers = ((("text", "0:0"), ("vision", "1:0")), (("text", "0:1"), ("vision", "1:9")))
     with pytest.raises(ModelFolderError, match='cores of vision: "1:9" names core 9'):
-        judge(ModelSpec(npu_folder, workers=workers), [])
+        check_folder(ModelSpec(npu_folder, workers=workers), [])
 
 
 def test_a_sound_folder_passes_and_no_device_is_touched(npu_folder: Path, plain: Path):
     with simulator.installed(devices=frozenset()) as board:
-        judge(ModelSpec(npu_folder, cores=(("text", "0:1"), ("vision", "global4:1"))), TYPED)
-        judge(ModelSpec(plain), TYPED)
+        check_folder(ModelSpec(npu_folder, cores=(("text", "0:1"), ("vision", "global4:1"))), TYPED)
+        check_folder(ModelSpec(plain), TYPED)
         in_shards(plain)
-        judge(ModelSpec(plain), TYPED)
+        check_folder(ModelSpec(plain), TYPED)
         assert (board.calls, board.launches, board.opened) == ([], 0, 0)
     load(ModelSpec(plain)).dispose()
 
 
 @pytest.mark.parametrize("kind", ["plain", "compiled"])
-def test_questions_are_judged_by_the_new_folders_own_tokenizer(plain: Path, npu_folder: Path, kind: str):
+def test_questions_are_checked_with_the_new_folders_own_tokenizer(plain: Path, npu_folder: Path, kind: str):
     folder = plain if kind == "plain" else npu_folder
     stored = json.loads((folder / "tokenizer.json").read_text())
     stored["model"]["vocab"].pop("Z")
     (folder / "tokenizer.json").write_text(json.dumps(stored))
     asked: list[QuestionSpec] = [*TYPED, question("Where?", Choices((("Zoo", 1), ("Home", 2))), name="place")]
-    judge(ModelSpec(folder), TYPED)
-    with pytest.raises(ModelFolderError, match='question "place": this model\'s tokenizer cannot spell "Zoo"'):
-        judge(ModelSpec(folder), asked)
+    check_folder(ModelSpec(folder), TYPED)
+    with pytest.raises(ModelFolderError, match='question "place": this model\'s tokenizer cannot encode "Zoo"'):
+        check_folder(ModelSpec(folder), asked)
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_named(npu_folder: Path):
@@ -248,19 +251,19 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_named(npu_folder: Path):
     save_file({key: value[: words - 60].clone() for key, value in embeddings.items()}, npu_folder / "model.safetensors")
     edit("config.json", vocab_size=words - 60)(npu_folder)
     for asked in (TYPED, []):
-        with pytest.raises(ModelFolderError, match=r"the tokenizer does not fit vocab_size in config\.json"):
-            judge(ModelSpec(npu_folder), asked)
+        with pytest.raises(ModelFolderError, match=r"the tokenizer does not match vocab_size in config\.json"):
+            check_folder(ModelSpec(npu_folder), asked)
 
 
-def test_a_chat_template_in_the_tokenizers_config_is_as_good(plain: Path):
+def test_a_chat_template_in_the_tokenizers_config_is_accepted(plain: Path):
     template = (plain / "chat_template.jinja").read_text()
     (plain / "chat_template.jinja").unlink()
     edit("tokenizer_config.json", chat_template=template)(plain)
-    judge(ModelSpec(plain), TYPED)
+    check_folder(ModelSpec(plain), TYPED)
     load(ModelSpec(plain)).dispose()
 
 
-def test_a_path_that_cannot_be_looked_at_says_why(tmp_path: Path):
+def test_a_path_that_cannot_be_read_is_reported_with_the_reason(tmp_path: Path):
     sentences(ModelSpec(tmp_path / ("m" * 300)), "m cannot be read: File name too long")
 
 
@@ -270,7 +273,7 @@ def test_a_file_that_cannot_be_hashed_is_named(plain: Path):
         load(ModelSpec(plain))
 
 
-def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path, plain: Path, tmp_path: Path):
+def test_checking_a_folder_does_not_disturb_a_model_in_another_thread(npu_folder: Path, plain: Path, tmp_path: Path):
     before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
     broken = tiny_model.build(tmp_path / "broken")
     cut_off(broken)
@@ -287,10 +290,10 @@ def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path
         serving = threading.Thread(target=serve)
         serving.start()
         while len(replies) < 20 and serving.is_alive():
-            judge(ModelSpec(plain), TYPED)
-            judge(ModelSpec(npu_folder), TYPED)
+            check_folder(ModelSpec(plain), TYPED)
+            check_folder(ModelSpec(npu_folder), TYPED)
             with pytest.raises(ModelError):
-                judge(ModelSpec(broken), TYPED)
+                check_folder(ModelSpec(broken), TYPED)
         ended.set()
         serving.join(30)
         assert not serving.is_alive()
@@ -299,7 +302,7 @@ def test_a_model_that_serves_in_another_thread_is_not_disturbed(npu_folder: Path
     assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
 
 
-# which two fit together
+# which models can be loaded at once
 
 
 def memory(folder: Path, kib: int) -> Path:
@@ -378,7 +381,7 @@ def test_on_a_gpu_they_do_not_fit(
     assert fit_together(on(compiled_folder, ("0:0", "0:1")), on(compiled_folder, ("1:0", "1:1")), plenty)
 
 
-def test_when_in_doubt_they_do_not_fit(tiny_folder: Path, compiled_folder: Path, tmp_path: Path):
+def test_if_unsure_they_do_not_fit(tiny_folder: Path, compiled_folder: Path, tmp_path: Path):
     plenty, empty = memory(tmp_path, 1 << 40), tmp_path / "empty"
     empty.mkdir()
     good = ModelSpec(tiny_folder)

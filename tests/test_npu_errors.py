@@ -1,4 +1,4 @@
-"""What the vendor's code raises reaches the owner in words, with the exit code that keeps anything from looping."""
+"""Errors of the vendor's code become one clear sentence and the exit code that prevents a restart loop."""
 
 from __future__ import annotations
 
@@ -41,14 +41,21 @@ def no_mxq(_board: Board, folder: Path) -> None:
 
 def for_global4(_board: Board, folder: Path) -> None:
     path = folder / compiled.TEXT
-    made_of = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"modes": ["global4"]}
-    path.write_bytes(simulator.MAGIC + json.dumps(made_of).encode())
+    settings = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"modes": ["global4"]}
+    path.write_bytes(simulator.MAGIC + json.dumps(settings).encode())
 
 
 def other_grid(_board: Board, folder: Path) -> None:
     path = folder / compiled.VISION
-    made_of = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"grid": 32}
-    path.write_bytes(simulator.MAGIC + json.dumps(made_of).encode())
+    settings = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"grid": 32}
+    path.write_bytes(simulator.MAGIC + json.dumps(settings).encode())
+
+
+def any_size(_board: Board, folder: Path) -> None:
+    for name in (compiled.TEXT, compiled.VISION):
+        path = folder / name
+        settings = json.loads(path.read_bytes().removeprefix(simulator.MAGIC)) | {"dynamic": True}
+        path.write_bytes(simulator.MAGIC + json.dumps(settings).encode())
 
 
 def in_config(**change: object) -> Callable[[Board, Path], None]:
@@ -71,35 +78,48 @@ def other_embeddings(_board: Board, folder: Path) -> None:
 
 
 LOADING = [
-    (no_devices, EXIT_UNAVAILABLE, "driver of the NPU does not answer for /dev/aries0.*[Driver_NotInitialized]"),
+    (no_devices, EXIT_UNAVAILABLE, "NPU driver does not respond for /dev/aries0.*[Driver_NotInitialized]"),
     (one_other_device, EXIT_UNAVAILABLE, "no NPU /dev/aries0.*[Acc_DeviceNotFound]"),
-    (fault("launch", "Acc_CoreAlreadyInUse", "text"), EXIT_UNAVAILABLE, "core 0:0:0 of /dev/aries0 is held by another"),
-    (fault("launch", "Driver_FailedToClaimCores"), EXIT_UNAVAILABLE, "is held by another.*[Driver_FailedToClaimCores]"),
-    (no_mxq, EXIT_CONFIG, f"{compiled.VISION} is not an MXQ.*[Model_FailedToLoadMXQ]"),
+    (
+        fault("launch", "Acc_CoreAlreadyInUse", "text"),
+        EXIT_UNAVAILABLE,
+        "core 0:0:0 of /dev/aries0 is in use by another",
+    ),
+    (
+        fault("launch", "Driver_FailedToClaimCores"),
+        EXIT_UNAVAILABLE,
+        "is in use by another.*[Driver_FailedToClaimCores]",
+    ),
+    (no_mxq, EXIT_CONFIG, f"{compiled.VISION} is not an MXQ file.*[Model_FailedToLoadMXQ]"),
     (for_global4, EXIT_CONFIG, f"{compiled.TEXT} was not compiled for core 0:0:0.*[Model_MXQAndModelConfigNotMatch]"),
     (fault("create", "BadAlloc", "text"), EXIT_UNAVAILABLE, f"not enough memory on /dev/aries0 for .*{compiled.TEXT}"),
     (fault("launch", "Driver_BadAlloc"), EXIT_UNAVAILABLE, f"not enough memory .*{compiled.VISION}.*[BadAlloc]"),
     (fault("launch", "Driver_FailedToAllocateModelMemory", "text"), EXIT_UNAVAILABLE, "not enough memory"),
-    (fault("infer", "Acc_NPUTimeout", "vision"), EXIT_UNAVAILABLE, "/dev/aries0 has not answered.*[Acc_NPUTimeout]"),
-    (fault("infer", "Driver_WaitDoneTimeout", "text"), EXIT_UNAVAILABLE, "has not answered.*[Driver_WaitDoneTimeout]"),
+    (fault("infer", "Acc_NPUTimeout", "vision"), EXIT_UNAVAILABLE, "/dev/aries0 did not respond.*[Acc_NPUTimeout]"),
+    (fault("infer", "Driver_WaitDoneTimeout", "text"), EXIT_UNAVAILABLE, "did not respond.*[Driver_WaitDoneTimeout]"),
     (fault("launch", "Driver_WrongBaseAddress", "text"), EXIT_UNAVAILABLE, "cannot be used: Driver_WrongBaseAddress"),
     (fault("create", "Model_InvalidNPUDtype", "text"), EXIT_CONFIG, "cannot be used: Model_InvalidNPUDtype"),
-    (other_grid, EXIT_CONFIG, "does not take the processor's pictures (16x16 patches)"),
+    (other_grid, EXIT_CONFIG, "does not accept the processor's pictures (16x16 patches)"),
+    (any_size, EXIT_CONFIG, f"{compiled.VISION} takes pictures of any size: not supported yet"),
     (in_config(core_mode="turbo"), EXIT_CONFIG, "cores of text: core_mode 'turbo' is not one of"),
     (in_config(target_cores=["0:7"]), EXIT_CONFIG, 'cores of text: "0:7" names core 7'),
-    (in_config(mxq_path="gone.mxq"), EXIT_CONFIG, "lacks gone.mxq, its text model"),
-    (in_config(mxq_path=None), EXIT_CONFIG, "lacks the name of its text model (mxq_path in config.json)"),
+    (in_config(mxq_path="gone.mxq"), EXIT_CONFIG, "gone.mxq is missing (the text model)"),
+    (in_config(mxq_path=None), EXIT_CONFIG, "config.json does not name the text model (mxq_path)"),
     (in_config(hidden_size=128), EXIT_CONFIG, "model: "),
-    (without(compiled.VISION), EXIT_CONFIG, f"lacks {compiled.VISION}, its vision model"),
-    (without("model.safetensors"), EXIT_CONFIG, "lacks model.safetensors"),
-    (without("preprocessor_config.json"), EXIT_CONFIG, "lacks preprocessor_config.json"),
+    (without(compiled.VISION), EXIT_CONFIG, f"{compiled.VISION} is missing (the vision model)"),
+    (without("model.safetensors"), EXIT_CONFIG, "model.safetensors is missing"),
+    (without("preprocessor_config.json"), EXIT_CONFIG, "preprocessor_config.json is missing"),
     (
         without("tokenizer.json"),
         EXIT_CONFIG,
-        "lacks tokenizer.json (the processor's files belong into the same folder)",
+        "tokenizer.json is missing (copy the processor's files into this folder)",
     ),
-    (without("chat_template.jinja"), EXIT_CONFIG, "lacks chat_template.jinja"),
-    (other_embeddings, EXIT_CONFIG, "lack model.language_model.embed_tokens.weight; they belong to another model"),
+    (without("chat_template.jinja"), EXIT_CONFIG, "chat_template.jinja is missing"),
+    (
+        other_embeddings,
+        EXIT_CONFIG,
+        "do not contain model.language_model.embed_tokens.weight; they belong to another model",
+    ),
 ]
 
 
@@ -109,13 +129,14 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("change", "code", "sentence"), LOADING, ids=lambda value: str(value)[:60])
-def test_a_load_that_fails_says_why_and_leaves_nothing_launched(folder: Path, change, code: int, sentence: str):
+def test_a_load_that_fails_gives_the_reason_and_leaves_nothing_launched(folder: Path, change, code: int, sentence: str):
     with simulator.installed() as board:
         change(board, folder)
         with pytest.raises(ModelError) as raised:
             load(ModelSpec(folder))
         assert raised.value.code == code
-        assert_said(str(raised.value), sentence)
+        assert (raised.value.kind == "npu_in_use") is ("is in use by another" in sentence)
+        assert_in_order(str(raised.value), sentence)
         assert board.launched == []
         assert board.launches == board.disposals
         # and once the cause is gone, the next try works in the same process
@@ -126,7 +147,7 @@ def test_a_load_that_fails_says_why_and_leaves_nothing_launched(folder: Path, ch
             assert board.launched == []
 
 
-def assert_said(text: str, parts: str) -> None:
+def assert_in_order(text: str, parts: str) -> None:
     assert text.startswith("model: ")
     assert "\n" not in text
     assert "occurred" not in text
@@ -139,13 +160,13 @@ def assert_said(text: str, parts: str) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "sentence"),
     [
-        ("Acc_NPUTimeout", ModelLost, "/dev/aries0 has not answered"),
-        ("Driver_WaitDoneTimeout", ModelLost, "/dev/aries0 has not answered"),
+        ("Acc_NPUTimeout", ModelLost, "/dev/aries0 did not respond"),
+        ("Driver_WaitDoneTimeout", ModelLost, "/dev/aries0 did not respond"),
         ("Driver_FailedToPostInfer", ModelLost, "cannot be used: Driver_FailedToPostInfer"),
         ("Acc_DeviceNotFound", ModelLost, "there is no NPU /dev/aries0"),
         ("Model_NotAlive", ModelLost, "cannot be used: Model_NotAlive"),
         ("Model_PredictError", ModelError, "cannot be used: Model_PredictError"),
-        ("Model_CacheOverflow", ModelError, "do not fit the cache"),
+        ("Model_CacheOverflow", ModelError, "do not fit into the KV cache"),
         ("BadAlloc", ModelError, "not enough memory"),
     ],
 )
@@ -160,7 +181,7 @@ def test_an_error_during_a_look_says_whether_the_device_is_lost(
             model.encode(frame(1))
         assert type(raised.value) is kind
         assert raised.value.code == EXIT_UNAVAILABLE
-        assert_said(str(raised.value), f"{sentence}.*[{code}]")
+        assert_in_order(str(raised.value), f"{sentence}.*[{code}]")
         model.dispose()
         assert board.launched == []
 
@@ -169,7 +190,7 @@ def test_an_error_names_the_device_of_the_part_that_failed(compiled_folder: Path
     with simulator.installed(devices=frozenset({0, 1})) as board:
         model = load(ModelSpec(compiled_folder, cores=(("text", "0:0"), ("vision", "1:0:3"))))
         board.faults.append(Fault("infer", "Driver_WaitDoneTimeout", "vision"))
-        with pytest.raises(ModelLost, match=r"/dev/aries1 has not answered .* \(core 1:0:3\)"):
+        with pytest.raises(ModelLost, match=r"/dev/aries1 did not respond .* \(core 1:0:3\)"):
             model.encode(frame(1))
         model.dispose()
 
@@ -217,7 +238,7 @@ PACKAGES = """
 import sys
 from importlib.abc import MetaPathFinder
 from edged.core.errors import ModelFolderError
-from edged.vlm.mobilint import _vendor
+from edged.vlm.mobilint import import_vendor_classes
 
 class Absent(MetaPathFinder):
     names = ()
@@ -230,26 +251,26 @@ sys.meta_path.insert(0, absent)
 for names in (("mblt_model_zoo",), ("mblt_vision",), ("qbruntime",), ()):
     absent.names = ("transformers_mblt", *names)
     try:
-        print(_vendor().model.__module__)
+        print(import_vendor_classes().model.__module__)
     except ModelFolderError as error:
-        print(error.code, error)
+        print(error.code, error.kind, error)
 
 absent.names = ()
 old = "mblt_model_zoo.hf_transformers"
 for name in [name for name in sys.modules if name.startswith(old)]:
     sys.modules[name.replace(old, "transformers_mblt")] = sys.modules.pop(name)
 absent.names = ("mblt_model_zoo",)
-print(_vendor().model.__name__)
+print(import_vendor_classes().model.__name__)
 """
 
 
-def test_the_vendors_package_is_the_one_that_is_there_and_a_missing_one_is_named():
+def test_the_installed_package_of_the_vendor_is_used_and_a_missing_one_is_named():
     done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, timeout=100)
     nothing, broken, no_runtime, older, newer = done.stdout.splitlines()
     install = "pip install 'mblt-model-zoo>=2.10,<2.11'"
-    assert nothing.startswith("78 model: Mobilint's Python package is not installed")
+    assert nothing.startswith("78 package model: Mobilint's Python package is not installed")
     for line, missing in ((broken, "mblt_vision"), (no_runtime, "qbruntime")):
-        assert line.startswith("78 model: mblt_model_zoo.hf_transformers cannot be imported: No module named")
+        assert line.startswith("78 package model: mblt_model_zoo.hf_transformers cannot be imported: No module named")
         assert missing in line
     assert all(install in line for line in (nothing, broken, no_runtime))
     assert older == "mblt_model_zoo.hf_transformers.models.qwen2_vl.modeling_qwen2_vl"
@@ -257,8 +278,6 @@ def test_the_vendors_package_is_the_one_that_is_there_and_a_missing_one_is_named
 
 
 def test_without_a_simulator_the_real_runtime_says_that_there_is_no_driver(compiled_folder: Path):
-    with pytest.raises(
-        ModelError, match=r"the driver of the NPU does not answer .* \[Driver_NotInitialized\]"
-    ) as raised:
+    with pytest.raises(ModelError, match=r"the NPU driver does not respond .* \[Driver_NotInitialized\]") as raised:
         load(ModelSpec(compiled_folder))
     assert not isinstance(raised.value, ModelFolderError)

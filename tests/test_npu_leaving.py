@@ -1,4 +1,4 @@
-"""Whatever ends edged, each part of the model is disposed once and none stays launched."""
+"""However edged ends, each part of the model is disposed once and none stays launched."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: P
             board.faults.append(Fault("launch", "Acc_CoreAlreadyInUse", "text", after=1))
         group = turns.load([lambda spec=spec: load(spec) for spec in specs])
         if second_fails:
-            with pytest.raises(ModelError, match="is held by another program or another worker"):
+            with pytest.raises(ModelError, match="is in use by another program or another worker"):
                 until(group.ready)
         turns.halt()
         until(turns.gone)

@@ -18,7 +18,10 @@ from edged.core.answer_types import Choices, Json, Number, YesNo
 from edged.core.errors import ModelFolderError, Stopped
 from edged.core.specs import Generation, ModelSpec
 from edged.core.types import Exchange, Frame
-from edged.vlm.model import Qwen2VL, load
+from edged.vlm.chat import Chat
+from edged.vlm.model import load
+from edged.vlm.processor import NoVideoProcessor, load_processor
+from edged.vlm.qwen2vl import Qwen2VL
 
 GO_ON = threading.Event()
 
@@ -116,25 +119,30 @@ def test_a_yes_or_no_costs_no_step_after_its_prefill_but_one(model: Qwen2VL, npu
     assert len(npu.text_calls) <= 2
 
 
-def test_a_question_that_would_not_fit_the_cache_is_not_run(model: Qwen2VL, npu: simulator.Board):
+def test_a_question_that_would_not_fit_the_cache_is_not_run(
+    model: Qwen2VL, npu: simulator.Board, compiled_folder: Path
+):
     model.encode(frame(1))
+    used = prompt_tokens(npu, compiled_folder, "Tell all.")
     npu.calls.clear()
-    room = model._cache.limit - npu_tokens(model, "Tell all.") + 1
+    room = compiled.MAX_CACHE - used + 1
     assert model.ask([], question("Tell all.", max_new_tokens=room + 1), GO_ON).ended == "context_overflow"
     assert npu.calls == []
     asked = question("Tell all.", generation=Generation(max_new_tokens=room, deadline_s=0.0))
     assert model.ask([], asked, GO_ON).ended == "deadline"
 
 
-def npu_tokens(model: Qwen2VL, prompt: str) -> int:
-    return len(model._prefix) + len(model._chat.tail([], prompt))
+def prompt_tokens(npu: simulator.Board, folder: Path, prompt: str) -> int:
+    """The tokens of a question to the frame that was just encoded."""
+    _, prefix = npu.text_calls[-1]
+    return prefix + len(Chat(load_processor(NoVideoProcessor, folder)).tail([], prompt))
 
 
 def test_the_cache_may_be_filled_to_its_end_and_no_further(npu: simulator.Board, tiny_folder: Path, tmp_path: Path):
     folder = compiled.compile_folder(tiny_folder, tmp_path / "small", max_cache=160)
     model = load(ModelSpec(compiled.with_processor(folder, tiny_folder)))
     model.encode(frame(1))
-    room = 160 - npu_tokens(model, "Tell all.") + 1
+    room = 160 - prompt_tokens(npu, folder, "Tell all.") + 1
     reply = model.ask([], question("Tell all.", max_new_tokens=room), GO_ON)
     assert reply.ended == "length"
     assert max(cached + count for cached, count in npu.text_calls) == 160

@@ -1,4 +1,4 @@
-"""After a look nothing keeps its picture: neither the model nor an error that somebody holds on to."""
+"""After a look nothing keeps its picture in memory: neither the model nor an error that is still referenced."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from PIL import Image
 from support.making import frame, question
 from support.npu import simulator
 from support.npu.simulator import Fault
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from edged.core.errors import ModelError
 from edged.core.specs import ModelSpec
 from edged.core.types import Frame
-from edged.vlm.model import Qwen2VL, load
+from edged.vlm.model import load
+from edged.vlm.qwen2vl import Qwen2VL
 
 GO_ON = threading.Event()
 PIXELS = 224 * 224 * 3
@@ -32,15 +34,17 @@ class Plain:
 
     def __init__(self, folder: Path) -> None:
         self.model = load(ModelSpec(folder))
+        self.modules: dict[str, torch.nn.Module] = {}
+        hook = register_module_forward_pre_hook(lambda module, _: self.modules.update({type(module).__name__: module}))
+        self.model.encode(frame(1, 224, 224))
+        hook.remove()
 
     def fail(self, part: str, error: Exception) -> None:
-        whole = self.model._cache._model.model
-        module = whole.visual if part == "vision" else whole.language_model
-
         def raise_error(*_: Any) -> None:
             raise error
 
-        module.register_forward_hook(raise_error)
+        name = "Qwen2VisionTransformerPretrainedModel" if part == "vision" else "Qwen2VLTextModel"
+        self.modules[name].register_forward_hook(raise_error)
 
 
 class Compiled:
@@ -71,7 +75,7 @@ class Raising:
 def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: Path) -> Iterator[Plain | Compiled]:
     with simulator.installed() as board:
         part = Plain(tiny_folder) if request.param == "plain" else Compiled(compiled_folder, board)
-        part.model.encode(frame(1, 224, 224))  # what is kept for good is made at the first look
+        part.model.encode(frame(1, 224, 224))  # the first look creates what stays in memory
         gc.collect()
         part.before = copies()  # other tests' pictures
         gc.disable()
@@ -99,11 +103,11 @@ def caught(model: Qwen2VL, look: list[Frame]) -> BaseException | None:
 
 def copies(before: Sequence[Any] = ()) -> list[Any]:
     """Pictures, and tensors made of the pixels of one, less those that there were before."""
-    known = {id(thing) for thing in before}
-    things = [(thing, type(thing)) for thing in gc.get_objects()]  # isinstance would wake torch's deprecated proxies
-    pictures = [thing for thing, kind in things if issubclass(kind, Image.Image)]
-    tensors = [thing for thing, kind in things if kind is torch.Tensor and thing.numel() == 2 * PIXELS]
-    return [thing for thing in (*pictures, *tensors) if id(thing) not in known]
+    known = {id(item) for item in before}
+    objects = [(item, type(item)) for item in gc.get_objects()]  # isinstance would touch torch's deprecated proxies
+    pictures = [item for item, kind in objects if issubclass(kind, Image.Image)]
+    tensors = [item for item, kind in objects if kind is torch.Tensor and item.numel() == 2 * PIXELS]
+    return [item for item in (*pictures, *tensors) if id(item) not in known]
 
 
 def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
@@ -115,7 +119,7 @@ def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])
-def test_a_model_error_of_see_keeps_no_pixels(loaded: Plain | Compiled, part: str):
+def test_a_model_error_of_encode_keeps_no_pixels(loaded: Plain | Compiled, part: str):
     loaded.fail(part, RuntimeError("the device is gone"))
     picture, error = seen(loaded.model)
     assert isinstance(error, ModelError)
@@ -123,7 +127,7 @@ def test_a_model_error_of_see_keeps_no_pixels(loaded: Plain | Compiled, part: st
     assert copies(loaded.before) == []
 
 
-def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
+def test_an_unexpected_error_of_encode_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
     loaded.fail("text", TypeError("an unexpected error"))
     picture, error = seen(loaded.model)
     assert isinstance(error, TypeError)
@@ -134,7 +138,7 @@ def test_an_unexpected_error_of_see_keeps_its_lines_and_no_pixels(loaded: Plain 
     while trace:
         lines.append(trace.tb_frame.f_code.co_name)
         trace = trace.tb_next
-    assert lines[:3] == ["caught", "see", "_see"]
+    assert lines[:3] == ["caught", "encode", "_encode"]
     assert len(lines) > 5
 
 

@@ -23,7 +23,9 @@ from support.running import Edged
 from edged.core.specs import Generation, ModelSpec
 from edged.core.types import Frame
 from edged.tools.prepare import prepare
+from edged.vlm.chat import Chat
 from edged.vlm.model import load
+from edged.vlm.processor import NoVideoProcessor, load_processor
 
 TESTS = Path(__file__).parent
 
@@ -63,15 +65,17 @@ def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, ima
         reply = reply.removesuffix(mark)
 
     pixels = np.asarray(Image.open(image).convert("RGB"))
-    with simulator.installed():
+    chat = Chat(load_processor(NoVideoProcessor, prepared))
+    with simulator.installed() as board:
         model = load(ModelSpec(prepared))
         model.encode(Frame(pixels, "", datetime.now(UTC), 0.0))
-        room = 220 - len(model._prefix) - len(model._chat.tail([], asked))
+        _, prefix = board.text_calls[-1]
+        room = 220 - prefix - len(chat.tail([], asked))
         wanted = question(asked, generation=Generation(max_new_tokens=room, repetition_penalty=1.1))
-        said = model.ask([], wanted, threading.Event())
+        answer = model.ask([], wanted, threading.Event())
         model.dispose()
-    assert said.text
-    assert reply == said.text
+    assert answer.text
+    assert reply == answer.text
 
 
 def test_ask_prints_the_answer_and_gives_the_device_back(prepared: Path, image: Path):
@@ -122,14 +126,14 @@ def test_a_device_that_is_lost_during_a_look_ends_edged_with_75(prepared: Path, 
         path = config(tmp_path, f"path: {prepared}", broker.port, image)
         lost = {"call": "infer", "code": "Acc_NPUTimeout", "part": "text", "after": 4}
         with Edged("run", "--config", path, env=on_the_simulator(prints=False, faults=[lost])) as edged:
-            edged.wait_for(r"model: /dev/aries0 has not answered .* \[Acc_NPUTimeout\]")
+            edged.wait_for(r"model: /dev/aries0 did not respond .* \[Acc_NPUTimeout\]")
             assert edged.exit_code() == 75
 
 
 @pytest.mark.parametrize(
     ("board", "model", "code", "sentence"),
     [
-        ({"devices": []}, "path: {}", 75, r"ERROR model: the driver of the NPU does not answer for /dev/aries0"),
+        ({"devices": []}, "path: {}", 75, r"ERROR model: the NPU driver does not respond for /dev/aries0"),
         (
             {},
             "path: {}, cores: {{text: global16, vision: 0:0}}",

@@ -1,6 +1,6 @@
 """The types of an answer: the instruction added to the prompt, the grammar of the reply, and the value of a reply.
 
-A grammar is data (a regular expression or a JSON schema) that `vlm/decode.py` compiles for a tokenizer. `value` reads
+A grammar is data (a regular expression or a JSON schema) that `vlm/grammar.py` compiles for a tokenizer. `value` reads
 every complete reply that the grammar admits, and raises Unreadable for one that was cut off.
 """
 

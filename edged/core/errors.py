@@ -1,11 +1,12 @@
-"""The failures that edged expects, each with a sentence for its owner, and the exit codes.
+"""Expected failures, each with a message for the user, and the exit codes. Any other exception is a bug.
 
-Anything else is a defect and keeps its traceback.
+The message is for people. Code that has to tell failures apart uses the class, or `kind`.
 """
 
 from __future__ import annotations
 
 import traceback
+from typing import Literal
 
 EXIT_OK = 0
 EXIT_WRONG = 1
@@ -14,33 +15,48 @@ EXIT_UNAVAILABLE = 75
 EXIT_CONFIG = 78
 
 
-class EdgedError(Exception):
-    """An expected failure; its text is a whole sentence for the owner and holds no credential.
+ErrorKind = Literal[
+    "other",
+    "no_folder",  # the model's folder does not exist
+    "npu_in_use",  # another program or worker has the NPU's cores
+    "package",  # a Python package is missing or cannot be imported
+    "system_library",  # a Python package was found, but a library it links to could not be loaded
+    "timeout",  # a child process was killed because it took too long
+    "signal",  # a child process was ended by a signal
+]
 
-    `code` is the exit code if edged has to end for it.
+
+class EdgedError(Exception):
+    """An expected failure. The text is a complete sentence without credentials.
+
+    `code` is the exit code if the process ends because of it.
     """
 
     code = EXIT_WRONG
 
+    def __init__(self, text: str, kind: ErrorKind = "other") -> None:
+        super().__init__(text)
+        self.kind = kind
+
 
 class FileUnusable(EdgedError):
-    """A file that the config names (a CA, a certificate) must be changed by its owner."""
+    """A file that the config names (a CA, a certificate) cannot be used until somebody changes it."""
 
     code = EXIT_CONFIG
 
 
 class CannotGoOn(EdgedError):
-    """A reload failed, and so did going back to the former config. Only a new process can help."""
+    """A reload failed, and so did restoring the previous config. Only a restart can help."""
 
     code = EXIT_UNAVAILABLE
 
 
 class CameraError(EdgedError):
-    """No frame: the camera cannot be reached, or the connection to it is lost."""
+    """No frame: the camera cannot be reached, or its connection was lost."""
 
 
 class StaleFrame(CameraError):
-    """The camera is open, but its newest picture is older than `max_age`."""
+    """The camera is open, but its newest frame is older than `max_age`."""
 
 
 class ModelError(EdgedError):
@@ -50,32 +66,32 @@ class ModelError(EdgedError):
 
 
 class ModelLost(ModelError):
-    """The device is gone: nothing but a new process brings it back."""
+    """The device was lost. Only a restart of the process can bring it back."""
 
 
 class ModelFolderError(ModelError):
-    """The model's folder cannot work until its owner changes it."""
+    """The model's folder cannot work until somebody changes it."""
 
     code = EXIT_CONFIG
 
 
 class Stopped(Exception):
-    """edged is stopping, so there is no answer and none is wanted. Not an error."""
+    """The operation was cancelled because edged is stopping. Not an error."""
 
 
 def release_frames(error: BaseException, handled: BaseException | None = None, keep_lines: bool = False) -> None:
-    """Forget the local variables that an error's tracebacks keep alive, its causes' too: a picture may be among them.
+    """Clear the local variables that the tracebacks of an error and its causes keep alive; one may be a picture.
 
-    A function that raises an exception which it holds in a variable is a cycle, and pixels in it live until the
-    collector comes by, minutes later. `handled` is the exception that the caller was handling already, which is the
-    caller's own. The tracebacks go too unless their lines are wanted: reading a frame's f_locals leaves a copy that
-    cannot be cleared.
+    A function that raises an exception held in one of its variables forms a reference cycle, which keeps the pixels
+    alive until the next garbage collection, minutes later. `handled` is an exception that the caller was already
+    handling; it belongs to the caller and is left alone. The tracebacks are dropped too unless `keep_lines` is set:
+    reading a frame's f_locals leaves a copy that cannot be cleared.
     """
     pending, done = [error], {id(handled)}
     while pending:
-        each = pending.pop()
-        done.add(id(each))
-        pending += [other for other in (each.__cause__, each.__context__) if other and id(other) not in done]
-        traceback.clear_frames(each.__traceback__)
+        current = pending.pop()
+        done.add(id(current))
+        pending += [cause for cause in (current.__cause__, current.__context__) if cause and id(cause) not in done]
+        traceback.clear_frames(current.__traceback__)
         if not keep_lines:
-            each.__traceback__ = None
+            current.__traceback__ = None

@@ -1,7 +1,4 @@
-"""A model's folder, file by file: what is missing or wrong in it, said before anything heavy is imported.
-
-Standard library only, so that `edged check` and `edged doctor` can judge a folder too.
-"""
+"""Checks a model's folder file by file. Standard library only, so that no command has to import torch for it."""
 
 from __future__ import annotations
 
@@ -17,27 +14,27 @@ FAMILIES = ("qwen2_vl", COMPILED)
 MANIFEST = "manifest.json"
 SETTINGS = ("preprocessor_config.json", "tokenizer_config.json", "generation_config.json")
 EMBEDDINGS = "model.language_model.embed_tokens.weight"
-EMBEDDINGS_NAMES = (EMBEDDINGS, "model.embed_tokens.weight")  # of transformers 4, and of what the tutorial writes
+EMBEDDINGS_NAMES = (EMBEDDINGS, "model.embed_tokens.weight")  # the second: transformers 4 and the compile tutorial
 BLOCK = 1 << 20
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json, of a Qwen2-VL. Raises ModelFolderError naming what is missing or wrong."""
+    """The config.json of a Qwen2-VL folder. Raises ModelFolderError naming the file that is missing or wrong."""
     try:
         return _read_config(folder)
-    except OSError as error:  # it may not be looked into
+    except OSError as error:  # for instance no permission to search the folder
         raise ModelFolderError(f"model: {folder} cannot be read: {error.strerror}") from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise ModelFolderError(f"model: there is no folder {folder}")
+        raise ModelFolderError(f"model: there is no folder {folder}", "no_folder")
     config = read_json(folder / "config.json")
     family = config.get("model_type")
     if family not in FAMILIES:
-        raise ModelFolderError(f"model: {folder} holds a {family or 'model of no type'}, not a Qwen2-VL (config.json)")
-    for missing in _missing(folder, config):
-        raise ModelFolderError(f"model: {folder} lacks {missing}")
+        raise ModelFolderError(f"model: {folder} is not a Qwen2-VL: config.json has model_type {json.dumps(family)}")
+    for problem in _missing_files(folder, config):
+        raise ModelFolderError(f"model: {folder}: {problem}")
     for name in SETTINGS:
         if (folder / name).exists():
             read_json(folder / name)
@@ -46,14 +43,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def compiled_parts(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What config.json says of the two compiled parts, `text` and `vision`: `mxq_path`, cores."""
+    """The settings of the two compiled parts, `text` and `vision`, in config.json: `mxq_path` and cores."""
     text = config.get("text_config")
-    own = isinstance(text, dict) and "mxq_path" in text
-    return {"text": text if own else config, "vision": config.get("vision_config") or {}}  # type: ignore[dict-item]  # own says it
+    nested = isinstance(text, dict) and "mxq_path" in text
+    return {"text": text if nested else config, "vision": config.get("vision_config") or {}}  # type: ignore[dict-item]  # nested: text is a dict
 
 
 def text_setting(config: dict[str, Any], key: str) -> Any:
-    """A setting of the text part. Older folders have it at the top of config.json."""
+    """A setting of the text part. Older folders have it at the top level of config.json."""
     text = config.get("text_config")
     return text[key] if isinstance(text, dict) and key in text else config.get(key)
 
@@ -62,7 +59,7 @@ def vocabulary(config: dict[str, Any]) -> int:
     """The number of logits. Raises ModelFolderError."""
     size = text_setting(config, "vocab_size")
     if not isinstance(size, int) or size <= 0:
-        raise ModelFolderError(f"model: vocab_size in config.json is {size}, not a number of tokens")
+        raise ModelFolderError(f"model: vocab_size in config.json must be a positive integer, not {json.dumps(size)}")
     return size
 
 
@@ -73,23 +70,26 @@ def weight_files(folder: Path) -> list[str]:
         return ["model.safetensors"]
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names:
-        raise ModelFolderError(f"model: {index} names no files (weight_map)")
+        raise ModelFolderError(f"model: {index} names no weight files (weight_map)")
     return sorted({str(name) for name in names.values()})
 
 
 def revision(folder: Path) -> str:
-    """Twelve hexadecimal digits that change with any file's name or bytes: of the manifest, where there is one."""
+    """Twelve hexadecimal digits that change with the name or content of any file.
+
+    Computed from the manifest if there is one, else from the files.
+    """
     if (folder / MANIFEST).is_file():
         return manifest_revision(read_json(folder / MANIFEST))
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        whole.update(path.name.encode() + b"\0" + sha256(path).digest())
-    return whole.hexdigest()[:12]
+        digest.update(path.name.encode() + b"\0" + sha256(path).digest())
+    return digest.hexdigest()[:12]
 
 
 def manifest_revision(manifest: dict[str, Any]) -> str:
-    files = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+    digests = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]
 
 
 def sha256(path: Path) -> hashlib._Hash:
@@ -105,46 +105,51 @@ def sha256(path: Path) -> hashlib._Hash:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What the file holds, a mapping. Raises ModelFolderError."""
-    if path.exists() and not path.is_file():  # reading a FIFO would wait for a writer
+    """The JSON object in this file. Raises ModelFolderError."""
+    if path.exists() and not path.is_file():  # reading a FIFO would block until somebody writes to it
         raise ModelFolderError(f"model: {path} is not a regular file")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelFolderError(f"model: {path.parent} lacks {path.name}") from None
+        raise ModelFolderError(f"model: {path.parent}: {path.name} is missing") from None
     except OSError as error:
         raise ModelFolderError(f"model: {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise ModelFolderError(f"model: {path} cannot be read: {error}") from None
+        raise ModelFolderError(f"model: {path} is not valid JSON: {error}") from None
     except RecursionError:
-        raise ModelFolderError(f"model: {path} cannot be read: it is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise ModelFolderError(f"model: {path} does not hold a mapping")
-    return found
+        raise ModelFolderError(f"model: {path} is not valid JSON: nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ModelFolderError(f"model: {path} is not a JSON object")
+    return content
 
 
-def _missing(folder: Path, config: dict[str, Any]) -> list[str]:
-    found = [name for name in _wanted(folder) if not (folder / name).is_file()]
+def _missing_files(folder: Path, config: dict[str, Any]) -> list[str]:
+    """A sentence for each required file that is missing, without the folder."""
+    required = [*weight_files(folder), "preprocessor_config.json"]
+    problems = [f"{name} is missing" for name in required if not (folder / name).is_file()]
     if config["model_type"] == COMPILED:
-        found += _missing_mxq(folder, config)
+        problems += _missing_mxq(folder, config)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        found.append("tokenizer.json (the processor's files belong into the same folder)")
-    return found
+        problems.append("tokenizer.json is missing (copy the processor's files into this folder)")
+    return problems
 
 
 def _missing_mxq(folder: Path, config: dict[str, Any]) -> list[str]:
-    found = []
+    problems = []
     for part, settings in compiled_parts(config).items():
         name = settings.get("mxq_path")
         if not isinstance(name, str) or not name:
-            found.append(f"the name of its {part} model (mxq_path in config.json)")
+            problems.append(f"config.json does not name the {part} model (mxq_path)")
         elif not (folder / name).is_file():
-            found.append(f"{name}, its {part} model")
-    return found
+            problems.append(f"{name} is missing (the {part} model)")
+    return problems
 
 
 def _check_manifest(folder: Path) -> None:
-    """Raises ModelFolderError if a file has another size than the manifest says. Its bytes are not read: gigabytes."""
+    """Raises ModelFolderError if the size of a file differs from the manifest.
+
+    The content is not compared: that would mean reading gigabytes.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         return
@@ -156,8 +161,6 @@ def _check_manifest(folder: Path) -> None:
         raise ModelFolderError(f"model: {path} was not written by edged prepare; run it again") from None
     for file, size in sizes.items():
         if not file.is_file() or file.stat().st_size != size:
-            raise ModelFolderError(f"model: {file} is not of the size that {MANIFEST} says; run edged prepare again")
-
-
-def _wanted(folder: Path) -> list[str]:
-    return [*weight_files(folder), "preprocessor_config.json"]
+            raise ModelFolderError(
+                f"model: {file} does not have the size recorded in {MANIFEST}; run edged prepare again"
+            )

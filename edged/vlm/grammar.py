@@ -1,4 +1,4 @@
-"""A grammar as llguidance reads it. Imports neither torch nor transformers, so that `edged check` can judge one."""
+"""Grammars in llguidance's format. Imports neither torch nor transformers, so that `edged check` can compile one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from edged.core.answer_types import Grammar
 
 
 def compiled(grammar: Grammar) -> str:
-    """The grammar in llguidance's form. JSON is compact: a weak model can loop in white space."""
+    """The grammar in llguidance's format. JSON has no white space: a weak model can loop in it."""
     if grammar.form == "regex":
         return str(LLMatcher.grammar_from_regex(grammar.body))
     return str(LLMatcher.grammar_from_json_schema(grammar.body, defaults={"whitespace_flexible": False}))
 
 
 def problem(grammar: Grammar) -> str | None:
-    """Why it cannot be compiled, whatever the tokenizer; None if it can."""
-    found = LLMatcher.validate_grammar(compiled(grammar))
-    return found.splitlines()[0] if found else None
+    """The reason if the grammar cannot be compiled with any tokenizer, else None."""
+    message = LLMatcher.validate_grammar(compiled(grammar))
+    return message.splitlines()[0] if message else None

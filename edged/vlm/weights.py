@@ -1,4 +1,4 @@
-"""Safetensors files, judged by their headers: opening one reads no weights, and fails if the file is cut off."""
+"""Checks safetensors files by their headers. Opening one reads no weights, and fails if the file is truncated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from edged.core.errors import ModelFolderError
 from edged.vlm import folder as files
-from edged.vlm.parts import first_line, missing_weights
+from edged.vlm.load_errors import first_line, missing_weights
 
 FLOAT32_BYTES = 4
 
@@ -19,19 +19,21 @@ Shapes = dict[str, list[int]]
 
 
 def check_weights(folder: Path, config: dict[str, Any]) -> None:
-    """Raises ModelFolderError if a file is damaged or the tensors are not of the model that config.json describes."""
+    """Raises ModelFolderError if a file is damaged or its tensors do not match config.json."""
     shapes = tensor_shapes(folder)
     names = set(shapes)
     if missing := [*_missing_embeddings(names), *_missing_layers(names, config)]:
         raise missing_weights(folder, missing)
     embeddings = next(shapes[name] for name in files.EMBEDDINGS_NAMES if name in shapes)
-    wanted = [files.text_setting(config, "vocab_size"), files.text_setting(config, "hidden_size")]
-    if embeddings != wanted:
-        raise ModelFolderError(f"model: the weights in {folder} have embeddings of {embeddings}, config.json {wanted}")
+    expected = [files.text_setting(config, "vocab_size"), files.text_setting(config, "hidden_size")]
+    if embeddings != expected:
+        raise ModelFolderError(
+            f"model: the weights in {folder} have embeddings of shape {embeddings}, config.json has {expected}"
+        )
 
 
 def float32_bytes(folder: Path) -> int:
-    """How much memory the weights need as float32. Raises ModelFolderError."""
+    """The memory that the weights need as float32. Raises ModelFolderError."""
     return FLOAT32_BYTES * sum(math.prod(shape) for shape in tensor_shapes(folder).values())
 
 
@@ -52,13 +54,13 @@ def _missing_embeddings(names: set[str]) -> list[str]:
 
 
 def _missing_layers(names: set[str], config: dict[str, Any]) -> Iterable[str]:
-    """One module of each layer stands for the layer. A compiled model has its layers in the MXQ."""
+    """The layers without weights, judged by one module of each. A compiled model has its layers in the MXQ."""
     if config["model_type"] == files.COMPILED:
         return []
     text = [f"layers.{layer}.mlp.down_proj" for layer in range(_count(files.text_setting(config, "num_hidden_layers")))]
     vision = config.get("vision_config") or {}
     blocks = [f"blocks.{layer}.mlp.fc2" for layer in range(_count(vision.get("depth")))]
-    # the names before these differ between versions of transformers: model.layers, model.language_model.layers
+    # the prefix differs between versions of transformers: model.layers, model.language_model.layers
     modules = {".".join(name.split(".")[-5:-1]) for name in names}
     return [module for module in [*text, *blocks] if module not in modules]
 

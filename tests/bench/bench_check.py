@@ -23,7 +23,8 @@ from support.making import question
 
 from edged.core.answer_types import Number, YesNo
 from edged.core.specs import Generation
-from edged.vlm.decode import GrammarTokenizer, ReplyDecoder
+from edged.vlm.decode import ReplyDecoder
+from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
 VOCABULARY = 151_936
 MERGES = 151_000

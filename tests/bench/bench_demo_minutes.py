@@ -14,7 +14,8 @@ from edged.core.specs import ModelSpec
 from edged.demo.cameras import SIZE
 from edged.demo.scenes import Sequence
 from edged.demo.training.evaluate import MODEL_FOLDER, PROBES, Shown, results
-from edged.vlm.model import Qwen2VL, load
+from edged.vlm.model import load
+from edged.vlm.qwen2vl import Qwen2VL
 
 FIRST_S = 6
 YARD_EVERY_S, BACK_EVERY_S, SCENE_EVERY = 2, 3, 5  # seconds, seconds, looks

@@ -29,10 +29,12 @@ from support.making import frame, question
 from support.npu import compiled, simulator
 from test_model import PROMPTS
 
+from edged.core.npu_cores import parsed
 from edged.core.specs import ModelSpec
-from edged.vlm import mobilint
-from edged.vlm.model import Qwen2VL, load
-from edged.vlm.parts import NoVideoProcessor
+from edged.vlm.mobilint import EMBEDDING_KEY, import_vendor_classes
+from edged.vlm.model import load
+from edged.vlm.processor import NoVideo, NoVideoProcessor
+from edged.vlm.qwen2vl import Qwen2VL
 
 NEW_TOKENS = 4
 ROUNDS = 3
@@ -105,15 +107,15 @@ def plainly(folder: Path) -> Separate:
 
 
 def the_tutorials_way(folder: Path) -> Separate:
-    vendor = mobilint._vendor()
+    vendor = import_vendor_classes()
     settings: dict[str, Any] = {}
     for part, word in CORES[1]:
-        own = mobilint.parsed(word).settings()
+        own = parsed(word).settings()
         settings |= {f"{part}_{key}": value for key, value in own.items()}
     model = vendor.model.from_pretrained(
-        folder, key_mapping=mobilint.EMBEDDING_KEY, dtype=torch.float32, local_files_only=True, **settings
+        folder, key_mapping=EMBEDDING_KEY, dtype=torch.float32, local_files_only=True, **settings
     )
-    processor = type("Processor", (mobilint.NoVideo, vendor.processor), {}).from_pretrained(folder)
+    processor = type("Processor", (NoVideo, vendor.processor), {}).from_pretrained(folder)
     return whole_calls(model, processor)
 
 

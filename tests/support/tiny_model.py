@@ -1,4 +1,4 @@
-"""A Qwen2-VL folder of random weights, made on the spot: small enough for every test, whole enough for every rule."""
+"""Builds a tiny Qwen2-VL folder with random weights, complete in every file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MERGES = ["Y e", "Ye s", "N o", "p e", "o p", "pe op", "l e", "peop le", '{ "', 
 
 
 def tokenizer(merges: list[str] | None = None):
-    """Byte-level BPE with a few merges, so that some words are one token and others are not."""
+    """Byte-level BPE with a few merges, so that some words are a single token and others are not."""
     from transformers import Qwen2TokenizerFast
 
     words = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -50,19 +50,19 @@ def build(
     pixels: tuple[int, int] = (3136, 200704),
     encoder: dict[str, int] | None = None,
 ) -> Path:
-    """Write the folder. `pixels` are the least and most pixels of a picture; equal ones make the size fixed.
+    """Write the folder. `pixels` are the least and most pixels of a picture; if equal, the size is fixed.
 
-    `encoder` takes the place of what the vision part is by default.
+    `encoder` overrides settings of the vision part.
     """
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessor
 
-    words = tokenizer()
-    number = words.convert_tokens_to_ids
+    tokens = tokenizer()
+    number = tokens.convert_tokens_to_ids
     half = hidden // 4 // 2
     sections = [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8]
     text = {
-        "vocab_size": len(words) + 8,  # models have more rows than their tokenizer has words
+        "vocab_size": len(tokens) + 8,  # models have more rows than their tokenizer has tokens
         "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": layers,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096, "rope_theta": 1e6,
         "rope_scaling": {"type": "mrope", "rope_type": "default", "mrope_section": sections},
@@ -73,11 +73,11 @@ def build(
         "depth": 2, "embed_dim": 32, "num_heads": 2, "hidden_size": hidden, "mlp_ratio": 2,
         "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3, **(encoder or {}),
     }  # fmt: skip
-    marks = {
+    special = {
         f"{name}_token_id": number(f"<|{name if 'vision' in name else name + '_pad'}|>")
         for name in ("image", "video", "vision_start", "vision_end")
     }
-    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **marks)
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **special)
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration(config).eval()
     chance = torch.Generator().manual_seed(seed)
@@ -89,7 +89,7 @@ def build(
     model.generation_config.eos_token_id = [number("<|im_end|>"), number("<|endoftext|>")]
     model.generation_config.pad_token_id = number("<|endoftext|>")
     model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokens.save_pretrained(folder)
     least, most = pixels
     Qwen2VLImageProcessor(min_pixels=least, max_pixels=most).save_pretrained(folder)
     return folder

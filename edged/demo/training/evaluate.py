@@ -23,7 +23,8 @@ from edged.core.specs import ModelSpec, QuestionSpec
 from edged.core.types import Frame
 from edged.demo.scenes import LOOP_S, SIDE, Picture, Sequence, Truth, compressed, still, truth_of
 from edged.demo.training.unseen import ABSENT_UNSEEN, TRUTHS, UNSEEN, UNSEEN_BY_ANOTHER, answer_type, tongue_of
-from edged.vlm.model import Qwen2VL, load
+from edged.vlm.model import load
+from edged.vlm.qwen2vl import Qwen2VL
 
 MODEL_FOLDER = Path(__file__).parent.parent / "model"
 GO_ON = threading.Event()

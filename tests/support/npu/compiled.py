@@ -1,7 +1,7 @@
-"""What the vendor's compile tutorial leaves behind, made from a plain model's folder for the simulated NPU.
+"""The output of the vendor's compile tutorial, made from a plain model's folder for the simulated NPU.
 
-Four files: two MXQ, a config.json of the old flat form that names cores but no core mode, and a model.safetensors with
-the embeddings alone, under the key of older transformers.
+Four files: two MXQ, a config.json in the old flat format that names cores but no core mode, and a model.safetensors
+with the embeddings only, under the key of older transformers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from support.npu.simulator import MAGIC
 
 from edged.core.npu_cores import MODES
 
+MAX_CACHE = 2048  # tokens
 TEXT, VISION = "Tiny-VL_text_model.mxq", "Tiny-VL_vision_transformer.mxq"
 PROCESSOR = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "preprocessor_config.json",
@@ -22,16 +23,16 @@ PROCESSOR = (
 
 
 def compile_folder(
-    plain: Path, out: Path, modes: tuple[str, ...] = MODES, max_cache: int = 2048, grid: int = 16
+    plain: Path, out: Path, modes: tuple[str, ...] = MODES, max_cache: int = MAX_CACHE, grid: int = 16
 ) -> Path:
     """Write the four files. `grid` is the number of patches along a side of the picture."""
     from safetensors.torch import load_file, save_file
     from transformers import AutoTokenizer
 
     out.mkdir(parents=True)
-    whole = json.loads((plain / "config.json").read_text())
-    text, vision = dict(whole["text_config"]), dict(whole["vision_config"])
-    # a newer transformers writes the first form, the demo's folder has the second
+    config = json.loads((plain / "config.json").read_text())
+    text, vision = dict(config["text_config"]), dict(config["vision_config"])
+    # newer versions of transformers write the first form; the demo's folder has the second
     rope = text.pop("rope_parameters", None) or {**text["rope_scaling"], "rope_theta": text["rope_theta"]}
     weights = {}
     for shard in plain.glob("*.safetensors"):
@@ -39,11 +40,11 @@ def compile_folder(
     embeddings = next(value for key, value in weights.items() if key.endswith("embed_tokens.weight"))
     save_file({"model.embed_tokens.weight": embeddings.clone()}, out / "model.safetensors")
 
-    begin = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+    before_picture = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
     common: dict[str, Any] = {
         "plain": str(plain.resolve()), "modes": list(modes), "max_cache": max_cache, "grid": grid,
         "hidden": text["hidden_size"], "vocabulary": text["vocab_size"],
-        "picture_at": len(AutoTokenizer.from_pretrained(plain)(begin)["input_ids"]),
+        "picture_at": len(AutoTokenizer.from_pretrained(plain)(before_picture)["input_ids"]),
     }  # fmt: skip
     for part, name in (("text", TEXT), ("vision", VISION)):
         (out / name).write_bytes(MAGIC + json.dumps({"part": part, **common}).encode())
@@ -51,10 +52,10 @@ def compile_folder(
     for key in ("model_type", "dtype", "layer_types"):
         text.pop(key, None)
         vision.pop(key, None)
-    marks = {key: value for key, value in whole.items() if key.endswith("_token_id")}
-    config = {
+    special = {key: value for key, value in config.items() if key.endswith("_token_id")}
+    flat_config = {
         **text,
-        **marks,
+        **special,
         "architectures": ["MobilintQwen2VLForConditionalGeneration"],
         "model_type": "mobilint-qwen2_vl",
         "_name_or_path": "mobilint/Tiny-VL",
@@ -67,12 +68,12 @@ def compile_folder(
         "transformers_version": "4.41.2",
         "vision_config": {**vision, "mxq_path": VISION, "target_cores": ["0:0"]},
     }
-    (out / "config.json").write_text(json.dumps(config, indent=2))
+    (out / "config.json").write_text(json.dumps(flat_config, indent=2))
     return out
 
 
 def with_processor(compiled: Path, plain: Path) -> Path:
-    """Put the processor's files beside the compiled ones, as somebody would by hand."""
+    """Copy the processor's files into the compiled folder."""
     for name in PROCESSOR:
         (compiled / name).write_bytes((plain / name).read_bytes())
     return compiled

@@ -1,8 +1,8 @@
-"""An Aries 2 for tests: takes the place of the C classes `Model` and `Accelerator` of Mobilint's qbruntime.
+"""A simulated Aries 2 for tests, in place of the C classes `Model` and `Accelerator` of Mobilint's qbruntime.
 
 Everything above them is the vendor's own code. Simulated are the MXQ file (`compiled.py` writes it), the core modes it
-was compiled for, one KV cache for each model on the device, positions that are built in, delays, and errors by their
-code words. Nothing here says what the silicon does.
+was compiled for, one KV cache per model on the device, built-in positions, delays, and errors by their code. It says
+nothing about the behaviour of the real hardware.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import qbruntime.qbruntime as c
 
 MAGIC = b"simulated MXQ\n"
 PATCH, MERGE = 14, 2
+ROPE_WIDTH = 128  # of heads up to 64 wide
 
 
 @dataclass
 class Fault:
-    """An error at the call of this name: open, create, launch or infer; of this part; after so many that go well."""
+    """An error in this call (open, create, launch or infer) of this part, after so many calls that succeed."""
 
     call: str
     code: str
@@ -36,7 +37,7 @@ class Fault:
 
 @dataclass
 class Board:
-    """The devices there are, what is to go wrong, how long things take, and what happened."""
+    """The devices, the faults to raise, the delays, and a record of the calls."""
 
     devices: frozenset[int] = frozenset({0})
     faults: list[Fault] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Board:
     call_s: float = 0.0
     token_s: float = 0.0
     prints: bool = False
-    after_text: Callable[[np.ndarray], None] = lambda logits: None  # what happens before a text call returns
+    after_text: Callable[[np.ndarray], None] = lambda logits: None  # called before a text call returns
     calls: list[tuple[Any, ...]] = field(default_factory=list)  # ("vision",) or ("text", cache size, tokens)
     launched: list[Model] = field(default_factory=list)
     opened: int = 0
@@ -60,16 +61,16 @@ class Board:
                         raise _error(fault.code)
                     fault.after -= 1
 
-    def note(self, word: str, model: Model) -> None:
+    def note(self, event: str, model: Model) -> None:
         with self.lock:
-            if word == "launch":
+            if event == "launch":
                 self.launches += 1
                 self.launched.append(model)
             elif model in self.launched:
                 self.disposals += 1
                 self.launched.remove(model)
             if self.prints:
-                print(f"simulated NPU: {word} {model.part} {len(self.launched)} left", flush=True)
+                print(f"simulated NPU: {event} {model.part} {len(self.launched)} left", flush=True)
 
     @property
     def text_calls(self) -> list[tuple[int, int]]:
@@ -96,26 +97,26 @@ class Accelerator:
 
 
 class Model:
-    """One part on the device. It computes by the weights of the plain model it was "compiled" from."""
+    """One part on the device. It computes with the weights of the plain model it was "compiled" from."""
 
     board: Board
 
     def __init__(self, path: str, config: Any = None) -> None:
-        whole = Path(path).read_bytes() if Path(path).is_file() else b""
-        if not whole.startswith(MAGIC):
+        content = Path(path).read_bytes() if Path(path).is_file() else b""
+        if not content.startswith(MAGIC):
             raise _error("Model_FailedToLoadMXQ")
-        self.path, self.made_of = path, json.loads(whole.removeprefix(MAGIC))
-        self.part: str = self.made_of["part"]
+        self.path, self.settings = path, json.loads(content.removeprefix(MAGIC))
+        self.part: str = self.settings["part"]
         self.board.pass_or_fail("create", self.part)
         self.mode = str(config.get_core_mode()).rpartition(".")[2].lower()
         self.cores = [str(core) for core in (*config.core_ids, *config.clusters)]
-        # Auto is admitted only where there is nothing to choose from
-        if self.mode not in self.made_of["modes"] and (self.mode != "auto" or len(self.made_of["modes"]) > 1):
+        # Auto is allowed only if the MXQ has a single mode
+        if self.mode not in self.settings["modes"] and (self.mode != "auto" or len(self.settings["modes"]) > 1):
             raise _error("Model_MXQAndModelConfigNotMatch")
         self.accelerator: Accelerator | None = None
-        self._kept: Any = None
+        self._cache: Any = None
 
-    # what the wrappers ask for
+    # called by the vendor's wrappers
 
     def launch(self, accelerator: Accelerator) -> None:
         self.board.pass_or_fail("launch", self.part)
@@ -136,19 +137,23 @@ class Model:
         return 0
 
     def get_model_input_shape(self) -> list[tuple[int, int, int]]:
+        dynamic = self.settings.get("dynamic", False)  # a second input for the positions: pictures of any size
         if self.part == "text":
-            return [(1, -1, self.made_of["hidden"])]
-        side = self.made_of["grid"] // MERGE
+            text = (1, -1, self.settings["hidden"])
+            return [text, text] if dynamic else [text]
+        if dynamic:
+            return [(-1, 1, 2 * 3 * PATCH * PATCH), (-1, 1, ROPE_WIDTH)]
+        side = self.settings["grid"] // MERGE
         return [(side * side * PATCH, MERGE * MERGE * PATCH, 6)]
 
     def get_model_output_shape(self) -> list[tuple[int, int, int]]:
         if self.part == "text":
-            return [(1, 1, self.made_of["vocabulary"])]
-        return [(1, (self.made_of["grid"] // MERGE) ** 2, self.made_of["hidden"])]
+            return [(1, 1, self.settings["vocabulary"])]
+        return [(1, (self.settings["grid"] // MERGE) ** 2, self.settings["hidden"])]
 
     def get_input_buffer_info(self) -> list[Any]:
         info = c.BufferInfo()
-        info.max_cache_size = self.made_of["max_cache"]
+        info.max_cache_size = self.settings["max_cache"]
         return [info]
 
     get_output_buffer_info = get_input_buffer_info
@@ -164,67 +169,67 @@ class Model:
         self.board.pass_or_fail("infer", self.part)
         with torch.inference_mode(False), torch.no_grad():
             data = torch.from_numpy(inputs[0])
-            return [self._seen(data) if self.part == "vision" else self._told(data, int(cache_size))]
+            return [self._encode(data) if self.part == "vision" else self._run(data, int(cache_size))]
 
     infer_chw = infer
 
     # what the device computes
 
-    def _seen(self, data: Any) -> np.ndarray:
+    def _encode(self, data: Any) -> np.ndarray:
         import torch
 
         self.board.calls.append(("vision",))
         time.sleep(self.board.vision_s)
-        grid = self.made_of["grid"]
+        grid = self.settings["grid"]
         half = grid // MERGE
         patches = data.view(1, half, half, PATCH, MERGE, MERGE, PATCH, 2, 3).permute(0, 1, 2, 4, 5, 8, 7, 3, 6)
-        encode = plain(self.made_of["plain"]).model.visual
+        encode = plain(self.settings["plain"]).model.visual
         output = encode(patches.reshape(grid * grid, -1), grid_thw=torch.tensor([[1, grid, grid]]))
         tokens = getattr(output, "pooler_output", None)
         return (output if tokens is None else tokens)[None].numpy()
 
-    def _told(self, data: Any, cached: int) -> np.ndarray:
+    def _run(self, data: Any, cached: int) -> np.ndarray:
         from transformers import DynamicCache
 
         embeddings = data.reshape(1, -1, data.shape[-1])
         count = embeddings.shape[1]
         self.board.calls.append(("text", cached, count))
-        if cached + count > self.made_of["max_cache"]:
+        if cached + count > self.settings["max_cache"]:
             raise _error("Model_CacheOverflow")
         time.sleep(self.board.call_s + self.board.token_s * count)
-        if cached == 0 or self._kept is None:
-            self._kept = DynamicCache()
+        if cached == 0 or self._cache is None:
+            self._cache = DynamicCache()
         else:
-            self._kept.crop(cached)
-        whole = plain(self.made_of["plain"])
-        output = whole.model.language_model(
+            self._cache.crop(cached)
+        model = plain(self.settings["plain"])
+        output = model.model.language_model(
             inputs_embeds=embeddings,
             position_ids=self._positions(cached, count),
-            past_key_values=self._kept,
+            past_key_values=self._cache,
             use_cache=True,
         )
-        logits = whole.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
+        logits = model.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
         self.board.after_text(logits)
         return logits
 
     def _positions(self, begin: int, count: int) -> Any:
-        """Of a sample prompt: its picture stands at one place, whatever the real prompt says."""
+        """Those of a sample prompt: the picture is always at the same place, as in the compiled model."""
         import torch
 
-        side = self.made_of["grid"] // MERGE
-        first, tokens = self.made_of["picture_at"], side * side
+        side = self.settings["grid"] // MERGE
+        first, tokens = self.settings["picture_at"], side * side
         index = torch.arange(begin, begin + count)
         inside = (index >= first) & (index < first + tokens)
         after = index >= first + tokens
-        plainly = torch.where(after, index - tokens + side, index)
-        rows = torch.where(inside, first + (index - first) // side, plainly)
-        columns = torch.where(inside, first + (index - first) % side, plainly)
-        return torch.stack([torch.where(inside, first, plainly), rows, columns])[:, None]
+        linear = torch.where(after, index - tokens + side, index)
+        rows = torch.where(inside, first + (index - first) // side, linear)
+        columns = torch.where(inside, first + (index - first) % side, linear)
+        return torch.stack([torch.where(inside, first, linear), rows, columns])[:, None]
 
 
 @functools.cache
 def plain(folder: str) -> Any:
-    """The uncompiled model, shared by all parts that were made of it: it keeps no state."""
+    """The uncompiled model, shared by all parts that were made from it: it keeps no state."""
     import torch
     from transformers import Qwen2VLForConditionalGeneration
 
@@ -232,7 +237,7 @@ def plain(folder: str) -> Any:
 
 
 def install(board: Board) -> None:
-    """From now on, and for this process, this board is the machine's."""
+    """Make this the board of this process."""
     Model.board = Accelerator.board = board
     c.Model, c.Accelerator = Model, Accelerator
 
@@ -249,10 +254,10 @@ def installed(**settings: Any) -> Iterator[Board]:
 
 
 def from_text(text: str) -> Board:
-    """A board as an environment variable tells of it, in JSON."""
-    told = json.loads(text)
-    faults = [Fault(**fault) for fault in told.pop("faults", [])]
-    return Board(devices=frozenset(told.pop("devices", [0])), faults=faults, **told)
+    """A board from the JSON in an environment variable."""
+    options = json.loads(text)
+    faults = [Fault(**fault) for fault in options.pop("faults", [])]
+    return Board(devices=frozenset(options.pop("devices", [0])), faults=faults, **options)
 
 
 def _error(code: str) -> Exception:

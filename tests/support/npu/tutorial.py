@@ -1,7 +1,7 @@
-"""The script of the vendor's runtime tutorial, but for the lines that no released version can run.
+"""The script of the vendor's runtime tutorial, except for the lines that no released version can run.
 
-The page imports from `mblt_model_zoo.transformers`, which is gone; its AutoProcessor needs torchvision; and the model
-has no `dispose()` of its own any more. The rest is as the page prints it, with a picture of this machine.
+The tutorial imports from `mblt_model_zoo.transformers`, which was removed; its AutoProcessor needs torchvision; and the
+model no longer has a `dispose()` of its own. The rest is as in the tutorial, with a local picture.
 
 Usage: tutorial.py MODEL-FOLDER PROCESSOR-FOLDER PICTURE QUESTION MAX-LENGTH
 """
@@ -13,7 +13,7 @@ import torch
 from mblt_model_zoo.hf_transformers.models.qwen2_vl.processing_qwen2_vl import MobilintQwen2VLProcessor
 from transformers import AutoModelForImageTextToText, TextStreamer, pipeline
 
-from edged.vlm.parts import NoVideo
+from edged.vlm.processor import NoVideo
 
 torch.set_num_threads(1)
 model_folder, model_id, image, question, max_length = sys.argv[1:]

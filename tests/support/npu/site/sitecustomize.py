@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-if told := os.environ.get("EDGED_SIMULATED_NPU"):
+if board := os.environ.get("EDGED_SIMULATED_NPU"):
     from support.npu import simulator
 
-    simulator.install(simulator.from_text(told))
+    simulator.install(simulator.from_text(board))
