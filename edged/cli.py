@@ -158,10 +158,11 @@ def doctor(options: argparse.Namespace) -> int:
     """Check everything that edged needs on this machine: a verdict and a next step for each. Publishes nothing."""
     from rich.console import Console
 
-    from edged.tools.doctor import rounds, table
+    from edged.tools.doctor import table
+    from edged.tools.doctor.examine import examine
 
     logging.getLogger("edged").setLevel(logging.CRITICAL)  # the rows say what cameras and broker would log
-    checks = rounds.examine(_config_file_or_default(options.config))
+    checks = examine(_config_file_or_default(options.config))
     if options.json:
         streams.write_line(table.as_json(checks))
     else:

@@ -1,4 +1,4 @@
-"""What `edged doctor` says of a machine on which things are missing or broken, row by row."""
+"""The rows of `edged doctor` on a machine where something is missing or broken."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -20,12 +21,22 @@ from support.making import picture
 from support.npu import compiled
 
 from edged.cli import main
+from edged.core.errors import ModelError
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
-from edged.tools.doctor import host, peers, rounds, table
-from edged.tools.doctor import model as of_model
-from edged.tools.doctor import npu as of_npu
-from edged.tools.doctor.check import Check, Machine, User, group_name
+from edged.tools.doctor import host, packages, probe, table
+from edged.tools.doctor.broker import broker as check_broker
+from edged.tools.doctor.broker import next_step
+from edged.tools.doctor.cameras import cameras as check_cameras
+from edged.tools.doctor.check import Check
+from edged.tools.doctor.config import read_config
+from edged.tools.doctor.examine import examine
+from edged.tools.doctor.machine import Machine, User, group_name
+from edged.tools.doctor.model import model_files
+from edged.tools.doctor.npu import node_check
+from edged.tools.doctor.npu import npu as check_npu
+from edged.tools.doctor.question import ask
+from edged.tools.doctor.question import question as check_question
 
 ROOT = User("root", 0, frozenset({0}))
 OWNER = User("owner", 1000, frozenset({1000}))
@@ -35,7 +46,7 @@ HIDDEN = "hunter2"
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """One without an NPU, whose model answers at once."""
+    """A machine without an NPU."""
     for folder in ("dev", "proc", "modules", "state"):
         (tmp_path / "machine" / folder).mkdir(parents=True)
     root = tmp_path / "machine"
@@ -90,12 +101,12 @@ def source(kind: str, address: str, problem: str | None = None) -> CameraSpec:
 # everything there, and everything missing
 
 
-def test_a_whole_box_is_judged_ok(tmp_path: Path, machine: Machine, tiny_folder: Path, image: Path, broker: Mosquitto):
+def test_a_complete_machine_is_ok(tmp_path: Path, machine: Machine, tiny_folder: Path, image: Path, broker: Mosquitto):
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "mqtt").write_text(HIDDEN)
     mqtt = f"{{url: 'mqtt://127.0.0.1:{broker.port}', username: edged, password: {{secret: mqtt}}}}"
     cameras = f"{{dock: {{source: {image}, ask: {{a: {{prompt: How many?, answer: integer}}}}}}}}"
-    checks = by_name(rounds.examine(write(tmp_path, tiny_folder, mqtt, cameras), machine))
+    checks = by_name(examine(write(tmp_path, tiny_folder, mqtt, cameras), machine))
     checks.pop("clock")  # is the machine's own
     assert [check for check in checks.values() if check.ok is False] == []
     assert checks["config"] == Check("config", True, f"{tmp_path}/edged.yaml: 1 camera, 1 question")
@@ -111,14 +122,14 @@ def test_a_whole_box_is_judged_ok(tmp_path: Path, machine: Machine, tiny_folder:
     }  # fmt: skip
 
 
-def test_a_machine_with_nothing_on_it_gets_a_row_for_each_thing(tmp_path: Path, machine: Machine):
+def test_a_machine_without_a_config_gets_a_row_for_each_check(tmp_path: Path, machine: Machine):
     path = tmp_path / "none.yaml"
-    checks = by_name(rounds.examine(path, machine))
-    todo = "edged init writes a first one; --config FILE names another"
-    assert checks["config"] == Check("config", False, f"there is no {path}", todo)
+    checks = by_name(examine(path, machine))
+    todo = "edged init writes a first config; --config FILE names another one"
+    assert checks["config"] == Check("config", False, f"{path} does not exist", todo)
     for name, detail in (
         ("secrets", "not checked: there is no valid config"),
-        ("npu", "no /dev/aries*; a compiled model would need one"),
+        ("npu", "no /dev/aries*; a compiled model needs one"),
         ("model", "not checked: there is no valid config"),
         ("broker", "not checked: there is no valid config"),
         ("cameras", "not checked: there is no valid config"),
@@ -129,10 +140,12 @@ def test_a_machine_with_nothing_on_it_gets_a_row_for_each_thing(tmp_path: Path, 
 
 
 def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Path, tiny_folder: Path, image: Path):
+    library = "libGL.so.1: cannot open shared object file"
     barred = tmp_path / "barred"
     barred.mkdir()
     for name in ("torch", "cv2", "paho", "transformers", "llguidance"):
-        (barred / f"{name}.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
+        # what Python raises for a compiled module that the dynamic linker cannot load
+        (barred / f"{name}.py").write_text(f"raise ImportError('{library}', name='{name}', path='/x/{name}.abi3.so')\n")
     cameras = f"{{dock: {{source: {image}, ask: {{a: {{prompt: How many?, answer: integer}}}}}}}}"
     path = write(tmp_path, tiny_folder, "{}", cameras)
     done = subprocess.run(
@@ -140,36 +153,37 @@ def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Pa
         capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": str(barred)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
-    whole = json.loads(done.stdout)
-    assert list(whole) == ["ok", "checks"]
-    assert whole["ok"] is False
-    assert {tuple(check) for check in whole["checks"]} == {("name", "ok", "detail", "next")}
-    rows = {check["name"]: check for check in whole["checks"]}
-    library = "libGL.so.1: cannot open shared object file"
+    document = json.loads(done.stdout)
+    assert list(document) == ["ok", "checks"]
+    assert document["ok"] is False
+    assert {tuple(check) for check in document["checks"]} == {("name", "ok", "detail", "next")}
+    rows = {check["name"]: check for check in document["checks"]}
     assert rows["opencv"] == {
-        "name": "opencv", "ok": False, "detail": f"ImportError: {library}",
-        "next": "sudo apt-get install libgl1 libglib2.0-0",
+        "name": "opencv", "ok": False, "detail": f"cannot be imported: ImportError: {library}",
+        "next": "sudo apt-get install libgl1 libglib2.0-0; if that does not help: "
+        "pip install --force-reinstall opencv-python",
     }  # fmt: skip
     for name in ("broker", "cameras"):
         assert (rows[name]["ok"], rows[name]["detail"]) == (None, f"not tried: ImportError: {library}")
     assert (rows["question"]["ok"], rows["question"]["detail"]) == (False, f"ImportError: {library}")
+    assert rows["question"]["next"] == "see the rows of the packages"
     assert (rows["config"]["ok"], rows["package torch"]["ok"]) == (True, True)
 
 
 def test_no_row_holds_a_credential(tmp_path: Path, machine: Machine, broker: Mosquitto):
     mqtt = f"{{url: 'mqtt://127.0.0.1:{broker.port}', username: edged, password: wrong-{HIDDEN}}}"
     cameras = f"{{dock: {{source: 'rtsp://me:{HIDDEN}%21@127.0.0.1:9/pass={HIDDEN}', ask: {{a: {{prompt: Hm?}}}}}}}}"
-    checks = rounds.examine(write(tmp_path, tmp_path / "no-model", mqtt, cameras), machine)
+    checks = examine(write(tmp_path, tmp_path / "no-model", mqtt, cameras), machine)
     assert HIDDEN not in table.as_json(checks)
 
 
-def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: Machine):
+def test_an_unexpected_error_in_one_check_hides_no_other(tmp_path: Path, machine: Machine):
     def broken() -> list[User]:
         raise ZeroDivisionError(HIDDEN)
 
     with_npu(machine)
     bad = Machine(machine.dev, machine.proc, machine.modules, machine.state, machine.unit, users=broken)
-    checks = by_name(rounds.examine(tmp_path / "none.yaml", bad))
+    checks = by_name(examine(tmp_path / "none.yaml", bad))
     assert (checks["doctor"].ok, checks["config"].ok) == (None, False)
     assert checks["doctor"].detail.startswith("unexpected error in a check: ZeroDivisionError at test_doctor.py:")
     assert HIDDEN not in table.as_json(list(checks.values()))
@@ -192,7 +206,7 @@ def test_a_check_that_fails_by_a_defect_hides_no_other(tmp_path: Path, machine: 
             "model: {path: m}\nmqtt: {username: me, password: {secret: pw}}\n",
             "secrets",
             '{path}:2: mqtt: the secret "pw" is missing (no file {folder}/credentials/pw',
-            "write it into {folder}/credentials/NAME, mode 0600, or use LoadCredential=",
+            "write it to {folder}/credentials/NAME, mode 0600, or use LoadCredential=",
         ),
         (
             "model: {path: m}\nmqtt: {username: me, password: hunter2}\n",
@@ -206,49 +220,49 @@ def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, det
     path = tmp_path / "edged.yaml"
     path.write_text(text)
     path.chmod(0o644)
-    row = by_name(peers.read_config(path)[1])[name]
+    row = by_name(read_config(path)[1])[name]
     places = {"path": path, "folder": tmp_path}
     assert row.ok is False
     assert row.detail.startswith(detail.format(**places))
     assert row.next == todo.format(**places)
 
 
-def test_a_place_that_is_named_secret_is_no_missing_secret(tmp_path: Path):
-    (tmp_path / "secrets").mkdir()
-    cameras = "{secret-door: {source: none.jpg, ask: {}}}"
-    checks = by_name(peers.read_config(write(tmp_path / "secrets", Path("no-model"), cameras=cameras))[1])
+@pytest.mark.parametrize("folder", ["secret", "a password in the clear"])
+def test_a_missing_picture_is_no_problem_of_secrets_whatever_its_folder_is_called(tmp_path: Path, folder: str):
+    cameras = f"{{secret-door: {{source: '{folder}/none.jpg', ask: {{}}}}}}"
+    checks = by_name(read_config(write(tmp_path, Path("no-model"), cameras=cameras))[1])
     assert checks["secrets"].ok is True
 
 
 # packages
 
 
-def test_the_versions_known_to_work_are_those_of_the_project():
+def test_the_tested_versions_are_those_of_the_project():
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     wanted = {text.partition(">")[0]: text for text in project["dependencies"]}
-    for package in host.PACKAGES:
-        assert package.wanted == wanted[package.names[0]]
-    assert host.VENDOR[-1].wanted == wanted["mblt-model-zoo"]
+    for package in packages.PACKAGES:
+        assert package.requirement == wanted[package.names[0]]
+    assert packages.VENDOR[-1].requirement == wanted["mblt-model-zoo"]
     oldest, beyond = project["requires-python"].replace(">=", "").replace("<", "").split(",")
-    assert [f"{major}.{minor}" for major, minor in host.PYTHONS] == [oldest, "3.12"]
+    assert [f"{major}.{minor}" for major, minor in packages.PYTHONS] == [oldest, "3.12"]
     assert beyond == "3.13"
 
 
 @pytest.mark.parametrize(
     ("package", "compiled", "row"),
     [
-        (host.Package(("numpy",), "1", "99"), None, (True, None)),
-        (host.Package(("nothing-here",), "2.1", "3"), None, (False, "pip install 'nothing-here>=2.1,<3'")),
-        (host.Package(("nothing-here",), compiled_only=True), False, (None, None)),
-        (host.Package(("nothing-here",), compiled_only=True), None, (None, None)),
-        (host.Package(("nothing-here",), compiled_only=True), True, (False, "pip install 'nothing-here'")),
-        (host.Package(("numpy",), "0.1", "0.2"), None, (False, "pip install 'numpy>=0.1,<0.2'")),
-        (host.Package(("numpy",), "99"), None, (False, "pip install 'numpy>=99'")),
-        (host.Package(("nothing-here", "numpy")), None, (True, None)),
+        (packages.Package(("numpy",), "1", "99"), None, (True, None)),
+        (packages.Package(("nothing-here",), "2.1", "3"), None, (False, "pip install 'nothing-here>=2.1,<3'")),
+        (packages.Package(("nothing-here",), compiled_only=True), False, (None, None)),
+        (packages.Package(("nothing-here",), compiled_only=True), None, (None, None)),
+        (packages.Package(("nothing-here",), compiled_only=True), True, (False, "pip install 'nothing-here'")),
+        (packages.Package(("numpy",), "0.1", "0.2"), None, (False, "pip install 'numpy>=0.1,<0.2'")),
+        (packages.Package(("numpy",), "99"), None, (False, "pip install 'numpy>=99'")),
+        (packages.Package(("nothing-here", "numpy")), None, (True, None)),
     ],
 )
-def test_a_package_is_there_of_a_version_known_to_work(package, compiled, row):
-    check = host._package(package, compiled)
+def test_a_package_is_ok_if_its_version_is_tested(package, compiled, row):
+    check = packages.package_check(package, compiled)
     assert (check.name, check.ok, check.next) == (f"package {package.names[0]}", *row)
 
 
@@ -257,7 +271,7 @@ def test_a_package_is_there_of_a_version_known_to_work(package, compiled, row):
     [("2.13.0+cpu", (2, 13, 0)), ("5.0.0.93", (5, 0, 0)), ("2.1", (2, 1)), ("5.17.0rc1", (5, 17, 0))],
 )
 def test_versions_are_compared_as_numbers(version, numbers):
-    assert host._numbers(version) == numbers
+    assert packages.version_numbers(version) == numbers
 
 
 # the NPU
@@ -271,7 +285,7 @@ def npu_model(compiled_folder: Path, tmp_path: Path) -> ModelSpec:
 
 def test_an_npu_that_can_be_opened(machine: Machine, npu_model: ModelSpec):
     node = with_npu(machine)
-    assert of_npu.npu(machine, npu_model, True) == [
+    assert check_npu(machine, npu_model, True) == [
         Check("npu driver", True, "aries 1.4.2"),
         Check(f"npu {node}", True, "-rw-rw---- root:root"),
     ]
@@ -279,21 +293,21 @@ def test_an_npu_that_can_be_opened(machine: Machine, npu_model: ModelSpec):
 
 def test_a_compiled_model_without_driver_and_node(machine: Machine, npu_model: ModelSpec):
     node = machine.dev / "aries0"
-    assert of_npu.npu(machine, npu_model, True) == [
-        Check("npu driver", False, "is not loaded", "install Mobilint's driver for this kernel; then lsmod, dmesg"),
+    assert check_npu(machine, npu_model, True) == [
         Check(
-            f"npu {node}",
+            "npu driver",
             False,
-            "does not exist",
-            f"ls {machine.dev}/aries*, and compare model.cores with the devices there",
+            "is not loaded",
+            "install Mobilint's driver for this kernel, then check lsmod and dmesg",
         ),
+        Check(f"npu {node}", False, "does not exist", f"compare model.cores with the devices: ls {machine.dev}/aries*"),
     ]
 
 
-def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_model: ModelSpec):
+def test_the_second_npu_in_the_config_is_reported_as_missing(machine: Machine, npu_model: ModelSpec):
     with_npu(machine)
     workers = ((("text", "0:0:0"), ("vision", "0:0:1")), (("text", "1:0:0"), ("vision", "1:0:1")))
-    rows = by_name(of_npu.npu(machine, ModelSpec(npu_model.path, workers=workers), True))
+    rows = by_name(check_npu(machine, ModelSpec(npu_model.path, workers=workers), True))
     assert [check.ok for check in rows.values()] == [True, True, False]
     assert rows[f"npu {machine.dev / 'aries1'}"].detail == "does not exist"
 
@@ -308,9 +322,9 @@ def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_mo
             44,
             User("owner", 1000, frozenset({44})),
             False,
-            'a udev rule: KERNEL=="aries0", GROUP="video", MODE="0660"',
+            'add a udev rule: KERNEL=="aries0", GROUP="video", MODE="0660"',
         ),
-        (0o660, 0, OWNER, False, 'a udev rule: KERNEL=="aries0", GROUP="video", MODE="0660"'),
+        (0o660, 0, OWNER, False, 'add a udev rule: KERNEL=="aries0", GROUP="video", MODE="0660"'),
         (0o666, 0, OWNER, True, None),
         (0o600, 0, ROOT, True, None),
     ],
@@ -318,27 +332,27 @@ def test_the_second_npu_that_the_config_names_is_missed(machine: Machine, npu_mo
 def test_who_may_open_the_npu(machine: Machine, mode, group, user, ok, todo):
     node = with_npu(machine, mode)
     os.chown(node, 0, group)
-    row = of_npu._node(node, machine, [user])
+    row = node_check(node, machine, [user])
     assert row.ok is ok
     assert row.next == (todo and todo.format(group=group_name(group)))
     if not ok:
         assert row.detail.endswith(": owner cannot open it")
 
 
-def test_a_node_without_a_module_is_not_judged(machine: Machine):
+def test_a_node_without_a_kernel_module_is_not_judged(machine: Machine):
     with_npu(machine, module="other")
-    assert of_npu.npu(machine, None, None)[0].ok is None
+    assert check_npu(machine, None, None)[0].ok is None
 
 
-def test_a_running_edged_that_holds_the_npu_makes_it_busy(tmp_path: Path, machine: Machine, npu_model: ModelSpec):
+def test_an_npu_that_a_running_edged_uses_is_not_asked(tmp_path: Path, machine: Machine, npu_model: ModelSpec):
     node = with_npu(machine)
     process = machine.proc / "812"
     (process / "fd").mkdir(parents=True)
     (process / "fd" / "7").symlink_to(node)
     (process / "comm").write_text("edged\n")
-    assert of_npu.npu(machine, npu_model, True)[1].detail == "-rw-rw---- root:root, held by edged (pid 812)"
-    busy = "not asked, the NPU is busy: edged (pid 812) holds it"
-    row = of_model.question(tmp_path / "edged.yaml", config(), True, True, machine)
+    assert check_npu(machine, npu_model, True)[1].detail == "-rw-rw---- root:root, in use by edged (pid 812)"
+    busy = "not asked: the NPU is in use by edged (pid 812)"
+    row = check_question(tmp_path / "edged.yaml", config(), True, True, machine)
     assert row == Check("question", None, busy, "stop it to run this check")
 
 
@@ -347,16 +361,21 @@ def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, 
     monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}")
     monkeypatch.setenv("EDGED_SIMULATED_NPU", "{}")
     path = write(tmp_path, npu_model.path)
-    row = of_model.question(path, peers.read_config(path)[0], True, True, machine)
+    row = check_question(path, read_config(path)[0], True, True, machine)
     assert row.ok is not False, row
     assert row.detail.startswith("a red picture was recognised as ")
 
 
-def test_cores_that_another_program_holds_are_busy():
-    said = "core 0:0:0 of /dev/aries0 is held by another program or another worker"
-    assert "held by another program" in (TESTS.parent / "edged" / "vlm" / "mobilint.py").read_text()
-    row = asked(f"import sys; print('edged: model: {said}', file=sys.stderr); sys.exit(75)")
-    assert row == Check("question", None, f"not asked, the NPU is busy: {said}", "stop edged to run this check")
+def test_cores_that_another_program_uses_are_not_judged(
+    tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}")
+    fault = {"call": "launch", "code": "Acc_CoreAlreadyInUse"}
+    monkeypatch.setenv("EDGED_SIMULATED_NPU", json.dumps({"faults": [fault], "prints": True}))
+    path = write(tmp_path, npu_model.path)
+    row = check_question(path, read_config(path)[0], True, True, machine)
+    assert (row.ok, row.next) == (None, "stop edged to run this check")
+    assert row.detail.startswith("not asked: core 0:0:0 of /dev/aries0 is in use by another program")
 
 
 # the model's folder
@@ -372,77 +391,129 @@ def cut_short(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "name", "detail", "whole"),
+    ("harm", "name", "detail", "sentence"),
     [
         (
             without("preprocessor_config.json"),
             "preprocessor_config.json",
             "is missing",
-            "lacks preprocessor_config.json",
+            "preprocessor_config.json is missing",
         ),
-        (without(compiled.TEXT), compiled.TEXT, "is missing", f"lacks {compiled.TEXT}, its text model"),
-        (without("model.safetensors"), "model.safetensors", "is missing", "lacks model.safetensors"),
-        (without("config.json"), "config.json", "is missing", "lacks config.json"),
-        (cut_short, compiled.TEXT, "bytes; manifest.json says 1000000", "is not of the size that manifest.json says"),
+        (without(compiled.TEXT), compiled.TEXT, "is missing", f"{compiled.TEXT} is missing (the text model)"),
+        (without("model.safetensors"), "model.safetensors", "is missing", "model.safetensors is missing"),
+        (without("config.json"), "config.json", "is missing", "config.json is missing"),
+        (
+            cut_short,
+            compiled.TEXT,
+            "bytes; manifest.json says 1000000",
+            "does not have the size recorded in manifest.json",
+        ),
     ],
 )
-def test_a_folder_is_judged_file_by_file(npu_model: ModelSpec, harm, name: str, detail: str, whole: str):
+def test_a_folder_is_checked_file_by_file(npu_model: ModelSpec, harm, name: str, detail: str, sentence: str):
     harm(npu_model.path)
-    checks = by_name(of_model.model_files(npu_model))
+    checks = by_name(model_files(npu_model))
     assert checks["model"].ok is False
-    assert whole in checks["model"].detail
+    assert sentence in checks["model"].detail
     row = checks[f"model/{name}"]
     assert (row.ok, row.detail.endswith(detail)) == (False, True)
     assert all(check.ok for check in checks.values() if check not in (row, checks["model"]))
 
 
 def test_no_folder_at_all(tmp_path: Path):
-    checks = of_model.model_files(ModelSpec(tmp_path / "gone"))
-    todo = "edged prepare makes a folder of a compiled model"
+    checks = model_files(ModelSpec(tmp_path / "gone"))
+    todo = "edged prepare makes the folder of a compiled model"
     assert checks == [Check("model", False, f"there is no folder {tmp_path / 'gone'}", todo)]
 
 
+def test_a_folder_that_exists_is_not_reported_as_missing_whatever_its_name(tmp_path: Path):
+    (tmp_path / "no folder").mkdir()
+    folder, *_ = model_files(ModelSpec(tmp_path / "no folder"))
+    assert (folder.ok, folder.next) == (False, None)
+
+
 def test_a_model_whose_folder_is_wrong_is_not_asked(tmp_path: Path, machine: Machine):
-    row = of_model.question(tmp_path / "edged.yaml", config(), False, False, machine)
+    row = check_question(tmp_path / "edged.yaml", config(), False, False, machine)
     assert row == Check("question", None, "not asked: correct the model's folder first")
 
 
 def asked(program: str, limit_s: float = 30.0) -> Check:
-    return of_model._asked([sys.executable, "-c", program, "--config", "edged.yaml"], limit_s)
+    return ask([sys.executable, "-c", program], Path("/edged.yaml"), limit_s)
+
+
+def reports(**document: object) -> str:
+    return f"print('a line of a library'); print({json.dumps(document)!r})"
+
+
+TRY = "try: edged ask --config /edged.yaml --image PICTURE 'What is this?'"
 
 
 @pytest.mark.parametrize(
     ("program", "ok", "detail", "todo"),
     [
-        ("import time; time.sleep(60)", False, "no answer within 0.5 s", "try: edged ask --config edged.yaml"),
-        ("import os; os.kill(os.getpid(), 9)", False, "the model's process was ended by signal 9", "see dmesg"),
-        ("import nothing", False, "ModuleNotFoundError: No module named 'nothing'", "see the lines of the packages"),
+        ("import time; time.sleep(60)", False, "did not finish within 0.5 s", TRY),
+        ("import os; os.kill(os.getpid(), 9)", False, "the process was ended by signal 9", "check dmesg"),
+        ("import sys; sys.exit(3)", False, "the process ended with exit code 3 and no report", TRY),
+        (reports(error="no module x", kind="package"), False, "no module x", "see the rows of the packages"),
+        (reports(error="x is broken [Y]", kind="other"), False, "x is broken [Y]", TRY),
+        (reports(error="core 0 is in use", kind="npu_in_use"), None, "not asked: core 0 is in use", "stop edged"),
         (
-            "import sys; print('E1123 aries.cc:173] x', file=sys.stderr); sys.exit('edged: model: x is broken [Y]')",
-            False, "x is broken [Y]", "then: edged ask",
+            reports(result={"colour": "red", "encode_ms": 310, "answer_ms": 12}) + "; import os; os.abort()",
+            True, 'a red picture was recognised as "red": encode 310 ms, answer 12 ms; ', None,
         ),
         (
-            "print('{\"value\": \"green\", \"timing_ms\": {\"encode\": 310, \"answer\": 12}}')",
+            reports(result={"colour": "green", "encode_ms": 310, "answer_ms": 12}),
             None, 'a red picture was recognised as "green": encode 310 ms, answer 12 ms; ',
-            "an intact Qwen2-VL answers red",
+            "a working Qwen2-VL answers red",
         ),
+        # the words of an error decide nothing
+        (reports(error="held by another program", kind="other"), False, "held by another program", TRY),
+        (reports(error="ZeroDivisionError: x", kind="other"), False, "ZeroDivisionError: x", TRY),
     ],
 )  # fmt: skip
-def test_what_became_of_the_question(program: str, ok, detail: str, todo: str):
+def test_the_report_of_the_question_decides_its_row(program: str, ok, detail: str, todo: str | None):
     row = asked(program, 0.5 if "sleep" in program else 30.0)
     assert row.ok is ok
     assert row.detail.startswith(detail)
-    assert row.next is not None
-    assert row.next.startswith(todo)
+    assert (row.next or "").startswith(todo or "")
+    assert (row.next is None) is (todo is None)
+
+
+def failing(error: Exception) -> Callable[[], dict[str, Any]]:
+    def probe() -> dict[str, Any]:
+        raise error
+
+    return probe
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ModelError("model: core 0 is in use", "npu_in_use"), "npu_in_use", "core 0 is in use"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), "package", "ModuleNotFoundError: No module named 'x'"),
+        (
+            ImportError("libx.so: not found", name="x", path="/x.so"),
+            "system_library",
+            "ImportError: libx.so: not found",
+        ),
+        (ImportError("cannot import name 'a' from 'x'", name="x", path="/x.py"), "package", "ImportError: cannot"),
+        (ZeroDivisionError(HIDDEN), "other", "unexpected error: ZeroDivisionError at test_doctor.py:"),
+    ],
+)
+def test_a_probe_reports_the_kind_of_its_error_and_no_foreign_text(error: Exception, kind: str, text: str):
+    report = probe.report(failing(error))
+    assert report["kind"] == kind
+    assert report["error"].startswith(text)
+    assert HIDDEN not in report["error"]
 
 
 # the broker
 
 
-def test_a_broker_is_told_nothing(broker: Mosquitto, machine: Machine):
+def test_nothing_is_published_to_the_broker(broker: Mosquitto, machine: Machine):
     listening = Subscriber(broker.port, "edged", HIDDEN)
     spec = BrokerSpec("127.0.0.1", broker.port, username="edged", password=Secret(HIDDEN), client_id="edged-box")
-    assert peers.broker(config(spec), machine).ok is True
+    assert check_broker(config(spec), machine).ok is True
     listening.catch_up()
     assert listening.messages == []
     assert "as edged-box " not in broker.log(), "the daemon's own client id would push it off the broker"
@@ -456,38 +527,44 @@ def test_a_broker_is_told_nothing(broker: Mosquitto, machine: Machine):
         (
             {"username": None, "password": None},
             "not authori",
-            "the broker wants a login: mqtt.username and mqtt.password",
+            "the broker requires a login: set mqtt.username and mqtt.password",
         ),
-        ({"host": "nowhere.invalid"}, "name cannot be resolved", "is the broker running, and mqtt.url right?"),
-        ({"port": 9}, "connection refused", "is the broker running, and mqtt.url right?"),
-        ({"tls": True}, "connection reset", "mqtts:// belongs to the broker's TLS port, often 8883"),
+        ({"host": "nowhere.invalid"}, "name cannot be resolved", "check the host name in mqtt.url"),
+        ({"port": 9}, "connection refused", "check that the broker is running and that mqtt.url is right"),
+        ({"tls": True}, "connection reset", "mqtts:// needs the broker's TLS port, often 8883"),
         ({"problem": 'the secret "pw" is missing'}, 'the secret "pw" is missing', "see the row for secrets"),
         ({"tls": True, "ca": Path("/none.crt")}, "mqtt: ca file /none.crt cannot be used", "correct mqtt.ca"),
     ],
 )
-def test_a_broker_that_cannot_be_had(broker: Mosquitto, machine: Machine, change, detail: str, todo: str):
+def test_a_broker_that_cannot_be_reached(broker: Mosquitto, machine: Machine, change, detail: str, todo: str):
     spec = {"host": "127.0.0.1", "port": broker.port, "username": "edged", "password": Secret(HIDDEN)} | change
-    row = peers.broker(config(BrokerSpec(**spec)), machine)
+    row = check_broker(config(BrokerSpec(**spec)), machine)
     assert row.ok is False
     assert row.detail.lower().startswith(detail)
     assert row.next == todo
 
 
+def test_the_words_in_a_host_name_decide_nothing(machine: Machine):
+    row = check_broker(config(BrokerSpec("password.invalid", 1883)), machine)
+    assert row.next == "check the host name in mqtt.url"
+    assert next_step("refused", BrokerSpec(tls=True)) == "check that the broker is running and that mqtt.url is right"
+
+
 def test_a_certificate_that_is_not_trusted(tmp_path: Path, machine: Machine, tls: Path):  # noqa: F811  # the fixture
     with Mosquitto(tmp_path, tls=tls) as secure:
         spec = BrokerSpec("localhost", secure.port, tls=True)
-        row = peers.broker(config(spec), machine)
+        row = check_broker(config(spec), machine)
         assert row.detail.startswith("certificate not accepted")
-        assert row.next == "mqtt.ca names the CA that signed the broker's certificate"
+        assert row.next == "mqtt.ca must name the CA that signed the broker's certificate"
         trusted = BrokerSpec("localhost", secure.port, tls=True, ca=tls / "ca.crt")
-        assert peers.broker(config(trusted), machine).ok is True
+        assert check_broker(config(trusted), machine).ok is True
 
 
-def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine):
+def test_the_wait_for_a_silent_broker_is_bounded(machine: Machine):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         brief = Machine(broker_s=0.5)
-        row = peers.broker(config(BrokerSpec("127.0.0.1", silent.getsockname()[1])), brief)
-    assert (row.ok, row.detail) == (False, "no answer to a connection within 0.5 s")
+        row = check_broker(config(BrokerSpec("127.0.0.1", silent.getsockname()[1])), brief)
+    assert (row.ok, row.detail) == (False, "no reply within 0.5 s")
 
 
 # cameras
@@ -496,9 +573,17 @@ def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine)
 @pytest.mark.parametrize(
     ("camera", "detail", "todo"),
     [
-        (source("rtsp", "rtsp://me:hunter2@127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "is it on, and are"),
-        (source("http", "http://127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "is it on, and are"),
-        (source("usb", "/dev/no-such-camera"), "/dev/no-such-camera does not exist (unplugged?)", "is it plugged in?"),
+        (
+            source("rtsp", "rtsp://me:hunter2@127.0.0.1:9/x"),
+            "connection refused by 127.0.0.1:9",
+            "check that the camera is on",
+        ),
+        (source("http", "http://127.0.0.1:9/x"), "connection refused by 127.0.0.1:9", "check that the camera is on"),
+        (
+            source("usb", "/dev/no-such-camera"),
+            "/dev/no-such-camera does not exist (unplugged?)",
+            "check that the camera is plugged in",
+        ),
         (source("path", "/no/such.png"), "/no/such.png cannot be read: No such file or directory", "put a picture or"),
         (
             source("rtsp", "rtsp://x/y", 'the secret "x" is not there'),
@@ -507,50 +592,49 @@ def test_a_broker_that_says_nothing_is_waited_for_only_so_long(machine: Machine)
         ),
     ],
 )
-def test_a_camera_that_gives_nothing_says_why(machine: Machine, camera: CameraSpec, detail: str, todo: str):
-    (row,) = peers.cameras(config(None, camera), machine)
+def test_a_camera_without_a_frame_gives_the_reason(machine: Machine, camera: CameraSpec, detail: str, todo: str):
+    (row,) = check_cameras(config(None, camera), machine)
     assert (row.name, row.ok, row.detail) == ("camera dock", False, detail)
     assert row.next is not None
     assert row.next.startswith(todo)
 
 
-def test_a_silent_camera_holds_up_no_other(image: Path):
+def test_a_silent_camera_delays_no_other(image: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         cameras = [
             source("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"),
             CameraSpec("still", source("path", str(image)).source),
         ]
-        quiet, still = peers.cameras(config(None, *cameras), Machine(camera_s=1.0))
-    assert (quiet.ok, quiet.detail) == (False, "no picture and no reason within 1 s")
+        quiet, still = check_cameras(config(None, *cameras), Machine(camera_s=1.0))
+    assert (quiet.ok, quiet.detail) == (False, "no frame and no error within 1 s")
     assert still.ok is True
 
 
-def test_a_usb_camera_that_a_running_edged_holds_is_not_judged(tmp_path: Path, machine: Machine):
+def test_a_usb_camera_that_a_running_edged_uses_is_not_judged(tmp_path: Path, machine: Machine):
     node = tmp_path / "video9"
     node.touch()
     (machine.proc / "812" / "fd").mkdir(parents=True)
     (machine.proc / "812" / "fd" / "5").symlink_to(node)
     (machine.proc / "812" / "comm").write_text("edged\n")
-    (row,) = peers.cameras(config(None, source("usb", str(node))), machine)
-    assert (row.ok, row.detail) == (None, "not tried: edged (pid 812) holds it")
+    (row,) = check_cameras(config(None, source("usb", str(node))), machine)
+    assert (row.ok, row.detail) == (None, "not tried: in use by edged (pid 812)")
 
 
 def test_a_config_without_cameras(machine: Machine):
-    (row,) = peers.cameras(config(), machine)
+    (row,) = check_cameras(config(), machine)
     assert (row.name, row.ok) == ("cameras", None)
 
 
-# disk, and how it is shown
+# the disk, and the output
 
 
-def test_a_full_disk_is_wrong(tmp_path: Path, monkeypatch):
-    assert host._disk(tmp_path, writes=True).ok is True
-    monkeypatch.setattr(host, "LEAST_FREE", 10**18)
-    row = host._disk(tmp_path, writes=True)
+def test_a_full_disk_is_wrong(tmp_path: Path):
+    assert host.disk(tmp_path, written=True).ok is True
+    row = host.disk(tmp_path, written=True, least_free=10**18)
     assert (row.ok, row.next) == (False, "free at least 1000000000 GB")
 
 
-def test_a_place_that_is_not_there_yet_is_judged_by_what_holds_it(tmp_path: Path, machine: Machine):
+def test_a_folder_that_does_not_exist_yet_is_judged_by_its_parent(tmp_path: Path, machine: Machine):
     nowhere = Machine(state=tmp_path / "not" / "yet")
     assert host.disks(tmp_path / "edged.yaml", nowhere)[0].name == f"disk {tmp_path}"
 
@@ -563,7 +647,7 @@ CHECKS = [
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_the_table_fits_the_terminal_and_loses_no_word(width: int):
+def test_the_table_fits_the_terminal_and_is_complete(width: int):
     console = Console(width=width, force_terminal=True, no_color=True, legacy_windows=False)
     with console.capture() as capture:
         console.print(table.table(CHECKS, width))
@@ -587,13 +671,13 @@ def test_not_in_a_terminal_each_check_is_one_plain_line(tmp_path: Path):
     ]
 
 
-def test_what_does_not_apply_makes_nothing_fail():
+def test_a_check_that_does_not_apply_is_no_failure():
     assert table.healthy([CHECKS[0], CHECKS[2]])
     assert not table.healthy(CHECKS)
 
 
-def test_the_command_says_it_with_its_exit_code(tmp_path: Path, capsys):
+def test_the_exit_code_tells_whether_something_is_wrong(tmp_path: Path, capsys):
     assert main(["doctor", "--config", str(tmp_path / "none.yaml"), "--json"]) == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out)["ok"] is False
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert json.loads(output.out)["ok"] is False
+    assert output.err == ""

@@ -1,0 +1,46 @@
+"""Checks the config file and its secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edged.config.load import ConfigError, load
+from edged.core.specs import Config
+from edged.core.text import counted
+from edged.tools.doctor.check import Check
+
+NO_CONFIG = "not checked: there is no valid config"
+
+
+def read_config(path: Path) -> tuple[Config | None, list[Check]]:
+    """The config, if it is valid, and its checks."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return None, [_invalid(path, error), Check("secrets", None, NO_CONFIG)]
+    except OSError as error:
+        unreadable = Check("config", False, f"{path} cannot be read: {error.strerror}", f"ls -l {path}")
+        return None, [unreadable, Check("secrets", None, NO_CONFIG)]
+    questions = sum(len(camera.all_questions()) for camera in config.cameras)
+    detail = f"{path}: {counted(len(config.cameras), 'camera')}, {counted(questions, 'question')}"
+    return config, [Check("config", True, detail), _secrets(config)]
+
+
+def _invalid(path: Path, error: ConfigError) -> Check:
+    if not path.exists():
+        step = "edged init writes a first config; --config FILE names another one"
+        return Check("config", False, f"{path} does not exist", step)
+    more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+    return Check("config", False, f"{error.problems[0]}{more}", f"edged check {path}")
+
+
+def _secrets(config: Config) -> Check:
+    missing = [str(warning) for warning in config.warnings if warning.kind == "missing_secret"]
+    if missing:
+        folder = config.path.absolute().parent / "credentials"
+        step = f"write it to {folder}/NAME, mode 0600, or use LoadCredential="
+        return Check("secrets", False, "; ".join(missing), step)
+    readable = [str(warning) for warning in config.warnings if warning.kind == "clear_password"]
+    if readable:
+        return Check("secrets", False, "; ".join(readable), f"chmod 600 {config.path}")
+    return Check("secrets", True, "no secret is missing")
