@@ -358,7 +358,7 @@ def test_an_npu_that_a_running_edged_uses_is_not_asked(tmp_path: Path, machine: 
 
 def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch):
     # the vendor's code on a simulated NPU
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}:{TESTS.parent}")
     monkeypatch.setenv("EDGED_SIMULATED_NPU", "{}")
     path = write(tmp_path, npu_model.path)
     row = check_question(path, read_config(path)[0], True, True, machine)
@@ -369,7 +369,7 @@ def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, 
 def test_cores_that_another_program_uses_are_not_judged(
     tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}:{TESTS.parent}")
     fault = {"call": "launch", "code": "Acc_CoreAlreadyInUse"}
     monkeypatch.setenv("EDGED_SIMULATED_NPU", json.dumps({"faults": [fault], "prints": True}))
     path = write(tmp_path, npu_model.path)

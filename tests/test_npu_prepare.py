@@ -1,9 +1,10 @@
-"""`edged prepare`: one whole folder or none, and what it refuses by name."""
+"""`edged prepare`: a complete folder or none, and errors that name the file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from support.running import Edged
 
 from edged.core.errors import ModelFolderError
 from edged.core.specs import ModelSpec
-from edged.tools.prepare import _swap, prepare
+from edged.tools.prepare import prepare, swap
 from edged.vlm import folder as files
 from edged.vlm.model import load
 
@@ -29,11 +30,11 @@ def output(tiny_folder: Path, tmp_path: Path) -> Path:
     return compiled.compile_folder(tiny_folder, tmp_path / "mxq")
 
 
-def test_the_prepared_folder_holds_all_and_says_what_it_holds(output: Path, tiny_folder: Path, tmp_path: Path):
+def test_the_prepared_folder_is_complete_and_has_a_manifest(output: Path, tiny_folder: Path, tmp_path: Path):
     before = {path.name: path.read_bytes() for path in output.iterdir()}
-    made = prepare(output, str(tiny_folder), tmp_path / "out", {"text": "0:1", "vision": "global4:1"})
+    prepared = prepare(output, str(tiny_folder), tmp_path / "out", {"text": "0:1", "vision": "global4:1"})
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
-    out = made.folder
+    out = prepared.folder
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [compiled.TEXT, compiled.VISION, *compiled.PROCESSOR, "config.json", "manifest.json", "model.safetensors"]
     )
@@ -59,25 +60,25 @@ def test_the_prepared_folder_holds_all_and_says_what_it_holds(output: Path, tiny
 
     with simulator.installed() as board:
         model = load(ModelSpec(out))
-        assert model.revision == made.revision == files.revision(out)
+        assert model.revision == prepared.revision == files.revision(out)
         assert {part.part: part.mode for part in board.launched} == {"text": "single", "vision": "global4"}
         model.encode(frame(1))
         assert model.ask([], question("How many?"), threading.Event()).text
         model.dispose()
 
 
-def test_the_same_files_have_the_same_revision_and_others_another(output: Path, tiny_folder: Path, tmp_path: Path):
+def test_the_revision_changes_with_the_files_only(output: Path, tiny_folder: Path, tmp_path: Path):
     first, again = (prepare(output, str(tiny_folder), tmp_path / name, {}) for name in ("a", "b"))
     other = prepare(output, str(tiny_folder), tmp_path / "c", {"text": "1:0"})
     assert first.revision == again.revision != other.revision
     assert {part: str(cores) for part, cores in first.cores.items()} == {"text": "core 0:0:0", "vision": "core 0:0:0"}
 
 
-def test_a_folder_of_its_own_is_made_anew_and_a_foreign_one_left_alone(output: Path, tiny_folder: Path, tmp_path: Path):
+def test_a_prepared_folder_is_replaced_and_any_other_left_alone(output: Path, tiny_folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     prepare(output, str(tiny_folder), out, {})
     (out / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors is not of the size that manifest\.json says"):
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors does not have the size recorded in manifest\.json"):
         load(ModelSpec(out))
     prepare(output, str(tiny_folder), out, {})
     files.read_config(out)
@@ -85,7 +86,7 @@ def test_a_folder_of_its_own_is_made_anew_and_a_foreign_one_left_alone(output: P
     foreign.mkdir()
     (foreign / "letter.txt").write_text("mine")
     for place in (foreign, output):
-        with pytest.raises(ModelFolderError, match=r"choose another --out|must be another folder"):
+        with pytest.raises(ModelFolderError, match=r"choose another --out|must be different folders"):
             prepare(output, str(tiny_folder), place, {})
     assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
 
@@ -110,7 +111,7 @@ def test_a_prepare_that_fails_while_it_copies_leaves_the_old_folder(output: Path
     prepare(output, str(tiny_folder), out, {})
     before = contents(out)
     (output / compiled.VISION).unlink()
-    (output / compiled.VISION).symlink_to("/proc/self/mem")  # a file that is there and cannot be read
+    (output / compiled.VISION).symlink_to("/proc/self/mem")  # a file that exists and cannot be read
     for place in (out, tmp_path / "other"):
         with pytest.raises(ModelFolderError, match=r"^prepare: .* cannot be written: "):
             prepare(output, str(tiny_folder), place, {})
@@ -123,7 +124,7 @@ def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path):
     out.mkdir()
     (out / "a").write_text("old")
     with pytest.raises(OSError, match="missing"):
-        _swap(out, tmp_path / "missing", tmp_path / "aside")
+        swap(out, tmp_path / "missing", tmp_path / "aside")
     assert contents(tmp_path) == {"out/a": b"old"}
 
 
@@ -136,7 +137,7 @@ def test_a_file_that_somebody_put_into_the_prepared_folder_is_not_deleted(
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("mine")
     before = contents(out)
-    with pytest.raises(ModelFolderError, match=r"also holds notes(\.txt)?, which would be deleted"):
+    with pytest.raises(ModelFolderError, match=r"contains notes(\.txt)?, which would be deleted"):
         prepare(output, str(tiny_folder), out, {})
     assert contents(out) == before
 
@@ -146,15 +147,15 @@ def test_a_folder_whose_manifest_is_not_ours_is_left_alone(output: Path, tiny_fo
     out = tmp_path / "out"
     out.mkdir()
     (out / "manifest.json").write_text(text)
-    with pytest.raises(ModelFolderError, match="was not made by edged prepare; choose another --out"):
+    with pytest.raises(ModelFolderError, match="was not written by edged prepare; choose another --out"):
         prepare(output, str(tiny_folder), out, {})
     assert (out / "manifest.json").read_text() == text
 
 
 def test_a_prepared_folder_can_be_read_by_other_users(output: Path, tiny_folder: Path, tmp_path: Path):
     (tmp_path / "plain").mkdir()
-    made = prepare(output, str(tiny_folder), tmp_path / "out", {})
-    assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    prepared = prepare(output, str(tiny_folder), tmp_path / "out", {})
+    assert prepared.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def drop(name: str) -> Callable[[Path, Path], None]:
@@ -191,27 +192,30 @@ def other_tokenizer(_output: Path, processor: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (drop("config.json"), "lacks config.json"),
-        (drop(compiled.TEXT), f"lacks {compiled.TEXT}, the text model of its config.json"),
-        (drop(compiled.VISION), f"lacks {compiled.VISION}, the vision model of its config.json"),
-        (drop("preprocessor_config.json"), "lacks preprocessor_config.json"),
-        (drop("tokenizer.json"), "lacks tokenizer.json"),
-        (drop("chat_template.jinja"), "lacks chat_template.jinja"),
-        (edit("config.json", model_type="qwen2_vl"), "holds a qwen2_vl, not a compiled Qwen2-VL"),
+        (drop("config.json"), "config.json is missing"),
+        (drop(compiled.TEXT), f"{compiled.TEXT} is missing (the text model in config.json)"),
+        (drop(compiled.VISION), f"{compiled.VISION} is missing (the vision model in config.json)"),
+        (drop("preprocessor_config.json"), "preprocessor_config.json is missing"),
+        (drop("tokenizer.json"), "tokenizer.json is missing"),
+        (drop("chat_template.jinja"), "chat_template.jinja (or chat_template.json) is missing"),
+        (
+            edit("config.json", model_type="qwen2_vl"),
+            'is not a compiled Qwen2-VL: model_type in config.json is "qwen2_vl"',
+        ),
         (edit("config.json", mxq_path=compiled.VISION), f"config.json names {compiled.VISION} for both"),
         (edit("config.json", mxq_path=None), "does not name the MXQ of text"),
         (edit("config.json", target_cores=["5:0"]), 'the cores of text: "5:0" names cluster 5'),
         (edit("config.json", vocab_size=151936), "model.safetensors has embeddings of"),
-        (edit("config.json", image_token_id=151655), "not of one model: in the tokenizer of"),
-        (edit("preprocessor_config.json", patch_size=16), "has patch_size 16, config.json 14"),
-        (whole_weights, "and not the embeddings alone"),
+        (edit("config.json", image_token_id=151655), "do not belong to the same model: in the tokenizer of"),
+        (edit("preprocessor_config.json", patch_size=16), "has patch_size 16, config.json has 14"),
+        (whole_weights, "instead of the embeddings only"),
         (second_model, "config.json does not name Other-VL_text_model.mxq"),
         (other_vision, f"{compiled.TEXT} and Other-VL_vision_transformer.mxq"),
-        (other_tokenizer, "not of one model: in the tokenizer of"),
+        (other_tokenizer, "do not belong to the same model: in the tokenizer of"),
         (lambda output, _: (output / "model.safetensors").write_bytes(b"x" * 99), "is not a safetensors file"),
     ],
 )
-def test_a_folder_that_lacks_a_file_or_mixes_models_is_refused_by_name(
+def test_a_missing_file_or_one_of_another_model_is_named(
     output: Path, tiny_folder: Path, tmp_path: Path, change: Callable[[Path, Path], None], sentence: str
 ):
     processor = tmp_path / "processor"
@@ -228,8 +232,11 @@ def test_a_folder_that_lacks_a_file_or_mixes_models_is_refused_by_name(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mxq", "processor"]
 
 
+REFUSALS = [("broken/", 503, "Unavailable"), ("none/", 401, "RepoNotFound"), ("gated/.*/resolve/", 403, "GatedRepo")]
+
+
 class Hub:
-    """As much of huggingface.co as a download of one small model needs."""
+    """A simulated Hub with one small model."""
 
     def __init__(self, folder: Path) -> None:
         commit = "0123456789abcdef0123456789abcdef01234567"
@@ -237,23 +244,22 @@ class Hub:
 
         class Answers(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if "none/" in self.path:
-                    return self.say(401, b"{}", {"X-Error-Code": "RepoNotFound"})
-                if "gated/" in self.path and "/resolve/" in self.path:
-                    return self.say(403, b"{}", {"X-Error-Code": "GatedRepo"})
+                for part, status, code in REFUSALS:
+                    if re.search(part, self.path):
+                        return self.reply(status, b"{}", {"X-Error-Code": code})
                 if "/resolve/" in self.path:
                     data = (folder / self.path.rpartition("/")[2]).read_bytes()
                     etag = hashlib.sha256(data).hexdigest()
-                    return self.say(200, data, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
+                    return self.reply(200, data, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
                 if "/tree/" in self.path:
                     tree = [{"type": "file", "path": name, "size": 1, "oid": name} for name in names]
-                    return self.say(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
-                told = {"id": "owner/name", "sha": commit, "siblings": [{"rfilename": name} for name in names]}
-                return self.say(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+                    return self.reply(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+                about = {"id": "owner/name", "sha": commit, "siblings": [{"rfilename": name} for name in names]}
+                return self.reply(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
 
             do_HEAD = do_GET  # noqa: N815  # the name that http.server looks for
 
-            def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
                 for key, value in headers.items():
                     self.send_header(key, value)
@@ -281,20 +287,36 @@ def hub(folder: Path) -> Iterator[str]:
         thread.join(10)
 
 
-def test_a_processor_of_the_hub_is_fetched_or_its_absence_explained(output: Path, tiny_folder: Path, tmp_path: Path):
-    out = tmp_path / "out"
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("owner/name", None),
+        ("none/name", "the processor none/name could not be downloaded: the Hub has no model of this name"),
+        ("gated/name", "could not be downloaded: access is restricted; accept the model's terms on the Hub"),
+        ("broken/name", "could not be downloaded: the Hub answered with status 503; try again later"),
+        ("not a/name!", "could not be downloaded: this is not a valid name; a model on the Hub is OWNER/NAME"),
+        ("unreachable/name", "could not be downloaded: the Hub cannot be reached; download it on another machine"),
+        ("unwritable/name", "cache/hub/models--unwritable--name: Not a directory"),
+        ("/no/folder", "there is no folder /no/folder (a model on the Hub is OWNER/NAME)"),
+    ],
+)
+def test_a_processor_is_downloaded_from_the_hub_or_the_reason_given(
+    output: Path, tiny_folder: Path, tmp_path: Path, name: str, sentence: str | None
+):
+    cache = tmp_path / "cache"
+    if name.startswith("unwritable/"):
+        cache.mkdir()
+        (cache / "hub").write_text("a file in the place of the folder")
     with hub(tiny_folder) as url:
-        for name, there, sentence in [
-            ("owner/name", url, None),
-            ("none/name", url, "could not be downloaded: the name: there is no such model on the Hub"),
-            ("gated/name", url, "could not be downloaded: no access: it is gated"),
-            ("other/name", "http://127.0.0.1:9", "could not be downloaded: the network: the Hub cannot be reached"),
-            ("/no/folder", url, "there is no folder /no/folder (a model of the Hub is OWNER/NAME)"),
-        ]:
-            env = {"HF_ENDPOINT": there, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
-            with Edged("prepare", "--compiled", output, "--processor", name, "--out", out, env=env) as edged:
-                assert edged.exit_code() == (78 if sentence else 0), edged.lines
-                if sentence:
-                    assert edged.said(sentence.replace("(", r"\(").replace(")", r"\)")), edged.lines
-                    assert not edged.said("Traceback")
-    files.read_config(out)
+        endpoint = UNREACHABLE if name.startswith("unreachable/") else url
+        env = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+        arguments = ("--compiled", output, "--processor", name, "--out", tmp_path / "out")
+        with Edged("prepare", *arguments, env=env) as edged:
+            assert edged.exit_code() == (78 if sentence else 0), edged.lines
+            assert sentence is None or edged.said(re.escape(sentence)), edged.lines
+            assert not edged.said("Traceback")
+    if sentence is None:
+        files.read_config(tmp_path / "out")

@@ -32,7 +32,7 @@ TESTS = Path(__file__).parent
 
 def on_the_simulator(**board: Any) -> dict[str, str]:
     return {
-        "PYTHONPATH": f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}",
+        "PYTHONPATH": f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}:{TESTS.parent}",
         "EDGED_SIMULATED_NPU": json.dumps({"prints": True, **board}),
         "OMP_NUM_THREADS": "1",
     }
