@@ -1,4 +1,4 @@
-"""Which token is taken, how sure the model was of it, and what is never taken for an answer."""
+"""Which token is chosen, with which confidence, and which logits are rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edged.core.specs import Generation
 from edged.vlm.decode import ReplyDecoder
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
-# "th" can be spelled in two ways, and runs on into the word after it in two more
+# "th" has two tokenizations, and is the beginning of two more tokens
 MERGES = ["t h", "th i", "th a", "o n", "on l", "onl y", "Y e", "Ye s", "N o"]
 THIS_OR_THAT = Choices((("only this", 1), ("only that", 2)))
 SCHEMA = json.dumps({"type": "object", "properties": {"people": {"type": "integer", "minimum": 0, "maximum": 9}}})
@@ -31,11 +31,11 @@ class Tokens:
     """A small vocabulary, decoders of replies with it, and invented logits."""
 
     def __init__(self, merges: list[str]) -> None:
-        words = tiny_model.tokenizer(merges)
-        self.size = len(words) + 8
-        self.for_grammars = GrammarTokenizer(words, self.size)
-        self.end = words.eos_token_id
-        self.number = words.convert_tokens_to_ids
+        tokenizer = tiny_model.tokenizer(merges)
+        self.size = len(tokenizer) + 8
+        self.for_grammars = GrammarTokenizer(tokenizer, self.size)
+        self.end = tokenizer.eos_token_id
+        self.number = tokenizer.convert_tokens_to_ids
 
     def decoder(self, answer: AnswerType, generation: Generation = GREEDY) -> ReplyDecoder:
         return ReplyDecoder(self.for_grammars, answer.grammar(), generation, frozenset([self.end]))
@@ -59,7 +59,7 @@ def share(logits: np.ndarray, chosen: int, among: Sequence[int]) -> float:
 
 def test_the_bytes_that_a_grammar_forces_do_not_count(tokens: Tokens):
     decoder = tokens.decoder(THIS_OR_THAT)
-    decoder.forced()  # "only "; of what follows, "th" is forced too, but no token is
+    decoder.forced()  # "only "; after it the bytes "th" are forced too, but no single token is
     logits = tokens.logits({"thi": 2.0, "tha": 1.0, "th": 0.5, "Yes": 9.0})
     assert decoder.choose(logits, []) == tokens.number("thi")
     # only tokens that agree with "th" are alternatives, so the likely "Yes" takes nothing away
@@ -100,7 +100,7 @@ def test_a_logit_that_is_not_finite_is_an_error_before_any_token_is_taken(
 ):
     decoder = tokens.decoder(answer, generation)
     forced = decoder.forced()
-    # of a token that no grammar here admits, or of all
+    # of a token that no grammar of these tests allows, or of all
     logits = tokens.logits({"Q": value}, rest=value if everywhere else 0.0)
     with pytest.raises(ModelError, match=r"^model: logits are not finite \(\d+ of \d+\)") as raised:
         decoder.choose(logits, [])
@@ -121,7 +121,7 @@ def test_confidence_lies_between_0_and_1_however_large_the_logits_are(tokens: To
 
 
 @pytest.mark.parametrize(("likeliest", "wanted"), [("Yes", 1.0), ("Q", 0.0)])
-def test_certainty_is_1_and_impossibility_0_and_not_beyond(tokens: Tokens, likeliest: str, wanted: float):
+def test_confidence_is_exactly_1_or_0_at_the_extremes(tokens: Tokens, likeliest: str, wanted: float):
     most = float(np.finfo(np.float32).max)
     decoder = tokens.decoder(YesNo())
     decoder.forced()
@@ -146,7 +146,7 @@ def test_any_temperature_gives_a_token(tokens: Tokens, scale: float, temperature
 
 
 @pytest.mark.parametrize(("answer", "wanted"), [(YesNo(), "Yes"), (Text(), "No")], ids=["typed", "text"])
-def test_a_typed_answer_does_not_shy_away_from_the_words_of_its_question(tokens: Tokens, answer: AnswerType, wanted):
+def test_the_repetition_penalty_does_not_apply_to_a_typed_answer(tokens: Tokens, answer: AnswerType, wanted):
     decoder = tokens.decoder(answer, Generation(repetition_penalty=1.5))
     decoder.forced()
     logits = tokens.logits({"Yes": 2.0, "No": 1.9})
@@ -168,7 +168,7 @@ def test_a_penalty_that_overflows_is_an_error_and_not_a_token(tokens: Tokens):
         decoder.choose(tokens.logits({"Yes": 3e38}), [tokens.number("Yes")])
 
 
-def test_a_grammar_is_compiled_and_the_vocabulary_walked_once_for_all_questions(tokens: Tokens):
+def test_a_grammar_is_compiled_once_and_the_vocabulary_read_once_for_all_questions(tokens: Tokens):
     def checked(count: int) -> float:
         questions = [question("How many?", Number(True, 0, 40), name=f"q{number}") for number in range(count)]
         begun = time.thread_time()
@@ -176,7 +176,7 @@ def test_a_grammar_is_compiled_and_the_vocabulary_walked_once_for_all_questions(
         return time.thread_time() - begun
 
     large = Tokens([f"{a} {b}" for a in LETTERS for b in LETTERS])
-    one = checked(1)  # walks the vocabulary
+    one = checked(1)  # reads the vocabulary
     assert checked(64) < 5 * one
 
 

@@ -1,4 +1,4 @@
-"""One encoded frame serves many questions, and every answer is the one that a separate call would have given."""
+"""One encoded frame serves many questions, and every answer equals that of a separate call."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model(tiny_folder: Path) -> Qwen2VL:
 
 
 class Reference:
-    """The tutorial's way: one whole `generate` for each question."""
+    """The tutorial's way: a separate `generate` for each question."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import Qwen2VLForConditionalGeneration
@@ -144,25 +144,25 @@ def test_confidence_is_the_probability_before_the_mask(model: Qwen2VL, reference
     with torch.inference_mode():
         probabilities = reference.model(**inputs).logits[0, -1].softmax(-1)
     tokenizer = reference.processor.tokenizer
-    spellings = {word: tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "Ye", "Y", "No", "N")}
-    best = max(spellings, key=lambda word: probabilities[spellings[word]])
+    token_ids = {word: tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "Ye", "Y", "No", "N")}
+    best = max(token_ids, key=lambda word: probabilities[token_ids[word]])
     assert reply.text == ("Yes" if best[0] == "Y" else "No")
-    assert math.isclose(reply.confidence, probabilities[spellings[best]], rel_tol=1e-3)
+    assert math.isclose(reply.confidence, probabilities[token_ids[best]], rel_tol=1e-3)
 
 
 def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
     model.encode(frame(7))
     stop = threading.Event()
-    said: list[str] = []
+    streamed: list[str] = []
 
     def stop_after_three(text: str) -> None:
-        said.append(text)
-        if len(said) == 3:
+        streamed.append(text)
+        if len(streamed) == 3:
             stop.set()
 
     with pytest.raises(Stopped):
         model.ask([], question("Tell all.", max_new_tokens=200), stop, on_text=stop_after_three)
-    assert len(said) == 3
+    assert len(streamed) == 3
 
 
 def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):

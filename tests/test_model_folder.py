@@ -246,10 +246,10 @@ def test_questions_are_checked_with_the_new_folders_own_tokenizer(plain: Path, n
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_named(npu_folder: Path):
-    words = json.loads((npu_folder / "config.json").read_text())["vocab_size"]
+    size = json.loads((npu_folder / "config.json").read_text())["vocab_size"]
     embeddings = load_file(npu_folder / "model.safetensors")
-    save_file({key: value[: words - 60].clone() for key, value in embeddings.items()}, npu_folder / "model.safetensors")
-    edit("config.json", vocab_size=words - 60)(npu_folder)
+    save_file({key: value[: size - 60].clone() for key, value in embeddings.items()}, npu_folder / "model.safetensors")
+    edit("config.json", vocab_size=size - 60)(npu_folder)
     for asked in (TYPED, []):
         with pytest.raises(ModelFolderError, match=r"the tokenizer does not match vocab_size in config\.json"):
             check_folder(ModelSpec(npu_folder), asked)

@@ -27,7 +27,7 @@ WORKERS = (
 
 
 class Looker:
-    """One look after the other until told to stop."""
+    """Looks again and again until it is stopped."""
 
     def __init__(self, turns: WorkerQueue, stop: threading.Event, seed: int, new_tokens: int = 8) -> None:
         self.turns, self.stop, self.seed, self.new_tokens = turns, stop, seed, new_tokens
@@ -125,8 +125,8 @@ def test_a_stop_during_a_model_step_ends_the_generation_after_exactly_that_step(
     with simulator.installed() as board:
         model = load(ModelSpec(compiled_folder))
         model.encode(frame(1))
-        whole = model.ask([], question("Tell all.", answer, max_new_tokens=100), others_stop).steps
-        assert whole >= steps
+        all_steps = model.ask([], question("Tell all.", answer, max_new_tokens=100), others_stop).steps
+        assert all_steps >= steps
         board.calls.clear()
         board.after_text = lambda _: stop.set() if len(board.text_calls) == steps else None
         if steps == 0:

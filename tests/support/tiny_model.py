@@ -28,10 +28,10 @@ def tokenizer(merges: list[str] | None = None):
     """Byte-level BPE with a few merges, so that some words are a single token and others are not."""
     from transformers import Qwen2TokenizerFast
 
-    words = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pairs = [tuple(pair.split(" ")) for pair in (MERGES if merges is None else merges)]
-    words += [a + b for a, b in pairs]
-    bare = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=pairs))
+    vocabulary = [*alphabet, *(first + second for first, second in pairs)]
+    bare = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=pairs))
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bare.decoder = decoders.ByteLevel()
     fast = Qwen2TokenizerFast(
