@@ -1,9 +1,12 @@
-"""The board that `edged watch` and `edged demo` draw, and the lines of `--plain`."""
+"""What `edged watch` and `edged demo` show: the board in a terminal, and the lines of `--plain`."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import pty
+import re
 import threading
 import time
 from typing import Any
@@ -17,29 +20,39 @@ from edged.core.types import CameraState, utc_now
 from edged.mqtt.follower import Follower
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload
-from edged.tools.view import Board, plain_line
-from edged.tools.watch import watch
+from edged.tools.board import Board
+from edged.tools.view import picture, plain_line
+from edged.tools.watch import follow, watch
 
 
 def payload(name: str, **changed: Any) -> dict[str, Any]:
     return answer_payload(an_answer(name), "box", False) | changed
 
 
-def drawn(board: Board, width: int) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(board.picture(width, "connected"))
+class Clock:
+    """A clock that moves when it is told to."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def drawn(board: Board, width: int, height: int = 30) -> str:
+    console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
+    console.print(picture(board, console, "connected"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_answers_are_counted_once_and_judged():
-    board = Board("t", judge=lambda found: "right" if found["value"] == 3 else "wrong")
+    board = Board("t", judge=lambda answer: "right" if answer["value"] == 3 else "wrong")
     for name, changed in (("a", {}), ("a", {}), ("b", {"value": 4}), ("c", {"status": "unsure", "value": None})):
         board.hear("box", ("dock", "people"), payload(name, **changed))
     assert board.summary() == "3 answers: 1 right, 1 wrong, 1 refused (50.0 % right)"
 
 
-def test_a_board_that_heard_100000_answers_is_no_larger_than_after_the_first_thousands():
+def test_a_board_does_not_grow_with_the_number_of_answers():
     board = Board("t")
     old = payload("old", question="rare")
     board.hear("box", ("gate", "rare"), old)
@@ -51,7 +64,7 @@ def test_a_board_that_heard_100000_answers_is_no_larger_than_after_the_first_tho
             sizes.append(size(board))
     assert sizes[1] == sizes[0]
     assert board.counts["answers"] == 100_001
-    # copies are still known: of the newest answer of a question, however old, and of recent ones
+    # copies are still known: of recent answers, and of the newest answer of a question, however old
     for name, question in (("old", "rare"), ("id-99999", "people"), ("id-99500", "people")):
         camera = "gate" if question == "rare" else "dock"
         assert board.hear("box", (camera, question), message | {"id": name}) is None
@@ -60,9 +73,9 @@ def test_a_board_that_heard_100000_answers_is_no_larger_than_after_the_first_tho
 
 
 def size(board: Board) -> int:
-    """How many things it holds."""
-    held = (getattr(board, each.name) for each in dataclasses.fields(board))
-    return sum(len(each) for each in held if hasattr(each, "__len__"))
+    """The number of items in all its collections."""
+    values = (getattr(board, field.name) for field in dataclasses.fields(board))
+    return sum(len(value) for value in values if hasattr(value, "__len__"))
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -100,15 +113,15 @@ def test_a_plain_line_ends_with_its_verdict_or_status():
     assert plain_line(refused) == f"{stamp} dock people camera_down - 0.31s camera_down"
 
 
-def test_what_others_publish_there_is_passed_over(mosquitto: Mosquitto, subscriber: Subscriber):
+def test_messages_that_are_not_json_objects_are_ignored(mosquitto: Mosquitto, subscriber: Subscriber):
     follower = Follower(BrokerSpec(port=mosquitto.port), "box")
     follower.start()
     until(lambda: follower.connected)
     for text in (b"not json", b"[1]", b"\xff", b"[" * 100_000, b'{"status": "ok"}'):
         subscriber._client.publish("edged/box/dock/people", text, 1)
-    found = follower.next(15.0)
-    assert found
-    assert (found.node, found.topic, found.payload) == ("box", ("dock", "people"), {"status": "ok"})
+    message = follower.next(15.0)
+    assert message
+    assert (message.node, message.topic, message.payload) == ("box", ("dock", "people"), {"status": "ok"})
     follower.close()
 
 
@@ -129,7 +142,7 @@ def test_what_others_publish_there_is_passed_over(mosquitto: Mosquitto, subscrib
         ("reason", {"why": 1}),
     ],
 )
-def test_what_is_no_answer_is_passed_over(key: str, value: Any):
+def test_payloads_that_are_not_answers_are_ignored(key: str, value: Any):
     board = Board("t")
     assert board.hear("box", ("dock", "people"), payload("a", **{key: value})) is None
     answer = board.hear("box", ("dock", "people"), payload("b"))
@@ -152,7 +165,7 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal():
         assert not [char for char in text if not char.isprintable() and char != "\n"]
 
 
-def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]):
+def test_watch_reconnects_after_a_broker_restart(mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]):
     stop = threading.Event()
     spec = BrokerSpec(port=mosquitto.port)
     watching = threading.Thread(target=watch, args=(spec, "box", True, stop))
@@ -160,18 +173,18 @@ def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys
     publisher = MqttPublisher(BrokerSpec(port=mosquitto.port, client_id="edged-box"), "box")
     publisher.start()
     publisher.online()
-    heard = ""
+    printed = ""
 
     def lines(wanted: str) -> bool:
-        nonlocal heard
-        heard += capsys.readouterr().out
-        return wanted in heard
+        nonlocal printed
+        printed += capsys.readouterr().out
+        return wanted in printed
 
     publisher.camera("dock", CameraState(True, None, utc_now()))
     publisher.answers([an_answer("a")], [], None)
     until(lambda: lines("dock people 3 0.870 0.31s ok"))
     mosquitto.kill()
-    heard = ""
+    printed = ""
     mosquitto.start()
     publisher.answers([an_answer("b", question="gate")], [], None)
     until(lambda: lines("dock gate 3"), 40)
@@ -179,3 +192,195 @@ def test_watch_comes_back_after_the_broker_was_away(mosquitto: Mosquitto, capsys
     watching.join(10)
     assert not watching.is_alive()
     publisher.close()
+
+
+def seen_live(board: Board, node: str = "box") -> None:
+    """The first message of a topic may be a retained one; after this, answers to `people` are known not to be."""
+    board.hear(node, ("dock", "people"), payload(f"first of {node}", answered_ts=time.time()))
+
+
+def row(board: Board, question: str, width: int = 80) -> str:
+    return next(line for line in drawn(board, width).splitlines() if question in line)
+
+
+@pytest.mark.parametrize(("answered_s_ago", "shown"), [(3, "3 s"), (125, "2 min"), (3700, "1 h"), (200_000, "2 d")])
+def test_a_retained_answer_shows_how_old_it_is_now(answered_s_ago: float, shown: str):
+    board = Board("t")
+    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time() - answered_s_ago))
+    assert f" {shown} " in row(board, "people")
+
+
+def test_the_age_of_an_answer_grows():
+    clock = Clock()
+    board = Board("t", monotonic=clock)
+    seen_live(board)
+    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time()))
+    assert " 0 s " in row(board, "people")
+    clock.seconds += 130
+    assert " 2 min " in row(board, "people")
+
+
+@pytest.mark.parametrize("clock_ahead_s", [7200.0, -7200.0])
+def test_a_box_with_another_clock_shows_true_ages_once_it_has_answered(clock_ahead_s: float):
+    clock = Clock()
+    board = Board("t", monotonic=clock)
+    box_now = time.time() + clock_ahead_s
+    board.hear("box", ("dock", "scene"), payload("a", question="scene", answered_ts=box_now - 630))
+    board.hear("box", ("dock", "people"), payload("b", answered_ts=box_now - 60))
+    assert "-" not in row(board, "scene")
+    board.hear("box", ("dock", "people"), payload("c", answered_ts=box_now))
+    assert " 0 s " in row(board, "people")
+    assert " 10 min " in row(board, "scene")
+
+
+def test_an_answer_that_waited_out_an_outage_is_as_old_as_its_stamp():
+    board = Board("t")
+    seen_live(board)
+    board.hear("box", ("dock", "people"), payload("a", late=True, answered_ts=time.time() - 300))
+    assert " 5 min " in row(board, "people")
+
+
+def test_a_stopped_edged_makes_no_looks_and_says_since_when():
+    clock = Clock()
+    board = Board("t", monotonic=clock)
+    board.hear("box", ("bridge", "state"), {"state": "online"})
+    seen_live(board)
+    for number in range(5):
+        clock.seconds += 1
+        board.hear("box", ("dock", "people"), payload(f"{number}", frame_sha256=f"{number}", answered_ts=time.time()))
+    assert board.looks_per_s() > 0
+    board.hear("box", ("bridge", "state"), {"state": "offline"})
+    today = time.strftime("%H:%M")
+    text = drawn(board, 80)
+    assert "0.0 looks/s" in text
+    assert f"box/dock: edged offline since {today}" in text
+
+
+def test_retained_answers_of_a_connection_are_no_looks():
+    board = Board("t")
+    for _ in range(2):
+        for number in range(5):
+            answer = payload(f"{number}", frame_sha256=f"{number}", answered_ts=time.time() - 10)
+            board.hear("box", (f"dock-{number}", "people"), answer)
+        board.connection(False)
+        board.connection(True)
+    assert board.looks_per_s() == 0.0
+    assert board.counts["answers"] == 5
+
+
+def test_a_retained_offline_says_when_the_last_answer_came():
+    board = Board("t")
+    board.hear("box", ("bridge", "state"), {"state": "offline"})
+    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time() - 7300))
+    assert "box/dock: edged offline, last answer 2 h ago" in drawn(board, 80)
+
+
+def test_a_camera_that_is_offline_says_since_when_and_why():
+    since = time.time() - 86_400 * 3
+    board = Board("t")
+    state = {"state": "offline", "reason": "no packet for 5.0 s", "since": since}
+    board.hear("box", ("dock", "availability"), state)
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+    assert f"box/dock: offline since {day}: no packet for 5.0 s" in drawn(board, 80)
+
+
+@pytest.mark.parametrize("cut_off", ["edged", "broker"])
+def test_rows_that_cannot_be_current_are_dimmed(cut_off: str):
+    board = Board("t")
+    seen_live(board)
+    assert not dimmed(board, "people")
+    if cut_off == "edged":
+        board.hear("box", ("bridge", "state"), {"state": "offline"})
+    else:
+        board.connection(False)
+    assert dimmed(board, "people")
+
+
+def dimmed(board: Board, text: str) -> bool:
+    """True if the row of this text is drawn in the terminal's dim style (SGR 2)."""
+    console = Console(width=80, height=25, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(picture(board, console, "connected"))
+    assert isinstance(console.file, io.StringIO)
+    line = next(line for line in console.file.getvalue().splitlines() if text in line)
+    return "\x1b[2m" in line.split(text)[0] + text
+
+
+@pytest.mark.parametrize("height", [5, 10, 15])
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_rows_that_do_not_fit_are_counted(width: int, height: int):
+    board = Board("edged watch: edged/dock-box on mqtt://broker.lan:1883")
+    for camera in ("dock", "gate"):
+        board.hear("box", (camera, "availability"), {"state": "online", "reason": None, "since": 0})
+        for number in range(8):
+            answer = payload(f"{camera}{number}", question=f"q{number}", value="A very long story. " * 50)
+            board.hear("box", (camera, f"q{number}"), answer)
+    lines = drawn(board, width, height).splitlines()
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    more = re.search(r"… (\d+) more", "\n".join(lines))
+    assert more
+    assert int(more[1]) + sum(bool(re.match(r"\W*q\d ", line)) for line in lines) == 16
+    assert sum("╭" in line for line in lines) == sum("╰" in line for line in lines)
+    assert "looks/s" in "\n".join(lines).replace("\n", "")
+
+
+def test_a_long_text_takes_three_lines_where_there_is_room():
+    board = Board("t")
+    board.hear("box", ("dock", "scene"), payload("a", question="scene", value="A very long story. " * 50))
+    board.hear("box", ("dock", "people"), payload("b"))
+    text = drawn(board, 80, 40)
+    assert 2 <= text.count("story") <= 8
+    assert "…" in text
+    assert "people" in text
+
+
+# a terminal: `follow` writes what a person sees
+
+
+class NoMessages:
+    """A follower that is connected and receives nothing."""
+
+    connected = True
+    reason = ""
+
+    def next(self, timeout_s: float) -> None:
+        return None
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, board: Board, **variables: str) -> str:
+    """What three rounds of `follow` write to a terminal with these environment variables."""
+    for name in ("NO_COLOR", "COLORTERM", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm-256color"} | variables).items():
+        monkeypatch.setenv(name, value)
+    reader, writer = pty.openpty()
+    os.set_blocking(reader, False)
+    rounds = iter([False, False, False, True])
+    with os.fdopen(writer, "w") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        follow(board, NoMessages(), False, lambda: next(rounds))
+        terminal.flush()
+        monkeypatch.undo()
+        try:
+            return os.read(reader, 100_000).decode()
+        except BlockingIOError:  # nothing was written
+            return ""
+        finally:
+            os.close(reader)
+
+
+def test_a_terminal_without_cursor_control_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    board = Board("edged watch")
+    text = on_terminal(monkeypatch, board, TERM="dumb")
+    assert text == ""
+    assert "TERM=dumb has no cursor control; printing a line for each answer (--plain)" in capsys.readouterr().err
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch):
+    board = Board("edged watch")
+    board.hear("box", ("dock", "people"), payload("a", status="unsure", value=None))
+    colour = re.compile(r"\x1b\[(\d+;)*(3[0-7]|9[0-7]|38;[\d;]+)m")
+    assert colour.search(on_terminal(monkeypatch, board))
+    assert not colour.search(on_terminal(monkeypatch, board, NO_COLOR="1"))

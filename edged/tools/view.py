@@ -1,205 +1,156 @@
-"""What is known of cameras and answers from the broker alone, as a picture for a terminal."""
+"""The board drawn for a terminal, and an answer as one line of text."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edged.core.text import counted
+from edged.core.text import shorten
+from edged.tools.board import Board, CameraBoard, NewestAnswer
 
-Verdict: TypeAlias = Literal["right", "wrong"]
-Judge: TypeAlias = Callable[[dict[str, Any]], Verdict | None]
-
-NARROW = 64  # columns, below which only question and answer are shown
+NARROW = 64  # columns; below, confidence and verdict are left out
 BAR = 8
-RATE_WINDOW_S = 15.0
-RATE_FRAMES = 10_000  # more answers than come in that time
-LATEST_TS = 4e9  # later than any clock says, and early enough for time.localtime
-KNOWN_IDS = 1000  # of answers that may come a second time; the newest of each question is known besides
+VALUE_LINES = 3  # of a long text, where the terminal is high enough
+DAY_S = 86_400.0
+AGE_UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 COLOURS = {"right": "green", "wrong": "red", "ok": "green", "unsure": "yellow", "not_asked": "bright_black"}
 
 
-@dataclass(slots=True)
-class Shown:
-    """The newest answer of a question."""
-
-    payload: dict[str, Any]
-    verdict: Verdict | None
-    heard: float
-
-
-@dataclass(slots=True)
-class CameraBoard:
-    """One camera as the broker shows it."""
-
-    online: bool | None = None
-    reason: str | None = None
-    answers: dict[str, Shown] = field(default_factory=dict)
+def picture(board: Board, console: Console, connection: str) -> RenderableType:
+    """The board in the size of the console. Where not everything fits, frames and long texts go first, then rows."""
+    width, height = console.size
+    head = [Text(board.title, style="bold"), _text(connection, "bright_black")]
+    foot = Text(f"{board.looks_per_s():.1f} looks/s, {board.totals()}")
+    cameras = sorted(board.cameras.items())
+    if not cameras:
+        return Group(*head, Text("no answers yet", style="bright_black"), foot)
+    framed = Group(*head, *(_panel(board, name, camera, width) for name, camera in cameras), foot)
+    if len(console.render_lines(framed)) <= height:
+        return framed
+    for line in (*head, foot):
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*head, *_compact(board, cameras, width, max(1, height - 3)), foot)
 
 
-@dataclass(slots=True)
-class Board:
-    """Everything heard so far. `judge` knows the truth of a frame, where there is somebody who does."""
-
-    title: str
-    judge: Judge = lambda payload: None
-    cameras: dict[str, CameraBoard] = field(default_factory=dict)
-    nodes: dict[str, str] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    frames: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
-    ids: deque[Any] = field(default_factory=lambda: deque(maxlen=KNOWN_IDS))
-
-    def hear(self, node: str, topic: tuple[str, ...], payload: dict[str, Any] | None) -> Shown | None:
-        """Take in one message; the answer, if it was a new one."""
-        if topic == ("bridge", "state"):
-            self.nodes[node] = str((payload or {}).get("state", "offline"))
-        elif len(topic) != 2 or topic[0] == "bridge" or topic[1] == "event":
-            return None
-        elif payload is None:
-            self._forget(node, *topic)
-        elif topic[1] == "availability":
-            camera = self._camera(node, topic[0])
-            camera.online, camera.reason = payload.get("state") == "online", str(payload.get("reason"))
-        elif _is_answer(payload) and not self._known(topic, node, payload):
-            return self._answer(node, topic[0], topic[1], payload)
-        return None
-
-    def looks_per_s(self) -> float:
-        now = time.monotonic()
-        while self.frames and now - self.frames[0][0] >= RATE_WINDOW_S:
-            self.frames.popleft()
-        if len(self.frames) < 2:
-            return 0.0
-        return len({look for _, look in self.frames}) / max(1.0, now - self.frames[0][0])
-
-    def summary(self) -> str:
-        """`61 answers: 60 right, 1 wrong, 0 refused (98.4 % right)`."""
-        right, wrong, refused = (self.counts[word] for word in ("right", "wrong", "refused"))
-        judged = right + wrong
-        share = f" ({100 * right / judged:.1f} % right)" if judged else ""
-        return f"{counted(self.counts['answers'], 'answer')}: {right} right, {wrong} wrong, {refused} refused{share}"
-
-    def picture(self, width: int, connection: str) -> RenderableType:
-        """The view for a terminal of this many columns."""
-        parts: list[RenderableType] = [Text(self.title, style="bold"), Text(connection, style="bright_black")]
-        for name, camera in sorted(self.cameras.items()):
-            parts.append(Panel(self._table(camera, width), title=self._heading(name, camera), title_align="left"))
-        if not self.cameras:
-            parts.append(Text("no answers yet", style="bright_black"))
-        foot = f"{self.looks_per_s():.1f} looks/s"
-        parts.append(Text(f"{self.summary()}, {foot}" if self.counts["judged"] else f"{self._plain_count()}, {foot}"))
-        return Group(*parts)
-
-    def _plain_count(self) -> str:
-        return f"{counted(self.counts['answers'], 'answer')}, {self.counts['refused']} refused"
-
-    def _answer(self, node: str, camera: str, question: str, payload: dict[str, Any]) -> Shown:
-        self.ids.append(payload.get("id"))
-        verdict = self.judge(payload) if payload.get("status") == "ok" else None
-        shown = Shown(payload, verdict, time.monotonic())
-        self._camera(node, camera).answers[question] = shown
-        self.counts["answers"] += 1
-        self.counts["refused"] += payload.get("status") != "ok"
-        if verdict:
-            self.counts[verdict] += 1
-            self.counts["judged"] += 1
-        self.frames.append(
-            (shown.heard, f"{node}/{camera}/{payload.get('frame_sha256') or payload.get('answered_ts')}")
-        )
-        return shown
-
-    def _known(self, topic: tuple[str, ...], node: str, payload: dict[str, Any]) -> bool:
-        """Whether it is a copy: of a retained answer after a reconnect, or of one that was sent again."""
-        answer_id = payload.get("id")
-        if answer_id is None:
-            return False
-        camera = self.cameras.get(f"{node}/{topic[0]}")
-        newest = camera.answers.get(topic[1]) if camera else None
-        return answer_id in self.ids or (newest is not None and newest.payload.get("id") == answer_id)
-
-    def _camera(self, node: str, camera: str) -> CameraBoard:
-        return self.cameras.setdefault(f"{node}/{camera}", CameraBoard())
-
-    def _forget(self, node: str, camera: str, question: str) -> None:
-        known = self.cameras.get(f"{node}/{camera}")
-        if known and question == "availability":
-            del self.cameras[f"{node}/{camera}"]
-        elif known:
-            known.answers.pop(question, None)
-
-    def _heading(self, name: str, camera: CameraBoard) -> Text:
-        node = name.partition("/")[0]
-        if self.nodes.get(node) == "offline":
-            return _text(f"{name}: edged is offline", "red")
-        if camera.online is False:
-            return _text(f"{name}: {camera.reason}", "red")
-        return _text(name, "bold green" if camera.online else "bold")
-
-    def _table(self, camera: CameraBoard, width: int) -> Table:
-        table = Table(box=None, expand=True, show_header=width >= NARROW, header_style="bright_black", padding=(0, 1))
-        table.add_column("question", no_wrap=True, max_width=max(8, width // 4))
-        table.add_column("answer", ratio=1)
-        if width >= NARROW:
-            for heading, wide in (("confidence", BAR + 6), ("age", 7), ("", 6)):
-                table.add_column(heading, no_wrap=True, min_width=wide)
-        for question, shown in camera.answers.items():
-            cells = [_text(question), _value(shown)]
-            table.add_row(*([*cells, _confidence(shown), _age(shown), _verdict(shown)] if width >= NARROW else cells))
-        return table
+def _panel(board: Board, name: str, camera: CameraBoard, width: int) -> Panel:
+    table = _table(width, VALUE_LINES)
+    table.show_header = width >= NARROW
+    for question, answer in camera.answers.items():
+        _add_row(table, board, name, question, answer, width)
+    return Panel(table, title=_heading(board, name, camera), title_align="left")
 
 
-def said_value(payload: dict[str, Any]) -> str:
+def _compact(board: Board, cameras: list[tuple[str, CameraBoard]], width: int, room: int) -> list[RenderableType]:
+    """At most `room` lines: a heading for each camera, a line for each answer, and the number of those left out."""
+    parts: list[RenderableType] = []
+    total = sum(1 + len(camera.answers) for _, camera in cameras)
+    free = room if total <= room else room - 1
+    hidden = 0
+    for name, camera in cameras:
+        rows = list(camera.answers.items())[: max(0, free - 1)]
+        if not rows and (camera.answers or not free):
+            hidden += max(1, len(camera.answers))
+            continue
+        parts.append(_heading(board, name, camera))
+        table = _table(width, 1)
+        for question, answer in rows:
+            _add_row(table, board, name, question, answer, width)
+        if rows:
+            parts.append(table)
+        free -= 1 + len(rows)
+        hidden += len(camera.answers) - len(rows)
+    return [*parts, Text(f"… {hidden} more", style="bright_black")] if hidden else parts
+
+
+def _table(width: int, value_lines: int) -> Table:
+    table = Table(box=None, expand=True, show_header=False, header_style="bright_black", padding=(0, 1))
+    question = max(8, width // 4)
+    table.add_column("question", no_wrap=True, min_width=min(question, 8), max_width=question)
+    table.add_column("answer", ratio=1, no_wrap=value_lines == 1)
+    columns = (("confidence", BAR + 6), ("age", 6), ("", 6)) if width >= NARROW else (("age", 6),)
+    for heading, least in columns:
+        table.add_column(heading, no_wrap=True, min_width=least)
+    return table
+
+
+def _add_row(table: Table, board: Board, name: str, question: str, answer: NewestAnswer, width: int) -> None:
+    node = name.partition("/")[0]
+    most = VALUE_LINES * max(8, width // 3)
+    age = Text(short_age(board.age_s(node, answer)))
+    cells = [_text(question), _value(answer.payload, most)]
+    cells += [_confidence(answer.payload), age, _judgement(answer)] if width >= NARROW else [age]
+    table.add_row(*cells, style="dim" if board.is_stale(node) else "")
+
+
+def _heading(board: Board, name: str, camera: CameraBoard) -> Text:
+    heading = _text(name, "bold green" if camera.online else "bold")
+    node = board.node(name.partition("/")[0])
+    since = None if camera.since is None else camera.since + node.clock_lag_s
+    if node.state == "offline":
+        heading = _text(f"{name}: edged offline{_since(board, name, camera, node.offline_since, since)}", "red")
+    elif camera.online is False:
+        stamp = "" if since is None else f" since {clock_time(since)}"
+        heading = _text(f"{name}: offline{stamp}: {camera.reason}", "red")
+    heading.no_wrap, heading.overflow = True, "ellipsis"
+    return heading
+
+
+def _since(board: Board, name: str, camera: CameraBoard, node_since: float | None, since: float | None) -> str:
+    """When edged went offline: as we saw it, or as it said itself of its cameras, or by its last answer."""
+    node = name.partition("/")[0]
+    if node_since is not None:
+        return f" since {clock_time(node_since)}"
+    if camera.online is False and since is not None:
+        return f" since {clock_time(since)}"
+    ages = [board.age_s(node, answer) for answer in camera.answers.values()]
+    return f", last answer {short_age(min(ages))} ago" if ages else ""
+
+
+def short_age(seconds: float) -> str:
+    """`3 s`, `2 min`, `1 h`, `4 d`: the largest unit alone, rounded down."""
+    for unit, size in AGE_UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(max(0.0, seconds))} s"
+
+
+def clock_time(stamp: float) -> str:
+    """`14:03`, with its date where that is a day ago or more."""
+    form = "%H:%M" if time.time() - stamp < DAY_S else "%Y-%m-%d %H:%M"
+    return time.strftime(form, time.localtime(stamp))
+
+
+def value_or_status(payload: dict[str, Any]) -> str:
     """The value as JSON, or the status of a refusal."""
     if payload.get("status") != "ok":
         return str(payload.get("status"))
     return json.dumps(payload.get("value"), ensure_ascii=False, separators=(",", ":"))
 
 
-def plain_line(shown: Shown) -> str:
-    """Time, camera, question, value or status, confidence, frame's age; the last word is the verdict or status."""
-    payload = shown.payload
+def plain_line(answer: NewestAnswer) -> str:
+    """Time, camera, question, value or status, confidence, the frame's age; last, the verdict or the status."""
+    payload = answer.payload
     confidence, age = payload.get("confidence"), payload.get("frame_age_s")
-    words = [
+    columns = [
         time.strftime("%H:%M:%S", time.localtime(payload.get("answered_ts"))),
         str(payload.get("camera")),
         str(payload.get("question")),
-        said_value(payload),
+        value_or_status(payload),
         "-" if confidence is None else f"{confidence:.3f}",
         "-" if age is None else f"{age:.2f}s",
-        shown.verdict or str(payload.get("status")),
+        answer.judgement or str(payload.get("status")),
     ]
-    return _printable(" ".join(words))
-
-
-def _is_answer(payload: dict[str, Any]) -> bool:
-    """Whether it is of the form that edged publishes: anybody may publish on a broker."""
-    texts = all(isinstance(payload.get(key), str) for key in ("status", "camera", "question"))
-    reason, stamp = payload.get("reason"), payload.get("answered_ts")
-    return (
-        texts
-        and (reason is None or isinstance(reason, str))
-        and _is_number(stamp, LATEST_TS)
-        and (payload.get("confidence") is None or _is_number(payload["confidence"], 1.0))
-        and (payload.get("frame_age_s") is None or _is_number(payload["frame_age_s"], math.inf))
-    )
-
-
-def _is_number(value: Any, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+    return _printable(" ".join(columns))
 
 
 def _printable(text: str) -> str:
-    """The text without what a terminal would take for a command."""
+    """The text without characters that a terminal could take for a command."""
     return "".join(char if char.isprintable() else "·" for char in text)
 
 
@@ -207,27 +158,24 @@ def _text(text: str, style: str = "") -> Text:
     return Text(_printable(text), style=style)
 
 
-def _value(shown: Shown) -> Text:
-    payload = shown.payload
+def _value(payload: dict[str, Any], most: int) -> Text:
+    """The value, or the status and reason of a refusal, in at most so many characters."""
     if payload.get("status") != "ok":
-        return _text(f"{payload['status']}: {payload.get('reason')}", COLOURS.get(payload["status"], "red"))
+        colour = COLOURS.get(payload["status"], "red")
+        return _text(shorten(f"{payload['status']}: {payload.get('reason')}", most), colour)
     value = payload.get("value")
-    return _text(" ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _text(shorten(text, most))
 
 
-def _confidence(shown: Shown) -> Text:
-    confidence = shown.payload.get("confidence")
+def _confidence(payload: dict[str, Any]) -> Text:
+    confidence = payload.get("confidence")
     if confidence is None:
         return Text("")
     filled = round(BAR * confidence)
     return Text.assemble(("█" * filled, "green"), ("░" * (BAR - filled), "bright_black"), f" {confidence:.2f}")
 
 
-def _age(shown: Shown) -> Text:
-    age = shown.payload.get("frame_age_s")
-    return Text("" if age is None else f"{age:.2f} s")
-
-
-def _verdict(shown: Shown) -> Text:
-    word = shown.verdict or ""
-    return Text(word, style=COLOURS.get(word, ""))
+def _judgement(answer: NewestAnswer) -> Text:
+    judgement = answer.judgement or ""
+    return Text(judgement, style=COLOURS.get(judgement, ""))

@@ -1,25 +1,39 @@
-"""`edged watch`: a running edged, followed on its broker in the terminal. Read-only."""
+"""`edged watch`: the answers of a running edged, read from its broker and shown in the terminal. Publishes nothing."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from threading import Event as StopSignal
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 
 from edged.core.errors import EXIT_OK
 from edged.core.specs import BrokerSpec
-from edged.mqtt.follower import CONNECTING, Follower
-from edged.tools.view import Board, plain_line
+from edged.mqtt.follower import CONNECTING, Follower, Said
+from edged.tools.board import Board, NewestAnswer
+from edged.tools.view import picture, plain_line
 
 REFRESH_S = 0.25
 
 
+class Messages(Protocol):
+    """Where the messages come from: a Follower."""
+
+    connected: bool
+
+    @property
+    def reason(self) -> str: ...
+
+    def next(self, timeout_s: float) -> Said | None: ...
+
+
 def watch(spec: BrokerSpec, node: str | None, plain: bool, stop: StopSignal) -> int:
-    """Show what the broker says until told to stop; the exit code. Raises EdgedError if the CA file is unusable."""
+    """Show one node's answers, or all nodes', until `stop`; the exit code. Raises EdgedError for an unusable CA."""
     board = Board(f"edged watch: {spec.prefix}/{node or '+'} on {spec.shown}")
     follower = Follower(spec, node)
     follower.start()
@@ -30,36 +44,49 @@ def watch(spec: BrokerSpec, node: str | None, plain: bool, stop: StopSignal) -> 
     return EXIT_OK
 
 
-def follow(board: Board, follower: Follower, plain: bool, ended: Callable[[], bool]) -> None:
-    """Feed the board from the follower until `ended`, shown live or as a line an answer."""
-    if plain:
-        _print_lines(board, follower, ended)
-        return
+def follow(board: Board, messages: Messages, plain: bool, ended: Callable[[], bool]) -> None:
+    """Update the board from the messages until `ended`; draw it, or print a line for each answer."""
     console = Console()
+    if not plain and console.is_dumb_terminal:
+        term = os.environ.get("TERM")
+        print(f"TERM={term} has no cursor control; printing a line for each answer (--plain)", file=sys.stderr)
+        plain = True
+    if plain:
+        _print_lines(board, messages, ended)
+    else:
+        _draw(board, messages, console, ended)
+        console.print(picture(board, console, connection_line(messages)))
+
+
+def connection_line(messages: Messages) -> str:
+    return "connected" if messages.connected else f"not connected: {messages.reason}"
+
+
+def _draw(board: Board, messages: Messages, console: Console, ended: Callable[[], bool]) -> None:
+    size = console.size
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while not ended():
-            _hear_for(board, follower, REFRESH_S)
-            live.update(board.picture(console.width, connection_line(follower)), refresh=True)
-    console.print(board.picture(console.width, connection_line(follower)))
+            end = time.monotonic() + REFRESH_S
+            while (remaining := end - time.monotonic()) > 0:
+                _receive(board, messages, remaining)
+            if size != console.size:
+                size = console.size
+                console.clear()  # the terminal has wrapped the former picture's lines in its own way
+            live.update(picture(board, console, connection_line(messages)), refresh=True)
 
 
-def connection_line(follower: Follower) -> str:
-    return "connected" if follower.connected else f"not connected: {follower.reason}"
-
-
-def _hear_for(board: Board, follower: Follower, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if said := follower.next(left):
-            board.hear(said.node, said.topic, said.payload)
-
-
-def _print_lines(board: Board, follower: Follower, ended: Callable[[], bool]) -> None:
+def _print_lines(board: Board, messages: Messages, ended: Callable[[], bool]) -> None:
     connected: bool | None = None
     while not ended():
-        if connected != follower.connected and (follower.connected or follower.reason != CONNECTING):
-            connected = follower.connected
-            print(connection_line(follower), file=sys.stderr)
-        said = follower.next(REFRESH_S)
-        if said and (shown := board.hear(said.node, said.topic, said.payload)):
-            print(plain_line(shown), flush=True)
+        if connected != messages.connected and (messages.connected or messages.reason != CONNECTING):
+            connected = messages.connected
+            print(connection_line(messages), file=sys.stderr)
+        if answer := _receive(board, messages, REFRESH_S):
+            print(plain_line(answer), flush=True)
+
+
+def _receive(board: Board, messages: Messages, timeout_s: float) -> NewestAnswer | None:
+    """Give the board the next message; the answer, if it is a new one."""
+    message = messages.next(timeout_s)
+    board.connection(messages.connected)
+    return board.hear(message.node, message.topic, message.payload) if message else None
