@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +14,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.broker import Mosquitto, Subscriber
+from support.broker import Mosquitto, Subscriber, until
 from support.rtsp import serving
 from support.running import Edged
 
-from edged.demo import show
+import edged
+from edged.cli import main
+from edged.config.load import load
+from edged.demo.next_steps import as_typed, next_steps, own_camera
+from edged.demo.questions import CONFIG, judged
 from edged.demo.scenes import Truth, still
-from edged.demo.show import MODEL, judged
+from edged.demo.show import MODEL, running_demo
 
+PACKAGE = Path(edged.__file__).parent
 LINE = re.compile(r"\d\d:\d\d:\d\d (yard|back) [a-z_]+ .+ (-|\d\.\d{3}) (-|\d+\.\d\ds) (right|wrong|[a-z_]+)")
 COUNTS = re.compile(r"(\d+) answers: (\d+) right, (\d+) wrong, (\d+) refused \((\d+\.\d) % right\)")
 
@@ -39,10 +47,12 @@ def test_the_demo_prints_a_line_for_each_answer_and_ends_by_itself():
     assert answers >= 12
     assert right >= 0.85 * (right + wrong), done.stdout
     assert "edged ended with exit code 0" in done.stderr
-    assert 'the broker has heard "offline"' in done.stderr
+    assert done.stderr.count("run --config edged.yaml") == 2  # the next steps, at the beginning and at the end
+    assert max(len(line) for line in own_camera().splitlines()) <= 80
+    assert 'its state on the broker is "offline"' in done.stderr
 
 
-def test_ctrl_c_shows_the_clean_stop():
+def test_ctrl_c_stops_edged_cleanly():
     process = subprocess.Popen(command("--plain"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert LINE.fullmatch(process.stdout.readline().strip())
@@ -54,47 +64,152 @@ def test_ctrl_c_shows_the_clean_stop():
     assert "Traceback" not in err
 
 
-def test_without_a_terminal_it_says_so_and_prints_lines():
+def test_without_a_terminal_the_demo_prints_lines():
     done = subprocess.run(command("--seconds", "1"), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0
     assert "standard output is not a terminal; printing a line for each answer (--plain)" in done.stderr
 
 
-def test_without_the_extra_it_says_what_to_install():
+def test_without_the_extra_the_message_says_what_to_install():
     barred = "import sys; sys.modules['amqtt'] = None; from edged.cli import main; sys.exit(main(['demo', '--plain']))"
     done = subprocess.run([sys.executable, "-c", barred], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "edged: the demo's broker needs the package amqtt: pip install 'edged[demo]'\n"
 
 
-def test_without_its_model_it_says_so(tmp_path: Path):
+def test_without_its_model_the_message_names_the_folder(tmp_path: Path):
     program = (
         "import sys, pathlib; from edged.demo import show; show.MODEL = pathlib.Path(sys.argv[1]);"
         "from edged.cli import main; sys.exit(main(['demo', '--plain']))"
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr == f"edged: the demo's model is not there ({tmp_path}); install edged again\n"
+    assert done.stderr == f"edged: the demo's model is missing ({tmp_path}); install edged again\n"
 
 
-def test_an_answer_is_judged_against_the_truth_of_its_frame():
-    truth = Truth(people=2, cars=1, door_open=True, night=False)
-    for question, value, verdict in (
-        ("people", 2, "right"),
-        ("people", 3, "wrong"),
-        ("anyone", True, "right"),
-        ("report", {"people": 2, "cars": 1, "door_open": True, "night": False}, "right"),
-        ("report", {"people": 2, "cars": 1, "door_open": True, "night": True}, "wrong"),
-        ("scene", truth.description, "right"),
-        ("somebody_changed_the_config", 1, None),
-    ):
-        assert judged({"question": question, "value": value}, truth) == verdict
-    assert judged({"question": "people", "value": 2}, None) is None
+TRUTH = Truth(people=2, cars=1, door_open=True, night=False)
+PEOPLE = "How many people are in this image? Answer with one number."
+REPORT = {"people": 2, "cars": 1, "door_open": True, "night": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "value", "judgement"),
+    [
+        ("integer", PEOPLE, 2, "right"),
+        ("integer", PEOPLE, 3, "wrong"),
+        ("integer", "  how many  people are in this image? answer with one number. ", 2, "right"),
+        ("yes_no", "Is there anyone in the picture? Answer Yes or No.", True, "right"),
+        ("yes_no", "지금은 밤인가요? 예 또는 아니요로 답하세요.", False, "right"),
+        ("json", "Report what you see. Answer in JSON.", REPORT, "right"),
+        ("json", "Report what you see. Answer in JSON.", REPORT | {"night": True}, "wrong"),
+        ("json", "Report what you see. Answer in JSON.", {"cars": 1}, "right"),
+        ("json", "Report what you see. Answer in JSON.", {"people": 2, "dogs": 1}, None),
+        ("text", "Describe the scene.", TRUTH.description, "right"),
+        ("integer", "How many windows are there? Answer with one number.", 2, None),
+        ("text", PEOPLE, "2", None),
+    ],
+)
+def test_an_answer_is_judged_by_what_was_asked(kind: str, prompt: str, value: object, judgement: str | None):
+    payload = {"question": "people", "type": kind, "prompt": prompt, "value": value}
+    assert judged(payload, TRUTH) == judgement
+    assert judged(payload, None) is None
+
+
+def test_each_question_of_the_demo_can_be_judged(tmp_path: Path):
+    path = tmp_path / "edged.yaml"
+    path.write_text(asked("rtsp://127.0.0.1/yard", 1883, "1s"))
+    questions = [question for camera in load(path).cameras for question in camera.questions]
+    assert len(questions) == 5
+    for question in questions:
+        payload = {"type": question.answer.kind, "prompt": question.prompt, "value": None}
+        assert judged(payload, TRUTH) == "wrong", question
+
+
+def test_a_changed_prompt_is_not_judged_by_the_truth_of_the_former():
+    with running_demo() as demo:
+        config = demo.config.read_text()
+        demo.config.write_text(config.replace("How many people are in this image?", "How many windows are there?"))
+
+        def both_answered() -> bool:
+            if message := demo.follower.next(1.0):
+                demo.board.hear(message.node, message.topic, message.payload)
+            yard = demo.board.cameras.get("demo/yard")
+            people, doors = (yard and yard.answers.get(question) for question in ("people", "door_open"))
+            return bool(people and doors and people.payload["prompt"].startswith("How many windows"))
+
+        until(both_answered, 90)
+        answers = demo.board.cameras["demo/yard"].answers
+        assert answers["people"].judgement is None
+        assert answers["door_open"].judgement in ("right", "wrong")
+
+
+def test_an_edged_that_exits_by_itself_is_reported_with_the_end_of_its_log(tmp_path: Path):
+    program = (
+        "import sys, pathlib; from edged.demo import show; show.MODEL = pathlib.Path(sys.argv[1]);"
+        "from edged.cli import main; sys.exit(main(['demo', '--plain']))"
+    )
+    (tmp_path / "model.safetensors").write_text("")  # edged cannot load this folder and exits with 78
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert re.search(r"edged exited by itself with exit code 78; the end of its log:\n.+", done.stderr), done.stderr
+    assert "SIGTERM" not in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert done.stdout == "0 answers: 0 right, 0 wrong, 0 refused\n"
+
+
+# the way to one's own camera
+
+
+@pytest.mark.parametrize("folder", ["/opt/edged/bin", "/home/somebody/with a long name/and/a project folder/.venv/bin"])
+def test_the_next_steps_fit_80_columns_and_name_the_command_as_it_can_be_typed(folder: str):
+    text = next_steps(shlex.quote(f"{folder}/edged"), shlex.quote(f"{folder}/hf"))
+    assert max(len(line) for line in text.splitlines()) <= 80, text
+    typed = [shlex.split(line) for line in text.replace("\\\n", "").splitlines() if folder in line]
+    assert [words[0] for words in typed] == [f"{folder}/hf"] + [f"{folder}/edged"] * 4
+    for words in typed[1:]:
+        _parser_accepts(words[1:])
+
+
+def test_a_command_on_the_path_is_named_without_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    program = tmp_path / "bin" / "edged"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert as_typed(program) == "bin/edged"
+    monkeypatch.chdir("/")
+    assert as_typed(program) == str(program)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert as_typed(program) == "edged"
+
+
+def _parser_accepts(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([*arguments, "--help"])
+    assert leaving.value.code == 0
+
+
+def test_the_demo_works_without_the_training_code(tmp_path: Path):
+    """As installed from a wheel, which leaves edged/demo/training/ out."""
+    ignored = shutil.ignore_patterns("training", "__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "edged", ignore=ignored)
+    done = subprocess.run(
+        command("--seconds", "1", "--plain"), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=110,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert COUNTS.search(done.stdout) or "answer" in done.stdout
+
+
+def test_nothing_else_imports_the_training_code():
+    others = [path for path in PACKAGE.rglob("*.py") if "training" not in path.parts]
+    assert [path for path in others if "demo.training" in path.read_text()] == []
 
 
 def asked(source: str, port: int, every: str) -> str:
     """The config of a demo camera: the demo's own questions, of this source."""
-    text = show.CONFIG.format(node="box", model=MODEL, host="127.0.0.1", broker=port, cameras=0)
+    text = CONFIG.format(node="box", model=MODEL, host="127.0.0.1", broker=port, cameras=0)
     head, _, _ = text.partition("  back:")
     return head.replace("http://127.0.0.1:0/yard.mjpeg", source).replace("every: 2s", f"every: {every}")
 
