@@ -166,8 +166,15 @@ def test_the_next_steps_fit_80_columns_and_name_the_command_as_it_can_be_typed(f
     assert max(len(line) for line in text.splitlines()) <= 80, text
     typed = [shlex.split(line) for line in text.replace("\\\n", "").splitlines() if folder in line]
     assert [words[0] for words in typed] == [f"{folder}/hf"] + [f"{folder}/edged"] * 4
-    for words in typed[1:]:
-        _parser_accepts(words[1:])
+
+
+def test_the_next_steps_write_a_config_that_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    text = next_steps("edged", "hf").replace("\\\n", "")
+    typed = [shlex.split(line)[1:] for line in text.splitlines() if line.strip().startswith("edged ")]
+    init, check = (next(words for words in typed if words[0] == name) for name in ("init", "check"))
+    assert main(init) == 0
+    assert main(check) == 0
 
 
 def test_a_command_on_the_path_is_named_without_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -182,12 +189,6 @@ def test_a_command_on_the_path_is_named_without_its_folder(tmp_path: Path, monke
     assert as_typed(program) == str(program)
     monkeypatch.setenv("PATH", str(program.parent))
     assert as_typed(program) == "edged"
-
-
-def _parser_accepts(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        main([*arguments, "--help"])
-    assert leaving.value.code == 0
 
 
 def test_the_demo_works_without_the_training_code(tmp_path: Path):
