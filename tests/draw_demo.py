@@ -1,7 +1,7 @@
 """Draws the README's picture: one frame of the demo's yard beside the answers of the demo's model. draw_demo.py [FILE]
 
-The frame is one in which people hide each other: the model counts one too few, knows that it is not sure, and
-`min_confidence` turns the count into `unsure`.
+In this frame people hide each other. The model counts one person too few, with a low confidence, so `min_confidence`
+makes the answer `unsure`.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_malformed_packets_do_not_stop_it(port: int) -> None:
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server((HOST, 0)) as taken:
         number = taken.getsockname()[1]
-        with pytest.raises(EdgedError, match=rf"the demo's broker cannot have port {number}: Address already in use"):
+        with pytest.raises(EdgedError, match=rf"cannot listen on port {number}: Address already in use"):
             DemoBroker(number).start()
 
 

@@ -1,4 +1,4 @@
-"""The demo's yard says truly what it draws, and its model reads people and cars that it never saw in training."""
+"""The truth of the demo's pictures, and its model on people and cars that do not occur in training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FOLDER = Path(scenes.__file__).parent / "model"
 
 
 def somebody(x: float, y: float, seed: int = 0, **more) -> Person:
-    return Person(scenes.look(np.random.default_rng(seed)), x, y, **more)
+    return Person(scenes.random_appearance(np.random.default_rng(seed)), x, y, **more)
 
 
 def a_car(x: float, y: float) -> Car:
-    return Car(scenes.paint(np.random.default_rng(1)), x, y)
+    return Car(scenes.random_paint(np.random.default_rng(1)), x, y)
 
 
 @pytest.mark.parametrize("sprites", ["train", "held_out"])
@@ -44,21 +44,21 @@ def test_held_out_people_are_not_those_of_training():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_who_counts_is_who_is_drawn(seed):
+def test_everyone_drawn_counts(seed):
     moment = scenes.still_moment(np.random.default_rng(seed), "train", clear=True)
     picture, truth = scenes.draw(moment), truth_of(moment)
     assert (truth.people, truth.cars) == (len(moment.people), len(moment.cars))
-    for gone in range(len(moment.people)):
-        fewer = dataclasses.replace(moment, people=(*moment.people[:gone], *moment.people[gone + 1 :]))
+    for number in range(len(moment.people)):
+        fewer = dataclasses.replace(moment, people=(*moment.people[:number], *moment.people[number + 1 :]))
         assert truth_of(fewer).people == truth.people - 1
         assert np.abs(scenes.draw(fewer).astype(int) - picture).max() > 20
 
 
-def test_clear_frames_hide_nobody_by_more_than_a_third():
+def test_in_clear_frames_nobody_is_hidden_by_more_than_a_third():
     assert all(still(seed)[1].most_hidden <= 1 / 3 for seed in range(20))
 
 
-def test_somebody_counts_while_the_heads_centre_is_inside():
+def test_a_person_counts_while_the_heads_centre_is_inside():
     assert truth_of(Moment((somebody(0.02, 0.8),))).people == 1
     outside = truth_of(Moment((somebody(-0.02, 0.8),)))
     assert (outside.people, outside.most_hidden) == (0, 1.0)
@@ -66,11 +66,13 @@ def test_somebody_counts_while_the_heads_centre_is_inside():
 
 def test_a_covered_head_does_not_count():
     far, near = somebody(0.5, 0.80), somebody(0.5, 0.81, seed=3)
-    same_height = dataclasses.replace(near, look=dataclasses.replace(near.look, stature=far.look.stature * 1.03))
+    same_height = dataclasses.replace(
+        near, appearance=dataclasses.replace(near.appearance, stature=far.appearance.stature * 1.03)
+    )
     assert truth_of(Moment((far, same_height))).people == 1
 
 
-def test_somebody_behind_the_wall_does_not_count():
+def test_a_person_behind_the_wall_does_not_count():
     assert truth_of(Moment((somebody(0.82, 0.41, indoors=True),), door_open=True)).people == 0
     assert truth_of(Moment((somebody(0.675, 0.41, indoors=True),), door_open=True)).people == 1
 
@@ -101,7 +103,7 @@ def test_a_sequences_truth_does_not_depend_on_the_pictures_size():
         assert truth == small.frame(t_s)[1]
 
 
-def test_a_sequence_has_people_cars_door_and_night_and_begins_again_empty():
+def test_a_sequence_has_people_cars_door_and_night_and_starts_over_empty():
     sequence = Sequence(2)
     truths = [truth_of(sequence.moment(t_s)) for t_s in np.arange(0, scenes.LOOP_S, 4)]
     assert {truth.people for truth in truths} >= {0, 1, 2, 3, 4}
@@ -116,7 +118,7 @@ def test_unseen_wordings_could_not_have_been_made_in_training():
     patterns = [pattern for of_kind in trained_patterns().values() for pattern in of_kind]
     lists = (*UNSEEN.values(), *UNSEEN_BY_ANOTHER.values())
     assert all(len(set(texts)) == 20 for texts in lists)
-    assert [text for texts in lists for text in texts if any(could_make(one, text) for one in patterns)] == []
+    assert [text for texts in lists for text in texts if any(could_make(pattern, text) for pattern in patterns)] == []
 
 
 def test_unseen_things_were_not_named_in_training():
@@ -142,15 +144,17 @@ def model():
     model.dispose()
 
 
-def test_the_model_reads_clear_frames_that_it_has_never_seen(model):
+def test_the_model_is_right_about_clear_frames(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "JSON")]
-    found = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
-    right = {probe.name: evaluate.share([one for one in found if one.name == probe.name]) for probe in probes}
+    results = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
+    right = {
+        probe.name: evaluate.share([result for result in results if result.name == probe.name]) for probe in probes
+    }
     assert min(right.values()) >= 0.97, right
 
 
-def test_the_model_reads_moving_frames_as_they_come(model):
+def test_the_model_is_right_about_moving_frames(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "anyone")]
-    found = evaluate.results(model, islice(evaluate.moving(60, seed=920_000), 60), probes)
-    assert evaluate.share([one for one in found if one.name == "people"]) >= 0.92
-    assert evaluate.share([one for one in found if one.name == "anyone"]) >= 0.98
+    results = evaluate.results(model, islice(evaluate.moving(60, seed=920_000), 60), probes)
+    assert evaluate.share([result for result in results if result.name == "people"]) >= 0.92
+    assert evaluate.share([result for result in results if result.name == "anyone"]) >= 0.98

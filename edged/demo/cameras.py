@@ -1,7 +1,7 @@
-"""The demo's cameras: two yards over HTTP on loopback, one as an MJPEG stream, one as a JPEG a request.
+"""The demo's cameras, over HTTP on loopback: an MJPEG stream, and one JPEG for each request.
 
-Every picture that goes out is remembered by the digest of its pixels, which is the `frame_sha256` of every answer about
-it: so the truth of an answer is that of its very frame.
+The truth of each picture sent is stored under the digest of its pixels, which is the `frame_sha256` of the answers, so
+that an answer is compared with the truth of exactly its frame.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from edged.demo.scenes import Sequence, Truth
 HOST = "127.0.0.1"
 FPS = 5.0
 QUALITY = 88
-REMEMBERED = 4000  # some minutes of two cameras
+STORED_TRUTHS = 4000  # several minutes of two cameras
 BOUNDARY = "edgedframe"
 SIZE = (448, 448)
 
 
 class Yards:
-    """Serves each sequence under its name: /NAME.mjpeg and /NAME.jpg."""
+    """Serves each sequence as /NAME.mjpeg and /NAME.jpg."""
 
     def __init__(self, sequences: dict[str, Sequence]) -> None:
         self._sequences = sequences
@@ -39,7 +39,7 @@ class Yards:
         self.closing = threading.Event()
 
     def start(self) -> int:
-        """Serve on a free port of loopback; the port. Raises EdgedError if there is none."""
+        """Serve on a free port; the port. Raises EdgedError if there is none."""
         yards = self
 
         class Handler(_Handler):
@@ -62,12 +62,12 @@ class Yards:
             self._thread.join(5)
 
     def truth(self, sha256: str | None) -> Truth | None:
-        """The truth of the frame of this digest; None if it is not one of ours, or too old."""
+        """The truth of the frame with this digest. None if it is unknown or no longer stored."""
         with self._lock:
             return self._truths.get(sha256 or "")
 
     def picture(self, name: str) -> bytes:
-        """What the camera of this name sees now, as JPEG. Raises KeyError."""
+        """The current picture of a camera, as JPEG. Raises KeyError if there is no such sequence."""
         pixels, truth = self._sequences[name].frame(time.time())
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
@@ -75,33 +75,33 @@ class Yards:
         digest = frame_from_bgr(decode_picture(data), (), time.monotonic()).sha256
         with self._lock:
             self._truths[digest] = truth
-            while len(self._truths) > REMEMBERED:
+            while len(self._truths) > STORED_TRUTHS:
                 self._truths.popitem(last=False)
         return data
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET only, no log."""
+    """GET only, without a log."""
 
     serving: Yards
     timeout = 10
 
-    def do_GET(self) -> None:  # the name that http.server calls
+    def do_GET(self) -> None:  # http.server requires the name
         name, _, kind = self.path.lstrip("/").partition(".")
         try:
             if kind == "mjpeg":
                 self._stream(name)
             else:
-                self._one(name)
+                self._send_picture(name)
         except KeyError:
             self.send_error(404)
-        except OSError:  # whoever was looking is gone
+        except OSError:  # the client has disconnected
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that http.server calls
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server requires the name
         return
 
-    def _one(self, name: str) -> None:
+    def _send_picture(self, name: str) -> None:
         data = self.serving.picture(name)
         self.send_response(200)
         self.send_header("Content-Type", "image/jpeg")

@@ -21,8 +21,8 @@ STEPS = 8  # drawn phases of one stride
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one person looks like, whatever they do."""
+class Appearance:
+    """What one person looks like in any pose."""
 
     skin: Colour
     hair: Colour
@@ -46,13 +46,13 @@ class Paint:
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """A drawn person or car: its picture with alpha, and the point (pixels) by which it is counted."""
+    """A drawn person or car: picture with alpha, and the point (in pixels) that decides whether it counts."""
 
     image: Image.Image
     anchor: Point
 
 
-# In degrees, give or take HUE_WIDTH. Nobody in the training pictures wears them.
+# in degrees, each +/- HUE_WIDTH; not used in the training pictures
 HELD_OUT_HUES = (15, 40, 90, 145, 188, 225, 262, 308)
 HUE_WIDTH = 4
 SKINS = {
@@ -88,10 +88,10 @@ def _hue(rng: np.random.Generator, sprites: Sprites) -> float:
             return hue
 
 
-def look(rng: np.random.Generator, sprites: Sprites = "train") -> Look:
+def random_appearance(rng: np.random.Generator, sprites: Sprites = "train") -> Appearance:
     skins, hairs = SKINS[sprites], HAIRS[sprites]
     dark_cloth = shifted(_cloth(rng, sprites), 0.55)
-    return Look(
+    return Appearance(
         skin=shifted(skins[rng.integers(len(skins))], rng.uniform(0.93, 1.05)),
         hair=shifted(hairs[rng.integers(len(hairs))], rng.uniform(0.85, 1.15)),
         top=_cloth(rng, sprites),
@@ -104,18 +104,18 @@ def look(rng: np.random.Generator, sprites: Sprites = "train") -> Look:
     )
 
 
-def paint(rng: np.random.Generator, sprites: Sprites = "train") -> Paint:
+def random_paint(rng: np.random.Generator, sprites: Sprites = "train") -> Paint:
     shapes: tuple[Literal["saloon", "van", "hatchback"], ...] = ("saloon", "van", "hatchback")
     return Paint(_cloth(rng, sprites), shapes[rng.integers(3)], float(rng.uniform(0.92, 1.08)))
 
 
 def height_at(y: float) -> float:
-    """Height of a grown person whose feet stand at y, as a share of the side."""
+    """Height of an adult whose feet are at y, as a share of the side."""
     return 0.205 + (y - 0.42) * 0.29
 
 
 def length_at(y: float) -> float:
-    """Length of a car whose wheels stand at y, as a share of the side."""
+    """Length of a car whose wheels are at y, as a share of the side."""
     return 0.30 + (y - 0.53) * 0.26
 
 
@@ -124,7 +124,7 @@ def _small(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 @lru_cache(maxsize=192)
-def person_sprite(who: Look, height: int, stride: int, facing: int) -> Sprite:
+def person_sprite(who: Appearance, height: int, stride: int, facing: int) -> Sprite:
     """`height` in pixels from crown to sole."""
     tall, wide = height * FINE, int(height * 0.62) * FINE
     image = Image.new("RGBA", (wide, tall), (*who.top, 0))
@@ -153,7 +153,7 @@ def person_sprite(who: Look, height: int, stride: int, facing: int) -> Sprite:
     return Sprite(_small(image, wide // FINE, height), (middle / FINE, top / FINE))
 
 
-def _draw_legs(draw: ImageDraw.ImageDraw, who: Look, middle: float, tall: int, swing: float) -> None:
+def _draw_legs(draw: ImageDraw.ImageDraw, who: Appearance, middle: float, tall: int, swing: float) -> None:
     bare = who.cut == "dress"
     for side in (-1, 1):
         shade = 0.82 if side < 0 else 1.0
@@ -168,7 +168,7 @@ def _draw_legs(draw: ImageDraw.ImageDraw, who: Look, middle: float, tall: int, s
         )
 
 
-def _draw_body(draw: ImageDraw.ImageDraw, who: Look, middle: float, tall: int, half: float) -> None:
+def _draw_body(draw: ImageDraw.ImageDraw, who: Appearance, middle: float, tall: int, half: float) -> None:
     hem = {"shirt": 0.57, "coat": 0.70, "dress": 0.66}[who.cut]
     draw.rectangle((middle - half * 0.3, tall * 0.17, middle + half * 0.3, tall * 0.24), fill=shifted(who.skin, 0.9))
     draw.rounded_rectangle((middle - half, tall * 0.205, middle + half, tall * 0.56), half * 0.5, fill=who.top)
@@ -186,7 +186,7 @@ def _draw_body(draw: ImageDraw.ImageDraw, who: Look, middle: float, tall: int, h
         )
 
 
-def _draw_arm(draw: ImageDraw.ImageDraw, who: Look, shoulder: float, tall: int, swing: float) -> None:
+def _draw_arm(draw: ImageDraw.ImageDraw, who: Appearance, shoulder: float, tall: int, swing: float) -> None:
     side = 1 if swing >= 0 else -1
     hand = shoulder + side * (abs(swing) * 0.10 + 0.01) * tall
     colour = shifted(who.top, 0.84)
@@ -200,7 +200,9 @@ def _draw_arm(draw: ImageDraw.ImageDraw, who: Look, shoulder: float, tall: int, 
     draw.ellipse((hand - width * 0.5, tall * 0.49, hand + width * 0.5, tall * 0.49 + width), fill=who.skin)
 
 
-def _draw_head(draw: ImageDraw.ImageDraw, who: Look, middle: float, top: float, radius: float, facing: int) -> None:
+def _draw_head(
+    draw: ImageDraw.ImageDraw, who: Appearance, middle: float, top: float, radius: float, facing: int
+) -> None:
     box = (middle - radius, top - radius, middle + radius, top + radius)
     draw.ellipse(box, fill=who.skin)
     if facing:
@@ -221,18 +223,18 @@ def _draw_head(draw: ImageDraw.ImageDraw, who: Look, middle: float, top: float, 
 
 
 @lru_cache(maxsize=32)
-def car_sprite(what: Paint, length: int, facing: int) -> Sprite:
+def car_sprite(paint: Paint, length: int, facing: int) -> Sprite:
     """`length` in pixels from bumper to bumper."""
-    height = int(length * (0.50 if what.shape == "van" else 0.43))
+    height = int(length * (0.50 if paint.shape == "van" else 0.43))
     wide, tall = length * FINE, height * FINE
-    image = Image.new("RGBA", (wide, tall), (*what.body, 0))
+    image = Image.new("RGBA", (wide, tall), (*paint.body, 0))
     draw = ImageDraw.Draw(image)
     roof = {"saloon": (0.20, 0.34, 0.68, 0.83), "van": (0.03, 0.07, 0.74, 0.88), "hatchback": (0.08, 0.16, 0.64, 0.80)}[
-        what.shape
+        paint.shape
     ]
     belt, glass = tall * 0.47, shifted((96, 128, 150), 0.85)
     a, b, c, d = (share * wide for share in roof)
-    draw.polygon([(a, belt), (b, tall * 0.03), (c, tall * 0.03), (d, belt)], fill=shifted(what.body, 0.72))
+    draw.polygon([(a, belt), (b, tall * 0.03), (c, tall * 0.03), (d, belt)], fill=shifted(paint.body, 0.72))
     inset = tall * 0.07
     pillar = (b + c) / 2
     draw.polygon(
@@ -253,11 +255,11 @@ def car_sprite(what: Paint, length: int, facing: int) -> Sprite:
         ],
         fill=glass,
     )
-    draw.rounded_rectangle((wide * 0.01, belt - 2, wide * 0.99, tall * 0.86), tall * 0.13, fill=what.body)
-    draw.rectangle((wide * 0.02, tall * 0.70, wide * 0.98, tall * 0.75), fill=shifted(what.body, 0.62))
-    draw.line([(pillar, belt), (pillar, tall * 0.82)], fill=shifted(what.body, 0.62), width=FINE)
+    draw.rounded_rectangle((wide * 0.01, belt - 2, wide * 0.99, tall * 0.86), tall * 0.13, fill=paint.body)
+    draw.rectangle((wide * 0.02, tall * 0.70, wide * 0.98, tall * 0.75), fill=shifted(paint.body, 0.62))
+    draw.line([(pillar, belt), (pillar, tall * 0.82)], fill=shifted(paint.body, 0.62), width=FINE)
     draw.rounded_rectangle(
-        (pillar + inset, tall * 0.56, pillar + inset * 2.4, tall * 0.59), 2, fill=shifted(what.body, 0.5)
+        (pillar + inset, tall * 0.56, pillar + inset * 2.4, tall * 0.59), 2, fill=shifted(paint.body, 0.5)
     )
     draw.ellipse((wide * 0.93, tall * 0.52, wide * 0.985, tall * 0.63), fill=(252, 242, 196))
     draw.rounded_rectangle((wide * 0.012, tall * 0.52, wide * 0.035, tall * 0.64), 2, fill=(200, 34, 34))

@@ -1,9 +1,9 @@
 """A yard as one fixed camera sees it, drawn with Pillow and numpy, and the truth of every picture.
 
 Who counts: a person whose head's centre is inside the frame and not covered; a car whose middle is inside the frame
-and of which at least a third can be seen. The door is open or shut, never between; it is night while the yard's lamp
-is lit. Places are shares of the frame's side: (0, 0) is the upper left corner, (1, 1) the lower right one; y is where
-the feet or the wheels stand. The truth is judged on a grid of 224 x 224, whatever size the picture is drawn in.
+and of which at least a third can be seen. The door is open or shut, nothing between; it is night while the yard's lamp
+is lit. Positions are shares of the frame's side: (0, 0) is the upper left corner, (1, 1) the lower right one; y is
+where the feet or the wheels are. The truth is computed on a grid of 224 x 224 for any size of picture.
 """
 
 import io
@@ -18,7 +18,7 @@ from PIL import Image
 
 from edged.demo.figures import (
     STEPS,
-    Look,
+    Appearance,
     Paint,
     Point,
     Sprite,
@@ -26,9 +26,9 @@ from edged.demo.figures import (
     car_sprite,
     height_at,
     length_at,
-    look,
-    paint,
     person_sprite,
+    random_appearance,
+    random_paint,
 )
 from edged.demo.yard import DOOR_X, DOORWAY, Light, lit, yard
 
@@ -41,13 +41,13 @@ LOOP_S = 1200.0
 CLEAR = 1 / 3
 LANES = (0.58, 0.93)
 
-WORDS = ("no", "one", "two", "three", "four", "five", "six")
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six")
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is so in one frame. `most_hidden` is the share (0 to 1) of the most hidden person or car that cannot be
-    seen, being covered or outside the frame; somebody who shows, but whose head's centre does not, has 1.
+    """The right answers for one frame. `most_hidden` is the hidden share (0 to 1) of the most hidden person or car,
+    covered or outside the frame; it is 1 for a person who is visible but whose head's centre is not.
     """
 
     people: int
@@ -67,7 +67,7 @@ class Truth:
         verb = "is" if self.people == 1 else "are"
         door = "open" if self.door_open else "shut"
         return (
-            f"There {verb} {WORDS[self.people]} {people} and {WORDS[self.cars]} {cars} in the yard, "
+            f"There {verb} {NUMBER_WORDS[self.people]} {people} and {NUMBER_WORDS[self.cars]} {cars} in the yard, "
             f"the door is {door} and it is {'night' if self.night else 'day'}."
         )
 
@@ -81,7 +81,7 @@ class Truth:
 class Person:
     """One person at one moment. `stride` is the phase of the walk in 0 to STEPS - 1, or -1 for standing."""
 
-    look: Look
+    appearance: Appearance
     x: float
     y: float
     stride: int = -1
@@ -99,7 +99,7 @@ class Car:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Everything that stands in the yard at one time."""
+    """Everything in the yard at one time."""
 
     people: tuple[Person, ...] = ()
     cars: tuple[Car, ...] = ()
@@ -113,7 +113,7 @@ class Sighting:
     side.
     """
 
-    thing: Person | Car
+    subject: Person | Car
     anchor: Point
     hidden: float
     counts: bool
@@ -125,63 +125,65 @@ def _shadow(width: int, height: int, strength: int) -> Image.Image:
     return Image.fromarray((np.clip(1 - x**2 - y**2, 0, 1) * strength).astype(np.uint8))
 
 
-# -- one moment: who is seen, and the picture ------------------------------------------------------
+# -- one moment: what is visible, and the picture ------------------------------------------------------
 
 
 def _placed(moment: Moment, side: int) -> list[tuple[Person | Car, Sprite, int, int]]:
-    """Everything that stands there with its sprite and the sprite's upper left pixel, far to near."""
-    things: list[Person | Car] = sorted((*moment.cars, *moment.people), key=lambda thing: thing.y)
+    """Every person and car with its sprite and the sprite's upper left pixel, far to near."""
+    subjects: list[Person | Car] = sorted((*moment.cars, *moment.people), key=lambda subject: subject.y)
     placed = []
-    for thing in things:
-        if isinstance(thing, Person):
-            height = round(height_at(thing.y) * thing.look.stature * side)
-            sprite = person_sprite(thing.look, height, thing.stride, thing.facing)
+    for subject in subjects:
+        if isinstance(subject, Person):
+            height = round(height_at(subject.y) * subject.appearance.stature * side)
+            sprite = person_sprite(subject.appearance, height, subject.stride, subject.facing)
         else:
-            sprite = car_sprite(thing.paint, round(length_at(thing.y) * thing.paint.length * side), thing.facing)
-        left = round(thing.x * side - sprite.anchor[0])
-        placed.append((thing, sprite, left, round(thing.y * side) - sprite.image.height))
+            sprite = car_sprite(
+                subject.paint, round(length_at(subject.y) * subject.paint.length * side), subject.facing
+            )
+        left = round(subject.x * side - sprite.anchor[0])
+        placed.append((subject, sprite, left, round(subject.y * side) - sprite.image.height))
     return placed
 
 
-def _solid(sprite: Sprite, thing: Person | Car, left: int, top: int, side: int) -> Image.Image:
-    """The sprite's alpha; of somebody indoors only what shows in the doorway."""
+def _solid(sprite: Sprite, subject: Person | Car, left: int, top: int, side: int) -> Image.Image:
+    """The sprite's alpha; for a person indoors, only the part visible in the doorway."""
     alpha = sprite.image.getchannel("A")
-    if not (isinstance(thing, Person) and thing.indoors):
+    if not (isinstance(subject, Person) and subject.indoors):
         return alpha
     box = [round(share * side) for share in DOORWAY]
-    seen = Image.new("L", alpha.size)
-    seen.paste(255, (box[0] - left, box[1] - top, box[2] - left, box[3] - top + side))
-    return Image.composite(alpha, Image.new("L", alpha.size), seen)
+    doorway = Image.new("L", alpha.size)
+    doorway.paste(255, (box[0] - left, box[1] - top, box[2] - left, box[3] - top + side))
+    return Image.composite(alpha, Image.new("L", alpha.size), doorway)
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What a frame shows, far to near: `owner` says for each of SIDE x SIDE pixels whose it is (1 for the first
-    thing, 0 for none).
+class Visibility:
+    """What is visible in a frame, far to near. `owner` holds for each of SIDE x SIDE pixels the number of the person
+    or car that it shows (1 for the first sighting, 0 for none).
     """
 
     owner: npt.NDArray[np.uint8]
     sightings: tuple[Sighting, ...]
 
 
-def view(moment: Moment) -> View:
-    """What a frame of this moment shows of everybody and every car. Things that do not show at all have hidden = 1."""
+def visibility(moment: Moment) -> Visibility:
+    """How much of each person and car a frame of this moment shows. One that is not visible has `hidden` 1."""
     placed = _placed(moment, SIDE)
     owners = Image.new("L", (SIDE, SIDE))
-    for number, (thing, sprite, left, top) in enumerate(placed, 1):
-        owners.paste(number, (left, top), _solid(sprite, thing, left, top, SIDE).point(_hard))
+    for number, (subject, sprite, left, top) in enumerate(placed, 1):
+        owners.paste(number, (left, top), _solid(sprite, subject, left, top, SIDE).point(_hard))
     owner = np.asarray(owners)
-    seen = np.bincount(owner.ravel(), minlength=len(placed) + 1)
-    found = []
-    for number, (thing, sprite, left, top) in enumerate(placed, 1):
-        whole = sum(sprite.image.getchannel("A").histogram()[128:])
-        hidden = 1 - int(seen[number]) / max(1, whole)
+    visible_pixels = np.bincount(owner.ravel(), minlength=len(placed) + 1)
+    sightings = []
+    for number, (subject, sprite, left, top) in enumerate(placed, 1):
+        sprite_pixels = sum(sprite.image.getchannel("A").histogram()[128:])
+        hidden = 1 - int(visible_pixels[number]) / max(1, sprite_pixels)
         x, y = left + sprite.anchor[0], top + sprite.anchor[1]
         counts = 0 <= x < SIDE and 0 <= y < SIDE and hidden < 1
         if counts:
-            counts = bool(owner[int(y), int(x)] == number) if isinstance(thing, Person) else hidden <= 2 / 3
-        found.append(Sighting(thing, (x / SIDE, y / SIDE), hidden, counts))
-    return View(owner, tuple(found))
+            counts = bool(owner[int(y), int(x)] == number) if isinstance(subject, Person) else hidden <= 2 / 3
+        sightings.append(Sighting(subject, (x / SIDE, y / SIDE), hidden, counts))
+    return Visibility(owner, tuple(sightings))
 
 
 def _hard(alpha: int) -> int:
@@ -189,27 +191,28 @@ def _hard(alpha: int) -> int:
 
 
 def truth_of(moment: Moment) -> Truth:
-    found = view(moment).sightings
+    sightings = visibility(moment).sightings
+    hidden_shares = [sighting.hidden if sighting.counts else 1.0 for sighting in sightings if sighting.hidden < 1]
     return Truth(
-        people=sum(one.counts for one in found if isinstance(one.thing, Person)),
-        cars=sum(one.counts for one in found if isinstance(one.thing, Car)),
+        people=sum(sighting.counts for sighting in sightings if isinstance(sighting.subject, Person)),
+        cars=sum(sighting.counts for sighting in sightings if isinstance(sighting.subject, Car)),
         door_open=moment.door_open,
         night=moment.light.night,
-        most_hidden=max((one.hidden if one.counts else 1.0 for one in found if one.hidden < 1), default=0.0),
+        most_hidden=max(hidden_shares, default=0.0),
     )
 
 
 def draw(moment: Moment, side: int = SIDE) -> Picture:
-    """The yard at this moment by its light, without the camera's noise: side x side x 3, RGB, uint8."""
+    """The yard at this moment in its light, without the camera's noise: side x side x 3, RGB, uint8."""
     canvas = yard(side, moment.door_open).copy()
     strength = int(60 + 50 * (1 - moment.light.dark))
-    for thing, sprite, left, top in _placed(moment, side):
+    for subject, sprite, left, top in _placed(moment, side):
         width, height = sprite.image.size
-        if not (isinstance(thing, Person) and thing.indoors):
-            flat = max(3, round(height * (0.09 if isinstance(thing, Person) else 0.22)))
+        if not (isinstance(subject, Person) and subject.indoors):
+            flat = max(3, round(height * (0.09 if isinstance(subject, Person) else 0.22)))
             shadow = _shadow(round(width * 1.1), flat, strength)
             canvas.paste((16, 16, 20), (left - round(width * 0.02), top + height - round(flat * 0.6)), shadow)
-        canvas.paste(sprite.image, (left, top), _solid(sprite, thing, left, top, side))
+        canvas.paste(sprite.image, (left, top), _solid(sprite, subject, left, top, side))
     return np.clip(lit(np.asarray(canvas, np.float32), moment.light), 0, 255).astype(np.uint8)
 
 
@@ -219,8 +222,8 @@ def _grain(side: int) -> npt.NDArray[np.float32]:
 
 
 def through_camera(picture: Picture, noise: float, rng: np.random.Generator, jpeg: int | None = None) -> Picture:
-    """The picture with noise of that standard deviation (0 to 255 scale) and, where `jpeg` is a quality of 1 to 95,
-    compressed.
+    """The picture with noise (standard deviation on a scale of 0 to 255), JPEG-compressed if `jpeg` is a quality
+    (1 to 95).
     """
     side = picture.shape[0]
     x, y = rng.integers(0, side, 2)
@@ -247,17 +250,23 @@ def random_light(rng: np.random.Generator, dark: float | None = None) -> Light:
 
 
 def random_person(rng: np.random.Generator, sprites: Sprites, margin: float) -> Person:
-    """Somebody anywhere in the yard, up to `margin` beyond the frame's left and right edge."""
+    """A person anywhere in the yard, up to `margin` beyond the frame's left and right edges."""
     stride = int(rng.integers(-3, STEPS))
     y = float(0.435 + 0.535 * rng.random() ** 0.9)
     return Person(
-        look(rng, sprites), float(rng.uniform(-margin, 1 + margin)), y, max(-1, stride), int(rng.integers(-1, 2))
+        random_appearance(rng, sprites),
+        float(rng.uniform(-margin, 1 + margin)),
+        y,
+        max(-1, stride),
+        int(rng.integers(-1, 2)),
     )
 
 
 def random_car(rng: np.random.Generator, sprites: Sprites, margin: float) -> Car:
     facing = 1 if rng.random() < 0.5 else -1
-    return Car(paint(rng, sprites), float(rng.uniform(-margin, 1 + margin)), float(rng.uniform(0.53, 0.97)), facing)
+    return Car(
+        random_paint(rng, sprites), float(rng.uniform(-margin, 1 + margin)), float(rng.uniform(0.53, 0.97)), facing
+    )
 
 
 def still_moment(rng: np.random.Generator, sprites: Sprites, clear: bool) -> Moment:
@@ -276,7 +285,7 @@ def still_moment(rng: np.random.Generator, sprites: Sprites, clear: bool) -> Mom
 
 
 def _grown(rng: np.random.Generator, sprites: Sprites, moment: Moment, people: int, cars: int) -> Moment | None:
-    """The moment with so many more, added one by one where everything stays clear; None where there is no room."""
+    """The moment with `cars` and `people` added one by one, all clear; None if there is no room for them."""
     for number in range(cars + people):
         for _ in range(25):
             if number < cars:
@@ -323,9 +332,7 @@ def _fitted(picture: Picture, size: tuple[int, int]) -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A straight part of somebody's way: from one place at one time to another, walking, or standing where both are
-    the same.
-    """
+    """A straight part of a route, from one position at one time to another. Equal positions mean standing still."""
 
     start_s: float
     end_s: float
@@ -336,9 +343,9 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Somebody's (or a car's) way through the yard."""
+    """The route of one person or car through the yard."""
 
-    who: Look | Paint
+    who: Appearance | Paint
     legs: tuple[Leg, ...]
     facing: int = 1
 
@@ -387,11 +394,11 @@ class Sequence:
         self._dusk_s = float(rng.uniform(60, 240))
 
     def _people(self, rng: np.random.Generator, sprites: Sprites) -> list[Visit]:
-        """All the visits of one of the six, one after the other."""
+        """All visits of one person, one after the other."""
         visits: list[Visit] = []
         t_s = float(rng.uniform(2, 50))
         while True:
-            visit = _walk(rng, look(rng, sprites), t_s)
+            visit = _walk(rng, random_appearance(rng, sprites), t_s)
             if visit.end_s > LOOP_S - 1:
                 return visits
             visits.append(visit)
@@ -402,10 +409,10 @@ class Sequence:
 
     def moment(self, t_s: float) -> Moment:
         t_s = float(t_s) % LOOP_S
-        there = [thing for visit in self._visits if (thing := visit.at(t_s))]
+        present = [subject for visit in self._visits if (subject := visit.at(t_s))]
         return Moment(
-            people=tuple(thing for thing in there if isinstance(thing, Person)),
-            cars=tuple(thing for thing in there if isinstance(thing, Car)),
+            people=tuple(subject for subject in present if isinstance(subject, Person)),
+            cars=tuple(subject for subject in present if isinstance(subject, Car)),
             door_open=any(start_s <= t_s < end_s for start_s, end_s in self._open_s),
             light=self._light(t_s),
         )
@@ -430,7 +437,7 @@ class Sequence:
         return _fitted(picture, self.size), truth_of(moment)
 
 
-def _walk(rng: np.random.Generator, who: Look, start_s: float) -> Visit:
+def _walk(rng: np.random.Generator, who: Appearance, start_s: float) -> Visit:
     inner = [(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.45, 0.96))) for _ in range(rng.integers(1, 4))]
     first, last = _gate(rng, inner[0][1]), _gate(rng, inner[-1][1])
     route = [*[(place, inside) for place, inside in first], *[(place, False) for place in inner], *reversed(last)]
@@ -449,7 +456,7 @@ def _walk(rng: np.random.Generator, who: Look, start_s: float) -> Visit:
 
 
 def _gate(rng: np.random.Generator, y: float) -> list[tuple[Point, bool]]:
-    """A way in, from out of sight; each place with whether it lies indoors."""
+    """An entrance route from out of sight: positions, each with True if it is indoors."""
     chance = rng.random()
     if chance < 0.35:
         return [((DOOR_X + 0.13, 0.408), True), ((DOOR_X, 0.41), True), ((DOOR_X, 0.47), False)]
@@ -464,13 +471,13 @@ def _cars(rng: np.random.Generator, sprites: Sprites, lane: float) -> list[Visit
     while True:
         facing = 1 if rng.random() < 0.5 else -1
         beyond = 0.3
-        here, park = (-beyond if facing > 0 else 1 + beyond, lane), (float(rng.uniform(0.2, 0.8)), lane)
-        away = (1 + beyond if (facing > 0) == (rng.random() < 0.7) else -beyond, lane)
-        stop_s = t_s + 3.5 + abs(park[0] - here[0]) * 3
+        entry, park = (-beyond if facing > 0 else 1 + beyond, lane), (float(rng.uniform(0.2, 0.8)), lane)
+        exit_ = (1 + beyond if (facing > 0) == (rng.random() < 0.7) else -beyond, lane)
+        stop_s = t_s + 3.5 + abs(park[0] - entry[0]) * 3
         go_s = stop_s + float(rng.uniform(10, 90))
-        end_s = go_s + 3.5 + abs(park[0] - away[0]) * 3
+        end_s = go_s + 3.5 + abs(park[0] - exit_[0]) * 3
         if end_s > LOOP_S - 1:
             return visits
-        legs = (Leg(t_s, stop_s, here, park), Leg(stop_s, go_s, park, park), Leg(go_s, end_s, park, away))
-        visits.append(Visit(paint(rng, sprites), legs, facing))
+        legs = (Leg(t_s, stop_s, entry, park), Leg(stop_s, go_s, park, park), Leg(go_s, end_s, park, exit_))
+        visits.append(Visit(random_paint(rng, sprites), legs, facing))
         t_s = end_s + float(rng.uniform(5, 90))

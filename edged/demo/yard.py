@@ -1,4 +1,4 @@
-"""The empty yard of the demo, and the light on it. Places are shares of the frame's side."""
+"""The empty yard of the demo, and its light. Positions are shares of the frame's side."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +18,8 @@ WINDOWS = (0.07, 0.28, 0.815)
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """`dark` runs from 0 (day) to 1 (night); the lamp is lit above a half. `slope` is the gain's change over the
-    frame.
+    """`dark` is 0 by day and 1 at night; the lamp is lit above 0.5. `slope` is the change of the gain across the frame,
+    to the right and down.
     """
 
     dark: float = 0.0
@@ -35,7 +35,7 @@ class Light:
 
 @lru_cache(maxsize=8)
 def yard(side: int, door_open: bool) -> Image.Image:
-    """The empty yard by full daylight, side x side pixels, RGB."""
+    """The empty yard in full daylight, side x side pixels, RGB."""
     rng = np.random.default_rng(5)
     wide = 1024
     image = Image.new("RGB", (wide, wide), (128, 126, 122))
@@ -154,7 +154,7 @@ def _draw_greenery(draw: ImageDraw.ImageDraw, rng: np.random.Generator, wide: in
 
 @lru_cache(maxsize=4)
 def _glow(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Where the lamp's light falls (side x side x 1, 0 to 1), and what shines by itself at night (side x side x 3)."""
+    """Where the lamp's light falls (side x side x 1, 0 to 1), and the glow of lamp and windows (side x side x 3)."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     pool = np.exp(-(((x - LAMP[0] - 0.04) / 0.34) ** 2) - ((y - 0.46) / 0.40) ** 2)[..., None]
     shine = Image.new("RGB", (side, side))
@@ -169,6 +169,7 @@ def _glow(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
 
 
 def lit(pixels: npt.NDArray[np.float32], light: Light) -> npt.NDArray[np.float32]:
+    """The pixels in this light, not clipped to 0..255."""
     side = pixels.shape[0]
     pool, shine = _glow(side)
     ramp = np.linspace(-0.5, 0.5, side, dtype=np.float32)
@@ -176,5 +177,5 @@ def lit(pixels: npt.NDArray[np.float32], light: Light) -> npt.NDArray[np.float32
     lamp = 0.62 * pool if light.night else np.float32(0)
     level = (gain * (1 - 0.64 * light.dark) + lamp).astype(np.float32)
     tint = np.array([light.tint[0] - 0.07 * light.dark, 1.0, light.tint[1] + 0.09 * light.dark], np.float32)
-    seen = pixels * level * tint
-    return seen + shine if light.night else seen
+    shown = pixels * level * tint
+    return shown + shine if light.night else shown

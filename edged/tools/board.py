@@ -111,6 +111,11 @@ class Board:
         # negative where the box's clock is ahead of ours and no live answer has shown by how much
         return max(0.0, answer.stamp_age_s - self.node(node).clock_lag_s) + elapsed_s
 
+    @property
+    def judges(self) -> bool:
+        """True if any answer has been compared with the truth."""
+        return self.counts["right"] + self.counts["wrong"] > 0
+
     def node(self, name: str) -> NodeBoard:
         return self.nodes.setdefault(name, NodeBoard())
 
@@ -134,7 +139,7 @@ class Board:
 
     def totals(self) -> str:
         """The summary, or the number of answers alone where nothing can be judged."""
-        if self.counts["right"] + self.counts["wrong"]:
+        if self.judges:
             return self.summary()
         return f"{counted(self.counts['answers'], 'answer')}, {self.counts['refused']} refused"
 

@@ -39,7 +39,7 @@ def picture(board: Board, console: Console, connection: str) -> RenderableType:
 
 
 def _panel(board: Board, name: str, camera: CameraBoard, width: int) -> Panel:
-    table = _table(width, VALUE_LINES)
+    table = _table(width, VALUE_LINES, board.judges)
     table.show_header = width >= NARROW
     for question, answer in camera.answers.items():
         _add_row(table, board, name, question, answer, width)
@@ -58,7 +58,7 @@ def _compact(board: Board, cameras: list[tuple[str, CameraBoard]], width: int, r
             hidden += max(1, len(camera.answers))
             continue
         parts.append(_heading(board, name, camera))
-        table = _table(width, 1)
+        table = _table(width, 1, board.judges)
         for question, answer in rows:
             _add_row(table, board, name, question, answer, width)
         if rows:
@@ -68,13 +68,13 @@ def _compact(board: Board, cameras: list[tuple[str, CameraBoard]], width: int, r
     return [*parts, Text(f"… {hidden} more", style="bright_black")] if hidden else parts
 
 
-def _table(width: int, value_lines: int) -> Table:
+def _table(width: int, value_lines: int, judges: bool) -> Table:
     table = Table(box=None, expand=True, show_header=False, header_style="bright_black", padding=(0, 1))
     question = max(8, width // 4)
     table.add_column("question", no_wrap=True, min_width=min(question, 8), max_width=question)
     table.add_column("answer", ratio=1, no_wrap=value_lines == 1)
-    columns = (("confidence", BAR + 6), ("age", 6), ("", 6)) if width >= NARROW else (("age", 6),)
-    for heading, least in columns:
+    columns = [("confidence", BAR + 6), ("age", 6), *([("", 6)] if judges else [])]
+    for heading, least in columns if width >= NARROW else [("age", 6)]:
         table.add_column(heading, no_wrap=True, min_width=least)
     return table
 
@@ -84,7 +84,10 @@ def _add_row(table: Table, board: Board, name: str, question: str, answer: Newes
     most = VALUE_LINES * max(8, width // 3)
     age = Text(short_age(board.age_s(node, answer)))
     cells = [_text(question), _value(answer.payload, most)]
-    cells += [_confidence(answer.payload), age, _judgement(answer)] if width >= NARROW else [age]
+    if width < NARROW:
+        cells += [age]
+    else:
+        cells += [_confidence(answer.payload), age, *([_judgement(answer)] if board.judges else [])]
     table.add_row(*cells, style="dim" if board.is_stale(node) else "")
 
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edged.demo.training.chat import SPECIALS
-from edged.demo.training.network import MEAN, STD, Shape, Text, Tower
+from edged.demo.training.network import MEAN, STD, LanguageModel, Shape, Tower
 
 PIXELS = 224 * 224
 CHAT = (
@@ -33,7 +33,7 @@ CHAT = (
 )
 
 
-def weights(tower: Tower, text: Text) -> dict[str, Tensor]:
+def weights(tower: Tower, text: LanguageModel) -> dict[str, Tensor]:
     """In bfloat16, by the names that a Qwen2-VL folder has. A still picture is two equal frames to it, so that each
     has half of the patch embedding; the head is the embedding, and not stored twice.
     """
@@ -94,7 +94,7 @@ def config(shape: Shape, ids: dict[str, int], vocabulary: int) -> dict[str, Any]
     }
 
 
-def save_folder(tower: Tower, text: Text, tokenizer: Tokenizer, folder: Path) -> None:
+def save_folder(tower: Tower, text: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     ids = {special: vocabulary[special] for special in SPECIALS}

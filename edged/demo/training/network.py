@@ -164,7 +164,7 @@ class TextBlock(nn.Module):
         return states.view(*states.shape[:2], -1, self.head_width).transpose(1, 2)
 
 
-class Text(nn.Module):
+class LanguageModel(nn.Module):
     """The language model over embeddings; the head's weights are the embedding's."""
 
     def __init__(self, vocabulary: int, shape: Shape) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from edged.demo.scenes import Truth
 from edged.demo.training.chat import Packed, Packer, make_tokenizer
 from edged.demo.training.folder import save_folder
-from edged.demo.training.network import IMAGE_TOKENS, ReadOut, Shape, Text, Tower, in_patch_order, to_patches
+from edged.demo.training.network import IMAGE_TOKENS, LanguageModel, ReadOut, Shape, Tower, in_patch_order, to_patches
 from edged.demo.training.training_data import Mix, render
 
 log = logging.getLogger("edged.demo.training.train")
@@ -44,7 +44,7 @@ MODEL_FOLDER = Path(__file__).parent.parent / "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """How long and how fast to learn: `rate` falls in a line to `rate * end` over the steps, after `warm` steps of
     rising.
     """
@@ -60,10 +60,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("tower", 3200, 1.6e-3, 0, 0.3, 150, 1),
-    Stage("text", 600, 0, 2e-3, 0.25, 100, 2),
-    Stage("both", 2600, 7e-4, 1.1e-3, 0.01, 50, 3),
-    Stage("again", 1000, 3.5e-4, 5e-4, 0.01, 30, 4, Mix(clear=0.35, overlapping=True)),
+    TrainingStage("tower", 3200, 1.6e-3, 0, 0.3, 150, 1),
+    TrainingStage("text", 600, 0, 2e-3, 0.25, 100, 2),
+    TrainingStage("both", 2600, 7e-4, 1.1e-3, 0.01, 50, 3),
+    TrainingStage("again", 1000, 3.5e-4, 5e-4, 0.01, 30, 4, Mix(clear=0.35, overlapping=True)),
 )
 
 
@@ -101,7 +101,7 @@ class Pictures:
         return (self.batch(start, start + size) for start in range(0, len(self), size))
 
 
-def fresh_batches(folder: Path, stage: Stage) -> Iterator[Batch]:
+def fresh_batches(folder: Path, stage: TrainingStage) -> Iterator[Batch]:
     """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
@@ -131,14 +131,14 @@ class Network:
     """Everything that learns."""
 
     tower: Tower
-    text: Text
+    text: LanguageModel
     read_out: ReadOut
 
     @classmethod
     def fresh(cls, vocabulary: int) -> "Network":
         torch.manual_seed(SEED)
         shape = Shape()
-        return cls(Tower(shape), Text(vocabulary, shape), ReadOut(shape))
+        return cls(Tower(shape), LanguageModel(vocabulary, shape), ReadOut(shape))
 
     def parts(self) -> dict[str, nn.Module]:
         return {"tower": self.tower, "text": self.text, "read_out": self.read_out}
@@ -154,7 +154,7 @@ class Network:
 class Optimiser:
     """Muon for the matrices inside blocks, at twice the rate; AdamW for everything else."""
 
-    def __init__(self, rates: dict[nn.Module, float], stage: Stage) -> None:
+    def __init__(self, rates: dict[nn.Module, float], stage: TrainingStage) -> None:
         self._stage, self._step, self._parameters = stage, 0, [p for part in rates for p in part.parameters()]
         self._optimisers: list[torch.optim.Optimizer] = []
         for part, rate in rates.items():
@@ -204,7 +204,7 @@ def seen(tower: Tower, patches: Tensor) -> tuple[Tensor, Tensor]:
     return tokens.float(), features.float()
 
 
-def answer_logits(text: Text, tokens: Tensor, packed: Packed, packer: Packer) -> tuple[Tensor, list[Tensor]]:
+def answer_logits(text: LanguageModel, tokens: Tensor, packed: Packed, packer: Packer) -> tuple[Tensor, list[Tensor]]:
     """Logits at every place where an answer's token is to be said, and the states after each layer."""
     states = text.embed_tokens(packed.ids)
     first = packer.first_image
@@ -249,7 +249,7 @@ def language_check(network: Network, pictures: Pictures, packer: Packer) -> str:
     return ", ".join(f"{kind} {100 * right[kind] / asked[kind]:.1f}" for kind in sorted(asked))
 
 
-def train_tower(network: Network, batches: Iterator[Batch], stage: Stage) -> Iterator[Tensor]:
+def train_tower(network: Network, batches: Iterator[Batch], stage: TrainingStage) -> Iterator[Tensor]:
     network.tower.start_from(torch.cat([batch.patches for batch in islice(batches, 10)]))
     optimiser = Optimiser({network.tower: stage.tower_rate, network.read_out: stage.tower_rate}, stage)
     for batch in ahead(batches):
@@ -269,7 +269,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def train_text(network: Network, batches: Iterator[Batch], stage: Stage, packer: Packer) -> Iterator[Tensor]:
+def train_text(network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer) -> Iterator[Tensor]:
     rng, words = np.random.default_rng([SEED, stage.seed]), random.Random(SEED)
     tokens, facts, truths = list[Tensor](), list[Tensor](), list[Truth]()
     for batch in islice(batches, CACHED):
@@ -287,7 +287,7 @@ def train_text(network: Network, batches: Iterator[Batch], stage: Stage, packer:
         yield loss
 
 
-def train_both(network: Network, batches: Iterator[Batch], stage: Stage, packer: Packer) -> Iterator[Tensor]:
+def train_both(network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer) -> Iterator[Tensor]:
     words = random.Random(stage.seed - 1)
     rates = {network.tower: stage.tower_rate, network.text: stage.text_rate, network.read_out: stage.tower_rate}
     optimiser = Optimiser(rates, stage)
@@ -299,7 +299,9 @@ def train_both(network: Network, batches: Iterator[Batch], stage: Stage, packer:
         yield loss
 
 
-def run(stage: Stage, steps: Iterator[Tensor], network: Network, check: Pictures, packer: Packer, file: Path) -> None:
+def run(
+    stage: TrainingStage, steps: Iterator[Tensor], network: Network, check: Pictures, packer: Packer, file: Path
+) -> None:
     began_s, mean = time.process_time(), 0.0
     for number, loss in zip(range(1, stage.steps + 1), steps, strict=False):
         mean += (loss.item() - mean) * (0.02 if number > 1 else 1)

@@ -25,7 +25,7 @@ from edged.demo.scenes import (
     still_moment,
     through_camera,
     truth_of,
-    view,
+    visibility,
 )
 
 CELLS, PATCHES = 8, 16  # the model's image tokens and its patches, a side
@@ -99,10 +99,10 @@ def targets(moment: Moment) -> tuple[Floats, Floats]:
     """Per image token the mass of heads and of car middles (8 x 8 x 2); per patch that of heads, and the share that
     people and cars cover (16 x 16 x 3).
     """
-    seen = view(moment)
-    heads = [one.anchor for one in seen.sightings if one.counts and isinstance(one.thing, Person)]
-    middles = [one.anchor for one in seen.sightings if one.counts and isinstance(one.thing, Car)]
-    kinds = np.array([0] + [1 if isinstance(one.thing, Person) else 2 for one in seen.sightings])[seen.owner]
+    seen = visibility(moment)
+    heads = [one.anchor for one in seen.sightings if one.counts and isinstance(one.subject, Person)]
+    middles = [one.anchor for one in seen.sightings if one.counts and isinstance(one.subject, Car)]
+    kinds = np.array([0] + [1 if isinstance(one.subject, Person) else 2 for one in seen.sightings])[seen.owner]
     cover = [(kinds == kind).reshape(PATCHES, 14, PATCHES, 14).mean((1, 3)) for kind in (1, 2)]
     cells = np.stack([_mass(heads, CELLS, 5), _mass(middles, CELLS, 10)], -1)
     return cells, np.stack([_mass(heads, PATCHES, 4), *cover], -1).astype(np.float32)
