@@ -1,0 +1,119 @@
+"""pyproject.toml declares what edged imports, and a wheel carries what an installed edged needs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DEPENDENCIES = [Requirement(line) for line in PROJECT["dependencies"]]
+REQUIREMENTS = [*DEPENDENCIES, *(Requirement(line) for lines in EXTRAS.values() for line in lines)]
+THIRD_PARTY = [requirement for requirement in REQUIREMENTS if requirement.name != "edged"]  # not edged[demo]
+LOADED_BY_NAME = {"mblt-model-zoo"}  # vlm/mobilint.py tries two packages in turn
+PINNED_BY_ANOTHER = {"pydantic-core"}
+
+
+def imported_distributions() -> dict[str, set[str]]:
+    """The distributions that edged's modules import, each with the files that do."""
+    distributions = metadata.packages_distributions()
+    importers: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "edged").rglob("*.py")):
+        for package in imported_packages(path) - set(sys.stdlib_module_names) - {"edged", "_typeshed"}:
+            for distribution in distributions[package]:
+                importers.setdefault(canonicalize_name(distribution), set()).add(str(path.relative_to(ROOT)))
+    return importers
+
+
+def imported_packages(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {
+        name.split(".")[0] for name in plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    }
+
+
+def names(requirements: list[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def test_every_imported_package_is_declared():
+    runtime = names(DEPENDENCIES) | names([Requirement(line) for line in EXTRAS["demo"]])
+    assert {name: files for name, files in imported_distributions().items() if name not in runtime} == {}
+
+
+def test_every_declared_package_is_imported():
+    assert names(DEPENDENCIES) - set(imported_distributions()) == LOADED_BY_NAME
+
+
+@pytest.mark.parametrize("requirement", THIRD_PARTY, ids=str)
+def test_declared_bounds_admit_the_installed_version(requirement: Requirement):
+    installed = metadata.version(requirement.name)
+    assert requirement.specifier.contains(installed, prereleases=True), f"{requirement} does not admit {installed}"
+
+
+@pytest.mark.parametrize("requirement", DEPENDENCIES, ids=str)
+def test_a_dependency_has_both_bounds(requirement: Requirement):
+    if requirement.name not in PINNED_BY_ANOTHER:
+        assert {">=", "<"} == {part.operator for part in requirement.specifier}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """A wheel of the working tree, built beside it: setuptools writes into the folder that it builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("edged", "config", "systemd"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    built = subprocess.run([*pip, "--wheel-dir", "dist", "."], cwd=folder, capture_output=True, text=True, timeout=100)
+    assert built.returncode == 0, built.stderr
+    (path,) = (folder / "dist").iterdir()
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_the_wheel_carries_every_module_but_those_of_the_training(wheel: zipfile.ZipFile):
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edged").rglob("*.py")}
+    packed = {name for name in wheel.namelist() if name.endswith(".py")}
+    assert packed == {name for name in modules if not name.startswith("edged/demo/training/")}
+    assert not any("training" in name for name in wheel.namelist())
+
+
+def test_the_wheel_carries_the_demo_model_and_the_type_marker(wheel: zipfile.ZipFile):
+    model = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edged/demo/model").iterdir()}
+    assert {*model, "edged/py.typed"} <= set(wheel.namelist())
+
+
+def test_the_wheel_carries_the_example_config_and_the_service_files(wheel: zipfile.ZipFile):
+    sources = [ROOT / "config/edged.yaml", ROOT / "config/edged.schema.json", *sorted((ROOT / "systemd").iterdir())]
+    for source in sources:
+        packed = f"edged/share/{source.relative_to(ROOT).as_posix()}"
+        assert wheel.read(packed) == source.read_bytes()
+
+
+def test_an_installed_edged_finds_its_example_config(wheel: zipfile.ZipFile, tmp_path: Path):
+    wheel.extractall(tmp_path)
+    program = (
+        "from importlib.resources import files; from edged.cli import main; "
+        "raise SystemExit(main(['check', str(files('edged') / 'share/config/edged.yaml')]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    checked = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0, checked.stderr
