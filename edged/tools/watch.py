@@ -14,7 +14,7 @@ from rich.live import Live
 
 from edged.core.errors import EXIT_OK
 from edged.core.specs import BrokerSpec
-from edged.mqtt.follower import CONNECTING, Follower, Said
+from edged.mqtt.follower import CONNECTING, Follower, FollowedMessage
 from edged.tools.board import Board, NewestAnswer
 from edged.tools.view import picture, plain_line
 
@@ -29,7 +29,7 @@ class Messages(Protocol):
     @property
     def reason(self) -> str: ...
 
-    def next(self, timeout_s: float) -> Said | None: ...
+    def next(self, timeout_s: float) -> FollowedMessage | None: ...
 
 
 def watch(spec: BrokerSpec, node: str | None, plain: bool, stop: StopSignal) -> int:
