@@ -1,0 +1,79 @@
+"""README and .github/*.md: links, files, functions, examples and tables agree with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from support.broker import an_answer
+
+from edged.config.load import load
+from edged.core.types import Status
+from edged.mqtt.topics import answer_payload
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = ROOT / ".github/CONTRIBUTING.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", CONTRIBUTING, ROOT / ".github/SECURITY.md"]
+PATH = re.compile(r"`((?:edged|tests|config|systemd)/[\w./*-]*)`")
+ITEM = re.compile(r"^(?:\d\.|-) .*\n(?:  +.*\n)*", re.MULTILINE)
+
+
+def name(path: Path) -> str:
+    return path.name
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def anchors() -> set[str]:
+    """The anchors that a Markdown renderer gives to the README's headings."""
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_link_leads_somewhere(document: Path):
+    targets = re.findall(r"\]\(([^)]+)\)", document.read_text())
+    inner = [target for target in targets if not target.startswith("https://")]
+    assert [target for target in inner if not _exists(document, target)] == []
+
+
+def _exists(document: Path, target: str) -> bool:
+    return target[1:] in anchors() if target.startswith("#") else (document.parent / target).exists()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_file_that_is_named_exists(document: Path):
+    assert [path for path in PATH.findall(document.read_text()) if not list(ROOT.glob(path))] == []
+
+
+def test_every_function_that_a_step_names_is_in_a_file_that_it_names():
+    for step in ITEM.findall(CONTRIBUTING.read_text()):
+        files = [ROOT / path for path in PATH.findall(step) if path.endswith(".py") and "*" not in path]
+        source = "\n".join(file.read_text() for file in files)
+        functions = re.findall(r"`(\w+)\(\)`", step)
+        assert [function for function in functions if f"def {function}(" not in source] == [], step
+
+
+def test_the_first_example_is_a_valid_config(tmp_path: Path):
+    path = tmp_path / "edged.yaml"
+    path.write_text(blocks("yaml")[0])
+    (camera,) = load(path).cameras
+    assert [question.name for question in camera.questions] == ["people", "gate"]
+
+
+def test_the_example_messages_have_the_keys_of_an_answer():
+    short, whole = (json.loads(block) for block in blocks("json"))
+    keys = answer_payload(an_answer("a"), node="dock-box", late=False).keys()
+    assert whole.keys() == keys
+    assert short.items() <= whole.items()
+
+
+def test_the_table_of_statuses_is_complete():
+    table = README.split("| status | meaning |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(Status))
