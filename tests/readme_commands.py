@@ -36,11 +36,11 @@ NOT_RUN = {
     r"pipx ": "for Debian 13",
     r"edged prepare": "needs a compiled model; tests/test_npu_prepare.py runs it on a simulated one",
     r"-u edged .*edged doctor": "needs the compiled model",
-    r"venv/bin/pip install \.$": "installed by the line above it",
+    r"^sudo /opt/edged/venv/bin/pip install": "for Debian 13; run above, with the system's Python",
 }
 STAND_INS = {
     r"^\.venv/bin/hf download \S+ --local-dir (\S+)$": r"mkdir -p models && cp -r edged/demo/model \1",
-    r"^sudo systemctl enable --now edged$": "sudo systemd-analyze verify --man=no /etc/systemd/system/edged.service",
+    r"^sudo systemctl enable --now edged$": "sudo systemd-analyze verify --man=no --recursive-errors=no /etc/systemd/system/edged.service",
 }
 RUNS_UNTIL = {  # what a command that does not end by itself prints when it works
     r"edged demo": r" right$",
