@@ -40,7 +40,9 @@ NOT_RUN = {
 }
 STAND_INS = {
     r"^\.venv/bin/hf download \S+ --local-dir (\S+)$": r"mkdir -p models && cp -r edged/demo/model \1",
-    r"^sudo systemctl enable --now edged$": "sudo systemd-analyze verify --man=no --recursive-errors=no /etc/systemd/system/edged.service",
+    r"^sudo systemctl enable --now (\w+)$": (
+        r"sudo systemd-analyze verify --man=no --recursive-errors=no /etc/systemd/system/\1.service"
+    ),
 }
 RUNS_UNTIL = {  # what a command that does not end by itself prints when it works
     r"edged demo": r" right$",

@@ -52,12 +52,15 @@ def test_every_file_that_is_named_exists(document: Path):
     assert [path for path in PATH.findall(document.read_text()) if not list(ROOT.glob(path))] == []
 
 
-def test_every_function_that_a_step_names_is_in_a_file_that_it_names():
+def test_every_function_that_a_step_names_is_in_a_file_or_folder_that_it_names():
     for step in ITEM.findall(CONTRIBUTING.read_text()):
-        files = [ROOT / path for path in PATH.findall(step) if path.endswith(".py") and "*" not in path]
-        source = "\n".join(file.read_text() for file in files)
+        source = "\n".join(file.read_text() for path in PATH.findall(step) for file in modules(path))
         functions = re.findall(r"`(\w+)\(\)`", step)
         assert [function for function in functions if f"def {function}(" not in source] == [], step
+
+
+def modules(path: str) -> list[Path]:
+    return sorted((ROOT / path).rglob("*.py")) if path.endswith("/") else [*ROOT.glob(path)]
 
 
 def test_the_first_example_is_a_valid_config(tmp_path: Path):
@@ -77,3 +80,12 @@ def test_the_example_messages_have_the_keys_of_an_answer():
 def test_the_table_of_statuses_is_complete():
     table = README.split("| status | meaning |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(Status))
+
+
+def test_every_word_of_the_log_table_is_one_that_edged_logs():
+    table = README.split("| in the log | meaning |")[1].split("\n\n")[0]
+    words = re.findall(r"^\| `([\w ]+)` \|", table, re.MULTILINE)
+    source = "\n".join(path.read_text() for path in (ROOT / "edged").rglob("*.py"))
+    strings = "\n".join(re.findall(r'"[^"\n]*"', source))
+    assert [word for word in words if word not in strings] == []
+    assert len(words) > 5
