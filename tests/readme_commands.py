@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -165,8 +164,8 @@ def broker() -> Iterator[None]:
         process.wait()
 
 
-def on_overlays(folder: Path) -> None:
-    """Go on in a mount namespace in which changes to /etc, /opt, /usr and /var go to `folder`."""
+def on_overlays(folder: Path) -> int:
+    """Run this script in a mount namespace in which changes to /etc, /opt, /usr and /var go to `folder`."""
     mounts = []
     for name in OVERLAID:
         upper, work = folder / f"{name}.upper", folder / f"{name}.work"
@@ -176,7 +175,7 @@ def on_overlays(folder: Path) -> None:
         mounts.append(f"mount -t overlay overlay -o {options} /{name}")
     script = " && ".join([*mounts, 'exec "$@"'])
     arguments = [sys.executable, __file__, "--on-overlays", str(folder)]
-    os.execvp("unshare", ["unshare", "--mount", "bash", "-c", script, "bash", *arguments])
+    return subprocess.run(["unshare", "--mount", "bash", "-c", script, "bash", *arguments]).returncode
 
 
 def fresh_clone(folder: Path) -> Path:
@@ -202,17 +201,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    as_root = os.geteuid() == 0
-    if as_root and sys.argv[1:2] != ["--on-overlays"]:
-        on_overlays(Path(tempfile.mkdtemp(prefix="readme-", dir=os.environ.get("TMPDIR", "/tmp"))))
-    folder = Path(sys.argv[2]) if as_root else Path(tempfile.mkdtemp(prefix="readme-"))
+    if sys.argv[1:2] == ["--on-overlays"]:
+        return run_all(Path(sys.argv[2]), as_root=True)
+    with tempfile.TemporaryDirectory(prefix="readme-") as folder:
+        return on_overlays(Path(folder)) if os.geteuid() == 0 else run_all(Path(folder), as_root=False)
+
+
+def run_all(folder: Path, as_root: bool) -> int:
+    clone = fresh_clone(folder)
+    picture = folder / "yard.png"
+    draw_picture(picture)
+    os.environ["YARD"] = str(picture)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        clone = fresh_clone(folder)
         stack.enter_context(broker())
-        picture = folder / "yard.png"
-        draw_picture(picture)
-        os.environ["YARD"] = str(picture)
         server = stack.enter_context(serving("basic", "viewer", "secret"))
         runner = Runner(clone, environment(folder), server.url("yard"), as_root)
         stack.callback(runner.close)
