@@ -171,18 +171,11 @@ class PahoClient(mqtt.Client):
             with suppress(OSError):
                 connection.close()
 
-    def _drop_unacknowledged(self) -> None:
-        if hasattr(self, "drop_out_messages"):  # since paho 2.2
-            self.drop_out_messages()
-            return
-        with self._out_message_mutex:
-            self._out_messages.clear()
-
     @_logged
     def _on_connack(self, _c: Any, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
         if not reason.is_failure:
             # paho would now send again, before anything else, what was in flight. edged does that itself, in order.
-            self._drop_unacknowledged()
+            self.drop_out_messages()
         self._report(Connack(reason, properties))
 
     @_logged

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from edged.core.errors import EXIT_OK
 from edged.core.specs import BrokerSpec
-from edged.mqtt.follower import CONNECTING, Follower, FollowedMessage
+from edged.mqtt.follower import CONNECTING, FollowedMessage, Follower
 from edged.tools.board import Board, NewestAnswer
 from edged.tools.view import picture, plain_line
 

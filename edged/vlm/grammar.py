@@ -17,4 +17,5 @@ def compiled(grammar: Grammar) -> str:
 def problem(grammar: Grammar) -> str | None:
     """The reason if the grammar cannot be compiled with any tokenizer, else None."""
     message = LLMatcher.validate_grammar(compiled(grammar))
-    return message.splitlines()[0] if message else None
+    # a regex error is drawn over several lines; the indented ones are the drawing
+    return " ".join(line for line in message.splitlines() if not line.startswith(" ")) if message else None

@@ -41,8 +41,12 @@ class Package:
 PACKAGES = (
     Package(("torch",), "2.4.1", "2.14"),
     Package(("transformers",), "5.12", "5.18"),
-    Package(("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")),
-    Package(("paho-mqtt",), "2.1", "3"),
+    Package(
+        ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+        "4.12",
+        "6",
+    ),
+    Package(("paho-mqtt",), "2.2", "3"),
     Package(("llguidance",), "1.3", "2"),
 )
 
