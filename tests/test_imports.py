@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -102,6 +103,17 @@ def _module_of(name: str) -> str:
     """`edged.core.specs` for `edged.core.specs.Config`; empty for what is not edged's."""
     known = {module(path) for path in FILES}
     return next((part for part in (name, name.rpartition(".")[0]) if part in known), "")
+
+
+def test_no_two_classes_have_one_name():
+    names = [
+        (node.name, module(path))
+        for path in FILES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    count = Counter(name for name, _ in names)
+    assert [place for place in names if count[place[0]] > 1] == []
 
 
 def test_package_files_are_empty():

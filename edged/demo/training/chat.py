@@ -92,7 +92,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class Dialogue:
     ids: list[int]
     learn: list[tuple[int, int]]  # place in ids, number of the turn in the conversation
     kinds: list[str]
@@ -113,7 +113,7 @@ class Packer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def conversation(self, turns: tuple[Asked, ...]) -> Conversation:
+    def conversation(self, turns: tuple[Asked, ...]) -> Dialogue:
         ids: list[int] = []
         learn: list[tuple[int, int]] = []
         for number, asked in enumerate(turns):
@@ -125,9 +125,9 @@ class Packer:
                 if not asked.values_only or token in self._values
             ]
             ids += answer
-        return Conversation(ids, learn, [_kind(turns, number) for number in range(len(turns))])
+        return Dialogue(ids, learn, [_kind(turns, number) for number in range(len(turns))])
 
-    def _chosen(self, truth: Truth, rng: random.Random) -> list[Conversation]:
+    def _chosen(self, truth: Truth, rng: random.Random) -> list[Dialogue]:
         chosen = [self.conversation(ask_long(truth, rng))]
         room = self._tail - len(chosen[0].ids)
         while True:
