@@ -113,7 +113,7 @@ def watch(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """See edged at work on two synthetic cameras with a small model of its own. No camera, NPU or broker is needed."""
+    """Run edged on two synthetic cameras with a small bundled model. No camera, NPU or broker is needed."""
     try:
         from edged.demo.show import demo as show
     except ImportError as error:
@@ -122,7 +122,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def ask(options: argparse.Namespace) -> int:
-    """Ask one question about one picture. Standard output is the answer alone."""
+    """Ask one question about one picture. Only the answer is written to standard output."""
     from edged.tools import ask as asking
 
     stop = _stop_signal()
@@ -141,7 +141,7 @@ def ask(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     """Make a model folder from the four files of the compile tutorial and the files of the processor.
 
-    The folder needs no network afterwards.
+    Loading the folder needs no network.
     """
     os.environ["HF_HUB_OFFLINE"] = "0"  # the one command that may download something
     from edged.tools.prepare import prepare as prepare_folder
@@ -155,7 +155,8 @@ def prepare(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Check everything that edged needs on this machine: a verdict and a next step for each. Publishes nothing."""
+    """Check everything that edged needs on this machine. Prints a verdict for each check, and the next step if it
+    failed. Publishes nothing."""
     from rich.console import Console
 
     from edged.tools.doctor import table
@@ -171,7 +172,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Measure how fast this box answers with this model, and what the cameras of the config need of it."""
+    """Measure how fast this machine answers with this model, and how many looks a minute the config needs."""
     from edged.tools.bench.command import bench as bench_model
 
     config = None if options.model else load(config_file(options.config))
@@ -180,7 +181,7 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def _config_file_or_default(named: Path | None) -> Path:
-    """For doctor, which checks the rest of the machine without a config too."""
+    """For doctor, which also works without a config."""
     try:
         return config_file(named)
     except NoConfig as error:
@@ -254,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="edged COMMAND --help explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"edged {version('edged')}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages, every answer among them")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages, including every answer")
     parser.set_defaults(command=lambda _: _print_help(parser), usage_error=parser.error)
     add_command = partial(_command_parser, parser.add_subparsers(metavar="COMMAND", title="commands").add_parser)
     arguments.run(add_command(run, "run the daemon: look, ask, publish"))
@@ -262,10 +263,10 @@ def _parser() -> argparse.ArgumentParser:
     arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
     arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
     arguments.watch(add_command(watch, "follow a running edged on its broker"))
-    arguments.doctor(add_command(doctor, "check this machine, and say what to do next"))
-    arguments.bench(add_command(bench, "measure how many looks this box can do"))
+    arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
+    arguments.bench(add_command(bench, "measure how many looks this machine can do"))
     arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))
-    arguments.demo(add_command(demo, "see it work, without a camera or an NPU"))
+    arguments.demo(add_command(demo, "run edged without a camera or an NPU"))
     return parser
 
 

@@ -33,7 +33,7 @@ def test_one_picture_from_a_file_or_an_address(tmp_path: Path) -> None:
     [
         ("/nowhere/a.jpg", "/nowhere/a.jpg cannot be read: No such file or directory"),
         ("/tmp", "/tmp cannot be read: Is a directory"),
-        ("rtsp://viewer:pw@host/a", "pictures from rtsp:// are not supported (a file or an http(s) address is)"),
+        ("rtsp://viewer:pw@host/a", "pictures from rtsp:// are not supported (use a file or an http(s) address)"),
     ],
 )
 def test_picture_that_is_not_available_is_an_error_with_the_reason(source: str, error: str) -> None:

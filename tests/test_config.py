@@ -89,7 +89,7 @@ BAD = {
     ),
     "cron of a day that never comes": (
         CAMERA + '    cron: "0 0 30 2 *"\n',
-        ['edged.yaml:5: camera "dock": cron "0 0 30 2 *" never occurs: there is no such day in any month'],
+        ['edged.yaml:5: camera "dock": cron "0 0 30 2 *" never occurs: this date does not exist in any year'],
     ),
     "cron outside of the hours": (
         CAMERA + '    cron: "0 3 * * *"\n    hours: mon-fri 06:00-22:00\n',
@@ -117,7 +117,7 @@ BAD = {
     "an unknown core": (
         "model: {path: m, cores: {text: x}}\n",
         [
-            'edged.yaml:1: model: cores.text "x" is not a setting for cores; write "0:0" (cluster:core), "1:0:3" '
+            'edged.yaml:1: model: cores.text "x" is not a valid core setting; write "0:0" (cluster:core), "1:0:3" '
             "(device:cluster:core), multi:0, global4:1, global4:1:0, global8 or global8:1"
         ],
     ),
@@ -177,11 +177,11 @@ BAD = {
     ),
     "range of a text": (
         ASK + "        range: [0, 5]\n",
-        ['edged.yaml:8: camera "dock": question "gate": range is for answer: integer or number only'],
+        ['edged.yaml:8: camera "dock": question "gate": range is valid only with answer: integer or answer: number'],
     ),
     "range of many digits": (
         ASK + "        answer: integer\n        range: [0, 1000000000]\n",
-        ['edged.yaml:9: camera "dock": question "gate": the bounds of a range have at most 9 digits'],
+        ['edged.yaml:9: camera "dock": question "gate": the bounds of a range must have at most 9 digits'],
     ),
     "confidence": (
         ASK + "        answer: yes_no\n        min_confidence: 70\n",
@@ -189,7 +189,9 @@ BAD = {
     ),
     "confidence of a text": (
         ASK + "        min_confidence: 0.7\n",
-        ['edged.yaml:8: camera "dock": question "gate": a text answer has no confidence; give the question a type'],
+        [
+            'edged.yaml:8: camera "dock": question "gate": a text answer has no confidence; choose another type for answer'
+        ],
     ),
     "yes is a word": (
         ASK + "        answer: yes_no\n        alert: {when: yes}\n",
@@ -256,11 +258,11 @@ BAD = {
     ),
     "too often": (
         CAMERA + "    every: 99ms\n",
-        ['edged.yaml:5: camera "dock": every "99ms" is out of bounds (from 100ms to 31d)'],
+        ['edged.yaml:5: camera "dock": every "99ms" is out of range (100ms to 31d)'],
     ),
     "too seldom": (
         CAMERA + "    every: 99999999999h\n",
-        ['edged.yaml:5: camera "dock": every "99999999999h" is out of bounds (from 100ms to 31d)'],
+        ['edged.yaml:5: camera "dock": every "99999999999h" is out of range (100ms to 31d)'],
     ),
     "many digits": (
         ASK + f"        max_new_tokens: {'9' * 5000}\n",
@@ -283,7 +285,7 @@ BAD = {
     ),
     "an alias": (
         MODEL + "mqtt: {username: me, password: *hunter2}\n",
-        ["edged.yaml:2: is not YAML: an alias without its anchor; a text that begins with * needs quotes"],
+        ["edged.yaml:2: is not YAML: an unknown alias; a text that begins with * needs quotes"],
     ),
     "deep": (
         MODEL + "cameras:\n" + "".join(f"{' ' * n}a:\n" for n in range(1, 500)),
@@ -350,14 +352,14 @@ BAD = {
     "mask": (
         CAMERA + "    mask: [{polygon: [[0, 0], [1, 1.5], [0, 1]]}]\n",
         [
-            'edged.yaml:5: camera "dock": mask[0].polygon has 1.5; '
-            "use shares of the picture's width and height, from 0 to 1, not pixels"
+            'edged.yaml:5: camera "dock": mask[0].polygon contains 1.5; '
+            "use fractions of the picture's width and height, from 0 to 1, not pixels"
         ],
     ),
     "a mask of no shape": (
         CAMERA + "    mask: [{}, {box: [0.5, 0, 0.2, 1]}]\n",
         [
-            'edged.yaml:5: camera "dock": a box is [left, top, right, bottom], left before right and top before bottom',
+            'edged.yaml:5: camera "dock": a box is [left, top, right, bottom], with left < right and top < bottom',
             'edged.yaml:5: camera "dock": mask[0] must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}',
         ],
     ),
@@ -448,8 +450,8 @@ NEWCOMERS = {
     "a polygon in pixels": (
         CAMERA + "    mask: [{polygon: [[0, 0], [640, 0], [640, 360]]}]\n",
         [
-            'edged.yaml:5: camera "dock": mask[0].polygon has 640; '
-            "use shares of the picture's width and height, from 0 to 1, not pixels"
+            'edged.yaml:5: camera "dock": mask[0].polygon contains 640; '
+            "use fractions of the picture's width and height, from 0 to 1, not pixels"
         ],
     ),
     "a polygon without its key": (
@@ -492,7 +494,7 @@ NEWCOMERS = {
         CAMERA + "    hours: mo-fr 6-22\n",
         [
             'edged.yaml:5: camera "dock": hours "mo-fr 6-22": "mo" is not a day (mon, tue, wed, thu, fri, sat, sun); '
-            '"6-22" is not a span of time such as 06:00-22:00'
+            '"6-22" is not a time range such as 06:00-22:00'
         ],
     ),
     "hours after midnight": (
@@ -544,7 +546,7 @@ NEWCOMERS = {
         CAMERA + "    hours: mon 06:00-12:00, 13:00-22:00\n",
         [
             'edged.yaml:5: camera "dock": hours "mon 06:00-12:00, 13:00-22:00": "06:00-12:00, 13:00-22:00" '
-            "is not a span of time such as 06:00-22:00; write several windows as a list"
+            "is not a time range such as 06:00-22:00; write several windows as a list"
         ],
     ),
     "words for yes and no": (
@@ -568,7 +570,7 @@ NEWCOMERS = {
     ),
     "a duration of a millisecond": (
         CAMERA + "    every: 1ms\n",
-        ['edged.yaml:5: camera "dock": every "1ms" is out of bounds (from 100ms to 31d)'],
+        ['edged.yaml:5: camera "dock": every "1ms" is out of range (100ms to 31d)'],
     ),
     "a very long prompt": (
         ASK.replace("Is it open?", "x" * 100_000),
@@ -599,7 +601,7 @@ NEWCOMERS = {
     ),
     "a line indented too far": (
         CAMERA + "     every: 5s\n",
-        ["edged.yaml:5: is not YAML: wrong indentation: keys of one mapping begin in the same column"],
+        ["edged.yaml:5: is not YAML: wrong indentation: all keys of a mapping must begin in the same column"],
     ),
     "a brace that is not closed": (
         CAMERA + "    ask: {gate: {prompt: Open?, answer: yes_no}\n",
@@ -607,11 +609,11 @@ NEWCOMERS = {
     ),
     "a brace too many": (
         CAMERA + "    ask: {gate: {prompt: Open?}}}\n",
-        ['edged.yaml:5: is not YAML: "}" closes nothing'],
+        ['edged.yaml:5: is not YAML: "}" without an opening bracket'],
     ),
     "two documents": (
         MODEL + "---\ncameras: {}\n",
-        ["edged.yaml:2: is not YAML: a second document (---); the config is one document"],
+        ["edged.yaml:2: is not YAML: a second document (---); the config must be a single document"],
     ),
     "another format": (
         "[model]\npath = m\n",
@@ -628,7 +630,7 @@ NEWCOMERS = {
         MODEL + "cameras:\n\u00a0 dock: {source: pics}\n",
         [
             'edged.yaml:2: cameras has no value; it must be a mapping such as {dock: {source: "usb:0"}}',
-            "edged.yaml:3: a key begins or ends with a no-break space or the like; use plain spaces",
+            "edged.yaml:3: a key begins or ends with a no-break space or another special space; use plain spaces",
         ],
     ),
     "another word for a key": (
@@ -954,7 +956,7 @@ def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(tmp
     path = write(tmp_path, ASK + "mqtt: {username: me, password: hunter2}\n")
     assert load(path).warnings == ()
     path.chmod(0o644)
-    sentence = "a password in the clear, in a file that others can read"
+    sentence = "a clear-text password, in a file that other users can read"
     advice = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
     assert load(path).warnings == (ConfigWarning("clear_password", f"{path}:8: mqtt: {sentence}; {advice}"),)
 
@@ -1041,7 +1043,7 @@ def test_a_form_error_hides_no_other_problem(tmp_path: Path):
         '9: camera "two": source ' + MUST_BE_ENCODED,
         '9: camera "two": unknown key "colour"',
         '10: camera "three" must be a mapping such as {source: "usb:0"}, not 5',
-        '11: camera "four": question "bad!": range is for answer: integer or number only',
+        '11: camera "four": question "bad!": range is valid only with answer: integer or answer: number',
         '11: camera "four": question "bad!": top_p must be at most 1, not 2',
         '11: camera "four": question "nothing": has no prompt, and no shared question has this name',
         '11: camera "four": question "then" must be a mapping such as {prompt: How many people?, answer: integer}, not 7',

@@ -35,17 +35,17 @@ def test_a_setting_means_a_mode_and_targets(setting: str, mode: str, targets: li
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("zero", "is not a setting for cores; write "),
-        ("", "is not a setting for cores"),
-        ("global16:0", "is not a setting for cores"),
+        ("zero", "is not a valid core setting; write "),
+        ("", "is not a valid core setting"),
+        ("global16:0", "is not a valid core setting"),
         ("0", 'is not a core; write "0:0"'),
         ("0:0:0:0", 'is not a core; write "0:0"'),
-        ("2:0", "names cluster 2, and an NPU has the clusters 0 and 1"),
-        ("0:4", "names core 4, and a cluster has the cores 0 to 3"),
-        ("global4", "needs its cluster; write global4:0, global4:1, or global4:1:0"),
-        ("multi:0:0:0", "needs its cluster; write multi:0"),
+        ("2:0", "names cluster 2, but an NPU has only the clusters 0 and 1"),
+        ("0:4", "names core 4, but a cluster has only the cores 0 to 3"),
+        ("global4", "needs a cluster; write global4:0, global4:1, or global4:1:0"),
+        ("multi:0:0:0", "needs a cluster; write multi:0"),
         ("multi:2", "names cluster 2"),
-        ("global8:0:1", "takes both clusters of an NPU; write global8, or global8:1"),
+        ("global8:0:1", "uses both clusters of an NPU; write global8, or global8:1"),
     ],
 )
 def test_the_message_for_an_invalid_setting_says_what_is_valid(setting: str, sentence: str):
@@ -94,21 +94,21 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
     [
         (
             '  cores: {text: "0:9"}\n',
-            'edged.yaml:3: model: cores.text "0:9" names core 9, and a cluster has the cores 0 to 3',
+            'edged.yaml:3: model: cores.text "0:9" names core 9, but a cluster has only the cores 0 to 3',
         ),
         (
             "  cores:\n    text: 0:0\n    vision: global4\n",
-            'edged.yaml:5: model: cores.vision "global4" needs its cluster',
+            'edged.yaml:5: model: cores.vision "global4" needs a cluster',
         ),
         ("  cores: {txt: 0:0}\n", 'edged.yaml:3: model: unknown key "txt". Did you mean "text"?'),
         ("  cores: {text: 3}\n", "edged.yaml:3: model: cores.text must be text, not 3"),
         (
             "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 0:2}\n",
-            "edged.yaml:5: model: each worker needs its",
+            "edged.yaml:5: model: each worker needs cores",
         ),
         (
             "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: 1:0, vision: multi:0}\n",
-            "edged.yaml:5: model: worker 2 has core 0:0:0 of worker 1, so one would wait for the other",
+            "edged.yaml:5: model: workers 1 and 2 both use core 0:0:0; a core can belong to one worker only",
         ),
         (
             "  workers:\n    - {text: 0:0, vision: 0:1}\n    - {text: x, vision: 1:0}\n",

@@ -211,7 +211,7 @@ def test_an_unexpected_error_in_one_check_hides_no_other(tmp_path: Path, machine
         (
             "model: {path: m}\nmqtt: {username: me, password: hunter2}\n",
             "secrets",
-            "{path}:2: mqtt: a password in the clear, in a file that others can read",
+            "{path}:2: mqtt: a clear-text password, in a file that other users can read",
             "chmod 600 {path}",
         ),
     ],
@@ -227,7 +227,7 @@ def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, det
     assert row.next == todo.format(**places)
 
 
-@pytest.mark.parametrize("folder", ["secret", "a password in the clear"])
+@pytest.mark.parametrize("folder", ["secret", "a clear-text password"])
 def test_a_missing_picture_is_no_problem_of_secrets_whatever_its_folder_is_called(tmp_path: Path, folder: str):
     cameras = f"{{secret-door: {{source: '{folder}/none.jpg', ask: {{}}}}}}"
     checks = by_name(read_config(write(tmp_path, Path("no-model"), cameras=cameras))[1])

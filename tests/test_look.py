@@ -151,7 +151,7 @@ def test_an_unexpected_error_is_logged_once_and_published_as_a_refusal(stage: St
             Reply("Y", "length", None, 3, 1.0),
             "unreadable",
             None,
-            'the reply was cut off after 12 tokens, before it was a value: "Y"',
+            'the reply was cut off after 12 tokens, before it was a complete value: "Y"',
         ),
         (Reply("Maybe", "done", 0.9, 3, 1.0), "unreadable", None, '"Maybe" is none of: Yes, No'),
         (
@@ -347,7 +347,7 @@ def test_a_model_that_fails_at_one_camera_is_not_reported_as_back_by_another(
     assert [message for message in caplog.messages if message.startswith("model: ")] == ["model: out of memory"]
     model.replies["gate"] = "Yes"
     stage.look(dock)
-    assert caplog.messages[-1].startswith("model: answers again after ")
+    assert caplog.messages[-1].startswith("model: working again after ")
 
 
 def test_a_retired_camera_reports_nothing(stage: Stage):

@@ -178,8 +178,8 @@ CA_FILES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "a folder": (lambda folder, _: folder, "is a directory"),
     "unreadable": (lambda *_: Path("/proc/self/mem"), "input/output error"),  # for root too
     "empty": (lambda folder, _: written(folder / "empty.crt", b"\n"), "the file is empty"),
-    "text": (lambda folder, _: written(folder / "a.crt", b"a"), "no certificate in PEM format in it"),
-    "a key": (lambda _, tls: tls / "server.key", "no certificate in PEM format in it"),
+    "text": (lambda folder, _: written(folder / "a.crt", b"a"), "it contains no certificate in PEM format"),
+    "a key": (lambda _, tls: tls / "server.key", "it contains no certificate in PEM format"),
     "damaged": (lambda folder, tls: written(folder / "b.crt", damaged(tls)), "damaged certificate (.*)"),
 }
 

@@ -1,4 +1,4 @@
-"""What an open stream delivers: compressed pictures, packet by packet."""
+"""The packets of an open stream: compressed pictures."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0) -> Frame:
-    """A frame from a picture as OpenCV decodes it. The mask's polygons (shares of width and height) are filled black.
+    """A frame from a picture as OpenCV decodes it. The mask's polygons (fractions of its size) are filled with black.
 
     `captured_mono` is `time.monotonic()` at the capture; the wall time of the capture is derived from it.
     """

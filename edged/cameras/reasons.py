@@ -1,4 +1,4 @@
-"""Network errors and status codes as the reason that a camera's owner reads. No reason contains a credential."""
+"""Turns network errors and status codes into reasons for the user. No reason contains a credential."""
 
 from __future__ import annotations
 

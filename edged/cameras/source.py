@@ -89,6 +89,6 @@ def fetch_picture(path_or_url: str, stop: threading.Event) -> Frame:
     elif scheme.lower() in ("http", "https"):
         bgr = fetch_once(path_or_url, stop.is_set)
     else:
-        raise CameraError(f"pictures from {scheme}:// are not supported (a file or an http(s) address is)")
+        raise CameraError(f"pictures from {scheme}:// are not supported (use a file or an http(s) address)")
     now = time.monotonic()
     return frame_from_bgr(bgr, (), now, (now - began) * 1000)

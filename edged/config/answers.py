@@ -69,7 +69,9 @@ def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
         raise wrong(f"has more than {MAX_CHOICES} choices")
     for label in options:
         if not valid_reply(label):
-            raise wrong(f"{shown(label)} cannot be a choice (one line, no space around it, no special token)")
+            raise wrong(
+                f"{shown(label)} cannot be a choice; it must be one line, without outer spaces and special tokens"
+            )
     return options
 
 
@@ -81,7 +83,7 @@ _SCHEMA = {
             "type": "object",
             "properties": {
                 "choices": {
-                    "description": "Labels, which the model says, and the value that is published for each.",
+                    "description": "Labels that the model replies with, and the value that is published for each.",
                     "type": ["object", "array"],
                 }
             },

@@ -1,4 +1,4 @@
-"""Files read within bounds, and YAML 1.2 as plain values with the line of every key.
+"""Reads files of limited size, and YAML 1.2 as plain values with the line of every key.
 
 In YAML 1.2 `yes`, `no`, `on` and `off` are words. Keys are always text. Messages of this module contain no value of the
 file, because any value may be a password.
@@ -251,7 +251,7 @@ def _key_problem(node: Node) -> str | None:
     if FORBIDDEN.search(node.value) or "\n" in node.value:
         return "a key contains a line break or a control character"
     if node.value.strip(EXOTIC_SPACES) != node.value:
-        return "a key begins or ends with a no-break space or the like; use plain spaces"
+        return "a key begins or ends with a no-break space or another special space; use plain spaces"
     return None
 
 

@@ -47,11 +47,11 @@ Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
 class MaskForm(Form):
     polygon: Polygon | None = key(
-        "Corners `[x, y]`, in shares of the picture's width and height. Default: none; give a polygon or a box.",
+        "Corners `[x, y]`, as fractions of the picture's width and height. Default: none; give a polygon or a box.",
         sample=[[0, 0.6], [0.3, 0.6], [0.3, 1]],
     )
     box: Box | None = key(
-        "`[left, top, right, bottom]`, in shares of the picture's width and height. "
+        "`[left, top, right, bottom]`, as fractions of the picture's width and height. "
         "Default: none; give a polygon or a box.",
         sample=[0, 0.6, 0.3, 1],
     )
@@ -68,11 +68,11 @@ class MaskForm(Form):
         if (self.polygon is None) == (self.box is None):
             raise wrong("must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}")
         if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise wrong("a box is [left, top, right, bottom], left before right and top before bottom", "box")
+            raise wrong("a box is [left, top, right, bottom], with left < right and top < bottom", "box")
         return self
 
     def points(self) -> tuple[tuple[float, float], ...]:
-        """The corners, as shares of width and height."""
+        """The corners, as fractions of width and height."""
         if self.box:
             left, top, right, bottom = self.box
             return ((left, top), (right, top), (right, bottom), (left, bottom))
@@ -85,9 +85,9 @@ class ChangeForm(Form):
 
 class CameraForm(Form):
     source: Source = needed(
-        "`rtsp://…`, `rtsps://…`, `http(s)://…` (JPEG, or MJPEG as its content type says), `usb:0`, "
-        "`usb:/dev/v4l/by-id/…`, or the path of a picture, a clip, or a folder of pictures (one a look, in the order "
-        "of their names, repeating). A password is `{secret:NAME}`.",
+        "`rtsp://…`, `rtsps://…`, `http(s)://…` (JPEG or MJPEG, detected by the content type), `usb:0`, "
+        "`usb:/dev/v4l/by-id/…`, or the path of a picture, a clip, or a folder of pictures (one per look, in the order "
+        "of their names, repeating). Write a password as `{secret:NAME}`.",
         sample="rtsp://viewer:{secret:dock}@10.0.0.9:554/stream1",
     )
     title: Title = key("Display name. Default: none.", "")
@@ -103,10 +103,11 @@ class CameraForm(Form):
         sample="mon-fri 06:00-22:00",
     )
     max_age: Duration | None = key(
-        "An older picture is not used, and the status is `stale_frame`. Default: 5s.", sample="5s"
+        "Maximum age of a picture. If the newest picture is older, the status is `stale_frame`. Default: 5s.",
+        sample="5s",
     )
     mask: list[MaskForm] = key(
-        "Areas that are black before anything sees the picture. Default: none.",
+        "Areas that are filled with black before the picture is used. Default: none.",
         [],
         sample=[{"box": [0, 0.6, 0.3, 1]}],
     )
@@ -156,13 +157,14 @@ class ModelForm(GenerationForm):
         sample={"text": "0:0", "vision": "1:0"},
     )
     workers: list[CoresForm] = key(
-        "Instead of `cores`: a list of them. The model is loaded once for each, and looks go to one that is free. "
+        "Instead of `cores`: a list with the cores of each worker. Each worker loads the model, and a free worker "
+        "takes the next look. "
         "Default: one worker.",
         [],
         sample=[{"text": "0:0", "vision": "0:1"}, {"text": "1:0", "vision": "1:1"}],
     )
     fit: Literal["stretch", "letterbox"] = key(
-        "How a picture is made to fit a model of one picture size: `stretch`, or `letterbox` (with borders). "
+        "How a picture is resized for a model with a fixed picture size: `stretch`, or `letterbox` (with borders). "
         "Default: stretch.",
         "stretch",
     )
@@ -175,14 +177,12 @@ class ModelForm(GenerationForm):
         for number, worker in enumerate(self.workers):
             settings = worker.settings()
             if len(settings) < 2:
-                raise wrong("each worker needs its cores for text and for vision", "workers", number)
+                raise wrong("each worker needs cores for both text and vision", "workers", number)
             for core in sorted({core for cores in settings.values() for core in npu_cores.parsed(cores).occupied()}):
                 owner = owners.setdefault(core, number)
                 if owner != number:
-                    sentence = (
-                        f"worker {number + 1} has core {core} of worker {owner + 1}, so one would wait for the other"
-                    )
-                    raise wrong(sentence, "workers", number)
+                    shared = f"workers {owner + 1} and {number + 1} both use core {core}"
+                    raise wrong(f"{shared}; a core can belong to one worker only", "workers", number)
         return self
 
 
@@ -193,7 +193,7 @@ class MqttForm(Form):
     )
     username: Annotated[str, Field(min_length=1)] | None = key("User name at the broker. Default: no login.")
     password: Password = key(
-        "`{secret: NAME}`: the content of `$CREDENTIALS_DIRECTORY/NAME`, else of `credentials/NAME` beside the config. "
+        "`{secret: NAME}`: read from `$CREDENTIALS_DIRECTORY/NAME`, else from `credentials/NAME` beside the config. "
         "Default: none.",
         sample={"secret": "mqtt-password"},
     )
@@ -202,7 +202,8 @@ class MqttForm(Form):
         "Client id at the broker. Default: `edged-` and the node."
     )
     ca: PathText | None = key(
-        "File with the certificate of the CA that signed the broker's, for `mqtts://`. Default: the system's CAs.",
+        "For `mqtts://`: file with the certificate of the CA that signed the broker's certificate. "
+        "Default: the system's CAs.",
         sample="ca.pem",
     )
 
@@ -226,7 +227,7 @@ class ConfigForm(Form):
         sample={"url": "mqtt://localhost:1883"},
     )
     questions: dict[str, QuestionForm] = key(
-        "Questions that several cameras ask, by name. A camera may change any key of them. Default: none.",
+        "Questions that several cameras ask, by name. A camera may override any of their keys. Default: none.",
         {},
         sample={"people": {"prompt": "How many people?", "answer": "integer"}},
     )

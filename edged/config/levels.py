@@ -1,4 +1,4 @@
-"""Which keys there are at a place of the file."""
+"""The keys that are allowed at each place of the file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The config file -> specs, with every problem at once, each with its line.
 
-What this machine lacks (a model folder, a picture, a secret) is a warning, so that a config can be checked on a
-laptop; a mistake in the file itself is a problem. No message contains the value of a secret.
+A model folder, picture or secret that is missing on this machine is a warning, so that a config can be checked on a
+laptop. A mistake in the file itself is a problem. No message contains the value of a secret.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ConfigError(EdgedError):
 def load(path: Path, grammar_problem: GrammarProblem = no_grammar_problem) -> Config:
     """The config of this file. Raises ConfigError with everything that is wrong with it.
 
-    `grammar_problem` says why the grammar of an answer cannot be compiled, if it cannot.
+    `grammar_problem` returns why the grammar of an answer cannot be compiled, or None.
     """
     document = read(path)
     report = Report(path, document)
@@ -87,7 +87,9 @@ def _parsed(report: Report) -> ConfigForm | None:
         leave_out(report.document.tree, path)
     shared_tree = with_shared_questions(report.document.tree, report)
     if size(shared_tree) > MAX_FILLED:
-        report.problem((), f"has more than {MAX_FILLED} values, shared questions counted at each camera")
+        report.problem(
+            (), f"has more than {MAX_FILLED} values, counting shared questions at each camera that asks them"
+        )
         return None
     tree = copied(shared_tree)
     check_names(tree, report)

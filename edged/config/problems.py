@@ -66,7 +66,7 @@ class Report:
     def problems(self) -> list[str]:
         """Sentences in the order of their lines, at most MAX_PROBLEMS and one that says there are more."""
         distinct = sorted(set(self.document.problems))
-        more = [f"{self.path}: more problems, not shown"] if len(distinct) > MAX_PROBLEMS else []
+        more = [f"{self.path}: further problems are not shown"] if len(distinct) > MAX_PROBLEMS else []
         return [self._sentence(problem) for problem in distinct[:MAX_PROBLEMS]] + more
 
     def warnings(self) -> tuple[ConfigWarning, ...]:

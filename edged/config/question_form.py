@@ -15,22 +15,23 @@ from edged.config.values import Duration, Instruction, Prompt, Reply, Share, Tit
 
 class GenerationForm(Form):
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] | None = key(
-        "Longest reply, in tokens. Default: 128.",
+        "Maximum length of a reply, in tokens. Default: 128.",
     )
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] | None = key(
         "Sampling temperature; 0 always takes the most probable token. Default: 0.",
     )
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = key(
-        "With a temperature: sample from the most probable tokens that add up to this probability. Default: 1.",
+        "If the temperature is above 0: sample from the most probable tokens whose probabilities add up to this value. "
+        "Default: 1.",
     )
     top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
-        "With a temperature: sample from this many of the most probable tokens. Default: no limit.",
+        "If the temperature is above 0: sample from this many of the most probable tokens. Default: no limit.",
     )
     repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0)] | None = key(
         "Above 1, tokens that were already generated become less probable; typed answers ignore it. Default: 1.",
     )
     deadline: Duration | None = key(
-        "Longest time for one answer; after it the status is `timeout`. Default: 60s.", sample="30s"
+        "Time limit for one answer. If it is exceeded, the status is `timeout`. Default: 60s.", sample="30s"
     )
 
 
@@ -63,14 +64,14 @@ class PromptForm(GenerationForm):
     """Keys that a question and a follow-up share."""
 
     prompt: Prompt | None = key(
-        "The question, in plain language. A camera that names a shared question may leave it out. "
+        "The question, in plain language. Optional for a camera that uses a shared question. "
         "Default: that of the shared question.",
         sample="How many people are in this image?",
     )
     title: Title = key("Display name. Default: none.", "")
     answer: Answer = key(
         "The type of the answer: `text`, `yes_no`, `integer`, `number`, a list of choices, `{choices: {label: value}}` "
-        "(the model says the label, the value is published) or `{json: SCHEMA}`. Default: text.",
+        "(the model replies with the label, and the value is published) or `{json: SCHEMA}`. Default: text.",
         "text",
         sample="yes_no",
     )
@@ -78,7 +79,7 @@ class PromptForm(GenerationForm):
         "Lowest and highest value of an integer or a number. Default: no limits.", sample=[0, 40]
     )
     instruction: Instruction | None = key(
-        "Added to the prompt, instead of the instruction of the type; may be empty. "
+        "Text added to the prompt instead of the type's instruction; may be empty. "
         "Default: depends on the type, such as `Answer Yes or No.`"
     )
     language: Literal["en", "ko"] | None = key("Language of the instruction and of yes and no. Default: the config's.")
@@ -87,10 +88,10 @@ class PromptForm(GenerationForm):
         sample={"true": "Open", "false": "Shut"},
     )
     min_confidence: Share | None = key(
-        "An answer of less confidence (0 to 1) has the status `unsure` and no value. Default: 0.", sample=0.7
+        "An answer with a lower confidence (0 to 1) has the status `unsure` and no value. Default: 0.", sample=0.7
     )
     alert: AlertForm | None = key(
-        "Publish an event when the answer becomes this value, and when it no longer is. Default: none.",
+        "Publish an event when the answer becomes `when`, and another when it is no longer `when`. Default: none.",
         sample={"when": True, "after": 2},
     )
     then: dict[str, FollowUpForm] = key(
@@ -105,27 +106,27 @@ class PromptForm(GenerationForm):
         if self.range is not None:
             self._check_range(*self.range)
         if self.words is not None and self.answer != "yes_no":
-            raise wrong("words are for answer: yes_no only", "words")
+            raise wrong("words is valid only with answer: yes_no", "words")
         if self.min_confidence is not None and self.answer == "text":
-            raise wrong("a text answer has no confidence; give the question a type", "min_confidence")
+            raise wrong("a text answer has no confidence; choose another type for answer", "min_confidence")
         return self
 
     def _check_range(self, low: float, high: float) -> None:
         if self.answer not in ("integer", "number"):
-            raise wrong("range is for answer: integer or number only", "range")
+            raise wrong("range is valid only with answer: integer or answer: number", "range")
         if low > high:
             raise wrong(f"range {flow([low, high])} is reversed; write {flow([high, low])}", "range")
         if self.answer == "integer" and not (low.is_integer() and high.is_integer()):
             raise wrong("the bounds of an integer's range must be whole numbers", "range")
         if max(abs(low), abs(high)) > 999_999_999:
-            raise wrong("the bounds of a range have at most 9 digits", "range")
+            raise wrong("the bounds of a range must have at most 9 digits", "range")
 
 
 class FollowUpForm(PromptForm):
-    when: Any = key("Ask only if the answer before has this value. Default: ask after any answer.", sample=True)
+    when: Any = key("Ask only if the preceding answer has this value. Default: ask after any answer.", sample=True)
 
 
 class QuestionForm(PromptForm):
     every: Duration | None = key(
-        "Ask at the first look after this time, not at each look. Default: at each look.", sample="10m"
+        "Ask again only at the first look after this time. Default: at each look.", sample="10m"
     )

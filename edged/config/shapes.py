@@ -1,4 +1,4 @@
-"""Shapes in a picture: shares of its width and height."""
+"""Shapes in a picture, as fractions of its width and height."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _shares(value: Any) -> Any:
     """Refuses pixels, once for the whole shape."""
     outside = next((number for number in _numbers(value) if not 0 <= number <= 1), None)
     if outside is not None:
-        raise wrong(f"has {outside:g}; use shares of the picture's width and height, from 0 to 1, not pixels")
+        raise wrong(f"contains {outside:g}; use fractions of the picture's width and height, from 0 to 1, not pixels")
     return value
 
 

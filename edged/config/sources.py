@@ -1,4 +1,4 @@
-"""What a config names on this machine or on the network: cameras, the broker, the model folder."""
+"""The files, devices and addresses that a config names: cameras, the broker, the model folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The machine around a config file: its folder, its secrets. What is missing there is a warning."""
+    """The folder and the secrets of a config file. A missing file or device is a warning."""
 
     report: Report
     credentials: Credentials
@@ -127,7 +127,9 @@ class Surroundings:
             return  # the file was removed after it was read
         if readable:
             hint = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
-            self.report.warn("clear_password", path, f"a password in the clear, in a file that others can read; {hint}")
+            self.report.warn(
+                "clear_password", path, f"a clear-text password, in a file that other users can read; {hint}"
+            )
 
 
 def _file_type(file: Path) -> int | None:

@@ -11,7 +11,7 @@ from edged.config.places import KeyPath
 from edged.config.problems import Report
 
 STAND_INS: dict[str | int, Any] = {"model": {"path": "."}, "path": ".", "source": ".", "prompt": "?", "username": "?"}
-INDIVISIBLE = {"words", "alert", "when_changed"}  # small mappings of which one key means nothing without the others
+INDIVISIBLE = {"words", "alert", "when_changed"}  # small mappings in which no key can be used without the others
 OF_THE_ANSWER = ("answer", "range", "words", "min_confidence", "alert")
 
 
@@ -66,7 +66,7 @@ def copied(value: Any) -> Any:
 
 
 def leave_out(tree: dict[str, Any], path: KeyPath) -> None:
-    """Remove the value at this path, and what means nothing without it."""
+    """Remove the value at this path, and the values that cannot be used without it."""
     node: Any = tree
     level: Level = ConfigForm
     parent: tuple[dict[str, Any], str | int, bool] | None = None

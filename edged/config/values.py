@@ -37,7 +37,7 @@ def duration_s(value: Any) -> float:
         raise wrong(f"must be a duration such as 30s, 10m or 1h, not {shown(value)}{hint}")
     seconds = float(match[1]) * UNITS_S[match[2]]
     if not SHORTEST_S <= seconds <= LONGEST_S:
-        raise wrong(f"{shown(value)} is out of bounds (from 100ms to 31d)")
+        raise wrong(f"{shown(value)} is out of range (100ms to 31d)")
     return seconds
 
 
@@ -79,7 +79,7 @@ def _span(text: str) -> tuple[time, time] | str:
         return "the time is missing, such as 06:00-22:00"
     if not match:
         several = "; write several windows as a list" if "," in text else ""
-        return f"{shown(text)} is not a span of time such as 06:00-22:00{several}"
+        return f"{shown(text)} is not a time range such as 06:00-22:00{several}"
     try:
         return _clock(match[1], match[2]), _clock(match[3], match[4])
     except ValueError:
@@ -169,7 +169,7 @@ def _title(value: Any) -> Any:
 
 def _reply(value: Any) -> Any:
     if isinstance(value, str) and not valid_reply(value):
-        raise wrong(f"{shown(value)} cannot be a reply (one line, no space around it, no special token)")
+        raise wrong(f"{shown(value)} cannot be a reply; it must be one line, without outer spaces and special tokens")
     return value
 
 

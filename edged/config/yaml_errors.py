@@ -18,7 +18,7 @@ BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start 
 NO_SPACE = "put a space after the colon"
 TAB_INDENTATION = "YAML does not allow tabs for indentation; use spaces"
 KEY_AND_VALUE = 'expected "key: value"'
-INDENTATION = "wrong indentation: keys of one mapping begin in the same column"
+INDENTATION = "wrong indentation: all keys of a mapping must begin in the same column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _tab(failure: _Failure) -> Iterator[Diagnosis]:
 
 def _alias_or_tag(failure: _Failure) -> Iterator[Diagnosis]:
     if "alias" in failure.problem:
-        yield failure.at(failure.line, "an alias without its anchor; a text that begins with * needs quotes")
+        yield failure.at(failure.line, "an unknown alias; a text that begins with * needs quotes")
     if "tag handle" in failure.problem:
         yield failure.at(failure.line, "an unknown tag; a text that begins with ! needs quotes")
     for kind, character in (("alias", "*"), ("anchor", "&"), ("tag", "!"), ("block scalar", "| or >")):
@@ -154,13 +154,13 @@ def _block(failure: _Failure) -> Iterator[Diagnosis]:
     if "<scalar>" in failure.problem and match and first:
         yield failure.at(failure.line, _needs_quotes(match["key"]))
     if closing := re.search(r"found '([\]}])'", failure.problem):
-        yield failure.at(failure.line, f'"{closing[1]}" closes nothing')
+        yield failure.at(failure.line, f'"{closing[1]}" without an opening bracket')
     yield failure.at(failure.line, INDENTATION)
 
 
 def _documents(failure: _Failure) -> Iterator[Diagnosis]:
     if "another document" in failure.problem:
-        yield failure.at(failure.line, "a second document (---); the config is one document")
+        yield failure.at(failure.line, "a second document (---); the config must be a single document")
     if "<document start>" in failure.problem:
         yield failure.at(failure.line, KEY_AND_VALUE)
 

@@ -1,4 +1,4 @@
-"""From answers to events: `changed`, `alert_on`, `alert_off`. Pure.
+"""Turns answers into events: `changed`, `alert_on`, `alert_off`. Pure.
 
 Only answers with status `ok` count: a refusal neither changes a value nor ends an alert.
 """
@@ -15,7 +15,7 @@ from edged.core.types import Answer
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is remembered of a question between two answers. Small enough to be stored.
+    """The state of a question between two answers. Small enough to be stored.
 
     `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
     `against` counts the answers in a row that contradict the alert's state.

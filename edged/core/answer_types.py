@@ -78,7 +78,7 @@ class YesNo:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An integer of at most 9 digits (`whole`), or one with up to 6 decimals. Bounds are inclusive; None is none."""
+    """An integer of at most 9 digits (`whole`), or one with up to 6 decimals. Bounds are inclusive; None: no bound."""
 
     whole: bool
     low: float | None = None
@@ -108,7 +108,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """One of several options, each a label, which the model replies with, and the value that is published for it."""
+    """One of several options. The model replies with its label; its value is published."""
 
     options: tuple[tuple[str, Any], ...]
     kind = "choices"

@@ -20,7 +20,7 @@ LAST = "last"
 
 @dataclass(frozen=True, slots=True)
 class CronTimes:
-    """The values that each field allows. In `weekdays`, 0 is Monday, as in datetime. `last_day`: of the month."""
+    """The values that each field allows. In `weekdays`, 0 is Monday, as in datetime. `last_day`: that of the month."""
 
     minutes: frozenset[int]
     hours: frozenset[int]

@@ -76,7 +76,7 @@ class Publisher(Protocol):
         """Publish `online` after the retained states, on this connection and on each later one."""
 
     def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
-        """Publish what one look resulted in; `image` is a JPEG.
+        """Publish the outcomes of one look; `image` is a JPEG.
 
         Raises ValueError, and publishes nothing, if a value cannot be encoded as JSON.
         """
@@ -88,23 +88,23 @@ class Publisher(Protocol):
     def health(self, health: dict[str, Any]) -> None: ...
 
     def figures(self) -> Any:
-        """Its part of `bridge/health`: a dataclass of numbers and booleans, with `connected`."""
+        """The publisher's part of `bridge/health`: a dataclass of numbers and booleans, with `connected`."""
 
     def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
         """Clear the retained answers of these questions, the camera's `picture`, or, if `gone`, all of the camera."""
 
     def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
-        """The node leaves this broker or these topics: clear every retained message but `offline`.
+        """Clear every retained message except `offline`, because the node leaves this broker or these topics.
 
-        `cameras` has the questions of each camera. Answers are no longer sent: those that wait go to the next
+        `cameras` has the questions of each camera. Answers are no longer sent. Waiting answers go to the next
         publisher, see `release`.
         """
 
     def close(self) -> bool:
-        """Send what waits, publish `offline` and disconnect. Bounded. True if the broker acknowledged `offline`."""
+        """Send waiting messages, publish `offline`, disconnect. Bounded. True if the broker acknowledged `offline`."""
 
     def release(self) -> Any:
-        """After `close`: what no broker has acknowledged, for `adopt` of the next publisher."""
+        """Call after `close`. Returns the messages without acknowledgement, for `adopt` of the next publisher."""
 
     def adopt(self, released: Any) -> None:
-        """Before `start`: send what another publisher released, before everything else, as late answers."""
+        """Call before `start`. Messages that another publisher released are sent first, as late answers."""

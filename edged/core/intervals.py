@@ -54,7 +54,7 @@ def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
 def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
     """A sentence that says why a camera with this schedule would never look; None if it looks in some year."""
     if not parse_cron(cron.expression).has_a_date:
-        return f'cron "{cron.expression}" never occurs: there is no such day in any month'
+        return f'cron "{cron.expression}" never occurs: this date does not exist in any year'
     return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
 
 

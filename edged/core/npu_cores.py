@@ -48,16 +48,16 @@ def parsed(setting: str) -> Cores:
     """Parse a setting. Raises ValueError with the end of a sentence that begins with the setting."""
     match = SETTING.fullmatch(setting.strip())
     if not match or not match[0]:
-        raise ValueError(f"is not a setting for cores; write {FORMS}")
+        raise ValueError(f"is not a valid core setting; write {FORMS}")
     mode, numbers = match[1] or "single", [int(number) for number in (match[2] or "").split(":") if number]
     most = {"single": 3, "multi": 2, "global4": 2, "global8": 1}[mode]
     if len(numbers) not in (most - 1, most):
         raise ValueError(_expected(mode))
     device, *place = numbers if len(numbers) == most else [0, *numbers]
     if place and place[0] not in CLUSTERS:
-        raise ValueError(f"names cluster {place[0]}, and an NPU has the clusters 0 and 1")
+        raise ValueError(f"names cluster {place[0]}, but an NPU has only the clusters 0 and 1")
     if place[1:] and place[1] not in CORES:
-        raise ValueError(f"names core {place[1]}, and a cluster has the cores 0 to 3")
+        raise ValueError(f"names core {place[1]}, but a cluster has only the cores 0 to 3")
     clusters = [place] if place else [[cluster] for cluster in CLUSTERS]
     return Cores(mode, tuple(":".join(map(str, [device, *rest])) for rest in clusters))
 
@@ -99,6 +99,6 @@ def _expected(mode: str) -> str:
         case "single":
             return 'is not a core; write "0:0" (cluster:core) or "1:0:3" (device:cluster:core)'
         case "global8":
-            return "takes both clusters of an NPU; write global8, or global8:1 for the second NPU"
+            return "uses both clusters of an NPU; write global8, or global8:1 for the second NPU"
         case _:
-            return f"needs its cluster; write {mode}:0, {mode}:1, or {mode}:1:0 (device:cluster)"
+            return f"needs a cluster; write {mode}:0, {mode}:1, or {mode}:1:0 (device:cluster)"

@@ -65,6 +65,6 @@ class Outage:
         self._log.info("%s: %s after %s (%s)", self._name, self._recovered, duration, failures)
 
     def forget(self, gone: Callable[[Any], bool]) -> None:
-        """Drop the failing places that no longer exist. Logs nothing, even if the outage ends by it."""
+        """Drop the failing places that no longer exist. Logs nothing, even if that ends the outage."""
         with self._lock:
             self._failing = {place for place in self._failing if not gone(place)}

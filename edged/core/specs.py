@@ -131,7 +131,7 @@ class CameraSpec:
     """One camera and its questions.
 
     No `hours`: looks at any time. A frame older than `max_age_s` is stale. `mask` is a list of polygons,
-    each a list of points (x, y) as shares of width and height, 0 to 1. With `at_least_every_s` the last answers are
+    each a list of points (x, y) as fractions of width and height, 0 to 1. With `at_least_every_s` the last answers are
     repeated while the picture is unchanged, for so long; None asks the model at every look. `image` publishes each
     analysed frame as JPEG.
     """
@@ -204,7 +204,7 @@ WarningKind = Literal["missing_model", "missing_file", "missing_secret", "clear_
 
 @dataclass(frozen=True, slots=True)
 class ConfigWarning:
-    """Something that does not keep the config from being used; the text is a sentence with file and line."""
+    """A warning about a config that can still be used; the text is a sentence with file and line."""
 
     kind: WarningKind
     text: str

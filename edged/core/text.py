@@ -18,7 +18,7 @@ def spoken(seconds: float) -> str:
 
 
 def counted(count: int, one: str, more: str = "") -> str:
-    """`1 camera`, `2 cameras`. `more` is the plural of words that do not just add an s."""
+    """`1 camera`, `2 cameras`. `more` is an irregular plural."""
     return f"{count} {one if count == 1 else more or one + 's'}"
 
 

@@ -1,4 +1,4 @@
-"""What the demo asks of its cameras, as a config file, and the right values of the prompts that it knows."""
+"""The demo's questions as a config file, and the correct values for the prompts that it knows."""
 
 from __future__ import annotations
 

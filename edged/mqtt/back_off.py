@@ -13,7 +13,7 @@ def retry_pause_s(tries: int) -> float:
 
 
 class ShortConnections:
-    """Connections in a row that ended within STEADY_S, as when two clients with one id push each other off."""
+    """Connections in a row that ended within STEADY_S, as when two clients with one id disconnect each other."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -32,13 +32,13 @@ class ShortConnections:
         self._connected_at = now
 
     def lost(self, now: float) -> bool:
-        """Count it. False for a repetition of what was `too_many` before."""
+        """Count a lost connection. False if there were `too_many` before and still are."""
         repeated = self.too_many
         self._count = self._count + 1 if now < self._connected_at + STEADY_S else 0
         return not (repeated and self.too_many)
 
     def steady(self, now: float) -> bool:
-        """True once when a connection has lasted STEADY_S after `too_many` that did not."""
+        """True once, when a connection has lasted STEADY_S after `too_many` short ones."""
         if not self._count or now < self._connected_at + STEADY_S:
             return False
         ended, self._count = self.too_many, 0

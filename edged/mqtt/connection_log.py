@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class ConnectionLog:
-    """`tries` counts attempts to connect in the present outage."""
+    """`tries` counts attempts to connect in the current outage."""
 
     def __init__(self, broker: str) -> None:
         self._broker = broker

@@ -1,4 +1,4 @@
-"""Message expiry: what is kept as a monotonic time leaves as whole seconds."""
+"""Message expiry: a monotonic time inside edged, whole seconds in a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A subscriber to the messages of running edgeds. It reconnects by itself and publishes nothing."""
+"""Subscribes to the messages of running edged daemons. It reconnects by itself and publishes nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Follower:
         self._spec = spec
         self._depth = len(spec.prefix.split("/"))
         self._filter = f"{spec.prefix}/{node or '+'}/#"
-        # The daemon's own id would push the daemon off the broker.
+        # With the daemon's own id, the broker would disconnect the daemon.
         self._client_id = f"edged-watch-{uuid.uuid4().hex[:8]}"
         self._messages: SimpleQueue[FollowedMessage] = SimpleQueue()
         self._client: PahoClient | None = None
@@ -101,7 +101,7 @@ class Follower:
                 self._lost(Failure("other", "unexpected error"))
 
     def _lost(self, failure: Failure) -> None:
-        self.failure = failure  # first: who sees that it is not connected can read why
+        self.failure = failure  # set first, so that the reason is readable once it is not connected
         self.connected = False
 
     def _on_message(self, _client: Any, _: Any, message: mqtt.MQTTMessage) -> None:

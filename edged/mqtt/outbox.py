@@ -1,6 +1,6 @@
 """Answers and events that wait for the broker. In memory, not thread-safe.
 
-The sender takes one after the other, and settles or puts back what it took. A store on disk will take the place of
+The sender takes one message after the other, and settles each or puts it back. A store on disk will take the place of
 `Outbox`.
 """
 
@@ -73,7 +73,7 @@ class Outbox:
         self._make_room()
 
     def adopt(self, released: Sequence[Pending], retainable: Callable[[str], bool]) -> None:
-        """Put what another outbox released before everything else, as what has waited out an outage.
+        """Put the messages that another outbox released before everything else, as messages that waited in an outage.
 
         An answer whose topic is not `retainable` goes out on `late` only.
         """
@@ -100,7 +100,7 @@ class Outbox:
         return released
 
     def take_answer(self, up_to: float = math.inf) -> Pending | None:
-        """The next answer for its own topic with a number of at most `up_to`; overtaken ones change their lane."""
+        """The next answer for its own topic, numbered `up_to` or less. Overtaken answers move to the `late` lane."""
         while self._answers and self._answers[0].number <= up_to:
             pending = self._answers.popleft()
             if not pending.outage or self._newest.get(pending.topic) is pending:
@@ -119,7 +119,7 @@ class Outbox:
         return self._take(self._overtaken.popleft()) if self._overtaken else None
 
     def put_back(self, pending: Pending) -> None:
-        """It was taken and not sent. Does nothing if it has been released since."""
+        """Put a message back that was taken and not sent. Does nothing if it was released meanwhile."""
         # `outage` stays as it was until `connection_lost`: before that, messages in flight are not back in their lanes,
         # and this one would be overtaken ahead of them.
         if self._taken.pop(pending.number, None) is pending:
@@ -134,7 +134,7 @@ class Outbox:
         return True
 
     def connection_lost(self) -> None:
-        """What was taken waits again, first in its lane; every answer has now waited out an outage."""
+        """Taken messages wait again, first in their lane. Every answer has now waited during an outage."""
         for pending in reversed(self._taken.values()):
             self._lane(pending).appendleft(pending)
         self._taken.clear()

@@ -1,4 +1,4 @@
-"""Properties of MQTT 5: message expiry and content type. They add to the payload, which says everything by itself."""
+"""Properties of MQTT 5: message expiry and content type. They are optional: the payload is complete without them."""
 
 from __future__ import annotations
 

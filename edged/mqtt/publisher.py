@@ -1,4 +1,4 @@
-"""The daemon's way to the broker: looks leave answers and events here, and one thread sends them."""
+"""Publishes the daemon's messages: looks add answers and events, and one thread sends them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DROPPED_EVERY_S = 3600.0  # how often drops are logged while the broker is conne
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What a publisher leaves to the next one. The clearings are for the same broker only."""
+    """The unsent messages of a publisher, for the next one. The clearings are for the same broker only."""
 
     broker: tuple[str, int]
     waiting: list[Pending]  # answers and events that no broker has acknowledged, oldest first
@@ -111,9 +111,9 @@ class MqttPublisher:
         self._connection.wake()
 
     def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
-        """The box leaves this broker or these topics: clear all retained messages but `offline`.
+        """Clear all retained messages except `offline`, because the node leaves this broker or these topics.
 
-        `cameras` gives the questions of each. No more answers are sent: what waits is for the next publisher.
+        `cameras` gives the questions of each. No more answers are sent. Waiting answers are for the next publisher.
         """
         topics = [self._topics.info, self._topics.health]
         for camera, questions in cameras.items():
@@ -126,7 +126,7 @@ class MqttPublisher:
         return self._queue.figures(reconnects=max(0, self._connection.connections - 1))
 
     def close(self) -> bool:
-        """Send what waits, publish `offline`, disconnect. True if the broker acknowledged the `offline`.
+        """Send waiting messages, publish `offline`, disconnect. True if the broker acknowledged the `offline`.
 
         Takes 12 s at most, and no time without a connection. A second call changes nothing.
         """
@@ -139,11 +139,11 @@ class MqttPublisher:
         return self._offline_acknowledged
 
     def release(self) -> Handover:
-        """After `close`: what no broker has acknowledged."""
+        """Call after `close`. The messages that no broker has acknowledged."""
         return Handover(self._broker, *self._queue.release())
 
     def adopt(self, handover: Handover) -> None:
-        """Before `start`: send what another publisher released, before everything else, and as late answers.
+        """Call before `start`. Messages that another publisher released are sent first, as late answers.
 
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         """

@@ -87,7 +87,7 @@ class RetainedTopics:
         return None
 
     def put_back(self, message: RetainedMessage) -> None:
-        """It was taken and not sent."""
+        """Put a message back that was taken and not sent."""
         if self._newest.get(message.topic) is message:
             self._unsent[message.topic] = None
 

@@ -82,7 +82,7 @@ class SendQueue:
             self._send_clearings((*answers, *states), pictures)
 
     def withdraw(self, topics: Sequence[str], pictures: Sequence[str]) -> None:
-        """Clear these topics, and send nothing else; what waits is for `release`."""
+        """Clear these topics, and send nothing else. Waiting messages are for `release`."""
         with self._lock:
             self._withdrawn = True
             self._send_clearings(topics, pictures)
@@ -100,7 +100,7 @@ class SendQueue:
             self._before_online = self._outbox.last
 
     def release(self) -> tuple[list[Pending], list[RetainedMessage]]:
-        """Empty the outbox. What no broker has acknowledged: answers and events, oldest first, and clearings."""
+        """Empty the queue. Returns the unacknowledged messages: answers and events, oldest first, and clearings."""
         with self._lock:
             self._in_flight.clear()
             return self._outbox.release(), [*self._states.clearings(), *self._pictures.clearings()]
@@ -108,7 +108,7 @@ class SendQueue:
     def adopt(
         self, waiting: Sequence[Pending], clearings: Collection[RetainedMessage], own_topic: Callable[[str], bool]
     ) -> None:
-        """Put what another queue released before everything else; only answers of an `own_topic` may be retained."""
+        """Put the messages that another queue released first; only answers of an `own_topic` may be retained."""
         with self._lock:
             for message in clearings:
                 topics = self._topics_of(message)
@@ -128,7 +128,7 @@ class SendQueue:
             )
 
     def newly_dropped(self) -> int:
-        """Messages dropped for want of room since the last call."""
+        """Messages dropped since the last call because the outbox was full."""
         with self._lock:
             dropped, self._dropped_reported = self._outbox.dropped - self._dropped_reported, self._outbox.dropped
             return dropped

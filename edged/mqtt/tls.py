@@ -40,7 +40,7 @@ def _ca_problem(ca: Path) -> str | None:
         if not content.strip():
             return "the file is empty"
         if not any(mark in content for mark in PEM):
-            return "no certificate in PEM format in it"
+            return "it contains no certificate in PEM format"
         ssl.create_default_context(cafile=ca)
     except ssl.SSLError as error:
         return f"damaged certificate ({(error.reason or str(error)).lower().replace('_', ' ')})"

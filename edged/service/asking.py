@@ -1,4 +1,4 @@
-"""Asking a model about one frame: what a look does in the worker's thread."""
+"""Asks a model about one frame: the part of a look that runs in the worker's thread."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class BackgroundCall:
         return not self._thread.is_alive()
 
     def check(self) -> None:
-        """After the end: raise what the call raised."""
+        """Call after the end. Raises the exception of the call."""
         if self._error:
             raise self._error
 

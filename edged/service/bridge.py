@@ -1,4 +1,4 @@
-"""What edged reports about itself: the payloads of `bridge/info` and `bridge/health`, and the status for systemd."""
+"""edged's reports about itself: the payloads of `bridge/info` and `bridge/health`, and the status for systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime state of one camera: its spec, its source, its state, and what is remembered of its looks.
+"""The runtime state of one camera: its spec, its source, its state, and the results of its last looks.
 
 Everything that is published about a camera goes through its runtime, under one lock. So nothing is published by a
 retired runtime, whose camera may still report, and no answer to a question that a reload has removed or changed, even
@@ -24,7 +24,7 @@ log = logging.getLogger("edged.look")
 
 
 class CameraRuntime:
-    """A camera in service. `publisher` returns the present one, which a reload may replace."""
+    """A camera in service. `publisher` returns the current one, which a reload may replace."""
 
     def __init__(self, spec: CameraSpec, config_rev: str, publisher: Callable[[], Publisher]) -> None:
         self.spec = spec

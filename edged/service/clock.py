@@ -1,4 +1,4 @@
-"""Whether the system clock is synchronised: without a battery-backed clock a box starts with a time in the past."""
+"""Checks if the system clock is synchronised: without a battery-backed clock a box starts with a time in the past."""
 
 from __future__ import annotations
 

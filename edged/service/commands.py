@@ -1,4 +1,4 @@
-"""What the main thread is asked to do: stop, reload, or end because a device is lost.
+"""Commands for the main thread: stop, reload, or end because a device is lost.
 
 Signal handlers and other threads only put a command into the queue; the main thread acts on it.
 """

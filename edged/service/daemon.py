@@ -90,7 +90,7 @@ class Daemon:
             self._tick()
 
     def _begin_shutdown(self) -> None:
-        """Before the stack is left: end running generations at the next token, and waiting looks at once."""
+        """Call before the stack is closed. Ends running generations at the next token, and waiting looks at once."""
         self._stopping = True
         self._watchdog.stopping()
         self.service.queue.halt()
@@ -99,7 +99,7 @@ class Daemon:
         config = self.service.config
         log.info("ready: %s, broker %s", counted(len(config.cameras), "camera"), config.mqtt.shown)
         if not config.cameras:
-            log.warning("%s has no cameras: nothing to look at", config.path)
+            log.warning("%s: no cameras are configured", config.path)
         self._publish_info()
         self._publish_health()
         self.service.publisher.online()
@@ -127,7 +127,7 @@ class Daemon:
             case DeviceLost(error, group) if group is self.service.queue.serving():
                 self.failure = error
             case DeviceLost(error, _):
-                log.debug("a model that was replaced has lost its device: %s", error)
+                log.debug("a replaced model lost its device: %s", error)
 
     def _device_lost(self, error: ModelError, group: WorkerGroup | None) -> None:
         self.commands.put(DeviceLost(error, group))
@@ -142,12 +142,12 @@ class Daemon:
         self._receive_commands(WAIT_S)
 
     def _tick(self) -> None:
-        """What has to go on at all times, also while the main thread waits for a model or a broker."""
+        """Housekeeping that continues while the main thread waits for a model or a broker."""
         if not self._ready:
             self._watchdog.starting(self._status())
             return
         if self._watchdog.clock_jumped():
-            log.warning("the system clock was set; the intervals of all cameras start anew")
+            log.warning("the system clock was changed; the intervals of all cameras restart now")
             self.service.schedule.shift()
         if time.monotonic() >= self._health_due:
             self._publish_health()
@@ -174,7 +174,7 @@ class Daemon:
     # reload
 
     def _reload_config(self) -> None:
-        """Load the config file and follow it. If that fails, report why and go on with the present config."""
+        """Load the config file and apply it. If that fails, report why and keep the current config."""
         self._reload_wanted = False
         self._file.remember()
         try:
@@ -211,7 +211,7 @@ class Daemon:
 
 
 def start(factories: Factories, path: Path) -> int:
-    """Run with the config file at `path`; the exit code. What keeps edged from starting is logged."""
+    """Run with the config file at `path`; the exit code. Errors that prevent the start are logged."""
     try:
         file = WatchedFile(path)
         file.remember()  # before the config is read, so that a change in between is noticed

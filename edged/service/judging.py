@@ -1,4 +1,4 @@
-"""From a reply to an answer: a value, or the reason why there is none. Pure: no camera, model or broker."""
+"""Turns a reply into an answer: a value, or the reason why there is none. Pure: no camera, model or broker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What all answers of one look have in common. `frame_age_s` is the age when encoding began.
+    """The fields that all answers of one look share. `frame_age_s` is the age when encoding began.
 
     None means that there is no frame, that it was not encoded, or that no model was asked.
     """
@@ -57,7 +57,9 @@ def judge(question: QuestionSpec, reply: Reply) -> Verdict:
         case "deadline":
             return Verdict("timeout", reason=f"no complete answer within {question.generation.deadline_s:g} s")
         case "length" if not free_text:
-            reason = f'the reply was cut off after {limit} tokens, before it was a value: "{shorten(reply.text)}"'
+            reason = (
+                f'the reply was cut off after {limit} tokens, before it was a complete value: "{shorten(reply.text)}"'
+            )
             return Verdict("unreadable", reason=reason)
     try:
         value = question.answer.value(reply.text)
@@ -108,7 +110,7 @@ def answer(
 
 
 def repeated(first: Answer, of: Provenance, expires_s: float) -> Answer:
-    """An earlier answer for the unchanged picture of another look: it has an id of its own and names the first one.
+    """An earlier answer, repeated for an unchanged picture. It has its own id; `reuse_of` is the id of the first one.
 
     `of` has the frame. Its `frame_age_s` is the age when the answer was repeated, because nothing was encoded.
     """

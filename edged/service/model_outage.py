@@ -25,7 +25,7 @@ class ModelOutage:
     """Lasts until every call that failed has succeeded, or is no longer made. For any thread."""
 
     def __init__(self) -> None:
-        self._outage = Outage("model", log, "answers again")
+        self._outage = Outage("model", log, "working again")
 
     @property
     def on(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a look results in: one outcome for each question that was due."""
+"""The results of a look: one outcome for each question that was due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new config changes: cameras to stop, start or reopen, and whether model or publisher are replaced. Pure."""
+"""Compares two configs: cameras to stop, start or reopen, and whether model or publisher are replaced. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edged.core.text import counted
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The names of cameras by what has to be done with them. A camera in `reopen` is in `changed` too.
+    """The names of cameras, grouped by the action that each needs. A camera in `reopen` is in `changed` too.
 
     `mqtt` names what a new publisher is needed for, such as `broker login`; empty if the publisher stays.
     """
@@ -37,7 +37,7 @@ class Plan:
 
 
 def plan(old: Config, new: Config) -> Plan:
-    """How to get from one config to another with the least disturbance."""
+    """The plan from one config to another that disturbs the fewest parts."""
     before = {camera.name: camera for camera in old.cameras}
     after = {camera.name: camera for camera in new.cameras}
     kept = [(before[name], after[name]) for name in before if name in after]

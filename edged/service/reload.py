@@ -1,7 +1,8 @@
-"""From one config to the next while edged runs, or back to the previous one.
+"""Replaces the config while edged runs, or restores the previous one.
 
 Everything that can fail is tried before anything that runs is touched: the broker's files are read, the new cameras'
-runtimes are created, the model's folder and the questions are checked. What fails after that is rolled back.
+runtimes are created, the model's folder and the questions are checked. If a later step fails, the reload is rolled
+back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = logging.getLogger("edged")
 
 @dataclass(frozen=True, slots=True)
 class _InService:
-    """What is in service before a reload, to go back to."""
+    """The parts in service before a reload, for the rollback."""
 
     config: Config
     publisher: Publisher
@@ -34,7 +35,7 @@ class _InService:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The parts for a new config that are ready to be put into service. None: the present one stays."""
+    """The parts for a new config that are ready to be put into service. None: the current one stays."""
 
     config: Config
     cameras: dict[str, CameraRuntime]
@@ -51,9 +52,9 @@ class Reload:
     wait_uninterrupted: Wait
 
     def take(self, new: Config) -> Plan:
-        """Put this config into service; what it changed.
+        """Put this config into service. Returns the changes.
 
-        Raises EdgedError if that is not possible; then everything runs as before. Raises CannotGoOn if going back
+        Raises EdgedError if that is not possible; then everything runs as before. Raises CannotGoOn if the rollback
         failed too, and Stopped if edged has to end meanwhile.
         """
         service = self.service
@@ -66,9 +67,9 @@ class Reload:
         try:
             self._commit(before, prepared)
         except Exception as error:
-            log.exception("config not reloaded: unexpected error; going back to the previous config")
+            log.exception("config not reloaded: unexpected error; restoring the previous config")
             self._go_back(before, prepared)
-            raise EdgedError(f"unexpected error: {error!r}; the previous config is in service") from error
+            raise EdgedError(f"unexpected error: {error!r}; the previous config is active again") from error
         return change
 
     # before anything that runs is touched
@@ -182,4 +183,4 @@ class Reload:
         if group := self.service.queue.serving():
             self.service.queue.dismiss(group)
         if not self.service.wait_for_dismissed(self.wait):
-            raise CannotGoOn("the model could not be unloaded, because a call of it does not return")
+            raise CannotGoOn("the model could not be unloaded, because a model call does not return")

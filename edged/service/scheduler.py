@@ -1,4 +1,4 @@
-"""When cameras are looked at, by APScheduler.
+"""Schedules the looks at cameras, with APScheduler.
 
 A camera never has two looks at once: a tick that finds the previous look still running is skipped and counted.
 """
@@ -26,7 +26,7 @@ from edged.service.time_zone import zone
 log = logging.getLogger("edged.schedule")
 
 FIRST_LOOK_WITHIN_S = 1.0
-MISSED_S = 60.0  # a run that is overdue by more is not made up for
+MISSED_S = 60.0  # a run that is overdue by more is dropped
 STOP_WAIT_S = 5.0
 
 
@@ -125,7 +125,7 @@ class Schedule:
         return max([0.0, *((now - moment).total_seconds() for moment in due if moment)])
 
     def shift(self) -> None:
-        """Start all intervals anew. To be called after the wall clock was set."""
+        """Restart all intervals. Call after the wall clock was set."""
         self._pool.set_clock()
         for job in self._scheduler.get_jobs():
             job.reschedule(job.trigger if isinstance(job.trigger, CronTrigger) else _restarted(job.id, job.trigger))

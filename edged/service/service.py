@@ -1,6 +1,6 @@
-"""What runs: cameras, the schedule of their looks, the model's workers, the publisher. For the main thread.
+"""The running parts: cameras, the schedule of their looks, the model's workers, the publisher. For the main thread.
 
-`converge` makes cameras and schedule equal to a config, whatever ran before. Starting, reloading and going back after
+`converge` makes cameras and schedule match a config, from any previous state. Starting, reloading and going back after
 a failed reload use this one method.
 """
 
@@ -85,13 +85,13 @@ class Service:
     # cameras
 
     def open_camera(self, spec: CameraSpec, config_rev: str) -> CameraRuntime:
-        """Create a camera's runtime, not started. It does not replace the camera's present runtime: see `converge`."""
+        """Create a camera's runtime, not started. It does not replace the camera's current runtime: see `converge`."""
         runtime = CameraRuntime(spec, config_rev, lambda: self.publisher)
         runtime.use(self.factories.open_camera(spec, runtime.report))
         return runtime
 
     def converge(self, config: Config, opened: dict[str, CameraRuntime] | None = None) -> None:
-        """Make cameras and schedule equal to this config.
+        """Make cameras and schedule match this config.
 
         A camera whose spec is unchanged keeps its connection and the phase of its looks. `opened` has runtimes that
         were created for this config; others are created when needed. If this raises, cameras of both configs run:
@@ -145,7 +145,7 @@ class Service:
         runtime.camera.start()
 
     def _clear_gone(self, before: CameraSpec, after: CameraSpec) -> None:
-        """Clear what a camera that stays has published and will not publish any more."""
+        """Clear the retained messages that a remaining camera will not publish any more."""
         no_picture = before.image and not (after.image and after.questions)
         self.publisher.clear(after.name, questions_gone(before, after), picture=no_picture)
 
@@ -205,7 +205,7 @@ class Service:
     # the broker
 
     def change_broker(self, publisher: Publisher, old: Config, new: Config, wait: Wait) -> None:
-        """Replace the publisher. It gets the camera states, and what the previous one could not deliver."""
+        """Replace the publisher. The new one gets the camera states and the undelivered messages of the old one."""
         before, self._publisher = self.publisher, publisher
         try:
             self._leave_broker(before, old, new)

@@ -25,8 +25,8 @@ class Watchdog:
         self._fed = 0.0
         self._extended = 0.0
         self._status = ""
-        self._stuck = Outage("watchdog", log, "progress again")
-        self._not_notified = Outage("systemd", log, "notified again")
+        self._stuck = Outage("watchdog", log, "making progress again")
+        self._not_notified = Outage("systemd", log, "notifications work again")
         self._offset = time.time() - time.monotonic()
 
     def tell(self, status: str, progress: bool = True) -> None:

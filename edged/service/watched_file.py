@@ -17,14 +17,14 @@ class WatchedFile:
         self._candidate: bytes | None = None
 
     def remember(self) -> None:
-        """Take the present content, or the absence of the file, as known."""
+        """Take the current content, or the absence of the file, as known."""
         self._known, self._candidate = self._digest(), None
 
     def changed(self) -> bool:
         """Poll the file. True once for new content, when two polls in a row have read the same: it is complete then.
 
-        A missing file is not new content, because an editor may be replacing it. A file that cannot be read is: its
-        owner believes that it is in force.
+        A missing file is not new content, because an editor may be replacing it. A file that cannot be read is new
+        content, because the user may believe that it is active.
         """
         digest = self._digest()
         if digest is None or digest == self._known:

@@ -21,8 +21,8 @@ class Worker:
     """One model and its thread. The worker queue's lock guards everything but `load`.
 
     `model` is None until it is loaded and after it was disposed of; `error` is why it could not be loaded. A worker is
-    `finishing` at the last question of a look. `expected_by` (monotonic) is when the present call should have
-    returned, None while idle. `slowest_encode_s` excludes the first encode as soon as there is a second.
+    `finishing` at the last question of a look. `expected_by` (monotonic) is when the current call should have returned,
+    None while idle. `slowest_encode_s` excludes the first encode as soon as there is a second.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which look is served next, and by which model: requests first, then the oldest look.
+"""Chooses the look that is served next, and its model: requests first, then the oldest look.
 
 The next look is told that its turn is near. It takes its frame then, in its own thread, and hands the worker the
 questions. So the model does not wait for a frame to be decoded, and a frame does not grow old in a queue.

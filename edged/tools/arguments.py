@@ -10,7 +10,7 @@ from edged.config.load import DEFAULT_PATH
 from edged.core.answer_types import LANGUAGES
 from edged.core.specs import DEFAULT_MAX_NEW_TOKENS
 
-CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, or ./edged.yaml if there is none"
+CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, else ./edged.yaml"
 INIT_EXAMPLES = """\
 examples:
   edged init rtsp://viewer:PASSWORD@10.0.0.9:554/stream1
@@ -64,17 +64,21 @@ def ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         choices=LANGUAGES,
-        help="of the instruction and of yes and no; default: the config's, else en",
+        help="language of the instruction and of yes and no; default: the config's, else en",
     )
-    limit = f"longest reply, in tokens; default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
+    limit = f"maximum length of the reply, in tokens; default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help=limit)
     parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder, instead of the config's")
-    _add_config(parser, f"use its model, model settings and language; {CONFIG_DEFAULT}; none with --model")
+    _add_config(
+        parser, f"use this config's model, model settings and language; {CONFIG_DEFAULT}; with --model: no default"
+    )
 
 
 def watch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="every node under the config's prefix, not only this one")
+    parser.add_argument(
+        "--all", action="store_true", help="show every node under the config's prefix, not only this one"
+    )
     _add_plain(parser)
     _add_config(parser)
 
@@ -97,14 +101,14 @@ def bench(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="the compiler's output")
+    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="folder with the compiler's output")
     parser.add_argument(
         "--processor", required=True, metavar="DIR-or-ID", help="a folder, or a model on the Hugging Face Hub"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
     cores = "such as 0:0, multi:0, global4:1 or global8; default: those in the compiler's config.json"
     parser.add_argument("--text-cores", metavar="CORES", help=f"NPU cores of the text part, {cores}")
-    parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, likewise")
+    parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, in the same form")
 
 
 def demo(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Which config file a command reads when none is named."""
+"""Chooses the config file of a command when none is named."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ CAMERA = """\
         answer: [clear, rain, snow, fog]
 """
 NO_CAMERAS = """\
-# No camera was found. An example of one:
+# No camera was found. Example:
 #   dock:
 #     source: rtsp://viewer:{secret:dock}@10.0.0.9:554/stream1 # the password is the content of credentials/dock
 #     every: 30s

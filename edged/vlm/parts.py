@@ -1,4 +1,4 @@
-"""What a loaded model consists of, compiled or not."""
+"""The parts of a loaded model, compiled or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edged bench`: how fast this box answers with this model, and what the configured cameras need of it."""
+"""`edged bench`: how fast this machine answers with this model, and how many looks the configured cameras need."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a camera needs of the model: looks, seconds of a look with every question due, seconds for every minute.
+    """The model time that a camera needs: looks, seconds of a look with every question due, seconds for every minute.
 
     A cron schedule counts at its densest. Questions with an interval of their own count as often as they are due,
     follow-ups as if they were always asked, frames as if every one had changed.

@@ -1,4 +1,4 @@
-"""What is measured, and what the configured cameras need of it."""
+"""Measures the model, and computes the model time that the configured cameras need."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _verdict(result: BenchResult) -> str:
     workers = f" with {result.workers} workers" if result.workers > 1 else ""
     return (
         f"The cameras need {_number(needed)} looks a minute; this box{workers} can do {_number(possible)}."
-        f"{too_much} {result.costliest} costs most."
+        f"{too_much} {result.costliest} needs the most time."
     )
 
 

@@ -1,4 +1,4 @@
-"""What `edged bench` asks the model besides the config's own questions, and the picture it asks about.
+"""The questions that `edged bench` adds to the config's own, and the picture that they are about.
 
 Each prompt begins with different words than the one before, so that the KV cache shares the picture and not the prompt.
 """

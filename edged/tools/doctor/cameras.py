@@ -20,7 +20,7 @@ def cameras(config: Config | None, machine: Machine) -> list[Check]:
         return [Check("cameras", None, NO_CONFIG)]
     if not config.cameras:
         step = "edged init lists USB cameras and accepts camera addresses"
-        return [Check("cameras", None, "there are none in the config", step)]
+        return [Check("cameras", None, "the config has no cameras", step)]
     try:
         import edged.cameras.source  # noqa: F401  # here, so that an error is reported once and not by each thread
     except ImportError as error:
