@@ -162,7 +162,7 @@ def doctor(options: argparse.Namespace) -> int:
     from edged.tools.doctor import table
     from edged.tools.doctor.examine import examine
 
-    logging.getLogger("edged").setLevel(logging.CRITICAL)  # the rows say what cameras and broker would log
+    logging.getLogger("edged").setLevel(logging.CRITICAL)  # the rows contain what cameras and broker would log
     checks = examine(_config_file_or_default(options.config))
     if options.json:
         streams.write_line(table.as_json(checks))

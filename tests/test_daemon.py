@@ -364,7 +364,7 @@ def test_a_clock_change_is_noticed_while_a_model_loads(
 
     def load() -> None:
         monkeypatch.setattr(time, "time", lambda: clock() + 3600.0)
-        until(lambda: any("clock was set" in message for message in caplog.messages))
+        until(lambda: any("clock was changed" in message for message in caplog.messages))
 
     def story() -> None:
         until(box.answers)

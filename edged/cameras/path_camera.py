@@ -64,7 +64,7 @@ class PathCamera:
         return self._read_clip(), "clip"
 
     def _next_in_folder(self) -> Path:
-        """The next picture by name. The folder is listed anew after its last picture."""
+        """The next picture by name. The folder is listed again after its last picture."""
         if not self._pending:
             pictures = (path for path in self._path.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
             self._pending = sorted(pictures, key=lambda path: path.name, reverse=True)

@@ -37,7 +37,7 @@ def _open_capture(address: str) -> cv2.VideoCapture:
     began = time.monotonic()
     capture = _raw_capture(address)
     if not capture.isOpened() and time.monotonic() - began < 1:
-        # A server based on GStreamer answers 503 while it tears down what `describe` made it set up.
+        # A server based on GStreamer answers 503 while it tears down the stream that it set up for `describe`.
         capture.release()
         time.sleep(0.5)
         capture = _raw_capture(address)

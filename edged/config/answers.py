@@ -70,7 +70,7 @@ def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
     for label in options:
         if not valid_reply(label):
             raise wrong(
-                f"{shown(label)} cannot be a choice; it must be one line, without outer spaces and special tokens"
+                f"{shown(label)} cannot be a choice; it must be one line, without outer spaces or special tokens"
             )
     return options
 

@@ -21,7 +21,7 @@ class Table:
     rows: type[Form]
 
 
-Level = type[Form] | Table | None  # what the keys at one place of the file belong to; None: not keys of the config
+Level = type[Form] | Table | None  # the owner of the keys at one place of the file; None: not keys of the config
 
 
 def level_below(level: Level, part: str | int) -> Level:

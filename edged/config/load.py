@@ -41,7 +41,7 @@ from edged.core.specs import (
 
 DEFAULT_PATH = Path("/etc/edged/edged.yaml")
 MAX_FILLED = 50_000  # values, with the shared questions filled in at each camera that asks them
-ROUNDS = 6  # of checking what remains of a config without its mistakes
+ROUNDS = 6  # of checking a config without the values that have mistakes
 
 
 class ConfigError(EdgedError):

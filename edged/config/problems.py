@@ -23,7 +23,7 @@ def wrong(sentence: str, *below: str | int) -> PydanticCustomError:
 
 @dataclass(slots=True)
 class Report:
-    """What is wrong with a file so far. A key of a shared question is reported where it was written."""
+    """The problems of a file so far. A key of a shared question is reported where it was written."""
 
     path: Path
     document: Document

@@ -79,7 +79,7 @@ class QuestionBuilder:
         self.report.about(path, f"cannot be compiled to a grammar: {shorten(why, 200)}")
 
     def _failing_part(self, schema: dict[str, Any], why: str) -> KeyPath:
-        """The path of the key in a JSON schema because of which it cannot be compiled, as far as it can be told."""
+        """The path of the key that keeps a JSON schema from being compiled, as far as it can be determined."""
         for path, part in _subschemas(schema):
             if self._schema_problem(part) == why:
                 return (*path, *self._failing_part(part, why))

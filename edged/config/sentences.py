@@ -1,4 +1,4 @@
-"""pydantic's errors as sentences: what is wrong, where, and what would be right."""
+"""Turns pydantic's errors into sentences: the problem, its place, and the correct form."""
 
 from __future__ import annotations
 

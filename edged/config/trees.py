@@ -11,7 +11,7 @@ from edged.config.places import KeyPath
 from edged.config.problems import Report
 
 STAND_INS: dict[str | int, Any] = {"model": {"path": "."}, "path": ".", "source": ".", "prompt": "?", "username": "?"}
-INDIVISIBLE = {"words", "alert", "when_changed"}  # small mappings in which no key can be used without the others
+INDIVISIBLE = {"words", "alert", "when_changed"}  # left out as a whole if one key is wrong
 OF_THE_ANSWER = ("answer", "range", "words", "min_confidence", "alert")
 
 

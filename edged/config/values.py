@@ -169,7 +169,7 @@ def _title(value: Any) -> Any:
 
 def _reply(value: Any) -> Any:
     if isinstance(value, str) and not valid_reply(value):
-        raise wrong(f"{shown(value)} cannot be a reply; it must be one line, without outer spaces and special tokens")
+        raise wrong(f"{shown(value)} cannot be a reply; it must be one line, without outer spaces or special tokens")
     return value
 
 

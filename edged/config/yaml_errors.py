@@ -30,7 +30,7 @@ class Diagnosis:
 
 
 def diagnose(error: MarkedYAMLError, text: str) -> Diagnosis:
-    """What to change in `text` so that the error goes away."""
+    """Find the change to `text` that removes the error."""
     return next(_diagnoses(_Failure(error, text.splitlines())))
 
 

@@ -36,7 +36,7 @@ class VisionModel(Protocol):
     revision: str
 
     def check(self, questions: Sequence[QuestionSpec]) -> None:
-        """Raises ModelError with the first question whose answers this model's tokenizer cannot spell."""
+        """Raises ModelError with the first question whose answers this model's tokenizer cannot encode."""
 
     def encode(self, frame: Frame) -> float:
         """Encode the frame; the milliseconds it took. Cannot be interrupted. Raises ModelError."""

@@ -149,7 +149,7 @@ class CameraSpec:
 
     @property
     def connection(self) -> tuple[Any, ...]:
-        """What an open camera depends on. Everything else can change while it stays open."""
+        """The settings that an open camera depends on. All others can change while it stays open."""
         return (self.name, self.source, self.max_age_s, self.mask)
 
     def all_questions(self) -> list[QuestionSpec]:

@@ -23,5 +23,5 @@ def counted(count: int, one: str, more: str = "") -> str:
 
 
 def shorten(text: str, length: int = 60) -> str:
-    """At most `length` characters; what was cut off is an ellipsis."""
+    """At most `length` characters; an ellipsis replaces the rest."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""Messages of this connection that are not acknowledged yet, and what the broker's acknowledgement of each means."""
+"""The unacknowledged messages of this connection, and the meaning of the broker's acknowledgements."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class PahoClient(mqtt.Client):
         self._tls = tls
         self._report = report
         self._abandoned = False
-        # The window is edged's: what paho holds back it would send after a reconnect, past everything newer.
+        # edged limits the messages in flight itself: paho would send queued ones after a reconnect, before newer ones.
         self.max_inflight_messages_set(0)
         if spec.username is not None:
             self.username_pw_set(spec.username, None if spec.password is None else spec.password.reveal())
@@ -174,7 +174,7 @@ class PahoClient(mqtt.Client):
     @_logged
     def _on_connack(self, _c: Any, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
         if not reason.is_failure:
-            # paho would now send again, before anything else, what was in flight. edged does that itself, in order.
+            # paho would now resend the messages in flight before all others. edged resends them itself, in order.
             self.drop_out_messages()
         self._report(Connack(reason, properties))
 

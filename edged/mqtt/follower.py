@@ -1,4 +1,4 @@
-"""Subscribes to the messages of running edged daemons. It reconnects by itself and publishes nothing."""
+"""Subscribes to the messages of running edged daemons. Reconnects by itself and publishes nothing."""
 
 from __future__ import annotations
 

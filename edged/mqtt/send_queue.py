@@ -1,4 +1,4 @@
-"""Everything that has yet to reach the broker, and which message is next.
+"""All messages that are not sent or not acknowledged yet, and the order in which they are sent.
 
 After a connect every retained state is sent; once edged is online, the newest answer of each question and `online`
 follow. After that states, answers, events, overtaken answers and pictures take turns, so that none delays another.
@@ -216,7 +216,7 @@ class SendQueue:
         state = self._states.take()
         if state is not None or not self._online:
             return state
-        # Only what waited at the connect: at a broker slower than the looks `online` would never be sent.
+        # Only answers that waited at the connect: if the broker is slower than the looks, `online` would never be sent.
         answer = self._outbox.take_answer(up_to=self._before_online)
         if answer is not None:
             return answer

@@ -28,7 +28,7 @@ log = logging.getLogger("edged.look")
 class Asking:
     """Encodes the frame of `of` and asks `questions` about it. Called once, with the model.
 
-    `of` is completed as model, age and encode time become known, so that refusals after an error have them too.
+    Model, age and encode time are added to `of` step by step, so that refusals after an error have them too.
     `looked_at` (monotonic) is when the look began.
     """
 

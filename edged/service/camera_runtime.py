@@ -69,13 +69,13 @@ class CameraRuntime:
     # a reload
 
     def adopt(self, spec: CameraSpec, config_rev: str) -> None:
-        """Take a new spec with the same source. Forgets what was remembered of questions that are gone."""
+        """Take a new spec with the same source. Forgets the answers to questions that are gone."""
         with self._lock:
             self.spec, self.config_rev = spec, config_rev
             self._forget_gone()
 
     def inherit(self, before: CameraRuntime) -> None:
-        """Take over what the previous runtime of this camera remembered. Answers only if the pictures are the same."""
+        """Take over the memory of this camera's previous runtime; its answers only if the pictures are the same."""
         same_pictures = (before.spec.source, before.spec.mask) == (self.spec.source, self.spec.mask)
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
@@ -96,7 +96,7 @@ class CameraRuntime:
         self.unexpected.forget(lambda _: True)
 
     def forget_answers(self) -> None:
-        """Ask every question anew at the next look, because the model was replaced."""
+        """Ask every question again at the next look, because the model was replaced."""
         with self._lock:
             self._last = {}
 
@@ -125,7 +125,7 @@ class CameraRuntime:
         return last if last and last.answer_rev == question.answer_rev else None
 
     def publish(self, outcomes: Sequence[Outcome], image: bytes | None) -> None:
-        """Remember and publish the outcomes of a look, except what a reload has removed or changed meanwhile.
+        """Remember and publish the outcomes of a look, except of questions that a reload removed or changed meanwhile.
 
         Raises ValueError, and remembers nothing, if an answer cannot be encoded as JSON.
         """

@@ -18,7 +18,7 @@ Ask: TypeAlias = Callable[[Sequence[Exchange], QuestionSpec], Reply]
 
 @dataclass(slots=True)
 class Conversation:
-    """`answers` has what was answered so far, also after `ask` has raised."""
+    """`answers` has the answers so far, also after `ask` has raised."""
 
     question: QuestionSpec
     of: Provenance

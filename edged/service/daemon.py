@@ -25,7 +25,7 @@ from edged.service.worker import WorkerGroup
 log = logging.getLogger("edged")
 
 POLL_S = 0.4  # of the config file, which has changed when two polls read the same
-WAIT_S = 0.1  # between two checks of what the main thread waits for
+WAIT_S = 0.1  # between two checks of the condition that the main thread waits for
 RELOAD_SPACING_S = 0.5  # requests that come faster are one reload
 HEALTH_EVERY_S = 60.0
 PROGRESS_LIMIT_S = 60.0  # systemd restarts edged if schedule or publisher make no progress for so long
@@ -53,7 +53,7 @@ class Daemon:
         self._reloaded_at = float("-inf")
 
     def run(self) -> int:
-        """Run until told to stop; the exit code. Raises EdgedError if edged cannot start."""
+        """Run until a stop signal; the exit code. Raises EdgedError if edged cannot start."""
         with ExitStack() as stack:
             stack.enter_context(signals_to(self.commands))
             stack.callback(log.info, "stopped")

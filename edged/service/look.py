@@ -1,7 +1,7 @@
 """One look: take a frame, repeat or ask what is due, and publish the answers.
 
-Every question that is due gets exactly one answer, or a refusal with a reason. What a stop cuts off gets none. A look
-knows no topics and starts no thread: it runs in a thread of the pool, and asks in the worker's.
+Every question that is due gets exactly one answer, or a refusal with a reason. A question that a stop interrupts gets
+none. A look knows no topics and starts no thread: it runs in a thread of the pool, and asks in the worker's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNEXPECTED = "unexpected error; see edged's log"
 
 @dataclass(slots=True)
 class Looks:
-    """What every look needs. `lost` is called with the worker group whose device needs a new process to work again."""
+    """The parts that every look uses. `lost` is called with the worker group whose device needs a new process."""
 
     queue: WorkerQueue
     stop: StopSignal
@@ -65,7 +65,7 @@ class Looks:
 
 @dataclass(slots=True)
 class _Look:
-    """One look while it lasts. `of` is completed as frame and model become known."""
+    """The state of one look. Frame and model are added to `of` once they are known."""
 
     looks: Looks
     runtime: CameraRuntime

@@ -31,7 +31,7 @@ class LastAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answers to one question and its follow-ups. `last` is what to remember of them, None for refusals."""
+    """The answers to one question and its follow-ups. `last` is kept for the next look, None for refusals."""
 
     question: QuestionSpec
     answers: tuple[Answer, ...]

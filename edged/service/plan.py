@@ -12,7 +12,7 @@ from edged.core.text import counted
 class Plan:
     """The names of cameras, grouped by the action that each needs. A camera in `reopen` is in `changed` too.
 
-    `mqtt` names what a new publisher is needed for, such as `broker login`; empty if the publisher stays.
+    `mqtt` names the changes that need a new publisher, such as `broker login`; empty if the publisher stays.
     """
 
     stop: tuple[str, ...] = ()

@@ -137,9 +137,9 @@ class Reload:
     def _commit(self, before: _InService, prepared: _Prepared) -> None:
         """Cameras, broker, model, config: the order matters.
 
-        Cameras come before the broker, because what left the config is cleared at the old broker, and the new one gets
-        the states of the new cameras. The model comes last of the three, because replacing it cannot be undone quickly.
-        The config is set when nothing can fail any more.
+        Cameras come before the broker, because removed cameras and questions are cleared at the old broker, and the new
+        one gets the states of the new cameras. The model comes last of the three, because replacing it cannot be undone
+        quickly. The config is set when nothing can fail any more.
         """
         service = self.service
         service.converge(prepared.config, prepared.cameras)

@@ -71,7 +71,7 @@ class Service:
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
         self._publisher: Publisher | None = None
-        self._scheduled: dict[str, object] = {}  # what each camera's job depends on
+        self._scheduled: dict[str, object] = {}  # the settings that each camera's job depends on
 
     @property
     def publisher(self) -> Publisher:
@@ -122,7 +122,7 @@ class Service:
         close_all([runtime.camera for runtime in self.cameras.values()])
 
     def _stop_cameras(self, config: Config) -> None:
-        """Stop the cameras that are not in the config, and those whose source has to be opened anew."""
+        """Stop the cameras that are not in the config, and those whose source has to be reopened."""
         stopping = {name: runtime for name, runtime in self.cameras.items() if _must_stop(runtime, config.camera(name))}
         for runtime in stopping.values():
             runtime.retire()

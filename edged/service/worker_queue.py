@@ -1,7 +1,7 @@
 """Chooses the look that is served next, and its model: requests first, then the oldest look.
 
-The next look is told that its turn is near. It takes its frame then, in its own thread, and hands the worker the
-questions. So the model does not wait for a frame to be decoded, and a frame does not grow old in a queue.
+The next look is notified when its turn is near. It then takes its frame, in its own thread, and passes the questions to
+the worker. So the model does not wait for a frame to be decoded, and frames do not age in a queue.
 """
 
 from __future__ import annotations

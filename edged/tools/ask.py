@@ -32,7 +32,7 @@ class UsageError(EdgedError):
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What to ask, about which picture, and how to print the answer. `config_rev` is None if no config was read."""
+    """The question, its picture, and the form of the answer. `config_rev` is None if no config was read."""
 
     question: QuestionSpec
     image: str

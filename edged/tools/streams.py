@@ -1,6 +1,6 @@
 """Standard output and standard error of a command, which may be closed, full, or a pipe that nobody reads.
 
-A command's output that was lost makes its exit code 1. Errors on standard error are ignored: there is no other place
+If output was lost, the exit code is 1. Errors on standard error are ignored: there is no other place
 to report them.
 """
 
@@ -141,7 +141,7 @@ def _flushed(code: int, output: Output) -> int:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is still buffered to the null device: the interpreter flushes once more at its end."""
+    """Send buffered output to the null device: the interpreter flushes once more at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

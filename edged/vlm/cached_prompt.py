@@ -16,7 +16,7 @@ from edged.vlm.parts import KvCache
 
 
 class CachedPrompt:
-    """Prefills the prefix with its picture once, then only what a prompt does not share with the cache."""
+    """Prefills the prefix with its picture once, then only the tokens that a prompt does not share with the cache."""
 
     def __init__(self, cache: KvCache) -> None:
         self._cache = cache

@@ -1,4 +1,4 @@
-"""Errors of Mobilint's runtime as ModelError: what failed on which device, and what to do about it."""
+"""Turns errors of Mobilint's runtime into ModelError: the failure, the device, and the next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVICE_LOST = ("Model_NotAlive", "Model_NotLaunched", "Model_TaskQueueClosed", "
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What some of the runtime's error codes mean while a model is loaded."""
+    """The meaning of some of the runtime's error codes while a model is loaded."""
 
     codes: tuple[str, ...]
     error: type[ModelError]
@@ -84,7 +84,7 @@ BY_CODE = {code: translation for translation in TRANSLATIONS for code in transla
 
 @contextmanager
 def npu_errors(parts: list[NpuPart], during_look: bool = False) -> Iterator[None]:
-    """Turns what the vendor's code raises into a ModelError; `during_look`, a device error is a ModelLost."""
+    """Turns errors of the vendor's code into a ModelError; with `during_look`, a device error is a ModelLost."""
     try:
         yield
     except (AttributeError, TypeError, NameError):  # bugs

@@ -44,7 +44,7 @@ def broker(config: Config | None, machine: Machine) -> Check:
 
 
 def next_step(kind: str, spec: BrokerSpec) -> str:
-    """What to do about a failure of this kind, see mqtt.failure."""
+    """The next step after a failure of this kind, see mqtt.failure."""
     match kind:
         case "login" if spec.username:
             return "compare mqtt.username and its password with the broker's"

@@ -79,7 +79,7 @@ def _kind_of(error: ImportError) -> ErrorKind:
 
 
 def _report_stream() -> Any:
-    """What was standard output. From now on, everything that libraries print goes to standard error."""
+    """The original standard output. Redirects everything that libraries print to standard error."""
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return stream
