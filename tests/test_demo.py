@@ -132,7 +132,7 @@ def test_a_changed_prompt_is_not_judged_by_the_truth_of_the_former():
 
         def both_answered() -> bool:
             if message := demo.follower.next(1.0):
-                demo.board.hear(message.node, message.topic, message.payload)
+                demo.board.hear(message)
             yard = demo.board.cameras.get("demo/yard")
             people, doors = (yard and yard.answers.get(question) for question in ("people", "door_open"))
             return bool(people and doors and people.payload["prompt"].startswith("How many windows"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import pty
 import re
@@ -17,16 +18,22 @@ from support.broker import Mosquitto, Subscriber, an_answer, until
 
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, utc_now
-from edged.mqtt.follower import Follower
+from edged.mqtt.follower import FollowedMessage, Follower
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload
-from edged.tools.board import Board
-from edged.tools.view import picture, plain_line
+from edged.tools.board import Board, NewestAnswer
+from edged.tools.view import looks_per_min, picture, plain_line, short_age
 from edged.tools.watch import follow, watch
 
 
 def payload(name: str, **changed: Any) -> dict[str, Any]:
     return answer_payload(an_answer(name), "box", False) | changed
+
+
+def hear(
+    board: Board, topic: tuple[str, ...], payload: dict[str, Any] | None, retained: bool = False
+) -> NewestAnswer | None:
+    return board.hear(FollowedMessage("box", topic, payload, retained))
 
 
 class Clock:
@@ -48,18 +55,18 @@ def drawn(board: Board, width: int, height: int = 30) -> str:
 def test_answers_are_counted_once_and_judged():
     board = Board("t", judge=lambda answer: "right" if answer["value"] == 3 else "wrong")
     for name, changed in (("a", {}), ("a", {}), ("b", {"value": 4}), ("c", {"status": "unsure", "value": None})):
-        board.hear("box", ("dock", "people"), payload(name, **changed))
+        hear(board, ("dock", "people"), payload(name, **changed))
     assert board.summary() == "3 answers: 1 right, 1 wrong, 1 refused (50.0 % right)"
 
 
 def test_a_board_does_not_grow_with_the_number_of_answers():
     board = Board("t")
     old = payload("old", question="rare")
-    board.hear("box", ("gate", "rare"), old)
+    hear(board, ("gate", "rare"), old)
     sizes = []
     message = payload("a")
     for number in range(100_000):
-        board.hear("box", ("dock", "people"), message | {"id": f"id-{number}", "frame_sha256": f"sha-{number}"})
+        hear(board, ("dock", "people"), message | {"id": f"id-{number}", "frame_ts": number})
         if number in (20_000, 99_999):
             sizes.append(size(board))
     assert sizes[1] == sizes[0]
@@ -67,9 +74,9 @@ def test_a_board_does_not_grow_with_the_number_of_answers():
     # copies are still known: of recent answers, and of the newest answer of a question, however old
     for name, question in (("old", "rare"), ("id-99999", "people"), ("id-99500", "people")):
         camera = "gate" if question == "rare" else "dock"
-        assert board.hear("box", (camera, question), message | {"id": name}) is None
+        assert hear(board, (camera, question), message | {"id": name}) is None
     assert board.counts["answers"] == 100_001
-    assert board.looks_per_s() > 0
+    assert board.looks_per_min() > 0
 
 
 def size(board: Board) -> int:
@@ -81,10 +88,10 @@ def size(board: Board) -> int:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_board_fits_its_terminal(width: int):
     board = Board("edged watch")
-    board.hear("box", ("dock", "availability"), {"state": "offline", "reason": "connection refused by 10.0.0.9:554"})
-    board.hear("box", ("dock", "people"), payload("a"))
-    board.hear("box", ("dock", "scene"), payload("b", question="scene", value="A very long story. " * 20))
-    board.hear("box", ("dock", "gate"), payload("c", status="stale_frame", value=None, reason="it is old"))
+    hear(board, ("dock", "availability"), {"state": "offline", "reason": "connection refused by 10.0.0.9:554"})
+    hear(board, ("dock", "people"), payload("a"))
+    hear(board, ("dock", "scene"), payload("b", question="scene", value="A very long story. " * 20))
+    hear(board, ("dock", "gate"), payload("c", status="stale_frame", value=None, reason="it is old"))
     text = drawn(board, width)
     assert max(len(line) for line in text.splitlines()) <= width
     assert "people" in text
@@ -94,18 +101,18 @@ def test_a_board_fits_its_terminal(width: int):
 
 def test_a_cleared_topic_leaves_the_board():
     board = Board("t")
-    board.hear("box", ("dock", "availability"), {"state": "online", "reason": None})
-    board.hear("box", ("dock", "people"), payload("a"))
-    board.hear("box", ("dock", "people"), None)
+    hear(board, ("dock", "availability"), {"state": "online", "reason": None})
+    hear(board, ("dock", "people"), payload("a"))
+    hear(board, ("dock", "people"), None)
     assert board.cameras["box/dock"].answers == {}
-    board.hear("box", ("dock", "availability"), None)
+    hear(board, ("dock", "availability"), None)
     assert board.cameras == {}
 
 
 def test_a_plain_line_ends_with_its_verdict_or_status():
     board = Board("t", judge=lambda _: "right")
-    right = board.hear("box", ("dock", "people"), payload("a"))
-    refused = board.hear("box", ("dock", "people"), payload("b", status="camera_down", value=None, confidence=None))
+    right = hear(board, ("dock", "people"), payload("a"))
+    refused = hear(board, ("dock", "people"), payload("b", status="camera_down", value=None, confidence=None))
     stamp = time.strftime("%H:%M:%S", time.localtime(1785312001.23))
     assert right is not None
     assert refused is not None
@@ -144,8 +151,8 @@ def test_messages_that_are_not_json_objects_are_ignored(mosquitto: Mosquitto, su
 )
 def test_payloads_that_are_not_answers_are_ignored(key: str, value: Any):
     board = Board("t")
-    assert board.hear("box", ("dock", "people"), payload("a", **{key: value})) is None
-    answer = board.hear("box", ("dock", "people"), payload("b"))
+    assert hear(board, ("dock", "people"), payload("a", **{key: value})) is None
+    answer = hear(board, ("dock", "people"), payload("b"))
     assert answer
     assert "3" in plain_line(answer)
     assert "1 answer," in drawn(board, 80)
@@ -154,11 +161,11 @@ def test_payloads_that_are_not_answers_are_ignored(key: str, value: Any):
 def test_control_characters_of_a_message_do_not_reach_the_terminal():
     evil = "\x1b]0;title\x07\x9b31m\r"
     board = Board("t")
-    board.hear("box", (f"dock{evil}", "availability"), {"state": "offline", "reason": evil})
+    hear(board, (f"dock{evil}", "availability"), {"state": "offline", "reason": evil})
     lines = []
     for number, changed in enumerate(({"value": evil}, {"status": "camera_down", "reason": evil})):
         names = {"camera": evil, "question": evil}
-        answer = board.hear("box", (f"dock{evil}", f"q{number}{evil}"), payload(f"{number}", **names, **changed))
+        answer = hear(board, (f"dock{evil}", f"q{number}{evil}"), payload(f"{number}", **names, **changed))
         assert answer
         lines.append(plain_line(answer))
     for text in [drawn(board, 80), drawn(board, 40), *lines]:
@@ -194,11 +201,6 @@ def test_watch_reconnects_after_a_broker_restart(mosquitto: Mosquitto, capsys: p
     publisher.close()
 
 
-def seen_live(board: Board, node: str = "box") -> None:
-    """The first message of a topic may be a retained one; after this, answers to `people` are known not to be."""
-    board.hear(node, ("dock", "people"), payload(f"first of {node}", answered_ts=time.time()))
-
-
 def row(board: Board, question: str, width: int = 80) -> str:
     return next(line for line in drawn(board, width).splitlines() if question in line)
 
@@ -206,15 +208,14 @@ def row(board: Board, question: str, width: int = 80) -> str:
 @pytest.mark.parametrize(("answered_s_ago", "shown"), [(3, "3 s"), (125, "2 min"), (3700, "1 h"), (200_000, "2 d")])
 def test_a_retained_answer_shows_how_old_it_is_now(answered_s_ago: float, shown: str):
     board = Board("t")
-    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time() - answered_s_ago))
+    hear(board, ("dock", "people"), payload("a", answered_ts=time.time() - answered_s_ago), retained=True)
     assert f" {shown} " in row(board, "people")
 
 
 def test_the_age_of_an_answer_grows():
     clock = Clock()
-    board = Board("t", monotonic=clock)
-    seen_live(board)
-    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time()))
+    board = Board("t", clock=clock)
+    hear(board, ("dock", "people"), payload("a", answered_ts=time.time()))
     assert " 0 s " in row(board, "people")
     clock.seconds += 130
     assert " 2 min " in row(board, "people")
@@ -223,55 +224,152 @@ def test_the_age_of_an_answer_grows():
 @pytest.mark.parametrize("clock_ahead_s", [7200.0, -7200.0])
 def test_a_box_with_another_clock_shows_true_ages_once_it_has_answered(clock_ahead_s: float):
     clock = Clock()
-    board = Board("t", monotonic=clock)
+    board = Board("t", clock=clock)
     box_now = time.time() + clock_ahead_s
-    board.hear("box", ("dock", "scene"), payload("a", question="scene", answered_ts=box_now - 630))
-    board.hear("box", ("dock", "people"), payload("b", answered_ts=box_now - 60))
+    scene = payload("a", question="scene", answered_ts=box_now - 630)
+    hear(board, ("dock", "scene"), scene, retained=True)
+    hear(board, ("dock", "people"), payload("b", answered_ts=box_now - 60), retained=True)
     assert "-" not in row(board, "scene")
-    board.hear("box", ("dock", "people"), payload("c", answered_ts=box_now))
+    hear(board, ("dock", "people"), payload("c", answered_ts=box_now))
     assert " 0 s " in row(board, "people")
     assert " 10 min " in row(board, "scene")
 
 
 def test_an_answer_that_waited_out_an_outage_is_as_old_as_its_stamp():
     board = Board("t")
-    seen_live(board)
-    board.hear("box", ("dock", "people"), payload("a", late=True, answered_ts=time.time() - 300))
+    hear(board, ("dock", "people"), payload("a", late=True, answered_ts=time.time() - 300))
     assert " 5 min " in row(board, "people")
 
 
 def test_a_stopped_edged_makes_no_looks_and_says_since_when():
     clock = Clock()
-    board = Board("t", monotonic=clock)
-    board.hear("box", ("bridge", "state"), {"state": "online"})
-    seen_live(board)
+    board = Board("t", clock=clock)
+    hear(board, ("bridge", "state"), {"state": "online"})
     for number in range(5):
         clock.seconds += 1
-        board.hear("box", ("dock", "people"), payload(f"{number}", frame_sha256=f"{number}", answered_ts=time.time()))
-    assert board.looks_per_s() > 0
-    board.hear("box", ("bridge", "state"), {"state": "offline"})
+        hear(board, ("dock", "people"), payload(f"{number}", frame_ts=number))
+    assert board.looks_per_min() > 0
+    hear(board, ("bridge", "state"), {"state": "offline"})
     today = time.strftime("%H:%M")
     text = drawn(board, 80)
-    assert "0.0 looks/s" in text
+    assert "0 looks/min" in text
     assert f"box/dock: edged offline since {today}" in text
 
 
 def test_retained_answers_of_a_connection_are_no_looks():
     board = Board("t")
     for _ in range(2):
-        for number in range(5):
-            answer = payload(f"{number}", frame_sha256=f"{number}", answered_ts=time.time() - 10)
-            board.hear("box", (f"dock-{number}", "people"), answer)
-        board.connection(False)
         board.connection(True)
-    assert board.looks_per_s() == 0.0
+        for number in range(5):
+            answer = payload(f"{number}", frame_ts=number, answered_ts=time.time() - 10)
+            hear(board, (f"dock-{number}", "people"), answer, retained=True)
+        board.connection(False)
+    assert board.looks_per_min() == 0
     assert board.counts["answers"] == 5
+
+
+def test_the_first_answer_on_a_topic_is_new_unless_the_broker_says_that_it_is_retained(
+    mosquitto: Mosquitto, subscriber: Subscriber
+):
+    an_hour_ago = time.time() - 3600  # of the answer, or of a box with another clock
+    board, follower = Board("t"), Follower(BrokerSpec(port=mosquitto.port), "box")
+
+    def publish(camera: str) -> None:
+        text = json.dumps(payload(camera, camera=camera, answered_ts=an_hour_ago))
+        subscriber._client.publish(f"edged/box/{camera}/people", text, qos=1, retain=True)
+        subscriber.catch_up()
+
+    def age(camera: str) -> str:
+        """Of its next answer, as the broker delivers it."""
+        message = follower.next(15.0)
+        assert message
+        answer = board.hear(message)
+        assert answer
+        assert answer.payload["camera"] == camera
+        return short_age(board.age_s("box", answer))
+
+    publish("gate")
+    follower.start()
+    assert age("gate") == "1 h"
+    assert board.looks_per_min() == 0
+    publish("dock")
+    assert age("dock") == "0 s"
+    assert board.looks_per_min() > 0
+    follower.close()
+
+
+def test_ages_go_on_while_this_machine_is_suspended():
+    assert Board("t").clock() == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=1.0)
+
+
+def looks(board: Board, clock: Clock, every_s: float, count: int, cameras: int = 1) -> None:
+    """Let each camera answer two questions about a frame, `count` times."""
+    for _ in range(count):
+        clock.seconds += every_s
+        for camera in range(cameras):
+            for question in ("people", "gate"):
+                name = f"{clock.seconds}{camera}{question}"
+                hear(board, (f"camera-{camera}", question), payload(name, frame_ts=clock.seconds))
+
+
+@pytest.mark.parametrize(
+    ("every_s", "cameras", "shown"),
+    [(0.5, 1, "120"), (2.0, 1, "30"), (10.0, 2, "12"), (60.2, 1, "1.0"), (60.2, 3, "3.0"), (300.0, 1, "0.2")],
+)
+@pytest.mark.parametrize("since_the_last", [0.0, 0.5, 0.99])
+def test_the_rate_does_not_depend_on_when_one_looks(every_s: float, cameras: int, shown: str, since_the_last: float):
+    clock = Clock()
+    board = Board("t", clock=clock)
+    board.connection(True)
+    looks(board, clock, every_s, 30, cameras)
+    clock.seconds += every_s * since_the_last
+    per_minute = board.looks_per_min()
+    assert per_minute == pytest.approx(float(shown), rel=0.12)
+    assert looks_per_min(float(shown)) == f"{shown} looks/min"
+
+
+def test_a_rate_counts_from_the_beginning_of_the_connection():
+    clock = Clock()
+    board = Board("t", clock=clock)
+    board.connection(True)
+    looks(board, clock, 2.0, 10)
+    assert board.looks_per_min() == 30
+    board.connection(False)
+    board.connection(True)
+    assert board.looks_per_min() == 0
+    looks(board, clock, 0.1, 1)
+    assert board.looks_per_min() == 6  # the first look alone does not make 600
+
+
+def test_looks_of_an_unchanging_picture_count():
+    clock = Clock()
+    board = Board("t", clock=clock)
+    board.connection(True)
+    for number in range(30):
+        clock.seconds += 2
+        hear(board, ("dock", "people"), payload(f"{number}", frame_ts=number, frame_sha256="the same"))
+    assert board.looks_per_min() == 30
+
+
+def test_looks_that_have_stopped_fade_to_zero():
+    clock = Clock()
+    board = Board("t", clock=clock)
+    board.connection(True)
+    looks(board, clock, 2.0, 100)
+    rates = []
+    for _ in range(21):
+        rates.append(board.looks_per_min())
+        clock.seconds += 30
+    assert rates == sorted(rates, reverse=True)
+    assert rates[2] < 15  # a minute after the last look
+    assert rates[-1] == 0.0
+    assert looks_per_min(rates[-1]) == "0 looks/min"
 
 
 def test_a_retained_offline_says_when_the_last_answer_came():
     board = Board("t")
-    board.hear("box", ("bridge", "state"), {"state": "offline"})
-    board.hear("box", ("dock", "people"), payload("a", answered_ts=time.time() - 7300))
+    hear(board, ("bridge", "state"), {"state": "offline"}, retained=True)
+    hear(board, ("dock", "people"), payload("a", answered_ts=time.time() - 7300), retained=True)
     assert "box/dock: edged offline, last answer 2 h ago" in drawn(board, 80)
 
 
@@ -279,7 +377,7 @@ def test_a_camera_that_is_offline_says_since_when_and_why():
     since = time.time() - 86_400 * 3
     board = Board("t")
     state = {"state": "offline", "reason": "no packet for 5.0 s", "since": since}
-    board.hear("box", ("dock", "availability"), state)
+    hear(board, ("dock", "availability"), state)
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
     assert f"box/dock: offline since {day}: no packet for 5.0 s" in drawn(board, 80)
 
@@ -287,10 +385,10 @@ def test_a_camera_that_is_offline_says_since_when_and_why():
 @pytest.mark.parametrize("cut_off", ["edged", "broker"])
 def test_rows_that_cannot_be_current_are_dimmed(cut_off: str):
     board = Board("t")
-    seen_live(board)
+    hear(board, ("dock", "people"), payload("a"))
     assert not dimmed(board, "people")
     if cut_off == "edged":
-        board.hear("box", ("bridge", "state"), {"state": "offline"})
+        hear(board, ("bridge", "state"), {"state": "offline"})
     else:
         board.connection(False)
     assert dimmed(board, "people")
@@ -310,10 +408,10 @@ def dimmed(board: Board, text: str) -> bool:
 def test_rows_that_do_not_fit_are_counted(width: int, height: int):
     board = Board("edged watch: edged/dock-box on mqtt://broker.lan:1883")
     for camera in ("dock", "gate"):
-        board.hear("box", (camera, "availability"), {"state": "online", "reason": None, "since": 0})
+        hear(board, (camera, "availability"), {"state": "online", "reason": None, "since": 0})
         for number in range(8):
             answer = payload(f"{camera}{number}", question=f"q{number}", value="A very long story. " * 50)
-            board.hear("box", (camera, f"q{number}"), answer)
+            hear(board, (camera, f"q{number}"), answer)
     lines = drawn(board, width, height).splitlines()
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
@@ -321,13 +419,13 @@ def test_rows_that_do_not_fit_are_counted(width: int, height: int):
     assert more
     assert int(more[1]) + sum(bool(re.match(r"\W*q\d ", line)) for line in lines) == 16
     assert sum("╭" in line for line in lines) == sum("╰" in line for line in lines)
-    assert "looks/s" in "\n".join(lines).replace("\n", "")
+    assert "looks/min" in "\n".join(lines).replace("\n", "")
 
 
 def test_a_long_text_takes_three_lines_where_there_is_room():
     board = Board("t")
-    board.hear("box", ("dock", "scene"), payload("a", question="scene", value="A very long story. " * 50))
-    board.hear("box", ("dock", "people"), payload("b"))
+    hear(board, ("dock", "scene"), payload("a", question="scene", value="A very long story. " * 50))
+    hear(board, ("dock", "people"), payload("b"))
     text = drawn(board, 80, 40)
     assert 2 <= text.count("story") <= 8
     assert "…" in text
@@ -380,7 +478,7 @@ def test_a_terminal_without_cursor_control_gets_lines(
 
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch):
     board = Board("edged watch")
-    board.hear("box", ("dock", "people"), payload("a", status="unsure", value=None))
+    hear(board, ("dock", "people"), payload("a", status="unsure", value=None))
     colour = re.compile(r"\x1b\[(\d+;)*(3[0-7]|9[0-7]|38;[\d;]+)m")
     assert colour.search(on_terminal(monkeypatch, board))
     assert not colour.search(on_terminal(monkeypatch, board, NO_COLOR="1"))

@@ -113,7 +113,7 @@ def _last_state(running: RunningDemo) -> str:
     """The state that edged published last. Answers that arrived meanwhile were not shown and are not counted."""
     while message := running.follower.next(0.5):
         if message.topic == ("bridge", "state"):
-            running.board.hear(message.node, message.topic, message.payload)
+            running.board.hear(message)
     return running.board.node(NODE).state
 
 

@@ -32,11 +32,15 @@ CONNECTING = "connecting"
 
 @dataclass(frozen=True, slots=True)
 class FollowedMessage:
-    """A JSON message: its node, the levels of its topic after that, its payload (None: cleared)."""
+    """A JSON message: its node, the levels of its topic after that, its payload (None: cleared).
+
+    `retained` is true if it was published before the subscription, and the broker kept it.
+    """
 
     node: str
     topic: tuple[str, ...]
     payload: dict[str, Any] | None
+    retained: bool
 
 
 class Follower:
@@ -116,4 +120,4 @@ class Follower:
                 return
             if not isinstance(payload, dict):
                 return
-        self._messages.put(FollowedMessage(levels[0], tuple(levels[1:]), payload))
+        self._messages.put(FollowedMessage(levels[0], tuple(levels[1:]), payload, message.retain))

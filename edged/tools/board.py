@@ -1,25 +1,30 @@
 """The state of one or more edged nodes, from their messages on the broker: cameras, newest answers, rate.
 
-A message's topic says nothing about its age. The first message of a topic in a connection may be one that the broker
-retained, so it is as old as its stamp says; those after it were published while we listened and are new.
+A retained answer, and one that was sent late, is as old as its stamp says. All others are new on receipt.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from edged.core.text import counted
+from edged.mqtt.follower import FollowedMessage
 
 Judgement: TypeAlias = Literal["right", "wrong"]
+Look: TypeAlias = tuple[str, str, float]  # node, camera, time stamp
 Judge: TypeAlias = Callable[[dict[str, Any]], Judgement | None]
 
-RATE_WINDOW_S = 15.0
-RATE_LOOKS = 10_000  # more answers than arrive within the window
+RATE_LOOKS = 30  # over which the rate is measured
+RATE_WINDOW_S = (60.0, 600.0)  # the shortest and the longest; only for the first minute of a connection it is shorter
+RATE_START_S = 10.0
+KNOWN_LOOKS = 10_000  # more than there are in the shortest window
 LATEST_TS = 4e9  # the year 2096; time.localtime accepts it
 KNOWN_IDS = 1000  # recent answers, to drop copies; the newest answer of each question is known as well
 
@@ -32,7 +37,7 @@ class NewestAnswer:
 
     payload: dict[str, Any]
     judgement: Judgement | None
-    received_s: float  # monotonic
+    received_s: float  # on the board's clock
     stamp_age_s: float | None
 
 
@@ -58,33 +63,42 @@ class NodeBoard:
     clock_lag_s: float = 0.0
 
 
+def clock_s() -> float:
+    """Seconds on a clock that is never set, and that also runs while the machine is suspended (on Linux)."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 @dataclass(slots=True)
 class Board:
     """All state so far. `judge` compares an answer with the truth of its frame, where that is known."""
 
     title: str
     judge: Judge = lambda payload: None
-    monotonic: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = clock_s
     connected: bool = True
+    connected_since: float | None = None
     cameras: dict[str, CameraBoard] = field(default_factory=dict)  # by NODE/CAMERA
     nodes: dict[str, NodeBoard] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    looks: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=RATE_LOOKS))  # when, node, look
+    looks: dict[Look, float] = field(default_factory=dict)  # with the time of its first answer, in this order
     ids: deque[Any] = field(default_factory=lambda: deque(maxlen=KNOWN_IDS))
-    live_topics: set[tuple[str, ...]] = field(default_factory=set)
 
     def connection(self, connected: bool) -> None:
-        """Record the state of the connection. The broker sends its retained messages again after a reconnect."""
+        """Record the state of the connection. The rate is measured anew after a reconnect."""
         self.connected = connected
         if not connected:
-            self.live_topics.clear()
+            self.connected_since = None
             self.looks.clear()
+        elif self.connected_since is None:
+            self.connected_since = self.clock()
 
-    def hear(self, node: str, topic: tuple[str, ...], payload: dict[str, Any] | None) -> NewestAnswer | None:
+    def hear(self, message: FollowedMessage) -> NewestAnswer | None:
         """Process one message. Returns the answer if it was a new one."""
-        live = self._is_live(node, topic)
+        node, topic, payload = message.node, message.topic, message.payload
         if topic == ("bridge", "state"):
-            self._set_state(node, str((payload or {}).get("state", "offline")), live)
+            self._set_state(node, str((payload or {}).get("state", "offline")), message.retained)
         elif len(topic) != 2 or topic[0] == "bridge" or topic[1] == "event":
             return None
         elif payload is None:
@@ -92,20 +106,24 @@ class Board:
         elif topic[1] == "availability":
             self._set_availability(self._camera(node, topic[0]), payload)
         elif _is_answer(payload) and not self._is_copy(node, topic, payload):
-            return self._add(node, topic, payload, live)
+            return self._add(node, topic, payload, message.retained)
         return None
 
-    def looks_per_s(self) -> float:
-        now = self.monotonic()
-        while self.looks and now - self.looks[0][0] >= RATE_WINDOW_S:
-            self.looks.popleft()
-        if len(self.looks) < 2:
+    def looks_per_min(self) -> float:
+        """The rate of the last looks, over so long a time that a slow schedule does not read as stopped."""
+        now, times = self.clock(), list(self.looks.values())
+        if not times:
             return 0.0
-        return len({look for _, _, look in self.looks}) / max(1.0, now - self.looks[0][0])
+        shortest_s, longest_s = RATE_WINDOW_S
+        enough_s = now - times[-RATE_LOOKS] if len(times) >= RATE_LOOKS else longest_s
+        listened_s = now - (times[0] if self.connected_since is None else self.connected_since)
+        window_s = max(RATE_START_S, min(max(shortest_s, enough_s), longest_s, listened_s))
+        count = len(times) - bisect_right(times, now - window_s)
+        return 60.0 * count / window_s
 
     def age_s(self, node: str, answer: NewestAnswer) -> float:
         """Seconds since the answer was given."""
-        elapsed_s = self.monotonic() - answer.received_s
+        elapsed_s = self.clock() - answer.received_s
         if answer.stamp_age_s is None:
             return elapsed_s
         # negative where the box's clock is ahead of ours and no live answer has shown by how much
@@ -143,42 +161,39 @@ class Board:
             return self.summary()
         return f"{counted(self.counts['answers'], 'answer')}, {self.counts['refused']} refused"
 
-    def _is_live(self, node: str, topic: tuple[str, ...]) -> bool:
-        """True if the message was published while we listened, False if it may be a retained one."""
-        key = (node, *topic)
-        if key in self.live_topics:
-            return True
-        self.live_topics.add(key)
-        return False
-
-    def _set_state(self, name: str, state: str, live: bool) -> None:
+    def _set_state(self, name: str, state: str, retained: bool) -> None:
         node = self.node(name)
         if state == "offline" and node.state != "offline":
-            node.offline_since = time.time() if live else None
-            self.looks = deque((look for look in self.looks if look[1] != name), maxlen=RATE_LOOKS)
+            node.offline_since = None if retained else time.time()
+            self.looks = {look: at for look, at in self.looks.items() if look[0] != name}
         node.state = state
 
     def _set_availability(self, camera: CameraBoard, payload: dict[str, Any]) -> None:
         camera.online, camera.reason = payload.get("state") == "online", str(payload.get("reason"))
         camera.since = payload["since"] if _is_number(payload.get("since"), LATEST_TS) else None
 
-    def _add(self, node: str, topic: tuple[str, ...], payload: dict[str, Any], live: bool) -> NewestAnswer:
+    def _add(self, node: str, topic: tuple[str, ...], payload: dict[str, Any], retained: bool) -> NewestAnswer:
         self.ids.append(payload.get("id"))
         stamp_age_s = time.time() - payload["answered_ts"]
-        fresh = live and not payload.get("late")
+        fresh = not retained and not payload.get("late")
         if fresh:
             self.node(node).clock_lag_s = stamp_age_s
         judgement = self.judge(payload) if payload["status"] == "ok" else None
-        answer = NewestAnswer(payload, judgement, self.monotonic(), None if fresh else stamp_age_s)
+        answer = NewestAnswer(payload, judgement, self.clock(), None if fresh else stamp_age_s)
         self._camera(node, topic[0]).answers[topic[1]] = answer
         self.counts["answers"] += 1
         self.counts["refused"] += payload["status"] != "ok"
         if judgement:
             self.counts[judgement] += 1
         if fresh:
-            look = f"{node}/{topic[0]}/{payload.get('frame_sha256') or payload['answered_ts']}"
-            self.looks.append((answer.received_s, node, look))
+            self._count_look((node, topic[0], _look_ts(payload)), answer.received_s)
         return answer
+
+    def _count_look(self, look: Look, at: float) -> None:
+        """A look has an answer to each of its questions, and counts once."""
+        self.looks.setdefault(look, at)
+        if len(self.looks) > KNOWN_LOOKS:
+            del self.looks[next(iter(self.looks))]
 
     def _is_copy(self, node: str, topic: tuple[str, ...], payload: dict[str, Any]) -> bool:
         """True for a retained answer that a reconnect brings again, and for one that was sent twice."""
@@ -213,5 +228,11 @@ def _is_answer(payload: dict[str, Any]) -> bool:
     )
 
 
-def _is_number(value: Any, most: float) -> bool:
+def _look_ts(payload: dict[str, Any]) -> float:
+    """When the frame was captured, which all answers of a look have in common; if there was none, the second."""
+    captured = payload.get("frame_ts")
+    return captured if _is_number(captured, LATEST_TS) else int(payload["answered_ts"])
+
+
+def _is_number(value: Any, most: float) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most

@@ -26,7 +26,7 @@ def picture(board: Board, console: Console, connection: str) -> RenderableType:
     """The board in the size of the console. Where not everything fits, frames and long texts go first, then rows."""
     width, height = console.size
     head = [Text(board.title, style="bold"), _text(connection, "bright_black")]
-    foot = Text(f"{board.looks_per_s():.1f} looks/s, {board.totals()}")
+    foot = Text(f"{looks_per_min(board.looks_per_min())}, {board.totals()}")
     cameras = sorted(board.cameras.items())
     if not cameras:
         return Group(*head, Text("no answers yet", style="bright_black"), foot)
@@ -121,6 +121,11 @@ def short_age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{int(max(0.0, seconds))} s"
+
+
+def looks_per_min(rate: float) -> str:
+    """`4.0 looks/min`, `30 looks/min`, and `0 looks/min` only if there was none."""
+    return f"{rate:.1f} looks/min" if 0 < rate < 9.95 else f"{rate:.0f} looks/min"
 
 
 def clock_time(stamp: float) -> str:

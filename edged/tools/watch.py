@@ -89,4 +89,4 @@ def _receive(board: Board, messages: Messages, timeout_s: float) -> NewestAnswer
     """Give the board the next message; the answer, if it is a new one."""
     message = messages.next(timeout_s)
     board.connection(messages.connected)
-    return board.hear(message.node, message.topic, message.payload) if message else None
+    return board.hear(message) if message else None
