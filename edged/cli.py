@@ -33,13 +33,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 WIDTH = 78  # of descriptions; argparse wraps the rest at the terminal's width less 2
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; its exit code."""
-    return streams.leave(streams.exit_code(lambda: _command(argv)))
+def main(argv: list[str] | None = None, system_config: Path = DEFAULT_PATH) -> int:
+    """Run one command; its exit code. `system_config` is the config if none is named and the file exists."""
+    return streams.leave(streams.exit_code(lambda: _command(argv, system_config)))
 
 
-def _command(argv: list[str] | None) -> int:
+def _command(argv: list[str] | None, system_config: Path) -> int:
     options, unknown = _parser().parse_known_args(argv)
+    options.system_config = system_config
     if unknown:  # parse_args would print the usage of edged, not of the command
         options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
     _log_to_stderr(options.verbose)
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from edged.service.service import Factories
     from edged.tools.load_model import load_model
 
-    path = config_file(options.config)
+    path = config_file(options.config, options.system_config)
     return daemon.start(
         Factories(
             load_config=lambda: load(path),
@@ -91,7 +92,7 @@ def check(options: argparse.Namespace) -> int:
         return EXIT_OK
     from edged.tools.check import check as check_file
 
-    return check_file(config_file(options.file), options.strict)
+    return check_file(config_file(options.file, options.system_config), options.strict)
 
 
 def init(options: argparse.Namespace) -> int:
@@ -107,7 +108,7 @@ def watch(options: argparse.Namespace) -> int:
     """Follow a running edged on its broker, in the terminal. Publishes nothing."""
     from edged.tools.watch import watch as watch_broker
 
-    config = load(config_file(options.config))
+    config = load(config_file(options.config, options.system_config))
     node = None if options.all else config.node
     return watch_broker(config.mqtt, node, _plain(options.plain), _stop_signal())
 
@@ -126,7 +127,7 @@ def ask(options: argparse.Namespace) -> int:
     from edged.tools import ask as asking
 
     stop = _stop_signal()
-    config = None if options.model and not options.config else load(config_file(options.config))
+    config = None if options.model and not options.config else load(config_file(options.config, options.system_config))
     settings = {name: getattr(options, name) for name in ("answer", "range", "language", "max_new_tokens")}
     ask_options = asking.AskOptions(
         question=asking.question(options.prompt, settings, config),
@@ -163,7 +164,7 @@ def doctor(options: argparse.Namespace) -> int:
     from edged.tools.doctor.examine import examine
 
     logging.getLogger("edged").setLevel(logging.CRITICAL)  # the rows contain what cameras and broker would log
-    checks = examine(_config_file_or_default(options.config))
+    checks = examine(_config_file_or_default(options.config, options.system_config))
     if options.json:
         streams.write_line(table.as_json(checks))
     else:
@@ -175,18 +176,18 @@ def bench(options: argparse.Namespace) -> int:
     """Measure how fast this machine answers with this model, and how many looks a minute the config needs."""
     from edged.tools.bench.command import bench as bench_model
 
-    config = None if options.model else load(config_file(options.config))
+    config = None if options.model else load(config_file(options.config, options.system_config))
     spec = config.model.each_worker()[0] if config else ModelSpec(options.model.resolve())
     return bench_model(spec, config, options.image, options.seconds, options.json, _stop_signal())
 
 
-def _config_file_or_default(named: Path | None) -> Path:
+def _config_file_or_default(named: Path | None, default: Path) -> Path:
     """For doctor, which also works without a config."""
     try:
-        return config_file(named)
+        return config_file(named, default)
     except NoConfig as error:
         streams.report(f"edged: {error}")
-        return DEFAULT_PATH
+        return default
 
 
 def _plain(chosen: bool) -> bool:

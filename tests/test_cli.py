@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from edged.cli import main
-from edged.config.load import load
+from edged.config.load import DEFAULT_PATH, load
 from edged.core.answer_types import Text, YesNo
 from edged.core.specs import Generation, QuestionSpec
 
@@ -166,26 +167,54 @@ def unusable(folder: Path) -> str:
     return 'edged.yaml:2: unknown key "camras"'
 
 
+@pytest.fixture
+def system_config(tmp_path: Path) -> Path:
+    """Stands for /etc/edged/edged.yaml, which the machine that runs this test may have."""
+    return tmp_path / "etc" / "edged.yaml"
+
+
+def test_the_config_of_the_system_is_in_etc():
+    assert Path("/etc/edged/edged.yaml") == DEFAULT_PATH
+    assert inspect.signature(main).parameters["system_config"].default == DEFAULT_PATH
+
+
 WITHOUT_CONFIG = [["check"], ["run"], ["watch"], ["bench"], ["ask", "x", "--image", "none.jpg"]]
 
 
 @pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
-def test_without_a_config_in_etc_the_one_in_the_working_directory_is_used(arguments: list[str], tmp_path: Path):
+def test_the_config_of_the_system_is_used_before_the_one_in_the_working_directory(
+    arguments: list[str], system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    system_config.parent.mkdir()
+    problem = unusable(system_config.parent)
+    unusable(tmp_path)
+    assert main(arguments, system_config) == 78
+    printed = capsys.readouterr().err
+    assert f"{system_config.parent}/{problem}" in printed + caplog.text
+    assert "using" not in printed
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
+def test_without_it_the_config_in_the_working_directory_is_used(
+    arguments: list[str], system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     problem = unusable(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "edged", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    first, second = done.stderr.splitlines()[:2]
-    assert (done.returncode, first) == (78, "edged: using ./edged.yaml")
-    assert problem in second
+    assert main(arguments, system_config) == 78
+    printed = capsys.readouterr().err
+    assert printed.startswith("edged: using ./edged.yaml\n")
+    assert problem in printed + caplog.text
 
 
 def test_doctor_uses_the_config_in_the_working_directory_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
     problem = unusable(tmp_path)
-    assert main(["doctor", "--json"]) == 1
+    assert main(["doctor", "--json"], system_config) == 1
     printed = capsys.readouterr()
     assert printed.err == "edged: using ./edged.yaml\n"
     assert problem in json.loads(printed.out)["checks"][0]["detail"]
@@ -193,22 +222,23 @@ def test_doctor_uses_the_config_in_the_working_directory_too(
 
 @pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
 def test_without_any_config_both_paths_and_init_are_named(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+    arguments: list[str], system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 78
+    assert main(arguments, system_config) == 78
     assert capsys.readouterr().err == (
-        "edged: no config: neither /etc/edged/edged.yaml nor ./edged.yaml exists; edged init writes one\n"
+        f"edged: no config: neither {system_config} nor ./edged.yaml exists; edged init writes one\n"
     )
 
 
 def test_doctor_without_any_config_names_both_paths_and_checks_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    assert main(["doctor", "--json"]) == 1
+    assert main(["doctor", "--json"], system_config) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith("edged: no config: neither /etc/edged/edged.yaml nor ./edged.yaml exists")
+    assert printed.err.startswith(f"edged: no config: neither {system_config} nor ./edged.yaml exists")
     assert "python" in [check["name"] for check in json.loads(printed.out)["checks"]]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edged.config.load import DEFAULT_PATH
 from edged.core.errors import EXIT_CONFIG, EdgedError
 from edged.tools.streams import report
 
@@ -18,7 +17,7 @@ class NoConfig(EdgedError):
     code = EXIT_CONFIG
 
 
-def config_file(named: Path | None, system: Path = DEFAULT_PATH, local: Path = LOCAL_PATH) -> Path:
+def config_file(named: Path | None, system: Path, local: Path = LOCAL_PATH) -> Path:
     """The file named, else the system's, else the one in the working directory, which is reported. Raises NoConfig."""
     if named is not None:
         return named
