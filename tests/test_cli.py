@@ -158,6 +158,37 @@ def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(tmp_path: Path, 
     assert time.monotonic() - begun < 3
 
 
+SLOW = """
+import sys, time
+print("loading", file=sys.stderr, flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["ask x --image a.png", "bench --seconds 1"])
+def test_a_signal_while_the_model_loads_ends_the_command_at_once(
+    command: str, number: signal.Signals, tiny_folder: Path, tmp_path: Path
+):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((56, 56, 3), np.uint8))
+    (tmp_path / "transformers.py").write_text(SLOW)  # the first library that loading a model imports
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    arguments = [sys.executable, "-m", "edged", *command.split(), "--model", str(tiny_folder)]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
+    ) as done:
+        assert done.stderr
+        assert done.stderr.readline() == "loading\n"
+        begun = time.monotonic()
+        done.send_signal(number)
+        try:
+            _, errors = done.communicate(timeout=10)
+        finally:
+            done.kill()
+    assert (done.returncode, errors) == (130, "")
+    assert time.monotonic() - begun < 3
+
+
 # which config
 
 

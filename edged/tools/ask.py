@@ -18,8 +18,8 @@ from edged.core.types import Frame, Reply
 from edged.mqtt.topics import answer_payload
 from edged.service import clock
 from edged.service.judging import Provenance, Verdict, answer, judge
-from edged.tools.load_model import load_model
-from edged.tools.streams import progress, report, write, write_line
+from edged.tools.load_model import load_in_foreground
+from edged.tools.streams import report, write, write_line
 
 YAML_OPTIONS = ("answer", "range")
 
@@ -63,8 +63,7 @@ def question(prompt: str, options: Mapping[str, str | int | None], config: Confi
 def ask(spec: ModelSpec, options: AskOptions, stop: StopSignal) -> int:
     """Fetch the picture, load the model, print the answer; the exit code, 1 if there is no value."""
     frame = fetch_picture(options.image, stop)
-    with progress(f"loading the model {spec.path}"):
-        model = load_model(spec)
+    model = load_in_foreground(spec, stop)
     try:
         model.check([options.question])
         return _ask(model, frame, options, stop)

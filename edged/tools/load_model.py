@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from edged.core.errors import ModelFolderError
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event as StopSignal
+
+from edged.core.errors import ModelFolderError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.specs import ModelSpec
+from edged.tools.streams import progress
 from edged.vlm.folder import read_config
 
 
@@ -17,3 +23,25 @@ def load_model(spec: ModelSpec) -> VisionModel:
     from edged.vlm.model import load
 
     return load(spec)
+
+
+def load_in_foreground(spec: ModelSpec, stop: StopSignal) -> VisionModel:
+    """For a command that only waits for the model: shows the progress, and SIGINT or SIGTERM ends the loading.
+
+    Raises as load_model does, and Stopped or KeyboardInterrupt. Main thread only.
+    """
+    with _signals_interrupt(), progress(f"loading the model {spec.path}"):
+        if stop.is_set():
+            raise Stopped
+        return load_model(spec)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt. Loading takes long, and does not look at a stop signal."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

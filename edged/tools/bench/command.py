@@ -14,7 +14,7 @@ from edged.tools.bench import tables
 from edged.tools.bench.figures import as_json
 from edged.tools.bench.measure import measure
 from edged.tools.bench.workload import synthetic_frame, token_counter
-from edged.tools.load_model import load_model
+from edged.tools.load_model import load_in_foreground
 from edged.tools.streams import progress, write_line
 
 
@@ -24,8 +24,7 @@ def bench(
     """Load the model, measure it, print the figures; the exit code. `image` is a path or URL."""
     frame = synthetic_frame() if image is None else fetch_picture(image, stop)
     begun = time.monotonic()
-    with progress(f"loading the model {spec.path}"):
-        model = load_model(spec)
+    model = load_in_foreground(spec, stop)
     try:
         load_s = time.monotonic() - begun
         with progress(f"measuring for about {seconds:g} s"):
