@@ -22,8 +22,9 @@ from PIL import Image
 from edged.config.load import one_question
 from edged.core.specs import ModelSpec, QuestionSpec
 from edged.core.types import Frame, Reply, utc_now
-from edged.demo.scenes import Picture, still
+from edged.demo.drawing import Picture
 from edged.demo.show import MODEL
+from edged.demo.stills import still
 from edged.service.judging import judge
 from edged.vlm.model import load
 

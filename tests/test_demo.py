@@ -23,8 +23,9 @@ from edged.cli import main
 from edged.config.load import load
 from edged.demo.next_steps import as_typed, next_steps, own_camera
 from edged.demo.questions import CONFIG, judged
-from edged.demo.scenes import Truth, still
 from edged.demo.show import MODEL, running_demo
+from edged.demo.stills import still
+from edged.demo.truth import Truth
 
 PACKAGE = Path(edged.__file__).parent
 LINE = re.compile(r"\d\d:\d\d:\d\d (yard|back) [a-z_]+ .+ (-|\d\.\d{3}) (-|\d+\.\d\ds) (right|wrong|[a-z_]+)")

@@ -7,28 +7,32 @@ import random
 import subprocess
 import sys
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edged.core.specs import ModelSpec
-from edged.demo import scenes
-from edged.demo.scenes import Car, Light, Moment, Person, Sequence, still, truth_of
+from edged.demo.drawing import draw
+from edged.demo.figures import random_appearance, random_paint
+from edged.demo.moment import Car, Moment, Person
+from edged.demo.sequence import Sequence
+from edged.demo.show import MODEL
+from edged.demo.stills import still, still_moment
 from edged.demo.training import evaluate
 from edged.demo.training.unseen import ABSENT_UNSEEN, UNSEEN, UNSEEN_BY_ANOTHER
 from edged.demo.training.wordings import ABSENT, ABSENT_KO, could_make, plural, spin, subject_ko, trained_patterns
+from edged.demo.truth import truth_of
+from edged.demo.visits import LOOP_S
+from edged.demo.yard import Light
 from edged.vlm.model import load
-
-FOLDER = Path(scenes.__file__).parent / "model"
 
 
 def somebody(x: float, y: float, seed: int = 0, **more) -> Person:
-    return Person(scenes.random_appearance(np.random.default_rng(seed)), x, y, **more)
+    return Person(random_appearance(np.random.default_rng(seed)), x, y, **more)
 
 
 def a_car(x: float, y: float) -> Car:
-    return Car(scenes.random_paint(np.random.default_rng(1)), x, y)
+    return Car(random_paint(np.random.default_rng(1)), x, y)
 
 
 @pytest.mark.parametrize("sprites", ["train", "held_out"])
@@ -45,13 +49,13 @@ def test_held_out_people_are_not_those_of_training():
 
 @pytest.mark.parametrize("seed", range(12))
 def test_everyone_drawn_counts(seed):
-    moment = scenes.still_moment(np.random.default_rng(seed), "train", clear=True)
-    picture, truth = scenes.draw(moment), truth_of(moment)
+    moment = still_moment(np.random.default_rng(seed), "train", clear=True)
+    picture, truth = draw(moment), truth_of(moment)
     assert (truth.people, truth.cars) == (len(moment.people), len(moment.cars))
     for number in range(len(moment.people)):
         fewer = dataclasses.replace(moment, people=(*moment.people[:number], *moment.people[number + 1 :]))
         assert truth_of(fewer).people == truth.people - 1
-        assert np.abs(scenes.draw(fewer).astype(int) - picture).max() > 20
+        assert np.abs(draw(fewer).astype(int) - picture).max() > 20
 
 
 def test_in_clear_frames_nobody_is_hidden_by_more_than_a_third():
@@ -83,14 +87,14 @@ def test_a_car_counts_while_its_middle_is_inside():
 
 
 def test_door_and_night_can_be_seen():
-    day = scenes.draw(Moment()).astype(int)
-    assert np.abs(scenes.draw(Moment(door_open=True)) - day).max() > 40
-    assert scenes.draw(Moment(light=Light(dark=1.0))).mean() < 0.75 * day.mean()
+    day = draw(Moment()).astype(int)
+    assert np.abs(draw(Moment(door_open=True)) - day).max() > 40
+    assert draw(Moment(light=Light(dark=1.0))).mean() < 0.75 * day.mean()
 
 
 def test_a_moment_of_a_sequence_is_the_same_in_another_process():
     picture, truth = Sequence(7).frame(123.4)
-    program = "from edged.demo.scenes import Sequence; p, t = Sequence(7).frame(123.4); print(int(p.sum()), t)"
+    program = "from edged.demo.sequence import Sequence; p, t = Sequence(7).frame(123.4); print(int(p.sum()), t)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == f"{int(picture.sum())} {truth}"
 
@@ -105,13 +109,13 @@ def test_a_sequences_truth_does_not_depend_on_the_pictures_size():
 
 def test_a_sequence_has_people_cars_door_and_night_and_starts_over_empty():
     sequence = Sequence(2)
-    truths = [truth_of(sequence.moment(t_s)) for t_s in np.arange(0, scenes.LOOP_S, 4)]
+    truths = [truth_of(sequence.moment(t_s)) for t_s in np.arange(0, LOOP_S, 4)]
     assert {truth.people for truth in truths} >= {0, 1, 2, 3, 4}
     assert {truth.cars for truth in truths} == {0, 1, 2}
     assert {truth.door_open for truth in truths} == {truth.night for truth in truths} == {True, False}
     assert any(not truth.clear for truth in truths)
-    assert sequence.moment(0.0).people == sequence.moment(scenes.LOOP_S - 0.5).people == ()
-    assert truth_of(sequence.moment(scenes.LOOP_S + 50)) == truth_of(sequence.moment(50.0))
+    assert sequence.moment(0.0).people == sequence.moment(LOOP_S - 0.5).people == ()
+    assert truth_of(sequence.moment(LOOP_S + 50)) == truth_of(sequence.moment(50.0))
 
 
 def test_unseen_wordings_could_not_have_been_made_in_training():
@@ -134,12 +138,12 @@ def test_a_pattern_could_make_what_it_makes():
 
 
 def test_the_model_is_small():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 5_000_000
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) < 5_000_000
 
 
 @pytest.fixture(scope="module")
 def model():
-    model = load(ModelSpec(FOLDER))
+    model = load(ModelSpec(MODEL))
     yield model
     model.dispose()
 

@@ -11,8 +11,8 @@ from support.npu import compiled, simulator
 from edged.core.answer_types import Number, Text, YesNo
 from edged.core.specs import ModelSpec
 from edged.core.types import Frame, utc_now
-from edged.demo.scenes import still
 from edged.demo.show import MODEL
+from edged.demo.stills import still
 from edged.vlm.model import load
 
 GO_ON = threading.Event()

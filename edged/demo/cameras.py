@@ -17,7 +17,8 @@ from PIL import Image
 
 from edged.cameras.picture import decode_picture, frame_from_bgr
 from edged.core.errors import EdgedError
-from edged.demo.scenes import Sequence, Truth
+from edged.demo.sequence import Sequence
+from edged.demo.truth import Truth
 
 HOST = "127.0.0.1"
 FPS = 5.0

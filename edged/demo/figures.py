@@ -65,6 +65,14 @@ HAIRS = {
 }
 
 
+# where a car's cabin and roof begin and end, from the back to the front
+ROOFS = {
+    "saloon": (0.20, 0.34, 0.68, 0.83),
+    "van": (0.03, 0.07, 0.74, 0.88),
+    "hatchback": (0.08, 0.16, 0.64, 0.80),
+}
+
+
 def shifted(colour: Colour, by: float) -> Colour:
     red, green, blue = (int(min(255, max(0, channel * by))) for channel in colour)
     return red, green, blue
@@ -137,20 +145,22 @@ def person_sprite(who: Appearance, height: int, stride: int, facing: int) -> Spr
         draw.rounded_rectangle((middle - radius, radius, middle + radius, radius * 2.7), radius * 0.5, fill=who.hair)
     _draw_arm(draw, who, middle - half * 0.85, tall, -swing)
     if who.bag and who.head != "hat":
-        left = middle - facing * half * 1.25
-        draw.rounded_rectangle(
-            (left - half * 0.45, tall * 0.24, left + half * 0.45, tall * 0.46), half * 0.3, fill=who.bag
-        )
+        _draw_rucksack(draw, who.bag, middle - facing * half * 1.25, tall, half)
     _draw_body(draw, who, middle, tall, half)
     _draw_arm(draw, who, middle + half * 0.85, tall, swing)
     if who.bag and who.head == "hat":
-        left = middle + facing * tall * 0.19
-        draw.rounded_rectangle(
-            (left - half * 0.4, tall * 0.5, left + half * 0.4, tall * 0.62), half * 0.2, fill=who.bag
-        )
+        _draw_handbag(draw, who.bag, middle + facing * tall * 0.19, tall, half)
     top = radius * 1.06
     _draw_head(draw, who, middle, top, radius, facing)
     return Sprite(_small(image, wide // FINE, height), (middle / FINE, top / FINE))
+
+
+def _draw_rucksack(draw: ImageDraw.ImageDraw, colour: Colour, x: float, tall: int, half: float) -> None:
+    draw.rounded_rectangle((x - half * 0.45, tall * 0.24, x + half * 0.45, tall * 0.46), half * 0.3, fill=colour)
+
+
+def _draw_handbag(draw: ImageDraw.ImageDraw, colour: Colour, x: float, tall: int, half: float) -> None:
+    draw.rounded_rectangle((x - half * 0.4, tall * 0.5, x + half * 0.4, tall * 0.62), half * 0.2, fill=colour)
 
 
 def _draw_legs(draw: ImageDraw.ImageDraw, who: Appearance, middle: float, tall: int, swing: float) -> None:
@@ -226,48 +236,49 @@ def _draw_head(
 def car_sprite(paint: Paint, length: int, facing: int) -> Sprite:
     """`length` in pixels from bumper to bumper."""
     height = int(length * (0.50 if paint.shape == "van" else 0.43))
-    wide, tall = length * FINE, height * FINE
-    image = Image.new("RGBA", (wide, tall), (*paint.body, 0))
+    image = Image.new("RGBA", (length * FINE, height * FINE), (*paint.body, 0))
     draw = ImageDraw.Draw(image)
-    roof = {"saloon": (0.20, 0.34, 0.68, 0.83), "van": (0.03, 0.07, 0.74, 0.88), "hatchback": (0.08, 0.16, 0.64, 0.80)}[
-        paint.shape
-    ]
-    belt, glass = tall * 0.47, shifted((96, 128, 150), 0.85)
-    a, b, c, d = (share * wide for share in roof)
-    draw.polygon([(a, belt), (b, tall * 0.03), (c, tall * 0.03), (d, belt)], fill=shifted(paint.body, 0.72))
-    inset = tall * 0.07
-    pillar = (b + c) / 2
-    draw.polygon(
-        [
-            (a + inset * 1.6, belt),
-            (b + inset, inset + tall * 0.03),
-            (pillar - inset / 2, inset + tall * 0.03),
-            (pillar - inset / 2, belt),
-        ],
-        fill=glass,
-    )
-    draw.polygon(
-        [
-            (pillar + inset / 2, belt),
-            (pillar + inset / 2, inset + tall * 0.03),
-            (c - inset * 0.6, inset + tall * 0.03),
-            (d - inset * 1.6, belt),
-        ],
-        fill=glass,
-    )
-    draw.rounded_rectangle((wide * 0.01, belt - 2, wide * 0.99, tall * 0.86), tall * 0.13, fill=paint.body)
-    draw.rectangle((wide * 0.02, tall * 0.70, wide * 0.98, tall * 0.75), fill=shifted(paint.body, 0.62))
-    draw.line([(pillar, belt), (pillar, tall * 0.82)], fill=shifted(paint.body, 0.62), width=FINE)
-    draw.rounded_rectangle(
-        (pillar + inset, tall * 0.56, pillar + inset * 2.4, tall * 0.59), 2, fill=shifted(paint.body, 0.5)
-    )
-    draw.ellipse((wide * 0.93, tall * 0.52, wide * 0.985, tall * 0.63), fill=(252, 242, 196))
-    draw.rounded_rectangle((wide * 0.012, tall * 0.52, wide * 0.035, tall * 0.64), 2, fill=(200, 34, 34))
-    for hub in (0.20, 0.79):
-        for share, colour in ((0.20, (24, 24, 26)), (0.115, (164, 166, 170)), (0.04, (70, 70, 74))):
-            x, y, radius = wide * hub, tall * 0.80, tall * share
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    back, roof_back, roof_front, front = (share * image.width for share in ROOFS[paint.shape])
+    pillar = (roof_back + roof_front) / 2
+    _draw_cabin(draw, paint, image.height, (back, roof_back, pillar, roof_front, front))
+    _draw_chassis(draw, paint, image.size, pillar)
+    _draw_wheels(draw, image.size)
     small = _small(image, length, height)
     if facing < 0:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return Sprite(small, (length / 2, height * 0.5))
+
+
+def _draw_cabin(
+    draw: ImageDraw.ImageDraw, paint: Paint, tall: int, places: tuple[float, float, float, float, float]
+) -> None:
+    """The roof and two windows. `places` are those of the cabin's back, roof's back, pillar, roof's front and front."""
+    back, roof_back, pillar, roof_front, front = places
+    belt, top, inset, glass = tall * 0.47, tall * 0.03, tall * 0.07, shifted((96, 128, 150), 0.85)
+    roof = [(back, belt), (roof_back, top), (roof_front, top), (front, belt)]
+    draw.polygon(roof, fill=shifted(paint.body, 0.72))
+    upper = inset + tall * 0.03
+    rear = [(back + inset * 1.6, belt), (roof_back + inset, upper)]
+    draw.polygon([*rear, (pillar - inset / 2, upper), (pillar - inset / 2, belt)], fill=glass)
+    windscreen = [(roof_front - inset * 0.6, upper), (front - inset * 1.6, belt)]
+    draw.polygon([(pillar + inset / 2, belt), (pillar + inset / 2, upper), *windscreen], fill=glass)
+
+
+def _draw_chassis(draw: ImageDraw.ImageDraw, paint: Paint, size: tuple[int, int], pillar: float) -> None:
+    wide, tall = size
+    belt, handle, line = tall * 0.47, pillar + tall * 0.07, shifted(paint.body, 0.62)
+    draw.rounded_rectangle((wide * 0.01, belt - 2, wide * 0.99, tall * 0.86), tall * 0.13, fill=paint.body)
+    draw.rectangle((wide * 0.02, tall * 0.70, wide * 0.98, tall * 0.75), fill=line)
+    draw.line([(pillar, belt), (pillar, tall * 0.82)], fill=line, width=FINE)
+    handle_box = (handle, tall * 0.56, pillar + tall * 0.07 * 2.4, tall * 0.59)
+    draw.rounded_rectangle(handle_box, 2, fill=shifted(paint.body, 0.5))
+    draw.ellipse((wide * 0.93, tall * 0.52, wide * 0.985, tall * 0.63), fill=(252, 242, 196))
+    draw.rounded_rectangle((wide * 0.012, tall * 0.52, wide * 0.035, tall * 0.64), 2, fill=(200, 34, 34))
+
+
+def _draw_wheels(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    wide, tall = size
+    for hub in (0.20, 0.79):
+        for share, colour in ((0.20, (24, 24, 26)), (0.115, (164, 166, 170)), (0.04, (70, 70, 74))):
+            x, y, radius = wide * hub, tall * 0.80, tall * share
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edged.demo.scenes import Truth
+from edged.demo.truth import Truth
 from edged.tools.board import Judgement
 
 CONFIG = """\

@@ -23,7 +23,7 @@ from edged.demo.broker import DemoBroker
 from edged.demo.cameras import HOST, SIZE, Yards
 from edged.demo.next_steps import own_camera
 from edged.demo.questions import CONFIG, judged
-from edged.demo.scenes import Sequence
+from edged.demo.sequence import Sequence
 from edged.mqtt.follower import Follower
 from edged.tools.board import Board
 from edged.tools.watch import follow

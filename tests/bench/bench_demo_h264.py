@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from edged.core.specs import ModelSpec
-from edged.demo.scenes import Sequence
+from edged.demo.sequence import Sequence
 from edged.demo.training.evaluate import MODEL_FOLDER, WIDE, measured_clip
 from edged.vlm.model import load
 

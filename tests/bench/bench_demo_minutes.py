@@ -12,7 +12,7 @@ import torch
 
 from edged.core.specs import ModelSpec
 from edged.demo.cameras import SIZE
-from edged.demo.scenes import Sequence
+from edged.demo.sequence import Sequence
 from edged.demo.training.evaluate import MODEL_FOLDER, PROBES, Shown, results
 from edged.vlm.model import load
 from edged.vlm.qwen2vl import Qwen2VL

@@ -11,9 +11,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from edged.demo.scenes import MAX_CARS, MAX_PEOPLE, Truth
 from edged.demo.training.network import CELLS, IMAGE_TOKENS
 from edged.demo.training.wordings import Asked, ask_long, ask_short
+from edged.demo.truth import MAX_CARS, MAX_PEOPLE, Truth
 
 SPECIALS = (
     "<|endoftext|>",

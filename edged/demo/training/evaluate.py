@@ -21,8 +21,12 @@ import torch
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.specs import ModelSpec, QuestionSpec
 from edged.core.types import Frame
-from edged.demo.scenes import LOOP_S, SIDE, Picture, Sequence, Truth, compressed, still, truth_of
+from edged.demo.drawing import Picture, compressed
+from edged.demo.sequence import Sequence
+from edged.demo.stills import still
 from edged.demo.training.unseen import ABSENT_UNSEEN, TRUTHS, UNSEEN, UNSEEN_BY_ANOTHER, answer_type, tongue_of
+from edged.demo.truth import SIDE, Truth, truth_of
+from edged.demo.visits import LOOP_S
 from edged.vlm.model import load
 from edged.vlm.qwen2vl import Qwen2VL
 

@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edged.demo.scenes import Truth
 from edged.demo.training.chat import Packed, Packer, make_tokenizer
 from edged.demo.training.folder import save_folder
 from edged.demo.training.network import IMAGE_TOKENS, LanguageModel, ReadOut, Shape, Tower, in_patch_order, to_patches
 from edged.demo.training.training_data import Mix, render
+from edged.demo.truth import Truth
 
 log = logging.getLogger("edged.demo.training.train")
 T = TypeVar("T")

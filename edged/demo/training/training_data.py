@@ -11,22 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edged.demo.drawing import Picture, compressed, draw, through_camera
 from edged.demo.figures import Sprites
-from edged.demo.scenes import (
-    LOOP_S,
-    SIDE,
-    Car,
-    Moment,
-    Person,
-    Picture,
-    Sequence,
-    compressed,
-    draw,
-    still_moment,
-    through_camera,
-    truth_of,
-    visibility,
-)
+from edged.demo.moment import Car, Moment, Person
+from edged.demo.sequence import Sequence
+from edged.demo.stills import still_moment
+from edged.demo.truth import SIDE, truth_of, visibility
+from edged.demo.visits import LOOP_S
 
 CELLS, PATCHES = 8, 16  # the model's image tokens and its patches, a side
 FRAMES_PER_SEQUENCE = 12

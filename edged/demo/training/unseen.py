@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from edged.core.answer_types import AnswerType, Number, YesNo
-from edged.demo.scenes import Truth
+from edged.demo.truth import Truth
 
 UNSEEN: dict[str, tuple[str, ...]] = {
     "people": (

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edged.demo.scenes import Truth
+from edged.demo.truth import Truth
 
 # -- patterns --------------------------------------------------------------------------------------
 
