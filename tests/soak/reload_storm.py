@@ -467,13 +467,19 @@ def _started(folder: Path, seed: int, model: Path | None) -> Iterator[Storm]:
         yield Storm(setting, path, Random(seed), shape, edged, recorder, brokers, [first_save])
 
 
+def make_tiny_model(folder: Path) -> None:
+    """In a process of its own, so that the storm does not load torch."""
+    # -P: without the script's folder in the path, whose http.py would hide the package of that name
+    subprocess.run([sys.executable, "-P", tiny_model.__file__, folder], check=True)
+
+
 def _make_folders(setting: Setting, model: Path | None) -> None:
     (setting.folder / "credentials").mkdir()
     tiny, other = setting.models
     if model:
         shutil.copytree(model, tiny)
     else:
-        subprocess.run([sys.executable, Path(tiny_model.__file__), tiny], check=True)
+        make_tiny_model(tiny)
     shutil.copytree(tiny, other)
     for number, pictures in enumerate(setting.pictures):
         pictures.mkdir()
