@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from support.broker import (
     Mosquitto,
     Wire,
     an_answer,
+    free_port,
     protocol_level,
     scripted_broker,
     tls,
@@ -39,7 +43,7 @@ from support.publishing import (
 from edged.core.errors import EXIT_CONFIG, FileUnusable
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec
-from edged.mqtt.client import V5, ClientEvent, Connack, PahoClient, Puback
+from edged.mqtt.client import V5, ClientEvent, Connack, ConnectFailed, PahoClient, Puback
 from edged.mqtt.connection import Connection
 from edged.mqtt.follower import Follower
 from edged.mqtt.publisher import MqttPublisher
@@ -402,3 +406,23 @@ def test_the_wait_for_the_acknowledgement_of_offline_is_bounded(wire: Wire, capl
     assert connection.close(begun + 0.3) is False
     assert time.monotonic() - begun < 2.0
     assert logged(caplog) == [f'broker mqtt://{HOST}:{wire.port}: "offline" was not acknowledged']
+
+
+@pytest.mark.parametrize("with_broker", [True, False])
+def test_an_abandoned_client_is_freed_without_the_garbage_collector(mosquitto: Mosquitto, with_broker: bool) -> None:
+    """It keeps two sockets, and the collector may not run for days."""
+    spec = BrokerSpec(host=HOST, port=mosquitto.port if with_broker else free_port())
+    tried = (Connack, ConnectFailed)
+    events: SimpleQueue[ClientEvent] = SimpleQueue()
+    gc.disable()
+    try:
+        client = PahoClient(spec, "edged-box", V5, None, events.put)
+        abandoned = weakref.ref(client)
+        client.begin(60)
+        while not isinstance(events.get(timeout=15), tried):
+            pass
+        client.abandon(1.0)
+        del client
+        until(lambda: abandoned() is None)
+    finally:
+        gc.enable()

@@ -111,9 +111,11 @@ class PahoClient(mqtt.Client):
             self.username_pw_set(spec.username, None if spec.password is None else spec.password.reveal())
         if tls is not None:
             self.tls_set_context(tls)
-        self.on_connect = self._on_connack
-        self.on_disconnect = self._on_lost
-        self.on_publish = self._on_puback
+        # Functions, which paho calls with this client: a bound method would be a cycle, in which an abandoned client
+        # and its two sockets live until the garbage collector runs, which may be days later.
+        self.on_connect = PahoClient._on_connack
+        self.on_disconnect = PahoClient._on_lost
+        self.on_publish = PahoClient._on_puback
 
     def begin(self, slowest_retry_s: int) -> None:
         """Connect, and reconnect with back-off from 1 s to `slowest_retry_s`; returns at once."""
@@ -172,16 +174,16 @@ class PahoClient(mqtt.Client):
                 connection.close()
 
     @_logged
-    def _on_connack(self, _c: Any, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
+    def _on_connack(self, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
         if not reason.is_failure:
             # paho would now resend the messages in flight before all others. edged resends them itself, in order.
             self.drop_out_messages()
         self._report(Connack(reason, properties))
 
     @_logged
-    def _on_lost(self, _c: Any, _u: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
+    def _on_lost(self, _u: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
         self._report(Disconnected(disconnect_failure(flags.is_disconnect_packet_from_server, reason)))
 
     @_logged
-    def _on_puback(self, _c: Any, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
+    def _on_puback(self, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
         self._report(Puback(mid, reason))
