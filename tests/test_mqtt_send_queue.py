@@ -33,7 +33,7 @@ def send_all(queue: SendQueue) -> list[str]:
     topics = []
     while following := queue.next():
         entry, message = following
-        queue.sent(len(topics), entry)
+        queue.sent(len(topics), entry, message)
         queue.acknowledged(len(topics), accepted=True)
         topics.append(message.topic)
     return topics
@@ -78,7 +78,7 @@ def test_an_unacknowledged_message_is_sent_again_after_an_outage() -> None:
     queue.add([answer("people")], None)
     following = queue.next()
     assert following is not None
-    queue.sent(1, following[0])
+    queue.sent(1, *following)
     assert queue.drained is False
     queue.lost()
     assert queue.in_flight == 0

@@ -28,19 +28,23 @@ class Pending:
     until: float = math.inf  # monotonic; when an answer expires
     outage: bool = False  # it waited while there was no connection
     overtaken: bool = False  # must not be retained: a newer answer has its topic, or the topic is cleared
-    sent: bool = False  # it may have arrived, so its payload must not change
+    sent_to: str | None = None  # the topic, once it was sent: it may have arrived, so topic and payload must not change
 
     @property
     def is_event(self) -> bool:
         return self.late_topic is None
 
+    @property
+    def goes_to_late(self) -> bool:
+        return self.overtaken and self.sent_to != self.topic
+
     def message(self) -> Message:
         if self.late_topic is None:
             return Message(self.topic, self.payload)
-        if self.outage and not self.sent:
+        if self.outage and self.sent_to is None:
             self.payload = as_late(self.payload)
         if self.overtaken:
-            return Message(self.late_topic, self.payload)
+            return Message(self.late_topic if self.goes_to_late else self.topic, self.payload)
         return Message(self.topic, self.payload, retain=True, expires_s=seconds_until(self.until))
 
 
@@ -103,9 +107,9 @@ class Outbox:
         """The next answer for its own topic, numbered `up_to` or less. Overtaken answers move to the `late` lane."""
         while self._answers and self._answers[0].number <= up_to:
             pending = self._answers.popleft()
-            if not pending.outage or self._newest.get(pending.topic) is pending:
+            pending.overtaken = pending.outage and self._newest.get(pending.topic) is not pending
+            if not pending.goes_to_late:
                 return self._take(pending)
-            pending.overtaken = True
             self._overtaken.append(pending)
         return None
 
@@ -154,7 +158,7 @@ class Outbox:
     def _lane(self, pending: Pending) -> deque[Pending]:
         if pending.is_event:
             return self._events
-        return self._overtaken if pending.overtaken else self._answers
+        return self._overtaken if pending.goes_to_late else self._answers
 
     def _make_room(self) -> None:
         for _ in range(len(self)):

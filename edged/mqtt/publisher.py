@@ -101,7 +101,8 @@ class MqttPublisher:
     def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
         """Clear the retained answers of these questions, the camera's `picture`, or, if `gone`, all of the camera.
 
-        Waiting answers of these questions go out on `late`, not retained. Without a connection the clearing waits too.
+        Waiting answers of these questions go out on `late`, not retained (those that were sent before: on their own
+        topic, not retained). Without a connection the clearing waits too.
         """
         self._queue.clear(
             answers=[self._topics.answer(camera, question) for question in questions],
@@ -146,6 +147,7 @@ class MqttPublisher:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
 
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
+        An answer that was sent before, and may have arrived, keeps its topic and its payload.
         """
         clearings = handover.clearings if handover.broker == self._broker else ()
         self._queue.adopt(handover.waiting, clearings, self._topics.contains)
@@ -196,7 +198,7 @@ class MqttPublisher:
             if mid is None:  # the connection is lost; `process_events` will report it
                 self._queue.put_back(entry)
                 return
-            self._queue.sent(mid, entry)
+            self._queue.sent(mid, entry, message)
 
     def _log_dropped(self) -> None:
         dropped = self._queue.newly_dropped()

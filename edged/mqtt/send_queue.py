@@ -1,7 +1,8 @@
 """All messages that are not sent or not acknowledged yet, and the order in which they are sent.
 
-After a connect every retained state is sent; once edged is online, the newest answer of each question and `online`
-follow. After that states, answers, events, overtaken answers and pictures take turns, so that none delays another.
+After a connect every retained state is sent; once edged is online, the newest answer of each question, and `online`,
+follow. An answer that may have arrived at an earlier connection is sent again, unchanged, ahead of those. After that
+states, answers, events, overtaken answers and pictures take turns, so that none delays another.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class SendQueue:
             self._states.send(state)
 
     def clear(self, answers: Sequence[str], states: Sequence[str], pictures: Sequence[str]) -> None:
-        """Clear these topics. Waiting answers of the topics `answers` go out on `late`, not retained."""
+        """Clear these topics. Waiting answers of the topics `answers` are not retained any more."""
         with self._lock:
             for topic in answers:
                 self._outbox.forget(topic)
@@ -174,10 +175,10 @@ class SendQueue:
             entry = self._next()
             return None if entry is None else (entry, entry.message())
 
-    def sent(self, mid: int, entry: Entry) -> None:
+    def sent(self, mid: int, entry: Entry, message: Message) -> None:
         with self._lock:
             if isinstance(entry, Pending):
-                entry.sent = True
+                entry.sent_to = message.topic
             self._in_flight[mid] = entry
 
     def put_back(self, entry: Entry) -> None:
