@@ -24,6 +24,7 @@ from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionS
 from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply, utc_now
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
+from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.worker_queue import WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
@@ -560,3 +561,10 @@ def test_a_question_that_fails_after_a_reload_removed_it_begins_no_outage(stage:
     stage.open(FakeModel({"gate": removed_meanwhile}))
     stage.look(dock)
     assert not stage.looks.model_outage.on
+
+
+def test_no_outage_remains_of_a_call_that_a_reload_ends_while_its_failure_is_recorded():
+    outage = ModelOutage()
+    is_made = iter([True, False])
+    outage.failed(ModelCall("dock", "worker 0", "gate"), ModelError("model: out of memory"), lambda: next(is_made))
+    assert not outage.on

@@ -127,8 +127,7 @@ class _Look:
         self, ticket: Ticket[list[Outcome]], questions: Sequence[QuestionSpec], thumbnail: picture.Thumbnail | None
     ) -> list[Outcome]:
         def failed(call: ModelCall, error: ModelError) -> None:
-            if self.runtime.asks(call.question):  # else no look would make this call again and end the outage
-                self.looks.model_outage.failed(call, error)
+            self.looks.model_outage.failed(call, error, lambda: self._is_made(call, ticket))
             if isinstance(error, ModelLost):
                 self.looks.lost(error, ticket.group)
 
@@ -138,6 +137,10 @@ class _Look:
             return ticket.run(asking)
         finally:
             self.of = asking.of
+
+    def _is_made(self, call: ModelCall, ticket: Ticket[list[Outcome]]) -> bool:
+        """True if the next looks make this call too."""
+        return self.runtime.asks(call.question) and not ticket.stop.is_set()
 
 
 def _log_answers(outcomes: Sequence[Outcome]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from edged.core.errors import ModelError
@@ -31,8 +31,12 @@ class ModelOutage:
     def on(self) -> bool:
         return self._outage.on
 
-    def failed(self, call: ModelCall, error: ModelError) -> None:
-        self._outage.begin(str(error).removeprefix("model: "), call)
+    def failed(self, call: ModelCall, error: ModelError, is_made: Callable[[], bool]) -> None:
+        """Ignored unless looks still make this call: else none would make it again and end the outage."""
+        if is_made():
+            self._outage.begin(str(error).removeprefix("model: "), call)
+        if not is_made():  # a reload came in between, too early to drop this call
+            self._outage.forget(lambda failing: failing == call)
 
     def succeeded(self, call: ModelCall) -> None:
         self._outage.end(call)
