@@ -532,6 +532,10 @@ def test_parsing_a_cron_expression_needs_no_system_time_zone():
         ("5-7", "fri,sat,sun"),
         ("1,3", "mon,wed"),
         ("1-5/2", "mon,wed,fri"),
+        ("*/2", "sun,tue,thu,sat"),
+        ("5/1", "fri,sat,sun"),
+        ("7/3", "sun"),
+        ("sat/2", "sat"),
     ],
 )
 def test_cron_weekdays_count_from_sunday(weekday: str, days: str):

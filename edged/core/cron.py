@@ -48,6 +48,10 @@ class _Field:
     high: int
     names: Sequence[str] = ()
 
+    @property
+    def _most(self) -> int:
+        return 7 if self.names is WEEKDAYS else self.high
+
     def values(self, text: str) -> list[int]:
         return [value for part in text.lower().split(",") for value in self._range(part)]
 
@@ -64,7 +68,7 @@ class _Field:
         first, dash, last = span.partition("-")
         low = self._value(first)
         if not dash:
-            return low, self.high if stepped else low
+            return low, self._most if stepped else low
         high = self._value(last)
         if self.names is WEEKDAYS and high == 0:
             high = 7  # mon-sun
@@ -75,11 +79,10 @@ class _Field:
     def _value(self, text: str) -> int:
         if text in self.names:
             return self.names.index(text) + self.low
-        most = 7 if self.names is WEEKDAYS else self.high
-        if not (_is_number(text) and self.low <= int(text) <= most):
+        if not (_is_number(text) and self.low <= int(text) <= self._most):
             named = f", or {self.names[0]}-{self.names[-1]}" if self.names else ""
             article = "an" if self.name == "hour" else "a"
-            allowed = f"{self.low}-{most}{named}"
+            allowed = f"{self.low}-{self._most}{named}"
             raise ValueError(f'"{shorten(text, 20)}" is not {article} {self.name} ({allowed})')
         return int(text)
 
