@@ -1376,6 +1376,8 @@ HOSTILE = {
     "stray numbers": MODEL.replace("m}", "m, top_k: 99999999999999999999, top_p: 1e400, temperature: -0.0}"),
     "cron": CAMERA + "    cron: '*/0 99 ٣ 0-0/0 mon/²'\n",
     "hours": CAMERA + "    hours: ['mon-,: 99:99-24:00', {}, 5]\n",
+    "long durations": CAMERA + "    ask:\n" + "".join(f"      q{n}: {{every: '{'1' * 7000}'}}\n" for n in range(100)),
+    "long word in a flow mapping": CAMERA + "    ask: {" + "a" * 100_000 + " ] x}\n",
     "long path": CAMERA.replace("pics", "p" * 5000),
     "null keys": "null: 1\n~: 2\n: 3\n" + MODEL,
 }

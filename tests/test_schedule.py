@@ -534,8 +534,8 @@ def test_parsing_a_cron_expression_needs_no_system_time_zone():
         ("1-5/2", "mon,wed,fri"),
         ("*/2", "sun,tue,thu,sat"),
         ("5/1", "fri,sat,sun"),
-        ("7/3", "sun"),
-        ("sat/2", "sat"),
+        ("SAT/1", "sat,sun"),
+        ("5/2", "fri,sun"),
     ],
 )
 def test_cron_weekdays_count_from_sunday(weekday: str, days: str):
@@ -553,6 +553,10 @@ def test_cron_weekdays_count_from_sunday(weekday: str, days: str):
         ("x * * * *", '"x * * * *" is not a cron expression: "x" is not a minute (0-59)'),
         ("* , * * *", '"* , * * *" is not a cron expression: "" is not an hour (0-23)'),
         ("* * * * 1/0", '"* * * * 1/0" is not a cron expression: step "0" of weekday must be a number from 1'),
+        ("*/90 * * * *", '"*/90 * * * *" is not a cron expression: step 90 of minute is too large for 0-59'),
+        ("* * * * 7/2", '"* * * * 7/2" is not a cron expression: step 2 of weekday is too large for 7-7'),
+        ("* * last-1 * *", '"* * last-1 * *" is not a cron expression: "last" takes no range or step'),
+        ("* * last/2 * *", '"* * last/2 * *" is not a cron expression: "last" takes no range or step'),
     ],
 )
 def test_a_wrong_cron_expression_is_a_sentence(expression: str, sentence: str):

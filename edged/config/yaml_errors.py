@@ -16,6 +16,7 @@ BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, no
 OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
 BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start any token")
 NO_SPACE = "put a space after the colon"
+NEAR = 1000  # characters; the time of OPEN_TEXT grows with the square of their number
 TAB_INDENTATION = "YAML does not allow tabs for indentation; use spaces"
 KEY_AND_VALUE = 'expected "key: value"'
 INDENTATION = "wrong indentation: all keys of a mapping must begin in the same column"
@@ -129,7 +130,7 @@ def _flow(failure: _Failure) -> Iterator[Diagnosis]:
         yield failure.at(failure.line, "a value is missing before the comma")
     if "stream end" in failure.problem:
         yield failure.at(failure.start, f'"{bracket}" is not closed' if bracket else 'a "[" or "{" is not closed')
-    key = OPEN_TEXT.search(failure.before())
+    key = OPEN_TEXT.search(failure.before()[-NEAR:])
     advice = _needs_quotes(key[1] if key else "")
     if failure.line != failure.start:
         advice += f', or close "{bracket}" of line {failure.start + 1}'

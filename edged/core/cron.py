@@ -50,6 +50,7 @@ class _Field:
 
     @property
     def _most(self) -> int:
+        """The largest number. 7 is Sunday as well."""
         return 7 if self.names is WEEKDAYS else self.high
 
     def values(self, text: str) -> list[int]:
@@ -60,6 +61,8 @@ class _Field:
         if slash and not (_is_number(step) and int(step)):
             raise ValueError(f'step "{shorten(step, 20)}" of {self.name} must be a number from 1')
         low, high = self._span(span, bool(slash))
+        if slash and int(step) > max(1, high - low):  # `*/90` would look every hour, not every 90 minutes
+            raise ValueError(f"step {int(step)} of {self.name} is too large for {low}-{high}")
         return range(low, high + 1, int(step) if slash else 1)
 
     def _span(self, span: str, stepped: bool) -> tuple[int, int]:
@@ -71,7 +74,7 @@ class _Field:
             return low, self._most if stepped else low
         high = self._value(last)
         if self.names is WEEKDAYS and high == 0:
-            high = 7  # mon-sun
+            high = self._most  # mon-sun
         if low > high:
             raise ValueError(f'range "{span}" of {self.name} is reversed')
         return low, high
@@ -79,6 +82,8 @@ class _Field:
     def _value(self, text: str) -> int:
         if text in self.names:
             return self.names.index(text) + self.low
+        if self.name == "day" and text == LAST:
+            raise ValueError(f'"{LAST}" takes no range or step')
         if not (_is_number(text) and self.low <= int(text) <= self._most):
             named = f", or {self.names[0]}-{self.names[-1]}" if self.names else ""
             article = "an" if self.name == "hour" else "a"
