@@ -348,6 +348,16 @@ def test_a_missing_model_folder_is_reported_before_torch_is_imported(command: st
     assert done.stderr.splitlines()[-1].endswith(f"model: there is no folder {tmp_path}/none; {hint}")
 
 
+def test_a_model_folder_that_cannot_be_examined_is_reported_in_one_line(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "edged", "bench", "--model", "x" * 300], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        78,
+        f"edged: model: {tmp_path}/{'x' * 300} cannot be read: File name too long\n",
+    )
+
+
 # edged ask
 
 

@@ -29,12 +29,14 @@ from edged.tools.doctor.broker import broker as check_broker
 from edged.tools.doctor.broker import next_step
 from edged.tools.doctor.cameras import cameras as check_cameras
 from edged.tools.doctor.check import Check
+from edged.tools.doctor.child import probe_command
 from edged.tools.doctor.config import read_config
 from edged.tools.doctor.examine import examine
 from edged.tools.doctor.machine import Machine, User, group_name
 from edged.tools.doctor.model import model_files
 from edged.tools.doctor.npu import node_check
 from edged.tools.doctor.npu import npu as check_npu
+from edged.tools.doctor.packages import opencv_from
 from edged.tools.doctor.question import ask
 from edged.tools.doctor.question import question as check_question
 
@@ -137,6 +139,12 @@ def test_a_machine_without_a_config_gets_a_row_for_each_check(tmp_path: Path, ma
     ):
         assert checks[name] == Check(name, None, detail)
     assert checks["opencv"].ok is True
+
+
+def test_a_config_that_cannot_be_examined_is_not_called_missing(tmp_path: Path):
+    config, checks = read_config(tmp_path / ("x" * 300))
+    assert config is None
+    assert checks[0].detail.endswith(f"/{'x' * 300}: cannot be read: File name too long")
 
 
 def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Path, tiny_folder: Path, image: Path):
@@ -505,6 +513,19 @@ def test_a_probe_reports_the_kind_of_its_error_and_no_foreign_text(error: Except
     assert report["kind"] == kind
     assert report["error"].startswith(text)
     assert HIDDEN not in report["error"]
+
+
+def test_a_probe_ends_with_its_report_whatever_thread_is_left(tmp_path: Path, monkeypatch):
+    thread = "import threading; threading.Thread(target=threading.Event().wait).start()"
+    (tmp_path / "cv2.py").write_text(f"{thread}\n__version__ = '5'\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{TESTS.parent}")
+    assert opencv_from(probe_command("opencv"), 20.0) == Check("opencv", True, "5 can be imported")
+
+
+def test_the_row_of_opencv_says_when_numpy_is_missing(tmp_path: Path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{TESTS.parent}")
+    assert opencv_from(probe_command("opencv"), 20.0).detail == "cannot be imported: ImportError: no numpy"
 
 
 # the broker

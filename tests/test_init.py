@@ -171,7 +171,7 @@ def test_what_is_neither_a_path_nor_an_address_is_refused_and_not_repeated(tmp_p
     assert (done.returncode, done.stderr) == (1, f"edged: {sentence}\n")
 
 
-@pytest.mark.parametrize("model", [None, "none"])
+@pytest.mark.parametrize("model", [None, "none", "x" * 300])
 def test_a_model_folder_that_does_not_exist_is_named_with_the_way_to_get_one(tmp_path: Path, model: str | None):
     done = edged(tmp_path, "init", *(["--model", model] if model else []))
     expected = Path("/var/lib/edged/models/qwen2-vl-2b") if model is None else tmp_path / model

@@ -16,10 +16,13 @@ from edged.vlm.folder import read_config
 
 def load_model(spec: ModelSpec) -> VisionModel:
     """Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
-    if not spec.path.is_dir():
+    try:
+        read_config(spec.path)
+    except ModelFolderError as error:
+        if error.kind != "no_folder":
+            raise
         hint = "edged prepare makes one from a compiled model (edged prepare --help)"
-        raise ModelFolderError(f"model: there is no folder {spec.path}; {hint}")
-    read_config(spec.path)
+        raise ModelFolderError(f"{error}; {hint}", error.kind) from None
     from edged.vlm.model import load
 
     return load(spec)

@@ -27,11 +27,22 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
 
 
 def _invalid(path: Path, error: ConfigError) -> Check:
-    if not path.exists():
+    if _is_missing(path):
         step = "edged init writes a first config; --config FILE names another one"
         return Check("config", False, f"{path} does not exist", step)
     more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
     return Check("config", False, f"{error.problems[0]}{more}", f"edged check {path}")
+
+
+def _is_missing(path: Path) -> bool:
+    """False if it may not be examined."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _secrets(config: Config) -> Check:

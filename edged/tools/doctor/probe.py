@@ -15,12 +15,11 @@ from pathlib import Path
 from threading import Event as StopSignal
 from typing import Any
 
-import numpy as np
-
 from edged.config.load import load as load_config
 from edged.config.load import one_question
 from edged.core.errors import EdgedError, ErrorKind, ModelError
 from edged.core.types import Frame, utc_now
+from edged.tools import streams
 from edged.tools.doctor.check import import_failure, location
 
 PROMPT = "What colour is this image?"
@@ -53,6 +52,8 @@ def opencv() -> dict[str, Any]:
 
 def question(config_path: str) -> dict[str, Any]:
     """Load the model of this config, and ask it for the colour of a red picture."""
+    import numpy as np
+
     from edged.vlm.model import load as load_model
 
     config = load_config(Path(config_path))
@@ -86,4 +87,4 @@ def _report_stream() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(streams.leave(main(sys.argv[1:])))
