@@ -1,0 +1,114 @@
+"""What a valid config means once it is loaded, and its warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.config import ASK, CAMERA, MODEL, write
+
+from edged.config.load import load, one_question
+from edged.core.answer_types import YesNo
+from edged.core.specs import Cron, Generation
+
+
+def test_each_warning_has_a_kind(tmp_path: Path):
+    kinds = [warning.kind for warning in load(write(tmp_path, "model: {path: gone}\n")).warnings]
+    assert sorted(kinds) == ["missing_model", "no_cameras"]
+    text = CAMERA + "mqtt: {url: mqtts://b, username: me, password: hunter2, ca: gone.pem}\n"
+    path = write(tmp_path, text)
+    path.chmod(0o644)
+    assert sorted(warning.kind for warning in load(path).warnings) == ["clear_password", "missing_file", "no_questions"]
+
+
+def test_a_source_that_looks_like_an_address_is_not_only_called_missing(tmp_path: Path):
+    text = CAMERA.replace("pics", "10.0.0.9:554/stream1") + "    ask: {q: {prompt: x}}\n"
+    path = write(tmp_path, text)
+    assert [str(warning) for warning in load(path).warnings] == [
+        f'{path}:4: camera "dock": source {tmp_path}/10.0.0.9:554/stream1 does not exist '
+        "(an address begins with rtsp:// or http://)"
+    ]
+
+
+def test_yes_and_no_follow_the_language(tmp_path: Path):
+    config = load(write(tmp_path, "language: ko\n" + ASK + "        answer: yes_no\n"))
+    question = config.cameras[0].questions[0]
+    assert question.answer == YesNo("예", "아니요")
+    assert question.prompt == "Is it open? 예 또는 아니요로 답하세요."
+
+
+def test_an_instruction_may_be_changed_or_left_out(tmp_path: Path):
+    text = ASK + '        answer: yes_no\n        instruction: ""\n'
+    text += "      b: {prompt: Sure?, answer: integer, instruction: Count.}\n"
+    first, second = load(write(tmp_path, text)).cameras[0].questions
+    assert (first.prompt, second.prompt) == ("Is it open?", "Sure? Count.")
+
+
+def test_a_camera_may_change_a_shared_question(tmp_path: Path):
+    text = "questions: {gate: {prompt: Open?, answer: yes_no, min_confidence: 0.5}}\n"
+    text += CAMERA + "    ask: {gate: {min_confidence: 0.9}}\n"
+    question = load(write(tmp_path, text)).cameras[0].questions[0]
+    assert (question.prompt, question.min_confidence) == ("Open? Answer Yes or No.", 0.9)
+
+
+def test_generation_settings_come_from_the_question_then_the_model(tmp_path: Path):
+    text = ASK.replace("{path: m}", "{path: m, max_new_tokens: 64, temperature: 0.7, deadline: 9s}")
+    config = load(write(tmp_path, text + "        max_new_tokens: 8\n        top_k: 5\n"))
+    generation = config.cameras[0].questions[0].generation
+    assert (generation.max_new_tokens, generation.temperature, generation.top_k) == (8, 0.7, 5)
+    assert generation.deadline_s == 9.0
+
+
+def test_a_file_that_this_machine_does_not_have_is_a_warning(tmp_path: Path):
+    text = "model: {path: gone}\nmqtt: {username: me, password: {secret: none}}\n"
+    text += "cameras: {dock: {source: usb:/dev/gone, ask: {a: {prompt: x}}}, "
+    text += "b: {source: lost.jpg, ask: {a: {prompt: x}}}}\n"
+    path = write(tmp_path, text)
+    assert [(warning.kind, str(warning)) for warning in load(path).warnings] == [
+        ("missing_model", f"{path}:1: model: folder {tmp_path}/gone does not exist"),
+        ("missing_secret", f'{path}:2: mqtt: the secret "none" is missing (no file {tmp_path}/credentials/none)'),
+        ("missing_file", f'{path}:3: camera "b": source {tmp_path}/lost.jpg does not exist'),
+        ("missing_file", f'{path}:3: camera "dock": device /dev/gone does not exist'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        'cron: "0 0 29 2 *"',
+        'cron: "0 0 31 1,2 *"',
+        'cron: "0 0 last 2 mon"',
+        'cron: "59 5 * * 0", hours: "sun 05:00-06:00"',
+    ],
+)
+def test_a_schedule_that_occurs_in_some_year_is_valid(tmp_path: Path, times: str):
+    load(write(tmp_path, MODEL + f"cameras: {{dock: {{source: pics, {times}, ask: {{q: {{prompt: p}}}}}}}}\n"))
+
+
+def test_a_cron_schedule_is_kept(tmp_path: Path):
+    config = load(write(tmp_path, CAMERA + '    cron: "*/5 6-22 * * mon-fri"\n'))
+    assert config.cameras[0].schedule == Cron("*/5 6-22 * * mon-fri")
+
+
+def test_the_config_has_the_generation_settings_and_the_language(tmp_path: Path):
+    config = load(write(tmp_path, "language: ko\nmodel: {path: m, max_new_tokens: 64, top_k: 5}\n"))
+    assert (config.language, config.generation) == ("ko", Generation(max_new_tokens=64, top_k=5))
+    question = one_question({"prompt": "Open?", "answer": "yes_no", "top_k": 9}, config.language, config.generation)
+    assert question.prompt == "Open? 예 또는 아니요로 답하세요."
+    assert question.generation == Generation(max_new_tokens=64, top_k=9)
+
+
+def test_a_source_that_leads_to_itself_or_has_no_possible_name_is_a_warning(tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    text = CAMERA.replace("pics", "loop/x") + "  b:\n    source: " + "x" * 300 + "\n"
+    kinds = [warning.kind for warning in load(write(tmp_path, text)).warnings]
+    assert sorted(kinds) == ["missing_file", "missing_file", "no_questions", "no_questions"]
+
+
+def test_a_mask_is_a_polygon_or_a_box(tmp_path: Path):
+    masks = "[{polygon: [[0, 0], [1, 0], [0, 1]]}, {box: [0.1, 0.2, 0.6, 0.9]}]"
+    config = load(write(tmp_path, CAMERA + f"    mask: {masks}\n"))
+    assert config.cameras[0].mask == (
+        ((0, 0), (1, 0), (0, 1)),
+        ((0.1, 0.2), (0.6, 0.2), (0.6, 0.9), (0.1, 0.9)),
+    )

@@ -1,0 +1,425 @@
+"""The exact message for each mistake in a config; all mistakes are reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, TYPES, problems, write
+
+from edged.config import addresses
+from edged.config.load import ConfigError, load
+from edged.core.answer_types import Grammar
+
+BAD = {
+    "no model": ("node: box\n", ["edged.yaml:1: model is missing"]),
+    "unknown key": (MODEL + "camera: {}\n", ['edged.yaml:2: unknown key "camera". Did you mean "cameras"?']),
+    "unknown key below": (
+        CAMERA + "    evry: 5s\n",
+        ['edged.yaml:5: camera "dock": unknown key "evry". Did you mean "every"?'],
+    ),
+    "unknown key of a question": (
+        ASK + "        awnser: yes_no\n",
+        ['edged.yaml:8: camera "dock": question "gate": unknown key "awnser". Did you mean "answer"?'],
+    ),
+    "wrong type": (
+        CAMERA + "    image: yes\n",
+        ['edged.yaml:5: camera "dock": image must be true or false, not "yes"'],
+    ),
+    "a number is no duration": (
+        CAMERA + "    every: 30\n",
+        ['edged.yaml:5: camera "dock": every needs a unit: 30s, 30m or 30h'],
+    ),
+    "no duration": (
+        CAMERA + "    max_age: soon\n",
+        ['edged.yaml:5: camera "dock": max_age must be a duration such as 30s, 10m or 1h, not "soon"'],
+    ),
+    "two schedules": (
+        CAMERA + '    every: 5s\n    cron: "* * * * *"\n',
+        ['edged.yaml:6: camera "dock": every and cron both say when to look; keep one of them'],
+    ),
+    "cron of four fields": (
+        CAMERA + '    cron: "* * * *"\n',
+        ['edged.yaml:5: camera "dock": cron "* * * *" has 4 fields; cron has five: minute hour day month weekday'],
+    ),
+    "cron of a day that never comes": (
+        CAMERA + '    cron: "0 0 30 2 *"\n',
+        ['edged.yaml:5: camera "dock": cron "0 0 30 2 *" never occurs: this date does not exist in any year'],
+    ),
+    "cron outside of the hours": (
+        CAMERA + '    cron: "0 3 * * *"\n    hours: mon-fri 06:00-22:00\n',
+        ['edged.yaml:5: camera "dock": cron "0 3 * * *" never occurs within hours'],
+    ),
+    "no value": (
+        CAMERA + "    every:\n    title:\n    mask:\n",
+        [
+            'edged.yaml:6: camera "dock": title has no value; it must be text',
+            'edged.yaml:7: camera "dock": mask has no value; it must be a list such as [{box: [0, 0.6, 0.3, 1]}]',
+        ],
+    ),
+    "a mapping that is none": (
+        MODEL + "cameras: {dock: 5}\nquestions: {people: [1]}\n",
+        [
+            'edged.yaml:2: camera "dock" must be a mapping such as {source: "usb:0"}, not 5',
+            'edged.yaml:3: question "people" must be a mapping such as '
+            "{prompt: How many people?, answer: integer}, not a list",
+        ],
+    ),
+    "longer than a name": (
+        f"node: {'n' * 65}\n" + MODEL,
+        ["edged.yaml:1: node has more than 64 characters"],
+    ),
+    "an unknown core": (
+        "model: {path: m, cores: {text: x}}\n",
+        [
+            'edged.yaml:1: model: cores.text "x" is not a valid core setting; write "0:0" (cluster:core), "1:0:3" '
+            "(device:cluster:core), multi:0, global4:1, global4:1:0, global8 or global8:1"
+        ],
+    ),
+    "hours": (
+        CAMERA + "    hours: mon-fry 06:00-22:00\n",
+        [
+            'edged.yaml:5: camera "dock": hours "mon-fry 06:00-22:00": '
+            '"fry" is not a day (mon, tue, wed, thu, fri, sat, sun)'
+        ],
+    ),
+    "timezone": (
+        "timezone: Asia/Soul\n" + MODEL,
+        ['edged.yaml:1: timezone "Asia/Soul" is not a time zone (such as Asia/Seoul or UTC)'],
+    ),
+    "node": (
+        "node: Dock Box\n" + MODEL,
+        ['edged.yaml:1: node "Dock Box" may contain only a-z, 0-9, _ and -, because it becomes part of every topic'],
+    ),
+    "prefix": (
+        MODEL + "mqtt: {prefix: edged/#}\n",
+        ['edged.yaml:2: mqtt: prefix "edged/#" is not a topic prefix (names joined by /, without + and #)'],
+    ),
+    "url": (
+        MODEL + "mqtt: {url: broker.lan}\n",
+        ["edged.yaml:2: mqtt: url is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)"],
+    ),
+    "password in the url": (
+        MODEL + 'mqtt: {url: "mqtt://me:hunter2@broker"}\n',
+        [
+            "edged.yaml:2: mqtt: url must not contain a user or password: "
+            "write them as username: and password: {secret: NAME}"
+        ],
+    ),
+    "secret in a folder": (
+        MODEL + "mqtt: {username: me, password: {secret: ../x}}\n",
+        ["edged.yaml:2: mqtt: password must be {secret: NAME}, where NAME is a file name without a folder"],
+    ),
+    "not a type": (
+        ASK + "        answer: colour\n",
+        [
+            f'edged.yaml:8: camera "dock": question "gate": answer "colour" is not a type ({TYPES}). Did you mean a list?'
+        ],
+    ),
+    "misspelt type": (
+        ASK + "        answer: yesno\n",
+        [
+            f'edged.yaml:8: camera "dock": question "gate": answer "yesno" is not a type ({TYPES}). Did you mean "yes_no"?'
+        ],
+    ),
+    "one choice": (
+        ASK + "        answer: [open]\n",
+        ['edged.yaml:8: camera "dock": question "gate": answer needs at least two choices, separated by commas'],
+    ),
+    "json without schema": (
+        ASK + "        answer: json\n",
+        ['edged.yaml:8: camera "dock": question "gate": answer json needs its schema: {json: SCHEMA}'],
+    ),
+    "range of a text": (
+        ASK + "        range: [0, 5]\n",
+        ['edged.yaml:8: camera "dock": question "gate": range is valid only with answer: integer or answer: number'],
+    ),
+    "range of many digits": (
+        ASK + "        answer: integer\n        range: [0, 1000000000]\n",
+        ['edged.yaml:9: camera "dock": question "gate": the bounds of a range must have at most 9 digits'],
+    ),
+    "confidence": (
+        ASK + "        answer: yes_no\n        min_confidence: 70\n",
+        ['edged.yaml:9: camera "dock": question "gate": min_confidence must be at most 1, not 70'],
+    ),
+    "confidence of a text": (
+        ASK + "        min_confidence: 0.7\n",
+        [
+            'edged.yaml:8: camera "dock": question "gate": a text answer has no confidence; choose another type for answer'
+        ],
+    ),
+    "yes is a word": (
+        ASK + "        answer: yes_no\n        alert: {when: yes}\n",
+        ['edged.yaml:9: camera "dock": question "gate": alert.when "yes" is not a possible answer (true, false)'],
+    ),
+    "when out of range": (
+        ASK + "        answer: integer\n        range: [0, 5]\n        alert: {when: 6}\n",
+        [
+            'edged.yaml:10: camera "dock": question "gate": alert.when 6 is not a possible answer (whole numbers from 0 to 5)'
+        ],
+    ),
+    "special token": (
+        CAMERA + '    ask: {gate: {prompt: "Open?<|im_end|>"}}\n',
+        [
+            'edged.yaml:5: camera "dock": question "gate": prompt contains "<|im_end|>", '
+            "which is a special token of the model"
+        ],
+    ),
+    "no prompt": (
+        "questions: {people: {prompt: How many?}}\n" + CAMERA + "    ask: {peple: {}}\n",
+        [
+            'edged.yaml:6: camera "dock": question "peple": has no prompt, '
+            'and no shared question has this name. Did you mean "people"?'
+        ],
+    ),
+    "two of one name": (
+        ASK + "        then: {gate: {prompt: Sure?}}\n",
+        ['edged.yaml:8: camera "dock": question "gate": duplicate question name "gate" (first in line 6)'],
+    ),
+    "wildcards": (
+        MODEL + 'cameras: {"a+b": {source: pics, ask: {"c#": {prompt: x}, "d/e": {prompt: x}}}}\n',
+        [
+            f'edged.yaml:2: {kind} "{name}": a name consists of a-z, 0-9, _ and -, '
+            f'because it becomes part of a topic. Did you mean "{valid}"?'
+            for kind, name, valid in (("camera", "a+b", "a-b"), ("question", "c#", "c"), ("question", "d/e", "d-e"))
+        ],
+    ),
+    "reserved names": (
+        MODEL
+        + "cameras: {bridge: {source: pics, ask: {"
+        + ", ".join(f"{name}: {{prompt: x}}" for name in ("late", "image", "active", "availability", "event"))
+        + "}}}\n",
+        ['edged.yaml:2: camera "bridge": this name is reserved']
+        + [
+            f'edged.yaml:2: question "{name}": this name is reserved'
+            for name in ("active", "availability", "event", "image", "late")
+        ],
+    ),
+    "long name": (
+        MODEL + f"cameras: {{{'c' * 65}: {{source: pics}}}}\n",
+        [f'edged.yaml:2: camera "{"c" * 59}…": a name has at most 64 characters'],
+    ),
+    "title of two lines": (
+        CAMERA + '    title: "Dock\\n2"\n',
+        ['edged.yaml:5: camera "dock": title must be a single line'],
+    ),
+    "control character": (
+        CAMERA + '    ask: {gate: {prompt: "Open\\0?"}}\n',
+        ['edged.yaml:5: camera "dock": question "gate": prompt contains a control character (U+0000)'],
+    ),
+    "long prompt": (
+        CAMERA + f"    ask: {{gate: {{prompt: {'x' * 8001}}}}}\n",
+        ['edged.yaml:5: camera "dock": question "gate": prompt has 8001 characters; the limit is 8000'],
+    ),
+    "too often": (
+        CAMERA + "    every: 99ms\n",
+        ['edged.yaml:5: camera "dock": every "99ms" is out of range (100ms to 31d)'],
+    ),
+    "too seldom": (
+        CAMERA + "    every: 99999999999h\n",
+        ['edged.yaml:5: camera "dock": every "99999999999h" is out of range (100ms to 31d)'],
+    ),
+    "many digits": (
+        ASK + f"        max_new_tokens: {'9' * 5000}\n",
+        [
+            'edged.yaml:8: camera "dock": question "gate": '
+            "max_new_tokens is not a finite number of at most 32 characters"
+        ],
+    ),
+    "not finite": (
+        ASK + "        answer: number\n        range: [0, .inf]\n",
+        ['edged.yaml:9: camera "dock": question "gate": range[1] is not a finite number of at most 32 characters'],
+    ),
+    "one bound": (
+        ASK + "        answer: number\n        range: [0]\n",
+        ['edged.yaml:9: camera "dock": question "gate": range has too few entries; write a list such as [0, 40]'],
+    ),
+    "schema without properties": (
+        ASK + "        answer: {json: {type: object, properties: 5}}\n",
+        ['edged.yaml:8: camera "dock": question "gate": answer has a JSON schema whose properties are not a mapping'],
+    ),
+    "empty password": (
+        MODEL + 'mqtt: {username: me, password: ""}\n',
+        ["edged.yaml:2: mqtt: password is empty"],
+    ),
+    "source": (
+        MODEL + 'cameras: {dock: {source: "ftp://me:hunter2@host/x"}}\n',
+        [f'edged.yaml:2: camera "dock": source must be {addresses.SOURCES}'],
+    ),
+    "no scheme": (
+        MODEL + 'cameras: {dock: {source: "me:hunter2@host/x"}}\n',
+        [f'edged.yaml:2: camera "dock": source must be {addresses.SOURCES}'],
+    ),
+    "not a USB camera": (
+        MODEL + "cameras: {dock: {source: usb:front}}\n",
+        [
+            'edged.yaml:2: camera "dock": source is not a USB camera: '
+            "write usb: and a number, or usb: and a path in /dev, without a space"
+        ],
+    ),
+    "no host": (
+        MODEL + 'cameras: {dock: {source: "rtsp:///stream1"}}\n',
+        ['edged.yaml:2: camera "dock": source is not a valid address (such as rtsp://10.0.0.9/stream1)'],
+    ),
+    "impossible host": (
+        MODEL + f"cameras: {{a: {{source: 'rtsp://{'h' * 64}/'}}, b: {{source: 'rtsp://a..b/'}}}}\n",
+        [
+            f'edged.yaml:2: camera "{name}": source is not a valid address (such as rtsp://10.0.0.9/stream1)'
+            for name in "ab"
+        ],
+    ),
+    "same words": (
+        ASK + "        answer: yes_no\n        words: {true: A, false: A}\n",
+        ['edged.yaml:9: camera "dock": question "gate": words must differ for true and false'],
+    ),
+    "secret elsewhere": (
+        MODEL + 'cameras: {dock: {source: "rtsp://me:{secret:../x}@cam/s"}}\n',
+        [
+            'edged.yaml:2: camera "dock": source has a secret that is not {secret:NAME}, '
+            "where NAME is a file name without a folder"
+        ],
+    ),
+    "no source": (MODEL + "cameras: {dock: {}}\n", ['edged.yaml:2: camera "dock": source is missing']),
+    "mask": (
+        CAMERA + "    mask: [{polygon: [[0, 0], [1, 1.5], [0, 1]]}]\n",
+        [
+            'edged.yaml:5: camera "dock": mask[0].polygon contains 1.5; '
+            "use fractions of the picture's width and height, from 0 to 1, not pixels"
+        ],
+    ),
+    "a mask of no shape": (
+        CAMERA + "    mask: [{}, {box: [0.5, 0, 0.2, 1]}]\n",
+        [
+            'edged.yaml:5: camera "dock": a box is [left, top, right, bottom], with left < right and top < bottom',
+            'edged.yaml:5: camera "dock": mask[0] must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}',
+        ],
+    ),
+    "language": (
+        "language: de\n" + MODEL,
+        ['edged.yaml:1: language must be en or ko, not "de"'],
+    ),
+    "version": ("version: 2\n" + MODEL, ["edged.yaml:1: version must be 1, not 2"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_named_with_its_line_and_what_would_be_right(tmp_path: Path, case: str):
+    text, sentences = BAD[case]
+    assert problems(tmp_path, text) == sentences
+
+
+def test_a_problem_begins_with_the_path_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path, "node: Box\n" + MODEL)
+    monkeypatch.chdir(tmp_path)
+    beginnings = []
+    for given in (path, Path("edged.yaml"), Path("..", tmp_path.name, "edged.yaml")):
+        with pytest.raises(ConfigError) as caught:
+            load(given)
+        beginnings.append(caught.value.problems[0].partition(":1: ")[0])
+    assert beginnings == [f"{tmp_path}/edged.yaml", "edged.yaml", f"../{tmp_path.name}/edged.yaml"]
+
+
+def no_pattern(grammar: Grammar) -> str | None:
+    """A compiler of grammars that knows no pattern."""
+    return "patterns are not known" if '"pattern"' in grammar.body else None
+
+
+BAD_SCHEMA = """\
+        answer:
+          json:
+            type: object
+            properties:
+              plate:
+                type: string
+                pattern: "("
+              colour: {type: string}
+"""
+
+
+def test_a_schema_that_cannot_be_compiled_is_reported_at_the_key_that_causes_it(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, "nod: box\n" + ASK + BAD_SCHEMA), no_pattern)
+    assert caught.value.problems == [
+        f'{tmp_path}/edged.yaml:1: unknown key "nod". Did you mean "node"?',
+        f'{tmp_path}/edged.yaml:15: camera "dock": question "gate": answer.json.properties.plate.pattern '
+        "cannot be compiled to a grammar: patterns are not known",
+    ]
+
+
+def test_a_schema_of_a_shared_question_is_reported_once_and_where_it_is(tmp_path: Path):
+    text = "questions: {plate: {prompt: x, answer: {json: {type: string, pattern: x}}}}\n" + MODEL
+    text += "cameras: {a: {source: pics, ask: {plate: {}}}, b: {source: pics, ask: {plate: {}}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), no_pattern)
+    assert caught.value.problems == [
+        f'{tmp_path}/edged.yaml:1: question "plate": answer.json.pattern '
+        "cannot be compiled to a grammar: patterns are not known"
+    ]
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path):
+    text = (
+        "".join(BAD[case][0].removeprefix(MODEL) for case in ("unknown key", "url")) + ASK + "        answer: colour\n"
+    )
+    assert [line.split(": ")[0] for line in problems(tmp_path, text)] == [
+        "edged.yaml:1",
+        "edged.yaml:2",
+        "edged.yaml:10",
+    ]
+
+
+def test_a_problem_of_a_shared_question_is_reported_once_and_where_it_is(tmp_path: Path):
+    text = "questions: {people: {prompt: How many?, answer: nummer}}\n" + MODEL
+    text += "cameras: {a: {source: pics, ask: {people: {}}}, b: {source: pics, ask: {people: {}}}}\n"
+    assert problems(tmp_path, text) == [
+        f'edged.yaml:1: question "people": answer "nummer" is not a type ({TYPES}). Did you mean "number"?'
+    ]
+
+
+def test_a_config_named_by_its_folder_is_named_in_the_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (".", "/"):
+        with pytest.raises(ConfigError) as caught:
+            load(Path(place))
+        assert caught.value.problems == [f"{place}: is not a regular file"]
+
+
+def test_a_form_error_hides_no_other_problem(tmp_path: Path):
+    text = (
+        "nod: box\n"
+        "model: {path: m, workers: [{text: 0:0}], cores: {text: 0:0, vision: 0:1}, fit: squeeze}\n"
+        "mqtt: {password: hunter2, prefix: a//b}\n"
+        "questions:\n"
+        "  count: {answer: integer}\n"
+        "  many: {prompt: How many?, answer: nummer}\n"
+        "cameras:\n"
+        "  one: {source: ftp://x, every: 5, cron: '* * * *', ask: {gate: {prompt: Open?, answer: yes_no, alert: {when: 5}}}}\n"
+        "  two: {source: 'rtsp://a:b@c@d/', every: 5s, cron: '* * * * *', colour: red}\n"
+        "  three: 5\n"
+        "  four: {source: pics, ask: {nothing: {}, many: {}, then: 7, bad!: {prompt: x, range: [0, 1], top_p: 2}}}\n"
+        "  five: {source: pics, ask: {a: {prompt: x, answer: oops, then: {b: {when: 3, prompt: y, words: {true: A}}}}}}\n"
+    )
+    assert [sentence.removeprefix("edged.yaml:") for sentence in problems(tmp_path, text)] == [
+        '1: unknown key "nod". Did you mean "node"?',
+        "2: model: cores and workers both say where the model runs; keep one of them",
+        '2: model: fit must be stretch or letterbox, not "squeeze"',
+        "3: mqtt: password without a username",
+        '3: mqtt: prefix "a//b" is not a topic prefix (names joined by /, without + and #)',
+        '5: question "count": prompt is missing',
+        f'6: question "many": answer "nummer" is not a type ({TYPES}). Did you mean "number"?',
+        '8: camera "one": cron "* * * *" has 4 fields; cron has five: minute hour day month weekday',
+        '8: camera "one": every needs a unit: 5s, 5m or 5h',
+        '8: camera "one": question "gate": alert.when 5 is not a possible answer (true, false)',
+        f'8: camera "one": source must be {addresses.SOURCES}',
+        '9: camera "two": every and cron both say when to look; keep one of them',
+        '9: camera "two": source ' + MUST_BE_ENCODED,
+        '9: camera "two": unknown key "colour"',
+        '10: camera "three" must be a mapping such as {source: "usb:0"}, not 5',
+        '11: camera "four": question "bad!": range is valid only with answer: integer or answer: number',
+        '11: camera "four": question "bad!": top_p must be at most 1, not 2',
+        '11: camera "four": question "nothing": has no prompt, and no shared question has this name',
+        '11: camera "four": question "then" must be a mapping such as {prompt: How many people?, answer: integer}, not 7',
+        '11: question "bad!": a name consists of a-z, 0-9, _ and -, because it becomes part of a topic. Did you mean "bad"?',
+        f'12: camera "five": question "a": answer "oops" is not a type ({TYPES}). Did you mean a list?',
+        '12: camera "five": question "a": follow-up "b": words.false is missing',
+    ]

@@ -1,0 +1,226 @@
+"""Secrets and logins: where they are read from, and that no message and no repr shows one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+from support.config import ASK, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
+
+from edged.config.load import ConfigError, load
+from edged.core.secret import Secret
+from edged.core.specs import ConfigWarning
+
+
+def test_no_message_shows_a_credential(tmp_path: Path):
+    text = MODEL + "mqtt: {username: me, password: [hunter2], url: 5}\n"
+    text += 'cameras: {dock: {source: "rtsp://me:hunter2@/x"}, b: {source: [hunter2]}}\n'
+    assert "hunter2" not in "\n".join(problems(tmp_path, text))
+
+
+def test_secrets_come_from_systemd_first_then_from_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = MODEL + "mqtt: {username: me, password: {secret: broker}}\n"
+    text += "cameras: {dock: {source: 'rtsp://viewer:{secret:dock}@10.0.0.9/s'}}\n"
+    path = write(tmp_path, text)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "dock").write_text("p w/1\n")
+    (tmp_path / "credentials" / "broker").write_text("beside\n")
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "broker").write_text("from systemd\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    config = load(path)
+    assert config.mqtt.password is not None
+    assert config.mqtt.password.reveal() == "from systemd"
+    source = config.cameras[0].source
+    assert source.address.reveal() == "rtsp://viewer:p%20w%2F1@10.0.0.9/s"
+    assert source.shown == "rtsp://10.0.0.9/s"
+    assert "p w" not in repr(config)
+    assert "from systemd" not in repr(config)
+    (tmp_path / "credentials" / "dock").write_text("rotated")
+    assert load(path).cameras[0].connection != config.cameras[0].connection
+
+
+def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(tmp_path: Path):
+    path = write(tmp_path, ASK + "mqtt: {username: me, password: hunter2}\n")
+    assert load(path).warnings == ()
+    path.chmod(0o644)
+    sentence = "a clear-text password, in a file that other users can read"
+    advice = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
+    assert load(path).warnings == (ConfigWarning("clear_password", f"{path}:8: mqtt: {sentence}; {advice}"),)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://me:pw@cam:8554/a/b", "rtsp://cam:8554/a/b"),
+        ("http://cam/snap.jpg?user=me&password=pw", "http://cam/snap.jpg?…"),
+        ("rtsp://cam/user=me_password=pw_channel=1", "rtsp://cam/user=***"),
+        ("rtsp://cam/live;Password=p_w/1", "rtsp://cam/live;Password=***"),
+        ("rtsp://[fe80::1]:554/s", "rtsp://[fe80::1]:554/s"),
+        ("RTSP://{secret:a}:{secret:a}@Cam/{secret:a}", "rtsp://Cam/***"),
+        ("usb:/dev/v4l/by-id/x", "usb:/dev/v4l/by-id/x"),
+    ],
+)
+def test_a_shown_source_holds_no_credential(tmp_path: Path, source: str, shown: str):
+    config = load(write(tmp_path, MODEL + f'cameras: {{dock: {{source: "{source}"}}}}\n'))
+    assert config.cameras[0].source.shown == shown
+
+
+def no_file(place: Path) -> str:
+    return f"is missing (no file {place})"
+
+
+def empty_file(place: Path) -> str:
+    place.write_text("\n")
+    return f"cannot be used ({place} is empty)"
+
+
+def not_text(place: Path) -> str:
+    place.write_bytes(b"\xff\xfe")
+    return f"cannot be used ({place} is not UTF-8 text)"
+
+
+def folder(place: Path) -> str:
+    place.mkdir()
+    return f"cannot be used ({place} is not a regular file)"
+
+
+def fifo(place: Path) -> str:
+    os.mkfifo(place)
+    return f"cannot be used ({place} is not a regular file)"
+
+
+def loop(place: Path) -> str:
+    place.symlink_to(place)
+    return f"cannot be used ({place} cannot be read: Too many levels of symbolic links)"
+
+
+def two_lines(place: Path) -> str:
+    place.write_text("hunter2\nswordfish\n")
+    return f"cannot be used ({place} has a line break or a control character)"
+
+
+@pytest.mark.parametrize("lay", [no_file, empty_file, not_text, folder, fifo, loop, two_lines])
+def test_without_its_secret_there_is_no_login_and_the_file_is_named(tmp_path: Path, lay: Callable[[Path], str]):
+    path = two_secrets(tmp_path)
+    (tmp_path / "credentials").mkdir()
+    sentences = {name: f'the secret "{name}" {lay(tmp_path / "credentials" / name)}' for name in ("dock", "broker")}
+    config = load(path)
+    source = config.cameras[0].source
+    assert (source.problem, config.mqtt.problem) == (sentences["dock"], sentences["broker"])
+    assert (source.address, source.shown) == (Secret("rtsp://10.0.0.9:554"), "rtsp://10.0.0.9:554/s?…")
+    assert (config.mqtt.username, config.mqtt.password) == ("me", None)
+    assert config.warnings == (
+        ConfigWarning("missing_secret", f"{path}:2: mqtt: {sentences['broker']}"),
+        ConfigWarning("missing_secret", f'{path}:3: camera "dock": {sentences["dock"]}'),
+    )
+
+
+def test_a_secret_that_comes_later_ends_the_problem(tmp_path: Path):
+    path = two_secrets(tmp_path)
+    before = load(path)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "dock").write_text("p")
+    (tmp_path / "credentials" / "broker").write_text("p")
+    after = load(path)
+    assert (after.cameras[0].source.problem, after.mqtt.problem) == (None, None)
+    assert after.cameras[0].connection != before.cameras[0].connection
+    assert after.mqtt != before.mqtt
+
+
+def test_a_missing_secret_names_both_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/edged.service")
+    assert load(two_secrets(tmp_path)).mqtt.problem == (
+        'the secret "broker" is missing (no file /run/credentials/edged.service/broker '
+        f"and no file {tmp_path}/credentials/broker)"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://admin:2024/Summer@10.0.0.9:554/s",
+        "rtsp://admin:Sum?mer@10.0.0.9/s",
+        "rtsp://admin:Sum#mer@10.0.0.9/s",
+        "rtsp://admin:Sum@mer@10.0.0.9/s",
+        "rtsp://admin:Sum[mer@10.0.0.9/s",
+        "rtsp://admin:50%mer@10.0.0.9/s",
+        "rtsp://admin:Sum mer@10.0.0.9/s",
+        "http://10.0.0.9/Summer@x.jpg",
+        "https://admin:Summer@10.0.0.9/a.jpg?mail=me@here",
+        "http://admin@10.0.0.9:Summer@10.0.0.9/a.jpg",
+        "rtsp:/admin:Summer@10.0.0.9/s",
+        "rtsp:admin:Summer@10.0.0.9/s",
+        "http://10.0.0.9/a.jpg#Summer",
+    ],
+)
+def test_an_ambiguous_address_is_refused_and_not_shown(tmp_path: Path, source: str):
+    text = json.dumps({"model": {"path": "m"}, "cameras": {"dock": {"source": source}}})
+    assert problems(tmp_path, text) == [f'edged.yaml:1: camera "dock": source {MUST_BE_ENCODED}']
+
+
+def test_no_piece_of_any_login_is_shown(tmp_path: Path):
+    chance = random.Random(18)
+    letters = "/?#@[]%:;=&+$,!'()*{}<>|\\^`\"~-_. XYZ7é가"
+    path = write(tmp_path, MODEL)
+    accepted = 0
+    for _ in range(1500):
+        words = [f"qQ{''.join(chance.choices(letters, k=chance.randint(1, 8)))}Qq" for _ in range(2)]
+        encoded = chance.random() < 0.4
+        user, password = (quote(word, safe="") if encoded else word for word in words)
+        if not encoded and ":" in user:
+            continue  # its second half belongs to the password for every reader
+        scheme, rest = chance.choice(["rtsp", "rtsps", "http", "https"]), chance.choice(["", ":81", ":81/a/b?c=d", "/"])
+        source = f"{scheme}://{user}:{password}@10.0.0.9{rest}"
+        path.write_text(json.dumps({"model": {"path": "m"}, "cameras": {"dock": {"source": source}}}))
+        pieces = {piece for word in (*words, user, password) for piece in re.findall(r"qQ[^/?#@:]*|[^/?#@:]*Qq", word)}
+        try:
+            spec = load(path).cameras[0].source
+        except ConfigError as error:
+            assert not encoded, source
+            shown = "\n".join(error.problems)
+        else:
+            accepted += 1
+            parts = urlsplit(spec.address.reveal())
+            assert [unquote(parts.username or ""), unquote(parts.password or "")] == words
+            assert parts.hostname == "10.0.0.9"
+            shown = f"{spec.shown} {spec!r}"
+        assert not [piece for piece in pieces if piece in shown], (source, shown)
+    assert accepted > 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mqtt: 'mqtt://me:hunter2@host'",
+        "mqtt: {url: 'mqtt://me:hunter2/@host'}",
+        "cameras: {dock: 'rtsp://me:hunter2@host/'}",
+        "cameras: {dock: {source: pics, image: 'rtsp://me:hunter2@host/'}}",
+        "cameras: {dock: {source: pics, every: 'rtsp://me:hunter2@host/'}}",
+        "cameras: {'rtsp://me:hunter2@host/': {source: pics}}",
+        "cameras: {dock: {'rtsp://me:hunter2@host/': pics}}",
+        "cameras: {dock: {source: pics, ask: {'hunter2@host': {prompt: 5}}}}",
+        "cameras: {dock: {source: '//me:hunter2@host/'}}",
+        "cameras: {dock: {source: 'usb:me:hunter2@host/'}}",
+        "cameras: {dock: {source: 'hunter2://me@host/'}}",
+        "mqtt: {username: me, password: *hunter2}",
+        "mqtt: {username: me, password: !hunter2 }",
+        "mqtt: {username: me, password: !hunter2!x }",
+        "mqtt: {username: me, password: swordfish,hunter2}",
+        "mqtt: {username: me, password: swordfish, hunter2}",
+        "mqtt: {username: me, password:hunter2}",
+        "mqtt:\n  username: me\n  password:hunter2\n  prefix: x",
+        "mqtt:\n  username: me\n  password: a: hunter2",
+        "mqtt:\n  username: me\n  password: 'a'hunter2'",
+        "mqtt:\n  username: me\n  password: [hunter2",
+    ],
+)
+def test_no_message_shows_a_password_in_the_wrong_place(tmp_path: Path, text: str):
+    assert "hunter2" not in "\n".join(problems(tmp_path, MODEL + text + "\n"))
