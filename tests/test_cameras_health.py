@@ -70,7 +70,12 @@ def test_close_waits_for_a_running_report() -> None:
     threads = in_thread(lambda: health.mark_online("H.264"))
     assert reports.started.wait(10)
     ended = threading.Event()
-    threads += in_thread(lambda: (health.close(), ended.set()))
+
+    def close() -> None:
+        health.close()
+        ended.set()
+
+    threads += in_thread(close)
     assert not ended.wait(0.2)
     reports.go.set()
     assert ended.wait(10)
@@ -93,7 +98,8 @@ def test_report_may_close_its_own_camera() -> None:
 
 
 def test_report_that_raises_is_logged_and_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
-    closing, seen = threading.Event(), []
+    closing = threading.Event()
+    seen: list[bool] = []
 
     def report(state: CameraState) -> None:
         seen.append(state.online)
@@ -112,7 +118,9 @@ def test_report_that_raises_is_logged_and_does_not_end_the_camera(caplog: pytest
 
 
 def test_unexpected_error_of_a_session_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture) -> None:
-    closing, states, tries = threading.Event(), [], []
+    closing = threading.Event()
+    states: list[CameraState] = []
+    tries: list[int] = []
 
     def session() -> None:
         tries.append(1)
@@ -127,7 +135,8 @@ def test_unexpected_error_of_a_session_is_logged_once_and_retried(caplog: pytest
 
 
 def test_session_that_is_stopped_is_not_a_failure() -> None:
-    closing, states = threading.Event(), []
+    closing = threading.Event()
+    states: list[CameraState] = []
 
     def session() -> None:
         closing.set()

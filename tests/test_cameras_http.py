@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.broker import until
@@ -18,7 +19,7 @@ from support.http import LOGIN, Site, answering, serving_site
 
 from edged.cameras.source import close_all
 from edged.core.errors import CameraError, Stopped
-from edged.core.specs import CameraSpec
+from edged.core.specs import CameraSpec, SourceKind
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def shade(watched: Watched) -> int:
     return int(watched.grab().rgb.mean().round())
 
 
-def web(url: str, **more: object) -> Watched:
+def web(url: str, **more: Any) -> Watched:
     return Watched(spec(url, "http", **more))
 
 
@@ -269,13 +270,15 @@ def test_no_frame_is_held_after_its_look(site: str, kind: str) -> None:
 # --- a missing secret ---
 
 
-def without_secret(kind: str, port: int, problem: str) -> CameraSpec:
+def without_secret(kind: SourceKind, port: int, problem: str) -> CameraSpec:
     complete = spec(f"{kind}://viewer:@127.0.0.1:{port}/a", kind)
     return replace(complete, source=replace(complete.source, problem=problem))
 
 
 @pytest.mark.parametrize("kind", ["http", "rtsp"])
-def test_camera_with_a_missing_secret_reports_it_and_sends_nothing(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_camera_with_a_missing_secret_reports_it_and_sends_nothing(
+    kind: SourceKind, caplog: pytest.LogCaptureFixture
+) -> None:
     reason = "the secret dock is missing: /etc/edged/credentials/dock does not exist"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0.5)

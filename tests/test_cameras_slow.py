@@ -17,6 +17,7 @@ from support.http import answering, trickle
 from edged.cameras.path_camera import PathCamera
 from edged.cameras.source import fetch_picture
 from edged.core.errors import CameraError
+from edged.core.specs import SourceKind
 
 NEVER = threading.Event()
 
@@ -29,7 +30,7 @@ PART_HEADERS = (MULTIPART + b"--frame\r\nX-Long: ", b"x")
 OTHER_BOUNDARY = (MULTIPART, b"--other\r\n\r\n\xff\xd8\xff no boundary of ours \xff\xd9\r\n")
 
 
-def failing(scheme: str, sent: tuple[bytes, bytes]) -> str:
+def failing(scheme: SourceKind, sent: tuple[bytes, bytes]) -> str:
     """The reason that a camera which sends this reports first."""
     with (
         answering(lambda _: trickle(*sent)) as port,
@@ -107,7 +108,7 @@ def test_answer_that_trickles_is_given_up_after_ten_seconds_with_the_reason() ->
     ],
     ids=["headers", "rtsp headers", "picture", "part", "part headers", "other boundary"],
 )
-def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: str, sent: tuple[bytes, bytes]) -> None:
+def test_close_ends_the_thread_of_a_camera_that_trickles(scheme: SourceKind, sent: tuple[bytes, bytes]) -> None:
     trickling = threading.Event()
 
     def reply(_request: bytes) -> Iterator[bytes]:

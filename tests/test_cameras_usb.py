@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ class FakeCapture:
         self.released += 1
 
 
-def watching(*captures: FakeCapture, **more: object) -> Watched:
+def watching(*captures: FakeCapture, **more: Any) -> Watched:
     waiting = list(captures)
 
     def opened(_address: str) -> FakeCapture:

@@ -116,7 +116,11 @@ def test_each_key_that_the_example_shows_in_a_comment_is_valid(tmp_path: Path):
         text = "\n".join([*lines[:number], match[1] + match[2], *lines[number + 1 :]])
         reason = instead_of.get(match[3])
         result = outcome(write(tmp_path, text))
-        assert isinstance(result, Config) if reason is None else reason in result[0], (match[2], result)
+        if reason is None:
+            assert isinstance(result, Config), (match[2], result)
+        else:
+            assert isinstance(result, list), match[2]
+            assert reason in result[0], match[2]
     assert shown > 20
 
 

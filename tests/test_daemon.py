@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.broker import until
 from support.fakes import FakeModel
-from support.world import CONFIG, World
+from support.world import CONFIG, World, fake_publisher
 
 from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
@@ -97,7 +97,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
     box = Box(tmp_path, QUICK)
     yield box
     assert all(model.disposed == 1 for model in box.world.models)
-    assert not box.daemon.service.publisher.started or box.daemon.service.publisher.closed
+    publisher = fake_publisher(box.daemon.service)
+    assert not publisher.started or publisher.closed
 
 
 @pytest.fixture
@@ -124,9 +125,14 @@ def test_it_looks_until_told_to_stop_and_leaves_every_camera_offline(box: Box):
 
 
 def test_online_is_published_only_when_the_model_is_loaded(box: Box):
-    service, states = box.daemon.service, []
-    box.world.loading = lambda: states.append((service.publisher.started, service.publisher.is_online))
-    box.run(lambda: until(lambda: states and service.publisher.is_online))
+    states: list[tuple[bool, bool]] = []
+
+    def load() -> None:
+        publisher = fake_publisher(box.daemon.service)
+        states.append((publisher.started, publisher.is_online))
+
+    box.world.loading = load
+    box.run(lambda: until(lambda: states and fake_publisher(box.daemon.service).is_online))
     assert states == [(True, False)]
 
 
@@ -134,7 +140,7 @@ def test_a_start_that_fails_never_publishes_online(box: Box):
     box.world.broken["load m1"] = ModelError("model: there is no NPU")
     with pytest.raises(ModelError, match="there is no NPU"):
         box.daemon.run()
-    publisher = box.daemon.service.publisher
+    publisher = fake_publisher(box.daemon.service)
     assert (publisher.is_online, publisher.closed) == (False, True)
 
 
@@ -225,13 +231,13 @@ def test_a_reload_requested_during_a_reload_is_made_after_it(box: Box):
 def test_a_config_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(box: Box, failure: Exception, problem: str):
     def story() -> None:
         until(box.answers)
-        good, box.config = box.config, failure
+        box.config = failure
         box.file.write_text("two")
         until(lambda: box.daemon.problems == [problem])
         count = len(box.answers())
         until(lambda: len(box.answers()) > count + 5)
         assert box.answers()[-1].config_rev == "r1"
-        box.config = replace(good, rev="r2")
+        box.config = replace(QUICK, rev="r2")
         box.file.write_text("three")
         until(lambda: box.answers()[-1].config_rev == "r2")
         assert box.daemon.problems == []
@@ -335,14 +341,14 @@ def test_a_missing_notify_socket_does_not_end_edged(box: Box, monkeypatch: pytes
 def test_a_stop_does_not_wait_for_a_look_that_hangs(box: Box):
     hanging, go_on = threading.Event(), threading.Event()
 
-    def hang(_stop: threading.Event) -> Any:
+    def hang() -> Stopped:
         hanging.set()
         go_on.wait(60)
-        raise Stopped
+        return Stopped()
 
     def story() -> None:
         until(box.answers)
-        box.daemon.service.cameras["yard"].camera.grab = hang
+        next(camera for camera in box.world.cameras if camera.spec.name == "yard").grabs = [hang]
         assert hanging.wait(10)
 
     begun = time.monotonic()

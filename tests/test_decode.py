@@ -52,6 +52,11 @@ def tokens() -> Tokens:
     return Tokens(MERGES)
 
 
+def confidence(decoder: ReplyDecoder) -> float:
+    assert decoder.confidence is not None
+    return decoder.confidence
+
+
 def share(logits: np.ndarray, chosen: int, among: Sequence[int]) -> float:
     exponentials = np.exp(logits.astype(np.float64))
     return float(exponentials[chosen] / exponentials[list(among)].sum())
@@ -64,7 +69,7 @@ def test_the_bytes_that_a_grammar_forces_do_not_count(tokens: Tokens):
     assert decoder.choose(logits, []) == tokens.number("thi")
     # only tokens that agree with "th" are alternatives, so the likely "Yes" takes nothing away
     rivals = [tokens.number(token) for token in ("t", "th", "thi", "tha")]
-    assert math.isclose(decoder.confidence, share(logits, tokens.number("thi"), rivals), rel_tol=1e-6)
+    assert math.isclose(confidence(decoder), share(logits, tokens.number("thi"), rivals), rel_tol=1e-6)
 
 
 def test_a_token_of_forced_bytes_alone_does_not_count(tokens: Tokens):
@@ -75,7 +80,7 @@ def test_a_token_of_forced_bytes_alone_does_not_count(tokens: Tokens):
     decoder.forced()
     logits = tokens.logits({"i": 2.0, "a": 1.0, "Yes": 1.5})
     assert decoder.choose(logits, []) == tokens.number("i")
-    assert math.isclose(decoder.confidence, share(logits, tokens.number("i"), range(tokens.size)), rel_tol=1e-6)
+    assert math.isclose(confidence(decoder), share(logits, tokens.number("i"), range(tokens.size)), rel_tol=1e-6)
 
 
 def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_the_value_could_go_on(tokens: Tokens):
@@ -87,7 +92,7 @@ def test_confidence_is_the_product_of_the_open_steps_and_the_end_counts_where_th
     assert decoder.choose(second, []) is None
     everything = range(tokens.size)
     wanted = share(first, tokens.number("4"), everything) * share(second, tokens.end, everything)
-    assert math.isclose(decoder.confidence, wanted, rel_tol=1e-6)
+    assert math.isclose(confidence(decoder), wanted, rel_tol=1e-6)
     assert decoder.done
 
 
@@ -117,7 +122,7 @@ def test_confidence_lies_between_0_and_1_however_large_the_logits_are(tokens: To
         decoder = tokens.decoder(answer)
         while decoder.forced() is not None and not decoder.done:
             decoder.choose((chance.uniform(-1, 1, tokens.size) * scale).astype(np.float32), [])
-        assert 0.0 <= decoder.confidence <= 1.0
+        assert 0.0 <= confidence(decoder) <= 1.0
 
 
 @pytest.mark.parametrize(("likeliest", "wanted"), [("Yes", 1.0), ("Q", 0.0)])
@@ -133,7 +138,7 @@ def test_equal_logits_are_equally_likely_however_large_they_are(tokens: Tokens):
     decoder = tokens.decoder(YesNo())
     decoder.forced()
     decoder.choose(tokens.logits({}, rest=3e38), [])
-    assert math.isclose(decoder.confidence, 1 / tokens.size)
+    assert math.isclose(confidence(decoder), 1 / tokens.size)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30])
@@ -153,10 +158,13 @@ def test_the_repetition_penalty_does_not_apply_to_a_typed_answer(tokens: Tokens,
     assert decoder.choose(logits, [tokens.number("Yes")]) == tokens.number(wanted)
 
 
-@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0.001}])
-def test_top_k_and_top_p_leave_only_the_likeliest(tokens: Tokens, narrow: dict[str, float]):
+NARROW = [Generation(temperature=5.0, top_k=1), Generation(temperature=5.0, top_p=0.001)]
+
+
+@pytest.mark.parametrize("generation", NARROW, ids=["top_k", "top_p"])
+def test_top_k_and_top_p_leave_only_the_likeliest(tokens: Tokens, generation: Generation):
     logits = tokens.logits({"Yes": 0.1})
-    chosen = {tokens.decoder(Text(), Generation(temperature=5.0, **narrow)).choose(logits, []) for _ in range(20)}
+    chosen = {tokens.decoder(Text(), generation).choose(logits, []) for _ in range(20)}
     assert chosen == {tokens.number("Yes")}
     unlimited = {tokens.decoder(Text(), Generation(temperature=5.0)).choose(logits, []) for _ in range(20)}
     assert len(unlimited) > 1

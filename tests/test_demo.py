@@ -222,7 +222,7 @@ def test_true_answers_of_a_folder_of_pictures(tmp_path: Path):
     for seed in range(6):
         pixels, truth = still(9_000 + seed, sprites="held_out")
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{seed}.png")
-        truths[hashlib.sha256(pixels).hexdigest()] = truth
+        truths[hashlib.sha256(pixels.tobytes()).hexdigest()] = truth
     with Mosquitto(tmp_path) as broker:
         path = tmp_path / "edged.yaml"
         path.write_text(asked(str(tmp_path / "pictures"), broker.port, "300ms"))

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from support.broker import HOST, Subscriber, Wire, an_answer, free_port, until
 
 from edged.core.errors import EdgedError
@@ -82,7 +83,7 @@ def test_last_will_and_return(port: int, subscriber: Subscriber) -> None:
 def test_mqtt_5_is_rejected_with_a_reason_code(port: int) -> None:
     answered = threading.Event()
     reasons = []
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
     client.will_set("last", b"will", 1)  # amqtt without the demo's fix never answers this
 
     def on_connect(_client: mqtt.Client, _: object, _flags: object, reason: object, _properties: object) -> None:

@@ -23,7 +23,7 @@ from support.npu import compiled
 from edged.cli import main
 from edged.core.errors import ModelError
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
+from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceKind, SourceSpec
 from edged.tools.doctor import host, packages, probe, table
 from edged.tools.doctor.broker import broker as check_broker
 from edged.tools.doctor.broker import next_step
@@ -96,7 +96,7 @@ def config(mqtt: BrokerSpec | None = None, *cameras: CameraSpec) -> Config:
     return Config("box", ModelSpec(Path("/none")), mqtt or BrokerSpec(), cameras, None, "r", Path("edged.yaml"))
 
 
-def source(kind: str, address: str, problem: str | None = None) -> CameraSpec:
+def source(kind: SourceKind, address: str, problem: str | None = None) -> CameraSpec:
     return CameraSpec("dock", SourceSpec(kind, Secret(address), address.rpartition("@")[2], problem))
 
 

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ SOURCE = SourceSpec("path", Secret("x"), "x")
 GATE = question("Is the gate open?", YesNo(), "gate")
 
 
+def _same(model: FakeModel) -> FakeModel:
+    return model
+
+
 class Stage:
     """A camera, a model and a publisher, and looks at them."""
 
@@ -42,7 +47,7 @@ class Stage:
         self.looks = Looks(self.queue, self.stop, lambda: True, lambda error, _group: self.lost.append(error))
 
     def open(self, *models: FakeModel) -> FakeModel:
-        group = self.queue.load([lambda model=model: model for model in models])
+        group = self.queue.load([partial(_same, model) for model in models])
         until(group.ready)
         self.queue.serve(group)
         return models[0]
@@ -386,13 +391,14 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.CRITICAL + 1, "edged")  # pytest keeps the tracebacks of what it captures
     replies: dict[str, Any] = {"fails": lambda: ModelError("model: no"), "breaks": lambda: ZeroDivisionError("oops")}
     stage.open(FakeModel(replies))
+    watched = [*(Watched() for _ in range(4)), Watched(age_s=60.0), Watched(*[CameraError("gone")] * 50)]
     kinds = [
-        stage.camera(GATE, camera=Watched(), image=True),
-        stage.camera(GATE, camera=Watched(), at_least_every_s=300.0),
-        stage.camera(question("A?", YesNo(), "fails"), camera=Watched()),
-        stage.camera(question("A?", YesNo(), "breaks"), camera=Watched()),
-        stage.camera(GATE, camera=Watched(age_s=60.0)),
-        stage.camera(GATE, camera=Watched(*[CameraError("gone")] * 50)),
+        stage.camera(GATE, camera=watched[0], image=True),
+        stage.camera(GATE, camera=watched[1], at_least_every_s=300.0),
+        stage.camera(question("A?", YesNo(), "fails"), camera=watched[2]),
+        stage.camera(question("A?", YesNo(), "breaks"), camera=watched[3]),
+        stage.camera(GATE, camera=watched[4]),
+        stage.camera(GATE, camera=watched[5]),
     ]
     gc.collect()
     gc.disable()
@@ -400,7 +406,7 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
         for _ in range(170):
             for runtime in kinds:
                 stage.look(runtime)
-        until(lambda: [len(runtime.camera.alive) for runtime in kinds] == [0] * 6, 5)
+        until(lambda: [len(camera.alive) for camera in watched] == [0] * 6, 5)
     finally:
         gc.enable()
 
@@ -414,11 +420,13 @@ def test_a_look_that_a_stop_cuts_off_frees_its_frame(stage: Stage):
         return "Yes"
 
     stage.open(FakeModel({"gate": hang}))
-    first, second = stage.camera(GATE, camera=Watched()), stage.camera(GATE, camera=Watched())
+    first, second = Watched(), Watched()
     gc.collect()
     gc.disable()
     try:
-        lookers = [threading.Thread(target=stage.look, args=(runtime,)) for runtime in (first, second)]
+        lookers = [
+            threading.Thread(target=stage.look, args=(stage.camera(GATE, camera=camera),)) for camera in (first, second)
+        ]
         for looker in lookers:
             looker.start()
         assert asked.wait(10)
@@ -428,7 +436,7 @@ def test_a_look_that_a_stop_cuts_off_frees_its_frame(stage: Stage):
             assert not looker.is_alive()
         go_on.set()
         until(stage.queue.gone)
-        until(lambda: not first.camera.alive and not second.camera.alive, 5)
+        until(lambda: not first.alive and not second.alive, 5)
     finally:
         go_on.set()
         gc.enable()

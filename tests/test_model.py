@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ class Reference:
         self.processor = NoVideoProcessor.from_pretrained(folder)
 
     def text(self, image: np.ndarray, turns: list[Exchange], prompt: str, new: int, **settings) -> str:
-        messages = [{"role": "user", "content": [{"type": "image"}]}]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}]}]
         for turn in turns:
             messages[-1]["content"].append({"type": "text", "text": turn.prompt})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": turn.reply}]})
@@ -60,7 +61,8 @@ class Reference:
         self.model.model.rope_deltas = None
         settings = {"do_sample": False, "max_new_tokens": new} | settings
         out = self.model.generate(**inputs, **settings)
-        return self.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        reply: str = self.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return reply
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,7 @@ def test_confidence_is_the_probability_before_the_mask(model: Qwen2VL, reference
     token_ids = {word: tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "Ye", "Y", "No", "N")}
     best = max(token_ids, key=lambda word: probabilities[token_ids[word]])
     assert reply.text == ("Yes" if best[0] == "Y" else "No")
+    assert reply.confidence is not None
     assert math.isclose(reply.confidence, probabilities[token_ids[best]], rel_tol=1e-3)
 
 

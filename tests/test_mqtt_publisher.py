@@ -44,7 +44,7 @@ from support.publishing import (
 )
 
 from edged.core.specs import BrokerSpec
-from edged.core.types import CameraState, Event
+from edged.core.types import Answer, CameraState, Event
 from edged.mqtt.connection import Connection
 from edged.mqtt.publisher import MqttPublisher
 
@@ -124,16 +124,23 @@ def test_many_looks_at_once_keep_the_order_of_each(publisher: MqttPublisher, sub
         assert ids(subscriber.of(f"edged/box/cam{number}/people")) == expected
 
 
-@pytest.mark.parametrize("not_json", ["value", "confidence", "event"])
+NAN = float("nan")
+NOT_JSON = {
+    "value": replace(an_answer("a3"), value=NAN),
+    "confidence": replace(an_answer("a3"), confidence=NAN),
+    "event": replace(an_event("e2"), after=NAN),
+}
+
+
+@pytest.mark.parametrize("not_json", NOT_JSON.values(), ids=NOT_JSON)
 def test_a_look_with_a_value_that_json_cannot_encode_publishes_nothing(
-    publisher: MqttPublisher, subscriber: Subscriber, not_json: str
+    publisher: MqttPublisher, subscriber: Subscriber, not_json: Answer | Event
 ) -> None:
-    nan = float("nan")
     answers, events = [an_answer("a1"), an_answer("a2", question="gate_open")], [an_event("e")]
-    if not_json == "event":
-        events.append(replace(an_event("e2"), after=nan))
+    if isinstance(not_json, Event):
+        events.append(not_json)
     else:
-        answers.append(replace(an_answer("a3"), **{not_json: nan}))
+        answers.append(not_json)
     with pytest.raises(ValueError, match="JSON"):
         publisher.answers(answers, events, b"jpeg")
     assert publisher.figures().waiting == 0
@@ -328,6 +335,11 @@ def drip(mosquitto: Mosquitto) -> Iterator[Drip]:
     between.cut()
 
 
+def more_published(publisher: MqttPublisher, count: int) -> None:
+    """Wait until more than `count` messages are published."""
+    until(lambda: publisher.figures().published > count)
+
+
 def test_states_answers_events_and_pictures_share_a_slow_connection(drip: Drip, subscriber: Subscriber) -> None:
     with publishing(drip.port) as publisher:
         until(lambda: publisher.figures().published == 1)
@@ -338,7 +350,7 @@ def test_states_answers_events_and_pictures_share_a_slow_connection(drip: Drip, 
                 publisher.answers([an_answer(name, f"cam{camera}")], [an_event(name)], f"jpeg {count}".encode())
             publisher.camera(f"cam{count}", CameraState(True, None, SINCE))
             publisher.camera(f"cam{count}", CameraState(False, None, SINCE))
-            until(lambda count=count: publisher.figures().published > count)
+            more_published(publisher, count)
         subscriber.wait_for(lambda messages: len(messages) > 100)
         topics = [message.topic.rpartition("/")[2] for message in subscriber.messages[:100]]
         pictures = [message for message in subscriber.messages if message.topic.endswith("jpeg")]
@@ -360,7 +372,7 @@ def test_online_does_not_wait_for_answers_given_after_the_connect(drip: Drip, su
         publisher.answers([an_answer("a", f"cam{camera}") for camera in range(40)], [], None)
         for count in range(100):
             publisher.answers([an_answer(f"{count}-{camera}", f"cam{camera}") for camera in range(4)], [], None)
-            until(lambda count=count: publisher.figures().published > count)
+            more_published(publisher, count)
         drip.cut()
     assert subscriber.of(STATE)[0].json == ONLINE
 

@@ -30,7 +30,7 @@ def picture(topic: str) -> RetainedMessage:
 
 def send_all(queue: SendQueue) -> list[str]:
     """The topics in the order in which they are sent; everything is acknowledged."""
-    topics = []
+    topics: list[str] = []
     while following := queue.next():
         entry, message = following
         queue.sent(len(topics), entry, message)

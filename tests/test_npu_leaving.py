@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from support.npu.simulator import Fault
 
 from edged.core.answer_types import AnswerType, Json, Text
 from edged.core.errors import ModelError, Stopped
-from edged.core.specs import ModelSpec
+from edged.core.interfaces import VisionModel
+from edged.core.specs import ModelSpec, QuestionSpec
 from edged.service.worker_queue import WorkerQueue
 from edged.vlm.model import load
 
@@ -41,12 +43,16 @@ class Looker:
             try:
                 with self.turns.join() as turn:
                     turn.wait_near()
-                    turn.run(lambda model, turn=turn: (model.encode(frame(self.seed)), model.ask([], asked, turn.stop)))
+                    turn.run(partial(self._look, asked, turn.stop))
                 self.looks += 1
             except Stopped:
                 return
             except ModelError:
                 self.refused += 1
+
+    def _look(self, asked: QuestionSpec, stop: threading.Event, model: VisionModel) -> None:
+        model.encode(frame(self.seed))
+        model.ask([], asked, stop)
 
 
 @pytest.mark.timeout(240)
@@ -59,7 +65,7 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
             turns = WorkerQueue(stop)
             board.faults = _trouble(chance)
             spec = ModelSpec(compiled_folder, cores=WORKERS[round_ % 2])
-            group = turns.load([lambda spec=spec: load(spec)])
+            group = turns.load([partial(load, spec)])
             turns.serve(group)
             looker = Looker(turns, stop, round_)
             # of a load and three looks: any step of them may be the last one
@@ -145,7 +151,7 @@ def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: P
         specs = [ModelSpec(compiled_folder, cores=cores) for cores in WORKERS]
         if second_fails:
             board.faults.append(Fault("launch", "Acc_CoreAlreadyInUse", "text", after=1))
-        group = turns.load([lambda spec=spec: load(spec) for spec in specs])
+        group = turns.load([partial(load, spec) for spec in specs])
         if second_fails:
             with pytest.raises(ModelError, match="is in use by another program or another worker"):
                 until(group.ready)
@@ -160,9 +166,7 @@ def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
         with simulator.installed() as board:
             stop = threading.Event()
             turns = WorkerQueue(stop)
-            group = turns.load(
-                [lambda cores=cores: load(ModelSpec(compiled_folder, cores=cores)) for cores in WORKERS[:workers]]
-            )
+            group = turns.load([partial(load, ModelSpec(compiled_folder, cores=cores)) for cores in WORKERS[:workers]])
             until(group.ready)
             turns.serve(group)
             board.vision_s, board.call_s = 0.1, 0.05

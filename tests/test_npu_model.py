@@ -196,8 +196,8 @@ def test_letterbox_is_not_stretch(npu: simulator.Board, compiled_folder: Path, r
 def test_each_part_runs_on_the_cores_of_its_word(npu: simulator.Board, compiled_folder: Path, text, vision, wanted):
     npu.devices = frozenset({0, 1})
     model = load(ModelSpec(compiled_folder, cores=(("text", text), ("vision", vision))))
-    on = {part.part: (part.mode, part.accelerator.device, len(part.cores)) for part in npu.launched}
-    assert (on["text"][:2], on["vision"][:2]) == (wanted[0][:2], wanted[1][:2])
+    on = {part.part: (part.mode, part.accelerator and part.accelerator.device) for part in npu.launched}
+    assert (on["text"], on["vision"]) == (wanted[0][:2], wanted[1][:2])
     model.dispose()
 
 

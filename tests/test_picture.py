@@ -58,7 +58,7 @@ def test_masked_pixels_are_black_and_not_in_the_digest() -> None:
     assert not first.rgb[:, :320].any()
     assert first.rgb[:, 322:].any()
     assert first.sha256 == second.sha256 != framed(bgr).sha256
-    assert bgr.any(axis=2)[:, :320].any(), "the caller's picture is not changed"
+    assert bgr[:, :320].any(), "the caller's picture is not changed"
 
 
 def test_pixels_under_two_masks_stay_black() -> None:

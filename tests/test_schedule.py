@@ -82,7 +82,11 @@ def test_looks_come_at_their_interval():
 
 def test_the_first_look_comes_within_a_second():
     times: dict[str, float] = {}
-    with running(lambda name: times.setdefault(name, time.monotonic())) as schedule:
+
+    def look(name: str) -> None:
+        times.setdefault(name, time.monotonic())
+
+    with running(look) as schedule:
         begun = time.monotonic()
         for number in range(8):
             schedule.add(camera(f"camera-{number}", schedule=Every(HOUR)), None)

@@ -10,6 +10,7 @@ from support.broker import until
 from support.fakes import FakeModel
 
 from edged.core.errors import ModelError, Stopped
+from edged.core.interfaces import VisionModel
 from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
 
@@ -42,7 +43,7 @@ class Looks:
                     ticket.wait_near()
                     self.near.append(name)
 
-                    def ask(model: FakeModel) -> None:
+                    def ask(_model: VisionModel) -> None:
                         self.asked.append(name)
                         if last_question:
                             ticket.nearly_done()
@@ -217,7 +218,7 @@ def test_the_stop_that_a_model_call_sees_is_set_when_its_worker_is_dismissed(loo
 def test_a_reply_of_a_dismissed_model_is_dropped(looks: Looks):
     group = looks.open(FakeModel)
 
-    def dismissed_meanwhile(model: FakeModel) -> str:
+    def dismissed_meanwhile(model: VisionModel) -> str:
         looks.queue.dismiss(group)
         return model.name
 
@@ -254,7 +255,7 @@ def test_a_call_that_takes_too_long_is_overdue(looks: Looks):
     with looks.queue.join() as ticket:
         ticket.wait_near()
 
-        def late(_model: FakeModel) -> tuple[float, float]:
+        def late(_model: VisionModel) -> tuple[float, float]:
             ticket.expect_encode()
             first = looks.queue.overdue_s()
             ticket.encoded(0.001)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import cv2
 
@@ -61,7 +62,15 @@ def _extradata(capture: cv2.VideoCapture) -> bytes:
     return data.tobytes() if retrieved and data is not None else b""
 
 
-def read_packets(capture: cv2.VideoCapture) -> Iterator[Packet]:
+class PacketCapture(Protocol):
+    """The part of cv2.VideoCapture that `read_packets` uses."""
+
+    def get(self, propId: int, /) -> float: ...  # noqa: N803 OpenCV's name
+    def grab(self) -> bool: ...
+    def retrieve(self) -> tuple[bool, Any]: ...
+
+
+def read_packets(capture: PacketCapture) -> Iterator[Packet]:
     has_begun, since = False, time.monotonic()
     while True:
         grabbed = capture.grab()

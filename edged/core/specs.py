@@ -113,6 +113,9 @@ class Hours:
         return (day in self.days and clock >= self.begin) or ((day - 1) % 7 in self.days and clock < self.end)
 
 
+SourceKind = Literal["rtsp", "http", "usb", "path"]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
     """Where frames come from. `address` may contain a password, `shown` never does.
@@ -120,7 +123,7 @@ class SourceSpec:
     `problem` says why the camera cannot be opened, such as a missing secret; None if it can.
     """
 
-    kind: Literal["rtsp", "http", "usb", "path"]
+    kind: SourceKind
     address: Secret
     shown: str
     problem: str | None = None

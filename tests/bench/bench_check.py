@@ -78,7 +78,8 @@ def merges() -> list[str]:
     """Invented words, as many as Qwen2-VL's tokenizer has."""
     chance = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZĠ"
-    words, known, pairs = list(letters), set(letters), []
+    words, known = list(letters), set(letters)
+    pairs: list[str] = []
     while len(pairs) < MERGES:
         first, second = chance.choice(words), chance.choice(letters)
         if first + second not in known and len(first) < 20:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -17,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from PIL import Image
 from support import tiny_model
-from support.broker import Mosquitto, Subscriber
+from support.broker import Mosquitto, Received, Subscriber
 from support.making import picture
 from support.running import Edged
 
@@ -34,6 +35,10 @@ def write(folder: Path, port: int, camera: str, **words) -> Path:
     return path
 
 
+def newest_contains(text: str) -> Callable[[list[Received]], bool]:
+    return lambda messages: text.encode() in messages[-1].payload
+
+
 def in_force_s(folder: Path, broker: Mosquitto, times: int) -> tuple[list[float], float]:
     """Seconds from saving a prompt to its first answer on the broker; and from SIGTERM to the exit of an idle edged."""
     path = write(folder, broker.port, CAMERA, prompt="number 0?")
@@ -45,7 +50,7 @@ def in_force_s(folder: Path, broker: Mosquitto, times: int) -> tuple[list[float]
         for number in range(1, times + 1):
             saved = time.monotonic()
             write(folder, broker.port, CAMERA, prompt=f"number {number}?")
-            listening.wait_for(lambda messages, n=number: f"number {n}?".encode() in messages[-1].payload)
+            listening.wait_for(newest_contains(f"number {number}?"))
             taken.append(time.monotonic() - saved)
         assert len(edged.said("model: loading")) == len(edged.said("camera yard: connected")) == 1
         code, stopped = edged.stop()

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
 from support import tiny_model
 from support.broker import Mosquitto
@@ -103,10 +104,11 @@ def sample_memory(edged: Edged, samples: list[tuple[float, float]], end: threadi
 
 
 def run(seconds: float, cameras: int) -> int:
-    answers, samples, end = Answers(), [], threading.Event()
+    answers, end = Answers(), threading.Event()
+    samples: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name)) as broker:
         path = write(Path(name), broker.port, cameras)
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
         client.on_message = lambda _client, _data, message: answers.take(message)
         client.connect("127.0.0.1", broker.port)
         client.subscribe("edged/box/+/+", qos=1)

@@ -115,8 +115,8 @@ def the_tutorials_way(folder: Path) -> Separate:
     model = vendor.model.from_pretrained(
         folder, key_mapping=EMBEDDING_KEY, dtype=torch.float32, local_files_only=True, **settings
     )
-    processor = type("Processor", (NoVideo, vendor.processor), {}).from_pretrained(folder)
-    return whole_calls(model, processor)
+    processor_class: Any = type("Processor", (NoVideo, vendor.processor), {})
+    return whole_calls(model, processor_class.from_pretrained(folder))
 
 
 def whole_calls(model: Any, processor: Any) -> Separate:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from soak.shapes import Setting, Shape
 
@@ -71,14 +72,14 @@ class Recorder:
             client.loop_stop()
 
     def _connected(self, number: int, port: int, user: str, password: str) -> mqtt.Client:
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         client.username_pw_set(user, password)
         subscribed = threading.Event()
         client.on_subscribe = lambda *_: subscribed.set()
 
         def received(_client: Any, _: Any, message: mqtt.MQTTMessage) -> None:
             with self.changed:
-                self.messages.append(Message(time.monotonic(), number, message.topic, message.payload))
+                self.messages.append(Message(time.monotonic(), number, message.topic, bytes(message.payload)))
                 self.changed.notify_all()
 
         client.on_message = received

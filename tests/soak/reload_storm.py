@@ -30,7 +30,7 @@ from PIL import Image
 from soak.oracle import Message, Oracle, Recorder, Save, Violation, passwords
 from soak.shapes import BAD, GOOD, NotNow, Setting, Shape, change_prompt, first, make_fast, put_right
 from support import tiny_model
-from support.broker import Mosquitto, Subscriber
+from support.broker import Mosquitto, Received, Subscriber
 from support.making import picture
 from support.rtsp import serving
 from support.running import Edged
@@ -300,7 +300,8 @@ class Storm:
         def refused(message: Message) -> bool:
             if not self._is_info(message, self.shape) or message.cleared:
                 return False
-            return message.json["config_rev"] == rev and message.json["config_problems"] != []
+            is_refusal: bool = message.json["config_rev"] == rev and message.json["config_problems"] != []
+            return is_refusal
 
         if self.shape.connected(self.setting):
             informed = self.recorder.wait_for(refused, max(0.5, begun + IN_FORCE_S - time.monotonic()), message)
@@ -374,7 +375,7 @@ class Storm:
 
     def retained(self) -> Iterator[Violation]:
         """The brokers have the retained messages of the last config, and no others."""
-        on_brokers = {}
+        on_brokers: dict[tuple[int, str], Received] = {}
         for number, port in enumerate(self.setting.ports):
             late = Subscriber(port, *WATCHER)
             on_brokers |= {(number, message.topic): message for message in late.messages if message.payload}

@@ -17,6 +17,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.core.types import Answer
@@ -29,7 +30,8 @@ CONNACK_V311 = b"\x20\x02\x00\x00"
 
 def free_port() -> int:
     with socket.create_server((HOST, 0)) as taken:
-        return taken.getsockname()[1]
+        port: int = taken.getsockname()[1]
+    return port
 
 
 def an_answer(name: str, camera: str = "dock", question: str = "people", expires_s: float = 60.0) -> Answer:
@@ -214,7 +216,7 @@ class Subscriber:
         self.messages: list[Received] = []
         self._changed = threading.Condition()
         protocol = mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         if username:
             self._client.username_pw_set(username, password)
         self._client.on_message = self._on_message
@@ -266,7 +268,7 @@ class Subscriber:
         properties = message.properties
         received = Received(
             message.topic,
-            message.payload,
+            bytes(message.payload),
             message.retain,
             getattr(properties, "MessageExpiryInterval", None),
             getattr(properties, "ContentType", None),

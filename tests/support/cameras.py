@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from edged.cameras.source import open_camera
 from edged.core.errors import CameraError
 from edged.core.interfaces import Camera
 from edged.core.secret import Secret
-from edged.core.specs import CameraSpec, SourceSpec
+from edged.core.specs import CameraSpec, SourceKind, SourceSpec
 from edged.core.types import CameraState, Frame
 from support.broker import until
 
@@ -53,6 +54,6 @@ class Watched:
         return self.states[-1]
 
 
-def spec(url: str, kind: str = "rtsp", shown: str | None = None, **more: object) -> CameraSpec:
-    source = SourceSpec(kind, Secret(url), shown or url.rpartition("@")[2])  # type: ignore[arg-type]
-    return CameraSpec("dock", source, **more)  # type: ignore[arg-type]
+def spec(url: str, kind: SourceKind = "rtsp", shown: str | None = None, **more: Any) -> CameraSpec:
+    source = SourceSpec(kind, Secret(url), shown or url.rpartition("@")[2])
+    return CameraSpec("dock", source, **more)

@@ -14,9 +14,9 @@ from support.making import frame
 
 
 class FakeCamera:
-    """Returns the frames and raises the errors of `grabs` in order, the last one again and again."""
+    """Returns the frames and raises the errors of `grabs`, or of its functions, in order, the last one repeatedly."""
 
-    def __init__(self, *grabs: Frame | Exception) -> None:
+    def __init__(self, *grabs: Frame | Exception | Callable[[], Exception]) -> None:
         self.grabs = list(grabs) or [frame()]
         self.closed = 0
 
@@ -24,9 +24,9 @@ class FakeCamera:
 
     def grab(self, stop: threading.Event) -> Frame:
         grabbed = self.grabs.pop(0) if len(self.grabs) > 1 else self.grabs[0]
-        if isinstance(grabbed, Exception):
-            raise grabbed
-        return grabbed
+        if isinstance(grabbed, Frame):
+            return grabbed
+        raise grabbed if isinstance(grabbed, Exception) else grabbed()
 
     def close(self) -> None:
         self.closed += 1

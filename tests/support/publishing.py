@@ -42,8 +42,9 @@ def publisher(wire: Wire) -> Iterator[MqttPublisher]:
         yield running
 
 
-def an_event(name: str, kind: str = "changed") -> Event:
-    return Event(name, "dock", "people", kind, 2, 3, SINCE, SINCE)  # type: ignore[arg-type]
+def an_event(name: str) -> Event:
+    """The value of `people` changed from 2 to 3."""
+    return Event(name, "dock", "people", "changed", 2, 3, SINCE, SINCE)
 
 
 def ids(messages: list[Received]) -> list[str]:

@@ -29,7 +29,7 @@ def tokenizer(merges: list[str] | None = None):
     from transformers import Qwen2TokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [tuple(pair.split(" ")) for pair in (MERGES if merges is None else merges)]
+    pairs = [(first, second) for first, second in map(str.split, MERGES if merges is None else merges)]
     vocabulary = [*alphabet, *(first + second for first, second in pairs)]
     bare = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=pairs))
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -108,6 +108,13 @@ class Publisher:
         return True
 
 
+def fake_publisher(service: Service) -> Publisher:
+    """The publisher of a service on fakes."""
+    publisher = service.publisher
+    assert isinstance(publisher, Publisher)
+    return publisher
+
+
 class ReportingCamera(FakeCamera):
     """Reports online when it is started. A test may call `report` later, as the thread of a slow camera does."""
 

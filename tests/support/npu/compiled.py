@@ -34,7 +34,7 @@ def compile_folder(
     text, vision = dict(config["text_config"]), dict(config["vision_config"])
     # newer versions of transformers write the first form; the demo's folder has the second
     rope = text.pop("rope_parameters", None) or {**text["rope_scaling"], "rope_theta": text["rope_theta"]}
-    weights = {}
+    weights: dict[str, Any] = {}
     for shard in plain.glob("*.safetensors"):
         weights |= load_file(shard)
     embeddings = next(value for key, value in weights.items() if key.endswith("embed_tokens.weight"))

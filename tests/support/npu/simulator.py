@@ -186,7 +186,8 @@ class Model:
         encode = plain(self.settings["plain"]).model.visual
         output = encode(patches.reshape(grid * grid, -1), grid_thw=torch.tensor([[1, grid, grid]]))
         tokens = getattr(output, "pooler_output", None)
-        return (output if tokens is None else tokens)[None].numpy()
+        encoded: np.ndarray = (output if tokens is None else tokens)[None].numpy()
+        return encoded
 
     def _run(self, data: Any, cached: int) -> np.ndarray:
         from transformers import DynamicCache
@@ -208,7 +209,7 @@ class Model:
             past_key_values=self._cache,
             use_cache=True,
         )
-        logits = model.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
+        logits: np.ndarray = model.lm_head(output.last_hidden_state[:, -1:])[None].numpy()
         self.board.after_text(logits)
         return logits
 
@@ -261,4 +262,5 @@ def from_text(text: str) -> Board:
 
 
 def _error(code: str) -> Exception:
-    return c.QbRuntimeError(f"{code} occurred.\nPlease visit https://docs.mobilint.com/ for more details.")
+    error: Exception = c.QbRuntimeError(f"{code} occurred.\nPlease visit https://docs.mobilint.com/ for more details.")
+    return error

@@ -7,6 +7,7 @@ Usage: tutorial.py MODEL-FOLDER PROCESSOR-FOLDER PICTURE QUESTION MAX-LENGTH
 """
 
 import sys
+from typing import Any
 
 import mblt_model_zoo.hf_transformers.models.qwen2_vl.modeling_qwen2_vl  # noqa: F401  # registers the compiled model
 import torch
@@ -20,7 +21,8 @@ model_folder, model_id, image, question, max_length = sys.argv[1:]
 
 model = AutoModelForImageTextToText.from_pretrained(model_folder)
 
-processor = type("Processor", (NoVideo, MobilintQwen2VLProcessor), {}).from_pretrained(model_id)
+processor_class: Any = type("Processor", (NoVideo, MobilintQwen2VLProcessor), {})
+processor = processor_class.from_pretrained(model_id)
 
 pipe = pipeline(
     "image-text-to-text",
