@@ -111,6 +111,7 @@ def test_a_reply_that_was_cut_off_is_no_sample(ended):
     assert result.decode_tokens_per_s == Figure(None, 0)
 
 
+@pytest.mark.slow
 def test_what_cameras_need_is_compared_with_what_the_box_can_do():
     short, then = question("A?", name="a"), question("B?", name="b")
     busy = camera("dock", replace(short, then=(then,)), question("C?", name="c"))
@@ -203,6 +204,7 @@ def test_a_model_that_fails_is_no_figure():
         measured(FakeModel({"bench": ModelError("model: gone")}))
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_real_model(tiny_folder: Path, tmp_path: Path, capsys):
     path = tmp_path / "edged.yaml"
     path.write_text(
@@ -219,6 +221,7 @@ def test_the_command_measures_a_real_model(tiny_folder: Path, tmp_path: Path, ca
     assert result["possible_looks_per_minute"] > result["needed_looks_per_minute"] == 2.0
 
 
+@pytest.mark.slow
 def test_with_a_model_no_config_is_needed(tiny_folder: Path, tmp_path: Path, capsys):
     from PIL import Image
 

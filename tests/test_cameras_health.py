@@ -97,6 +97,7 @@ def test_report_may_close_its_own_camera() -> None:
     assert len(states) == 1
 
 
+@pytest.mark.slow
 def test_report_that_raises_is_logged_and_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
     closing = threading.Event()
     seen: list[bool] = []

@@ -152,6 +152,7 @@ def test_a_login_in_korean_is_sent_as_utf_8() -> None:
     assert 'username="김"'.encode() in requests[-1]
 
 
+@pytest.mark.slow
 def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
     with web(f"http://127.0.0.1:{silent_port}/") as watched, pytest.raises(CameraError, match=r"no answer .* in 5 s"):
         watched.grab()
@@ -216,6 +217,7 @@ def test_content_type_makes_it_a_stream_and_its_newest_picture_is_taken(site: st
         assert [state.online for state in watched.states] == [True]
 
 
+@pytest.mark.slow
 def test_stream_that_ends_is_opened_again(site: str) -> None:
     with web(f"http://{site}/short") as watched:
         watched.grab()
@@ -231,6 +233,7 @@ def test_first_look_at_a_stream_ends_when_edged_stops(site: str) -> None:
             watched.grab()
 
 
+@pytest.mark.slow
 def test_two_first_looks_at_once_start_one_stream(site: str) -> None:
     Site.meeting = threading.Barrier(2)
     with web(f"http://{site}/meeting") as watched:

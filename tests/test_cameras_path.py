@@ -102,6 +102,7 @@ def test_source_without_pictures_is_an_error_with_the_reason(tmp_path: Path, nam
         watched.grab()
 
 
+@pytest.mark.slow
 def test_clip_advances_with_the_time_and_repeats(tmp_path: Path) -> None:
     with at(clip(tmp_path / "clip.avi")) as watched:
         began, seen = time.monotonic(), []
@@ -260,6 +261,7 @@ def test_look_at_a_share_that_hangs_ends_when_edged_stops(tmp_path: Path) -> Non
         read.works.set()
 
 
+@pytest.mark.slow
 def test_close_takes_a_second_at_most_and_ends_the_look(tmp_path: Path) -> None:
     read = FakeRead()
     read.works.clear()

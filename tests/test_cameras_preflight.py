@@ -56,6 +56,7 @@ def test_closed_port_and_unknown_host_are_told_apart() -> None:
     assert "camera.invalid" in reason("rtsp://camera.invalid/a")
 
 
+@pytest.mark.slow
 def test_silent_camera_is_given_up_after_five_seconds() -> None:
     with answering(lambda _: None) as port:
         began = time.monotonic()
@@ -90,6 +91,7 @@ def test_answer_without_a_stream_is_an_error_with_the_reason(answer: bytes, expe
         assert expected in reason(f"rtsp://viewer:pw@127.0.0.1:{port}/a")
 
 
+@pytest.mark.slow
 def test_answer_over_tls_may_come_in_pieces_with_pauses(tmp_path: Path) -> None:
     """Polling for cancellation must not break a TLS connection."""
     context = self_signed(tmp_path)

@@ -67,6 +67,7 @@ def fetching(sent: tuple[bytes, bytes]) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_answer_that_trickles_is_given_up_after_ten_seconds_with_the_reason() -> None:
     late = "the picture did not arrive in 10 s"
     no_answer = "the camera's answer did not arrive in 10 s"

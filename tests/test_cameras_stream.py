@@ -36,6 +36,7 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
 # --- pictures ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["h264", "h265", "mjpeg", "sdp"])
 def test_first_look_of_a_fresh_camera_waits_for_its_first_picture(server: Server, path: str) -> None:
     with Watched(spec(server.url(path))) as watched:
@@ -45,6 +46,7 @@ def test_first_look_of_a_fresh_camera_waits_for_its_first_picture(server: Server
         assert [state.online for state in watched.states] == [True]
 
 
+@pytest.mark.slow
 def test_picture_of_several_slices_is_complete(server: Server) -> None:
     """Half a picture decodes without an error; the rest is grey or smeared."""
     with Watched(spec(server.url("sliced"))) as watched:
@@ -57,6 +59,7 @@ def test_picture_of_several_slices_is_complete(server: Server) -> None:
             threading.Event().wait(0.07)  # at another position in the GOP
 
 
+@pytest.mark.slow
 def test_picture_after_a_pause_is_fresh(server: Server) -> None:
     with Watched(spec(server.url("h264"))) as watched:
         first = watched.grab()
@@ -76,6 +79,7 @@ def test_mask_is_applied_to_the_frame(server: Server) -> None:
         assert frame.rgb[62:].any()
 
 
+@pytest.mark.slow
 def test_password_is_percent_decoded_and_works_by_basic_and_digest(guarded: Server) -> None:
     with Watched(spec(guarded.url("h264"))) as watched:
         assert made_ago(watched.grab()) < 1.5
@@ -95,6 +99,7 @@ class EmptyPackets:
         return False, None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 def test_empty_packets_count_as_silence() -> None:
     with pytest.raises(CameraError, match=r"no packet for 3\.\d s"):
@@ -104,6 +109,7 @@ def test_empty_packets_count_as_silence() -> None:
 # --- loss and return ---
 
 
+@pytest.mark.slow
 def test_loss_and_return_of_a_camera_are_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "edged.camera")
     with serving() as first, Watched(spec(first.url("h264"))) as watched:
@@ -126,6 +132,7 @@ def test_loss_and_return_of_a_camera_are_logged_once_each(caplog: pytest.LogCapt
     assert len(messages) == 3
 
 
+@pytest.mark.slow
 def test_camera_that_stalls_is_stale_then_offline_and_fresh_again_afterwards(server: Server) -> None:
     with serving() as stalling, Watched(spec(stalling.url("h264"), max_age_s=1.0)) as watched:
         watched.grab()
@@ -163,6 +170,7 @@ class DescribesOnly:
         return None
 
 
+@pytest.mark.slow
 def test_dead_camera_does_not_hold_up_a_healthy_one(server: Server) -> None:
     answers = DescribesOnly()
     with (
@@ -188,6 +196,7 @@ def test_close_ends_the_wait_between_two_attempts() -> None:
     watched.camera.close()
 
 
+@pytest.mark.slow
 def test_cameras_are_closed_concurrently_and_close_all_tells_if_a_thread_remains() -> None:
     answers = DescribesOnly()
     with answering(answers) as port:

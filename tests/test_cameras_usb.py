@@ -186,6 +186,7 @@ def test_look_ends_when_edged_stops() -> None:
             watched.grab()
 
 
+@pytest.mark.slow
 def test_closed_camera_reports_nothing_more() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
@@ -215,6 +216,7 @@ def test_look_ends_when_its_camera_is_closed() -> None:
         closer.join()
 
 
+@pytest.mark.slow
 def test_unexpected_error_in_the_thread_is_logged_and_the_camera_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     first, second = FakeCapture(), FakeCapture()
     first.error = ZeroDivisionError("in the thread")

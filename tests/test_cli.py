@@ -45,6 +45,7 @@ def shell(line: str, **variables: str) -> tuple[int, str]:
     return done.returncode, "".join(line for line in lines if not line.startswith("warning: "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", [f"check {SHIPPED}", "check --schema", "--help", "--version"])
 def test_a_full_disk_is_one_sentence_and_exit_1(command: str, variables: dict[str, str]):
@@ -63,6 +64,7 @@ def test_a_closed_pipe_is_not_reported(variables: dict[str, str]):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-", "2>&-", "2>/dev/full", ">&- 2>/dev/full"])
 def test_closed_streams_change_no_exit_code(closed: str, tmp_path: Path):
     code, output = shell(f"edged check {SHIPPED} {closed}")
@@ -430,6 +432,7 @@ def on_a_terminal(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, shown.decode()
 
 
+@pytest.mark.slow
 def test_ask_shows_on_a_terminal_that_it_loads_the_model_and_for_how_long(asked, tiny_folder: Path, tmp_path: Path):
     question = ["ask", "Open?", "--answer", "yes_no", "--image", str(tmp_path / "picture.png")]
     command = [sys.executable, "-m", "edged", *question, "--model", str(tiny_folder)]
@@ -438,11 +441,13 @@ def test_ask_shows_on_a_terminal_that_it_loads_the_model_and_for_how_long(asked,
     assert re.fullmatch(rf"loading the model {tiny_folder} … \d+(\.\d)? s\r\n", errors)
 
 
+@pytest.mark.slow
 def test_ask_prints_nothing_but_the_answer_without_a_terminal(asked, tiny_folder: Path, tmp_path: Path):
     line = f"edged ask Open? --answer yes_no --image {tmp_path}/picture.png --model {tiny_folder}"
     assert shell(line) in [(0, "true\n"), (0, "false\n")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
 def test_an_answer_that_cannot_be_written_is_one_sentence(
     asked, tiny_folder: Path, tmp_path: Path, variables: dict[str, str]

@@ -19,6 +19,7 @@ from edged.core.secret import Secret
 from edged.core.specs import Config, revision
 
 
+@pytest.mark.slow
 def test_no_message_about_yaml_shows_a_value(tmp_path: Path):
     chance = random.Random(20)
     path = write(tmp_path, MODEL)
@@ -149,7 +150,9 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (len(text) > 40_000)) for case, text in HOSTILE.items()]
+)
 def test_a_hostile_file_is_refused_or_loaded_within_seconds(tmp_path: Path, case: str):
     begun = time.process_time()
     result = outcome(write(tmp_path, HOSTILE[case]))
@@ -178,6 +181,7 @@ def random_value(chance: random.Random, depth: int = 0) -> object:
     return {chance.choice(PIECES[:30]): random_value(chance, depth + 1) for _ in range(chance.randint(1, 5))}
 
 
+@pytest.mark.slow
 def test_any_file_gives_a_config_or_its_problems(tmp_path: Path):
     chance = random.Random(19)
     path, shipped = write(tmp_path, MODEL), (SHIPPED / "edged.yaml").read_text()

@@ -166,6 +166,7 @@ def test_an_ambiguous_address_is_refused_and_not_shown(tmp_path: Path, source: s
     assert problems(tmp_path, text) == [f'edged.yaml:1: camera "dock": source {MUST_BE_ENCODED}']
 
 
+@pytest.mark.slow
 def test_no_piece_of_any_login_is_shown(tmp_path: Path):
     chance = random.Random(18)
     letters = "/?#@[]%:;=&+$,!'()*{}<>|\\^`\"~-_. XYZ7é가"

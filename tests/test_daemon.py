@@ -184,6 +184,7 @@ def test_the_status_is_stopping_until_a_loading_model_has_left(notified: Notifie
     assert statuses[-2:] == ["STATUS=loading the model", "STATUS=stopping"]
 
 
+@pytest.mark.slow
 def test_many_signals_are_few_reloads(box: Box):
     def story() -> None:
         until(box.answers)
@@ -219,6 +220,7 @@ def test_a_reload_requested_during_a_reload_is_made_after_it(box: Box):
     assert box.run(story) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "problem"),
     [
@@ -295,6 +297,7 @@ def test_a_device_lost_by_a_replaced_model_does_not_end_edged(box: Box):
     assert box.run(story) == 0
 
 
+@pytest.mark.slow
 def test_systemd_is_notified_of_start_work_and_stop(notified: Notified, box: Box):
     box.world.loading = lambda: until(lambda: "STATUS=loading the model" in notified.all())
 
@@ -338,6 +341,7 @@ def test_a_missing_notify_socket_does_not_end_edged(box: Box, monkeypatch: pytes
     assert box.run(lambda: until(lambda: len(box.answers()) > 3)) == 0
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_look_that_hangs(box: Box):
     hanging, go_on = threading.Event(), threading.Event()
 

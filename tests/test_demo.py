@@ -36,6 +36,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "edged", "demo", *arguments]
 
 
+@pytest.mark.slow
 def test_the_demo_prints_a_line_for_each_answer_and_ends_by_itself():
     done = subprocess.run(command("--seconds", "12", "--plain"), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
@@ -53,6 +54,7 @@ def test_the_demo_prints_a_line_for_each_answer_and_ends_by_itself():
     assert 'its state on the broker is "offline"' in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_edged_cleanly():
     process = subprocess.Popen(command("--plain"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
@@ -65,6 +67,7 @@ def test_ctrl_c_stops_edged_cleanly():
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_without_a_terminal_the_demo_prints_lines():
     done = subprocess.run(command("--seconds", "1"), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0
@@ -126,6 +129,7 @@ def test_each_question_of_the_demo_can_be_judged(tmp_path: Path):
         assert judged(payload, TRUTH) == "wrong", question
 
 
+@pytest.mark.slow
 def test_a_changed_prompt_is_not_judged_by_the_truth_of_the_former():
     with running_demo() as demo:
         config = demo.config.read_text()
@@ -144,6 +148,7 @@ def test_a_changed_prompt_is_not_judged_by_the_truth_of_the_former():
         assert answers["door_open"].judgement in ("right", "wrong")
 
 
+@pytest.mark.slow
 def test_an_edged_that_exits_by_itself_is_reported_with_the_end_of_its_log(tmp_path: Path):
     program = (
         "import sys, pathlib; from edged.demo import show; show.MODEL = pathlib.Path(sys.argv[1]);"
@@ -192,6 +197,7 @@ def test_a_command_on_the_path_is_named_without_its_folder(tmp_path: Path, monke
     assert as_typed(program) == "edged"
 
 
+@pytest.mark.slow
 def test_the_demo_works_without_the_training_code(tmp_path: Path):
     """As installed from a wheel, which leaves edged/demo/training/ out."""
     ignored = shutil.ignore_patterns("training", "__pycache__")
@@ -216,6 +222,7 @@ def asked(source: str, port: int, every: str) -> str:
     return head.replace("http://127.0.0.1:0/yard.mjpeg", source).replace("every: 2s", f"every: {every}")
 
 
+@pytest.mark.slow
 def test_true_answers_of_a_folder_of_pictures(tmp_path: Path):
     truths: dict[str, Truth] = {}
     (tmp_path / "pictures").mkdir()
@@ -243,6 +250,7 @@ def test_true_answers_of_a_folder_of_pictures(tmp_path: Path):
     assert len(wrong) <= 0.05 * len(judgements), wrong
 
 
+@pytest.mark.slow
 def test_true_answers_from_rtsp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pixels, truth = still(9_100, sprites="held_out")
     picture = tmp_path / "yard.png"

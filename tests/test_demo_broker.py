@@ -118,6 +118,7 @@ def test_without_amqtt_the_error_says_what_to_install(monkeypatch: pytest.Monkey
         DemoBroker().start()
 
 
+@pytest.mark.slow
 def test_it_stops_at_once_and_starts_again_at_its_port() -> None:
     number = free_port()
     broker = DemoBroker(number)

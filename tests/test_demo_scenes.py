@@ -148,6 +148,7 @@ def model():
     model.dispose()
 
 
+@pytest.mark.slow
 def test_the_model_is_right_about_clear_frames(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "JSON")]
     results = evaluate.results(model, evaluate.clear_stills(100, seed=910_000), probes)
@@ -157,6 +158,7 @@ def test_the_model_is_right_about_clear_frames(model):
     assert min(right.values()) >= 0.97, right
 
 
+@pytest.mark.slow
 def test_the_model_is_right_about_moving_frames(model):
     probes = [probe for probe in evaluate.PROBES if probe.name in ("people", "anyone")]
     results = evaluate.results(model, islice(evaluate.moving(60, seed=920_000), 60), probes)

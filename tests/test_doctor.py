@@ -178,6 +178,7 @@ def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Pa
     assert (rows["config"]["ok"], rows["package torch"]["ok"]) == (True, True)
 
 
+@pytest.mark.slow
 def test_no_row_holds_a_credential(tmp_path: Path, machine: Machine, broker: Mosquitto):
     mqtt = f"{{url: 'mqtt://127.0.0.1:{broker.port}', username: edged, password: wrong-{HIDDEN}}}"
     cameras = f"{{dock: {{source: 'rtsp://me:{HIDDEN}%21@127.0.0.1:9/pass={HIDDEN}', ask: {{a: {{prompt: Hm?}}}}}}}}"
@@ -364,6 +365,7 @@ def test_an_npu_that_a_running_edged_uses_is_not_asked(tmp_path: Path, machine: 
     assert row == Check("question", None, busy, "stop it to run this check")
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch):
     # the vendor's code on a simulated NPU
     monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'support' / 'npu' / 'site'}:{TESTS}:{TESTS.parent}")
@@ -374,6 +376,7 @@ def test_a_compiled_model_is_asked_on_the_npu(tmp_path: Path, machine: Machine, 
     assert row.detail.startswith("a red picture was recognised as ")
 
 
+@pytest.mark.slow
 def test_cores_that_another_program_uses_are_not_judged(
     tmp_path: Path, machine: Machine, npu_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ):
@@ -541,6 +544,7 @@ def test_nothing_is_published_to_the_broker(broker: Mosquitto, machine: Machine)
     listening.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "detail", "todo"),
     [
@@ -565,12 +569,14 @@ def test_a_broker_that_cannot_be_reached(broker: Mosquitto, machine: Machine, ch
     assert row.next == todo
 
 
+@pytest.mark.slow
 def test_the_words_in_a_host_name_decide_nothing(machine: Machine):
     row = check_broker(config(BrokerSpec("password.invalid", 1883)), machine)
     assert row.next == "check the host name in mqtt.url"
     assert next_step("refused", BrokerSpec(tls=True)) == "check that the broker is running and that mqtt.url is right"
 
 
+@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted(tmp_path: Path, machine: Machine, tls: Path):  # noqa: F811  # the fixture
     with Mosquitto(tmp_path, tls=tls) as secure:
         spec = BrokerSpec("localhost", secure.port, tls=True)
@@ -620,6 +626,7 @@ def test_a_camera_without_a_frame_gives_the_reason(machine: Machine, camera: Cam
     assert row.next.startswith(todo)
 
 
+@pytest.mark.slow
 def test_a_silent_camera_delays_no_other(image: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         cameras = [

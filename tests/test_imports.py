@@ -69,6 +69,12 @@ def module(path: Path) -> str:
     return ".".join(("edged", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
+MODULES = {module(path) for path in FILES}
+
+
+MODULES = {module(path) for path in FILES}
+
+
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_imports_point_downwards(path: Path):
     own = layer(module(path))
@@ -101,8 +107,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 def _module_of(name: str) -> str:
     """`edged.core.specs` for `edged.core.specs.Config`; empty for what is not edged's."""
-    known = {module(path) for path in FILES}
-    return next((part for part in (name, name.rpartition(".")[0]) if part in known), "")
+    return next((part for part in (name, name.rpartition(".")[0]) if part in MODULES), "")
 
 
 def test_no_two_classes_have_one_name():

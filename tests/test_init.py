@@ -186,6 +186,7 @@ def next_steps(output: str) -> list[str]:
     return [line.strip() for line in output.partition("next:\n")[2].splitlines()]
 
 
+@pytest.mark.slow
 def test_the_next_steps_work_as_typed(tmp_path: Path, pictures: Path, tiny_folder: Path):
     done = edged(tmp_path, "init", "pictures", "--model", tiny_folder, "--out", "my box.yaml")
     assert max(map(len, done.stdout.splitlines()[:2])) <= 80

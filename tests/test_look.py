@@ -234,6 +234,7 @@ def test_the_last_answers_are_repeated_for_an_unchanged_picture(stage: Stage):
     assert len(model.seen) == 2
 
 
+@pytest.mark.slow
 def test_an_answer_is_repeated_only_for_the_picture_that_this_question_was_answered_on(stage: Stage):
     model = stage.open(FakeModel())
     often, seldom = GATE, replace(question("A car?", YesNo(), "car"), every_s=1.0)
@@ -386,6 +387,7 @@ class Watched(FakeCamera):
         return taken
 
 
+@pytest.mark.slow
 def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
     """With the garbage collector off: it runs by the number of objects, so a frame in a cycle lives for minutes."""
     caplog.set_level(logging.CRITICAL + 1, "edged")  # pytest keeps the tracebacks of what it captures
@@ -534,6 +536,7 @@ def test_a_follow_up_expires_with_the_question_it_follows(stage: Stage):
     assert [answer.expires_s for answer in stage.publisher.answered] == [1800.0] * 3
 
 
+@pytest.mark.slow
 def test_a_questions_interval_runs_from_look_to_look_however_long_its_answer_takes(stage: Stage):
     model = stage.open(FakeModel(see_s=0.5))
     dock = stage.camera(replace(GATE, every_s=0.6))

@@ -168,6 +168,7 @@ def test_stop_ends_a_generation_at_the_next_token(model: Qwen2VL):
     assert len(streamed) == 3
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):
     model.encode(frame(8))
     deadline_s = 1.0

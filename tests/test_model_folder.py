@@ -273,6 +273,7 @@ def test_a_file_that_cannot_be_hashed_is_named(plain: Path):
         load(ModelSpec(plain))
 
 
+@pytest.mark.slow
 def test_checking_a_folder_does_not_disturb_a_model_in_another_thread(npu_folder: Path, plain: Path, tmp_path: Path):
     before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
     broken = tiny_model.build(tmp_path / "broken")

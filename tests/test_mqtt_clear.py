@@ -68,6 +68,7 @@ class V311Wire(Wire):
             super()._carry(near, far)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Wire, V311Wire])
 def test_nothing_of_a_removed_camera_is_retained_with_messages_in_flight(
     mosquitto: Mosquitto, subscriber: Subscriber, kind: type[Wire]
@@ -131,6 +132,7 @@ def test_a_camera_that_is_added_again_publishes_again(
     after.close()
 
 
+@pytest.mark.slow
 def test_a_clearing_waits_for_the_broker(
     publisher: MqttPublisher,
     mosquitto: Mosquitto,

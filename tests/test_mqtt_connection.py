@@ -75,6 +75,7 @@ def processed_until(connection: Connection, condition: Callable[[], Any], timeou
 # Log lines, login and TLS
 
 
+@pytest.mark.slow
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -258,6 +259,7 @@ def test_an_error_in_a_callback_is_logged_and_survived(mosquitto: Mosquitto, cap
     assert record.exc_info is not None
 
 
+@pytest.mark.slow
 def test_a_dead_network_thread_is_replaced(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     clients: list[PahoClient] = []
 
@@ -290,6 +292,7 @@ def test_a_broker_that_closes_on_mqtt_5_is_tried_with_3_1_1(caplog: pytest.LogCa
     ]
 
 
+@pytest.mark.slow
 def test_after_a_failure_in_3_1_1_mqtt_5_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     versions = []
 
@@ -306,6 +309,7 @@ def test_after_a_failure_in_3_1_1_mqtt_5_is_tried_again(caplog: pytest.LogCaptur
     assert f"broker mqtt://{HOST}:{port}: connection closed before CONNACK; retrying" in logged(caplog)
 
 
+@pytest.mark.slow
 def test_a_malformed_packet_does_not_end_the_connection_for_good() -> None:
     malformed = b"\x40\x01\x00"  # PUBACK with half a message id
 
@@ -320,6 +324,7 @@ def test_a_malformed_packet_does_not_end_the_connection_for_good() -> None:
         connection.close(0.0)
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_disconnect_by_the_broker_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     disconnects = [b"\xe0\x02\x8e\x00", b"\xe0\x02\x8b\x00"]
 
@@ -380,6 +385,7 @@ def test_unprocessed_wakes_do_not_pile_up() -> None:
     assert size < 100_000
 
 
+@pytest.mark.slow
 def test_two_clients_with_one_id_are_logged_once_and_not_at_every_disconnect(
     mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:

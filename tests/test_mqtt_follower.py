@@ -74,34 +74,41 @@ def test_a_wrong_login_is_of_kind_login(tmp_path: Path) -> None:
     assert failure == Failure("login", "not authorised (wrong user or password)")
 
 
+@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted_is_of_kind_certificate(tmp_path: Path, tls: Path) -> None:
     with Mosquitto(tmp_path, tls=tls) as broker:
         assert failure_at(broker.port, "localhost", tls=True).kind == "certificate"
 
 
+@pytest.mark.slow
 def test_a_port_without_tls_is_of_kind_tls(mosquitto: Mosquitto) -> None:
     assert failure_at(mosquitto.port, tls=True).kind == "tls"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
 def test_a_name_that_cannot_be_resolved_is_of_kind_name(host: str) -> None:
     assert failure_at(1883, host) == Failure("name", "name cannot be resolved")
 
 
+@pytest.mark.slow
 def test_a_port_where_nothing_listens_is_of_kind_refused() -> None:
     assert failure_at(free_port()) == Failure("refused", "connection refused")
 
 
+@pytest.mark.slow
 def test_a_broker_that_closes_the_connection_is_of_kind_lost() -> None:
     with scripted_broker(lambda *_: None) as port:
         assert failure_at(port) == Failure("lost", "connection closed before CONNACK")
 
 
+@pytest.mark.slow
 def test_a_broker_that_rejects_the_connection_is_of_kind_other() -> None:
     with scripted_broker(lambda *_: SERVER_UNAVAILABLE) as port:
         assert failure_at(port) == Failure("other", "connection rejected: server unavailable")
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_of_kind_lost_and_is_over_when_it_is_back(wire: Wire) -> None:
     with following(wire.port) as follower:
         until(lambda: follower.connected)

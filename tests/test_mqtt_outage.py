@@ -73,6 +73,7 @@ def test_outage_loses_nothing(publisher: MqttPublisher, subscriber: Subscriber, 
     assert publisher.figures().dropped == 0
 
 
+@pytest.mark.slow
 def test_a_message_that_may_have_arrived_is_sent_again_unchanged(
     publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_message_that_may_have_arrived_is_sent_again_unchanged(
     assert all(len(payloads) == 1 for payloads in contents.values())
 
 
+@pytest.mark.slow
 def test_two_outages_in_a_row(publisher: MqttPublisher, subscriber: Subscriber, wire: Wire) -> None:
     wire.cut()
     disconnected(publisher)
@@ -122,6 +124,7 @@ def test_two_outages_in_a_row(publisher: MqttPublisher, subscriber: Subscriber, 
     assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [True, False, False, True]
 
 
+@pytest.mark.slow
 def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
     publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
 ) -> None:
@@ -156,6 +159,7 @@ def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
     assert all(len(payloads) == 1 for payloads in contents.values())
 
 
+@pytest.mark.slow
 def test_retained_answers_are_sent_again_unless_they_have_expired(
     publisher: MqttPublisher,
     subscriber: Subscriber,
@@ -253,6 +257,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     following.close()
 
 
+@pytest.mark.slow
 def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along(
     publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other_broker: Mosquitto
 ) -> None:

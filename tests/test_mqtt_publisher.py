@@ -208,6 +208,7 @@ def test_a_publisher_does_not_count_as_stuck_before_it_is_started() -> None:
     publisher.close()
 
 
+@pytest.mark.slow
 def test_a_broker_that_lost_its_retained_messages_gets_them_again(
     publisher: MqttPublisher, mosquitto: Mosquitto
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_broker_that_lost_its_retained_messages_gets_them_again(
     assert publisher.figures().reconnects == 1
 
 
+@pytest.mark.slow
 def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
         until(lambda: publisher.figures().published == 1)
@@ -340,6 +342,7 @@ def more_published(publisher: MqttPublisher, count: int) -> None:
     until(lambda: publisher.figures().published > count)
 
 
+@pytest.mark.slow
 def test_states_answers_events_and_pictures_share_a_slow_connection(drip: Drip, subscriber: Subscriber) -> None:
     with publishing(drip.port) as publisher:
         until(lambda: publisher.figures().published == 1)
@@ -367,6 +370,7 @@ def test_states_answers_events_and_pictures_share_a_slow_connection(drip: Drip, 
         assert len(numbers) < 30
 
 
+@pytest.mark.slow
 def test_online_does_not_wait_for_answers_given_after_the_connect(drip: Drip, subscriber: Subscriber) -> None:
     with publishing(drip.port) as publisher:
         publisher.answers([an_answer("a", f"cam{camera}") for camera in range(40)], [], None)
@@ -377,6 +381,7 @@ def test_online_does_not_wait_for_answers_given_after_the_connect(drip: Drip, su
     assert subscriber.of(STATE)[0].json == ONLINE
 
 
+@pytest.mark.slow
 def test_drops_at_a_slow_broker_are_logged_at_once_and_then_hourly(
     drip: Drip, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from support.making import question
 from support.npu import compiled, simulator
 
@@ -24,6 +25,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_compiled_demo_model_gives_the_true_answers_of_the_plain_one(tmp_path: Path):
     folder = compiled.with_processor(compiled.compile_folder(MODEL, tmp_path / "compiled"), MODEL)
     plain = load(ModelSpec(MODEL))

@@ -19,7 +19,7 @@ from edged.core.answer_types import AnswerType, Json, Text
 from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.specs import ModelSpec, QuestionSpec
-from edged.service.worker_queue import WorkerQueue
+from edged.service.worker_queue import Ticket, WorkerQueue
 from edged.vlm.model import load
 
 WORKERS = (
@@ -43,18 +43,19 @@ class Looker:
             try:
                 with self.turns.join() as turn:
                     turn.wait_near()
-                    turn.run(partial(self._look, asked, turn.stop))
+                    turn.run(partial(self._look, asked, turn))
                 self.looks += 1
             except Stopped:
                 return
             except ModelError:
                 self.refused += 1
 
-    def _look(self, asked: QuestionSpec, stop: threading.Event, model: VisionModel) -> None:
+    def _look(self, asked: QuestionSpec, turn: Ticket, model: VisionModel) -> None:
         model.encode(frame(self.seed))
-        model.ask([], asked, stop)
+        model.ask([], asked, turn.stop)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compiled_folder: Path):
     chance = random.Random(8)
@@ -122,6 +123,7 @@ def test_a_stop_ends_a_generation_within_one_model_step(compiled_folder: Path):
 SHOPS = Json(json.dumps({"type": "object", "properties": {name: {"type": "boolean"} for name in "abcdef"}}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [Text(), SHOPS], ids=lambda answer: answer.kind)
 @pytest.mark.parametrize("steps", range(5))
 def test_a_stop_during_a_model_step_ends_the_generation_after_exactly_that_step(
@@ -161,6 +163,7 @@ def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: P
         assert board.launches == board.disposals == (3 if second_fails else 4)
 
 
+@pytest.mark.slow
 def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
     def seconds(workers: int) -> float:
         with simulator.installed() as board:

@@ -76,6 +76,7 @@ def test_a_follow_up_is_asked_in_the_same_conversation(model: Qwen2VL, reference
     assert model.ask([], question(PROMPTS[1]), GO_ON).text == reference.text(small(3), [], PROMPTS[1], 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [

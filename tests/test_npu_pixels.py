@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ PIXELS = 224 * 224 * 3
 class Plain:
     """An uncompiled model, and how to make it fail."""
 
-    before: list[Any]
-
     def __init__(self, folder: Path) -> None:
         self.model = load(ModelSpec(folder))
         self.modules: dict[str, torch.nn.Module] = {}
@@ -49,8 +47,6 @@ class Plain:
 
 class Compiled:
     """A compiled model on the simulated NPU, and how to make it fail."""
-
-    before: list[Any]
 
     def __init__(self, folder: Path, board: simulator.Board) -> None:
         self.board = board
@@ -77,12 +73,13 @@ def loaded(request: pytest.FixtureRequest, tiny_folder: Path, compiled_folder: P
         part = Plain(tiny_folder) if request.param == "plain" else Compiled(compiled_folder, board)
         part.model.encode(frame(1, 224, 224))  # the first look creates what stays in memory
         gc.collect()
-        part.before = copies()  # other tests' pictures
+        gc.freeze()  # hides other tests' pictures from `copies`
         gc.disable()
         try:
             yield part
         finally:
             gc.enable()
+            gc.unfreeze()
         part.model.dispose()
 
 
@@ -101,13 +98,12 @@ def caught(model: Qwen2VL, look: list[Frame]) -> BaseException | None:
     return None
 
 
-def copies(before: Sequence[Any] = ()) -> list[Any]:
-    """Pictures, and tensors made of the pixels of one, less those that there were before."""
-    known = {id(item) for item in before}
+def copies() -> list[Any]:
+    """Pictures, and tensors made of the pixels of one, that have been created since the fixture."""
     objects = [(item, type(item)) for item in gc.get_objects()]  # isinstance would touch torch's deprecated proxies
     pictures = [item for item, kind in objects if issubclass(kind, Image.Image)]
     tensors = [item for item, kind in objects if kind is torch.Tensor and item.numel() == 2 * PIXELS]
-    return [item for item in (*pictures, *tensors) if id(item) not in known]
+    return [*pictures, *tensors]
 
 
 def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
@@ -115,7 +111,7 @@ def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
     assert error is None
     loaded.model.ask([], question("Tell all."), GO_ON)
     assert picture() is None
-    assert copies(loaded.before) == []
+    assert copies() == []
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])
@@ -124,7 +120,7 @@ def test_a_model_error_of_encode_keeps_no_pixels(loaded: Plain | Compiled, part:
     picture, error = seen(loaded.model)
     assert isinstance(error, ModelError)
     assert picture() is None
-    assert copies(loaded.before) == []
+    assert copies() == []
 
 
 def test_an_unexpected_error_of_encode_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
@@ -132,7 +128,7 @@ def test_an_unexpected_error_of_encode_keeps_its_lines_and_no_pixels(loaded: Pla
     picture, error = seen(loaded.model)
     assert isinstance(error, TypeError)
     assert picture() is None
-    assert copies(loaded.before) == []
+    assert copies() == []
     lines = []
     trace = error.__traceback__
     while trace:
@@ -160,4 +156,4 @@ def test_a_model_error_of_ask_keeps_no_pixels(loaded: Plain | Compiled):
         loaded.model.ask([], question("Tell all."), GO_ON)
     assert raised.value.__cause__ is not None
     assert picture() is None
-    assert copies(loaded.before) == []
+    assert copies() == []

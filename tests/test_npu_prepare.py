@@ -290,6 +290,7 @@ def hub(folder: Path) -> Iterator[str]:
 UNREACHABLE = "http://127.0.0.1:9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

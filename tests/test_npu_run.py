@@ -52,6 +52,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, image: Path):
     asked = "Describe the environment and context surrounding the main subject."
     script = [sys.executable, str(TESTS / "support" / "npu" / "tutorial.py"), prepared, prepared, image, asked, "220"]
@@ -105,6 +106,7 @@ def config(folder: Path, model: str, port: int, image: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_run_with_two_workers_answers_and_ends_with_nothing_launched(prepared: Path, image: Path, tmp_path: Path):
     with Mosquitto(tmp_path) as broker:
         workers = "[{text: 0:0, vision: 1:0}, {text: 0:1, vision: 1:1}]"
@@ -121,6 +123,7 @@ def test_run_with_two_workers_answers_and_ends_with_nothing_launched(prepared: P
             assert not edged.said("ERROR|Traceback|WARNING")
 
 
+@pytest.mark.slow
 def test_a_device_that_is_lost_during_a_look_ends_edged_with_75(prepared: Path, image: Path, tmp_path: Path):
     with Mosquitto(tmp_path) as broker:
         path = config(tmp_path, f"path: {prepared}", broker.port, image)
@@ -130,6 +133,7 @@ def test_a_device_that_is_lost_during_a_look_ends_edged_with_75(prepared: Path, 
             assert edged.exit_code() == 75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("board", "model", "code", "sentence"),
     [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -36,9 +37,15 @@ def importers() -> dict[str, set[str]]:
     return files
 
 
+@functools.cache
+def installed() -> Mapping[str, list[str]]:
+    """The installed distributions of each package; to look for them takes a second."""
+    return metadata.packages_distributions()
+
+
 def distributions(package: str) -> set[str]:
     """The installed distributions that provide a package; more than one if it is a namespace."""
-    return {canonicalize_name(name) for name in metadata.packages_distributions().get(package, [])}
+    return {canonicalize_name(name) for name in installed().get(package, [])}
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -65,8 +72,8 @@ def test_every_declared_package_is_imported():
 
 @pytest.mark.parametrize("requirement", THIRD_PARTY, ids=str)
 def test_declared_bounds_admit_the_installed_version(requirement: Requirement):
-    installed = metadata.version(requirement.name)
-    assert requirement.specifier.contains(installed, prereleases=True), f"{requirement} does not admit {installed}"
+    version = metadata.version(requirement.name)
+    assert requirement.specifier.contains(version, prereleases=True), f"{requirement} does not admit {version}"
 
 
 @pytest.mark.parametrize("requirement", DEPENDENCIES, ids=str)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from soak.reload_storm import make_tiny_model, run
 
 
+@pytest.mark.slow
 def test_twelve_reloads_break_no_rule(tmp_path: Path, tiny_folder: Path):
     storm = run(tmp_path, reloads=12, seed=7, model=tiny_folder)
     assert not storm.violations, "\n".join(map(str, storm.violations))

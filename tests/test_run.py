@@ -94,6 +94,7 @@ def test_answers_are_retained_complete_and_typed(tmp_path: Path, tiny_folder: Pa
                 client.close()
 
 
+@pytest.mark.slow
 def test_a_camera_that_fails_and_comes_back_is_reported(tmp_path: Path, tiny_folder: Path):
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "dock").write_text("p w/1\n")
@@ -134,6 +135,7 @@ def statuses(listening: Subscriber) -> list[str]:
     return [message.json["status"] for message in listening.messages if message.topic == "edged/box/yard/people"]
 
 
+@pytest.mark.slow
 def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, tiny_folder: Path, pictures: Path):
     with Mosquitto(tmp_path) as broker:
         path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
@@ -167,6 +169,7 @@ def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, 
             assert edged.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_edged_goes_on_with_the_old_config_and_logs_what_is_wrong_with_the_new_one(
     tmp_path: Path, tiny_folder: Path, pictures: Path, broker: Mosquitto
 ):
@@ -194,6 +197,7 @@ def test_edged_goes_on_with_the_old_config_and_logs_what_is_wrong_with_the_new_o
         assert not edged.said("Traceback")
 
 
+@pytest.mark.slow
 def test_answers_that_wait_are_published_on_the_next_broker(
     tmp_path: Path, tiny_folder: Path, pictures: Path, broker: Mosquitto
 ):
@@ -227,6 +231,7 @@ def asked(listening: Subscriber, question: str) -> list[str]:
     return [message.json["prompt"] for message in listening.messages if message.topic == topic]
 
 
+@pytest.mark.slow
 def test_an_added_and_a_removed_camera_leave_the_third_alone(tmp_path: Path, tiny_folder: Path, pictures: Path):
     with Mosquitto(tmp_path) as broker:
         gate = yard(pictures).replace("yard:", "gate:")
@@ -246,6 +251,7 @@ def test_an_added_and_a_removed_camera_leave_the_third_alone(tmp_path: Path, tin
             assert edged.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_middle_of_a_generation_ends_at_the_next_token(
     tmp_path: Path, tiny_folder: Path, pictures: Path, broker: Mosquitto
 ):
@@ -260,6 +266,7 @@ def test_sigterm_in_the_middle_of_a_generation_ends_at_the_next_token(
         listening.close()
 
 
+@pytest.mark.slow
 def test_a_second_signal_kills(tmp_path: Path, tiny_folder: Path, pictures: Path):
     with (
         Mosquitto(tmp_path) as broker,
@@ -276,6 +283,7 @@ def test_a_second_signal_kills(tmp_path: Path, tiny_folder: Path, pictures: Path
         broker.thaw()
 
 
+@pytest.mark.slow
 def test_without_a_broker_looks_go_on_and_the_broker_gets_the_answers_later(
     tmp_path: Path, tiny_folder: Path, pictures: Path
 ):
@@ -298,6 +306,7 @@ def test_without_a_broker_looks_go_on_and_the_broker_gets_the_answers_later(
         listening.close()
 
 
+@pytest.mark.slow
 def test_a_wrong_broker_password_is_logged_once_and_looks_go_on(tmp_path: Path, tiny_folder: Path, pictures: Path):
     with Mosquitto(tmp_path, users={"edged": "right"}) as broker:
         path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
@@ -311,6 +320,7 @@ def test_a_wrong_broker_password_is_logged_once_and_looks_go_on(tmp_path: Path, 
             assert not edged.said("hunter2")
 
 
+@pytest.mark.slow
 def test_a_camera_that_cannot_be_reached_is_refused_with_a_reason(tmp_path: Path, tiny_folder: Path, broker: Mosquitto):
     cameras = "  gone:\n    source: rtsp://me:hunter2@127.0.0.1:9/x\n    every: 1s\n"
     cameras += "    ask: {people: {prompt: How many?, answer: integer, then: {sure: {prompt: Sure?}}}}\n"
@@ -329,6 +339,7 @@ def test_a_camera_that_cannot_be_reached_is_refused_with_a_reason(tmp_path: Path
         listening.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code", "sentence"),
     [

@@ -94,6 +94,7 @@ def test_the_first_look_comes_within_a_second():
     assert max(times.values()) - begun < 2
 
 
+@pytest.mark.slow
 def test_more_slow_looks_than_threads_are_late_but_not_lost(hanging: Hanging):
     lateness = Lateness()
     with running(hanging, 1, lateness) as schedule:
@@ -175,6 +176,7 @@ def test_a_tick_that_finds_its_look_running_is_skipped_and_counted(hanging: Hang
         until(lambda: len(hanging.calls) >= 2)
 
 
+@pytest.mark.slow
 def test_skips_are_logged_once_for_all_cameras_and_once_more_when_they_are_over(
     hanging: Hanging, caplog: pytest.LogCaptureFixture
 ):
@@ -322,6 +324,7 @@ def test_a_look_is_due_before_it_begins_and_over_before_the_next_one_is_due():
     assert record.calls[:15] == ["due ...", "due", "begun", "ended ...", "ended"] * 3
 
 
+@pytest.mark.slow
 def test_lateness_counts_from_the_tick_through_the_wait_for_a_thread(hanging: Hanging):
     lateness = Lateness()
 
@@ -350,6 +353,7 @@ def test_a_clock_that_was_set_is_not_lateness(monkeypatch: pytest.MonkeyPatch, h
         hanging.go.set()
 
 
+@pytest.mark.slow
 def test_with_all_threads_hung_lateness_grows(hanging: Hanging):
     lateness = Lateness()
 
@@ -377,6 +381,7 @@ class Blocking(logging.Handler):
         self.go.wait(30)
 
 
+@pytest.mark.slow
 def test_timer_lateness_grows_while_the_thread_of_the_scheduler_is_stuck(hanging: Hanging):
     blocking, log = Blocking(), logging.getLogger("edged.schedule")
     with running(hanging) as schedule:

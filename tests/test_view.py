@@ -59,6 +59,7 @@ def test_answers_are_counted_once_and_judged():
     assert board.summary() == "3 answers: 1 right, 1 wrong, 1 refused (50.0 % right)"
 
 
+@pytest.mark.slow
 def test_a_board_does_not_grow_with_the_number_of_answers():
     board = Board("t")
     old = payload("old", question="rare")
@@ -172,6 +173,7 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal():
         assert not [char for char in text if not char.isprintable() and char != "\n"]
 
 
+@pytest.mark.slow
 def test_watch_reconnects_after_a_broker_restart(mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]):
     stop = threading.Event()
     spec = BrokerSpec(port=mosquitto.port)
@@ -476,6 +478,7 @@ def test_a_terminal_without_cursor_control_gets_lines(
     assert "TERM=dumb has no cursor control; printing a line for each answer (--plain)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch):
     board = Board("edged watch")
     hear(board, ("dock", "people"), payload("a", status="unsure", value=None))

@@ -106,6 +106,7 @@ def test_the_next_frame_is_taken_during_the_last_question(looks: Looks):
     assert looks.asked == ["first"]
 
 
+@pytest.mark.slow
 def test_a_slow_frame_does_not_keep_the_model_idle(looks: Looks):
     looks.open(FakeModel)
     slow = looks.queue.join()
