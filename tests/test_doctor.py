@@ -103,6 +103,7 @@ def source(kind: SourceKind, address: str, problem: str | None = None) -> Camera
 # everything there, and everything missing
 
 
+@pytest.mark.slow
 def test_a_complete_machine_is_ok(tmp_path: Path, machine: Machine, tiny_folder: Path, image: Path, broker: Mosquitto):
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "mqtt").write_text(HIDDEN)

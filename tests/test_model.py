@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from support import tiny_model
+from support.broker import until
 from support.making import frame, picture, question
 
 from edged.core.answer_types import Choices, Json, Number, YesNo
@@ -178,8 +179,7 @@ def test_a_deadline_ends_a_generation_at_the_next_token(model: Qwen2VL):
     def wait_at_the_third(text: str) -> None:
         pieces.append(text)
         if len(pieces) == 3:
-            while time.monotonic() < begun + deadline_s + 0.1:
-                time.sleep(0.01)
+            until(lambda: time.monotonic() > begun + deadline_s)
 
     asked = question("Tell all.", generation=Generation(max_new_tokens=2000, deadline_s=deadline_s))
     reply = model.ask([], asked, GO_ON, on_text=wait_at_the_third)

@@ -13,12 +13,13 @@ import pytest
 from support.broker import until
 from support.making import frame, question
 from support.npu import simulator
-from support.npu.simulator import Fault
+from support.npu.simulator import Board, Fault
 
 from edged.core.answer_types import AnswerType, Json, Text
 from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.specs import ModelSpec, QuestionSpec
+from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import Ticket, WorkerQueue
 from edged.vlm.model import load
 
@@ -72,9 +73,7 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
             # of a load and three looks: any step of them may be the last one
             steps = len(board.calls) + board.launches + chance.randrange(36)
             try:
-                while len(board.calls) + board.launches < steps and not looker.refused:
-                    group.ready()
-                    time.sleep(0.001)
+                until(partial(_reached, steps, board, group, looker))
             except ModelError:
                 failed += 1
             turns.halt()
@@ -87,6 +86,12 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
     assert board.launches > 200
     assert failed > 5
     assert looks > 50
+
+
+def _reached(steps: int, board: Board, group: WorkerGroup, looker: Looker) -> bool:
+    """True once so many steps are done, or a look has failed. Raises ModelError if the load fails."""
+    group.ready()
+    return len(board.calls) + board.launches >= steps or looker.refused > 0
 
 
 def _trouble(chance: random.Random) -> list[Fault]:

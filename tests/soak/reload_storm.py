@@ -368,10 +368,13 @@ class Storm:
     def _await_answers(self, start: int) -> None:
         """Wait for an answer to each question. A stream that was opened anew has 12 s for its first picture."""
         steady = ("/availability", "/state", "/info", "/health")
-        wanted = {place for place in self.shape.topics() if not place[1].endswith(steady)}
-        end = time.monotonic() + 12.0
-        while time.monotonic() < end and not wanted <= {(m.broker, m.topic) for m in self.recorder.messages[start:]}:
-            time.sleep(0.1)
+        missing = {place for place in self.shape.topics() if not place[1].endswith(steady)}
+
+        def completes(message: Message) -> bool:
+            missing.discard((message.broker, message.topic))
+            return not missing
+
+        self.recorder.wait_for(completes, 12.0, start)
 
     def retained(self) -> Iterator[Violation]:
         """The brokers have the retained messages of the last config, and no others."""
