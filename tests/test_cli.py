@@ -346,7 +346,10 @@ def test_a_missing_model_folder_is_reported_before_torch_is_imported(command: st
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 78, done.stderr
-    hint = "edged prepare makes one from a compiled model (edged prepare --help)"
+    hint = (
+        "edged prepare makes one from a compiled model (edged prepare --help); "
+        "without an NPU, download Qwen/Qwen2-VL-2B-Instruct as the README shows"
+    )
     assert done.stderr.splitlines()[-1].endswith(f"model: there is no folder {tmp_path}/none; {hint}")
 
 

@@ -130,6 +130,13 @@ BAD = {
         ASK + "        answer: json\n",
         ['edged.yaml:8: camera "dock": question "gate": answer json needs its schema: {json: SCHEMA}'],
     ),
+    "a schema that is a name": (
+        ASK + "        answer: {json: object}\n",
+        [
+            'edged.yaml:8: camera "dock": question "gate": answer json needs a JSON schema '
+            'such as {type: object, properties: {people: {type: integer}}}, not "object"'
+        ],
+    ),
     "range of a text": (
         ASK + "        range: [0, 5]\n",
         ['edged.yaml:8: camera "dock": question "gate": range is valid only with answer: integer or answer: number'],

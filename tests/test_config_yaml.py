@@ -131,6 +131,18 @@ BAD = {
         CAMERA + "     every: 5s\n",
         ["edged.yaml:5: is not YAML: wrong indentation: all keys of a mapping must begin in the same column"],
     ),
+    "a question without its colon": (
+        CAMERA + "    ask:\n      people\n      gate: {prompt: Open?}\n",
+        ['edged.yaml:6: is not YAML: expected "key: value"'],
+    ),
+    "a question without its colon, a comment below it": (
+        CAMERA + "    ask:\n      people\n      # the gate\n      gate: {prompt: Open?}\n",
+        ['edged.yaml:6: is not YAML: expected "key: value"'],
+    ),
+    "a text that goes on in the next line": (
+        CAMERA + "    title: The\n      gate: north\n",
+        ["edged.yaml:6: is not YAML: wrong indentation: all keys of a mapping must begin in the same column"],
+    ),
     "a brace that is not closed": (
         CAMERA + "    ask: {gate: {prompt: Open?, answer: yes_no}\n",
         ['edged.yaml:5: is not YAML: "{" is not closed'],

@@ -434,7 +434,10 @@ def test_a_folder_is_checked_file_by_file(npu_model: ModelSpec, harm, name: str,
 
 def test_no_folder_at_all(tmp_path: Path):
     checks = model_files(ModelSpec(tmp_path / "gone"))
-    todo = "edged prepare makes the folder of a compiled model"
+    todo = (
+        "edged prepare makes one from a compiled model; "
+        "without an NPU, download Qwen/Qwen2-VL-2B-Instruct as the README shows"
+    )
     assert checks == [Check("model", False, f"there is no folder {tmp_path / 'gone'}", todo)]
 
 

@@ -177,6 +177,7 @@ def test_a_model_folder_that_does_not_exist_is_named_with_the_way_to_get_one(tmp
     expected = Path("/var/lib/edged/models/qwen2-vl-2b") if model is None else tmp_path / model
     assert load(tmp_path / "edged.yaml").model.path == expected
     assert f"model: there is no folder {expected} yet;\n  edged prepare makes it from a compiled model" in done.stdout
+    assert "\n  without an NPU, download Qwen/Qwen2-VL-2B-Instruct as the README shows\n" in done.stdout
     assert [shlex.split(step)[-2:] for step in next_steps(done.stdout)] == [
         ["prepare", "--help"], ["check", "edged.yaml"], ["--config", "edged.yaml"],
     ]  # fmt: skip
@@ -214,5 +215,5 @@ def test_what_was_written_is_listed_without_a_password(tmp_path: Path):
     assert edged(tmp_path, "check", "edged.yaml").stdout == "edged.yaml: valid (2 cameras, 8 questions)\n"
     again = edged(tmp_path, "init")
     assert (again.returncode, again.stderr) == (
-        1, "edged: edged.yaml already exists; edged init does not overwrite files\n",
+        1, "edged: edged.yaml already exists; edged init does not overwrite files (--out FILE writes another)\n",
     )  # fmt: skip

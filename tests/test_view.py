@@ -258,6 +258,72 @@ def test_a_stopped_edged_makes_no_looks_and_says_since_when():
     assert f"box/dock: edged offline since {today}" in text
 
 
+def info(*problems: str) -> dict[str, Any]:
+    return {"version": "0.1.0", "config_problems": list(problems)}
+
+
+@pytest.mark.parametrize("size", [(80, 30), (40, 8)])
+def test_a_config_that_was_not_reloaded_is_shown_until_it_is(size: tuple[int, int]):
+    board = Board("t")
+    hear(board, ("bridge", "state"), {"state": "online"})
+    hear(board, ("dock", "people"), payload("a"))
+    hear(board, ("bridge", "info"), info("edged.yaml:9: unknown key", "another"))
+    assert "box: config not reloaded: edged.yaml" in drawn(board, *size)
+    if size == (80, 30):
+        assert "box: config not reloaded: edged.yaml:9: unknown key (and 1 more)" in drawn(board, *size)
+    assert len(drawn(board, *size).splitlines()) <= size[1]
+    hear(board, ("bridge", "info"), info())
+    assert "config not reloaded" not in drawn(board, *size)
+
+
+def test_problems_of_a_stopped_edged_and_payloads_of_another_form_are_not_shown():
+    board = Board("t")
+    hear(board, ("dock", "people"), payload("a"))
+    for wrong in (None, {}, {"config_problems": 3}, {"config_problems": [3]}, {"config_problems": "text"}):
+        hear(board, ("bridge", "info"), wrong)
+    assert "config" not in drawn(board, 80)
+    hear(board, ("bridge", "info"), info("edged.yaml:9: \x1b[2J unknown key"))
+    assert "edged.yaml:9: ·[2J unknown key" in drawn(board, 80)
+    hear(board, ("bridge", "state"), {"state": "offline"})
+    assert "config not reloaded" not in drawn(board, 80)
+
+
+class Script:
+    """The messages of a list, then none."""
+
+    connected, reason = True, ""
+
+    def __init__(self, messages: list[FollowedMessage]) -> None:
+        self.messages = messages
+
+    def next(self, timeout_s: float) -> FollowedMessage | None:
+        return self.messages.pop(0) if self.messages else None
+
+
+def test_lines_say_when_edged_goes_and_when_its_config_is_wrong(capsys: pytest.CaptureFixture[str]):
+    state, about = ("bridge", "state"), ("bridge", "info")
+    script = Script(
+        [
+            FollowedMessage("box", state, {"state": "online"}, False),
+            FollowedMessage("box", about, info(), False),
+            FollowedMessage("box", about, info("edged.yaml:9: unknown key"), False),
+            FollowedMessage("box", about, info("edged.yaml:9: unknown key"), False),
+            FollowedMessage("box", about, info(), False),
+            FollowedMessage("box", state, {"state": "offline"}, False),
+            FollowedMessage("barn", state, {"state": "offline"}, False),
+        ]
+    )
+    follow(Board("t"), script, True, lambda: not script.messages)
+    assert capsys.readouterr().err.splitlines() == [
+        "connected",
+        "box: edged online",
+        "box: config not reloaded: edged.yaml:9: unknown key",
+        "box: config reloaded",
+        "box: edged offline",
+        "barn: edged offline",
+    ]
+
+
 def test_retained_answers_of_a_connection_are_no_looks():
     board = Board("t")
     for _ in range(2):

@@ -38,7 +38,10 @@ def _described(value: dict[str, Any]) -> Any:
         return _answer(value["choices"])
     if value.keys() == {"choices"} and isinstance(value["choices"], dict):
         return {"choices": _choices(value["choices"], len(value["choices"]))}
-    if value.keys() == {"json"} and isinstance(value["json"], dict):
+    if value.keys() == {"json"}:
+        if not isinstance(value["json"], dict):
+            sample = "{type: object, properties: {people: {type: integer}}}"
+            raise wrong(f"json needs a JSON schema such as {sample}, not {shown(value['json'])}")
         _check_schema(value["json"])
         return value
     raise wrong("must be a type, a list of choices [a, b], {choices: {label: value}} or {json: SCHEMA}")

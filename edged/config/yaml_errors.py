@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 KEY = re.compile(r"(?P<indent>\s*)(?:- +)*(?P<key>[\w-]+) *:(?P<value>.*)")
 BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, not `rtsp://`
+BARE_WORD = re.compile(r"(?P<indent>\s*)[\w-]+\s*(?:#.*)?")  # a key without its colon
 OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
 BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start any token")
 NO_SPACE = "put a space after the colon"
@@ -112,7 +113,16 @@ def _colon(failure: _Failure) -> Iterator[Diagnosis]:
         return
     if BARE_KEY.fullmatch(failure.text(above)):
         yield failure.at(above, NO_SPACE)
+    yield from _key_without_colon(failure)
     yield failure.at(failure.line, INDENTATION)
+
+
+def _key_without_colon(failure: _Failure) -> Iterator[Diagnosis]:
+    """A word alone in the line above, in the column of this line's key."""
+    key, above = KEY.match(failure.text(failure.line)), failure.above()
+    word = BARE_WORD.fullmatch(failure.text(above))
+    if key and word and word["indent"] == key["indent"]:
+        yield failure.at(above, KEY_AND_VALUE)
 
 
 def _line_without_key(failure: _Failure) -> Iterator[Diagnosis]:
@@ -156,6 +166,7 @@ def _block(failure: _Failure) -> Iterator[Diagnosis]:
         yield failure.at(failure.line, _needs_quotes(match["key"]))
     if closing := re.search(r"found '([\]}])'", failure.problem):
         yield failure.at(failure.line, f'"{closing[1]}" without an opening bracket')
+    yield from _key_without_colon(failure)
     yield failure.at(failure.line, INDENTATION)
 
 

@@ -55,12 +55,22 @@ class CameraBoard:
 class NodeBoard:
     """One edged. `offline_since` is on this machine's wall clock, None if it went offline before we listened.
 
-    `clock_lag_s` is this machine's wall clock minus the box's, as the newest live answer shows it.
+    `clock_lag_s` is this machine's wall clock minus the box's, as the newest live answer shows it. `config_problems`
+    are those of a changed config that was not reloaded.
     """
 
     state: str = "unknown"
+    config_problems: tuple[str, ...] = ()
     offline_since: float | None = None
     clock_lag_s: float = 0.0
+
+    @property
+    def config_state(self) -> str | None:
+        """`config not reloaded: edged.yaml:9: … (and 1 more)`; None if the config is in force or edged is offline."""
+        if not self.config_problems or self.state == "offline":
+            return None
+        more = f" (and {len(self.config_problems) - 1} more)" if len(self.config_problems) > 1 else ""
+        return f"config not reloaded: {self.config_problems[0]}{more}"
 
 
 def clock_s() -> float:
@@ -99,6 +109,8 @@ class Board:
         node, topic, payload = message.node, message.topic, message.payload
         if topic == ("bridge", "state"):
             self._set_state(node, str((payload or {}).get("state", "offline")), message.retained)
+        elif topic == ("bridge", "info"):
+            self.node(node).config_problems = _texts((payload or {}).get("config_problems"))
         elif len(topic) != 2 or topic[0] == "bridge" or topic[1] == "event":
             return None
         elif payload is None:
@@ -226,6 +238,12 @@ def _is_answer(payload: dict[str, Any]) -> bool:
         and (payload.get("confidence") is None or _is_number(payload["confidence"], 1.0))
         and (payload.get("frame_age_s") is None or _is_number(payload["frame_age_s"], math.inf))
     )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """The texts of a list of texts; none of anything else."""
+    texts = value if isinstance(value, list) else []
+    return tuple(text for text in texts if isinstance(text, str))
 
 
 def _look_ts(payload: dict[str, Any]) -> float:

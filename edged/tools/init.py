@@ -20,6 +20,7 @@ from edged.core.errors import EXIT_OK, EdgedError
 from edged.core.specs import Config
 from edged.core.text import counted
 from edged.tools.invocation import command_line
+from edged.tools.load_model import DOWNLOAD
 from edged.tools.streams import write_line
 
 COMPILED_MODEL = Path("/var/lib/edged/models/qwen2-vl-2b")
@@ -125,7 +126,8 @@ def write(starter: Starter, path: Path) -> Config:
     files.append((path, starter.text, 0o666))
     for place, _, _ in files:
         if os.path.lexists(place):
-            raise EdgedError(f"{place} already exists; edged init does not overwrite files")
+            way_out = " (--out FILE writes another)" if place == path else ""
+            raise EdgedError(f"{place} already exists; edged init does not overwrite files{way_out}")
     written: list[Path] = []
     try:
         if starter.secrets:
@@ -156,7 +158,8 @@ def _write_next_steps(config: Config) -> None:
     model = config.model.path
     if not os.path.isdir(model):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
         write_line(f"model: there is no folder {model} yet;")
-        write_line("  edged prepare makes it from a compiled model, or set model: path: to a Qwen2-VL folder")
+        write_line("  edged prepare makes it from a compiled model, or set model: path: to a Qwen2-VL folder;")
+        write_line(f"  {DOWNLOAD}")
         steps.insert(0, ("prepare", "--help"))
     write_line("next:")
     for step in steps:

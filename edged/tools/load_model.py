@@ -13,6 +13,8 @@ from edged.core.specs import ModelSpec
 from edged.tools.streams import progress
 from edged.vlm.folder import read_config
 
+DOWNLOAD = "without an NPU, download Qwen/Qwen2-VL-2B-Instruct as the README shows"
+
 
 def load_model(spec: ModelSpec) -> VisionModel:
     """Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
@@ -21,7 +23,7 @@ def load_model(spec: ModelSpec) -> VisionModel:
     except ModelFolderError as error:
         if error.kind != "no_folder":
             raise
-        hint = "edged prepare makes one from a compiled model (edged prepare --help)"
+        hint = f"edged prepare makes one from a compiled model (edged prepare --help); {DOWNLOAD}"
         raise ModelFolderError(f"{error}; {hint}", error.kind) from None
     from edged.vlm.model import load
 

@@ -25,7 +25,7 @@ COLOURS = {"right": "green", "wrong": "red", "ok": "green", "unsure": "yellow", 
 def picture(board: Board, console: Console, connection: str) -> RenderableType:
     """The board in the size of the console. Where not everything fits, frames and long texts go first, then rows."""
     width, height = console.size
-    head = [Text(board.title, style="bold"), _text(connection, "bright_black")]
+    head = [Text(board.title, style="bold"), _text(connection, "bright_black"), *_config_states(board)]
     foot = Text(f"{looks_per_min(board.looks_per_min())}, {board.totals()}")
     cameras = sorted(board.cameras.items())
     if not cameras:
@@ -35,7 +35,12 @@ def picture(board: Board, console: Console, connection: str) -> RenderableType:
         return framed
     for line in (*head, foot):
         line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(*head, *_compact(board, cameras, width, max(1, height - 3)), foot)
+    return Group(*head, *_compact(board, cameras, width, max(1, height - len(head) - 1)), foot)
+
+
+def _config_states(board: Board) -> list[Text]:
+    """A line for each node that did not reload its config."""
+    return [_text(f"{name}: {node.config_state}", "red") for name, node in board.nodes.items() if node.config_state]
 
 
 def _panel(board: Board, name: str, camera: CameraBoard, width: int) -> Panel:
@@ -154,16 +159,16 @@ def plain_line(answer: NewestAnswer) -> str:
         "-" if age is None else f"{age:.2f}s",
         answer.judgement or str(payload.get("status")),
     ]
-    return _printable(" ".join(columns))
+    return printable(" ".join(columns))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without characters that a terminal could take for a command."""
     return "".join(char if char.isprintable() else "·" for char in text)
 
 
 def _text(text: str, style: str = "") -> Text:
-    return Text(_printable(text), style=style)
+    return Text(printable(text), style=style)
 
 
 def _value(payload: dict[str, Any], most: int) -> Text:

@@ -16,7 +16,7 @@ from edged.core.errors import EXIT_OK
 from edged.core.specs import BrokerSpec
 from edged.mqtt.follower import CONNECTING, FollowedMessage, Follower
 from edged.tools.board import Board, NewestAnswer
-from edged.tools.view import picture, plain_line
+from edged.tools.view import picture, plain_line, printable
 
 REFRESH_S = 0.25
 
@@ -77,12 +77,25 @@ def _draw(board: Board, messages: Messages, console: Console, ended: Callable[[]
 
 def _print_lines(board: Board, messages: Messages, ended: Callable[[], bool]) -> None:
     connected: bool | None = None
+    printed: dict[str, tuple[str, str | None]] = {}
     while not ended():
         if connected != messages.connected and (messages.connected or messages.reason != CONNECTING):
             connected = messages.connected
             print(connection_line(messages), file=sys.stderr)
         if answer := _receive(board, messages, REFRESH_S):
             print(plain_line(answer), flush=True)
+        _print_changes(board, printed)
+
+
+def _print_changes(board: Board, printed: dict[str, tuple[str, str | None]]) -> None:
+    """Print each node's state and config problem where they differ from those `printed` before, by node."""
+    for name, node in board.nodes.items():
+        old_state, old_config = printed.get(name, ("unknown", None))
+        printed[name] = state, config = node.state, node.config_state
+        if state != old_state:
+            print(printable(f"{name}: edged {state}"), file=sys.stderr)
+        if config != old_config and state != "offline":
+            print(printable(f"{name}: {config or 'config reloaded'}"), file=sys.stderr)
 
 
 def _receive(board: Board, messages: Messages, timeout_s: float) -> NewestAnswer | None:

@@ -10,6 +10,7 @@ from edged.core.errors import ModelError
 from edged.core.specs import ModelSpec
 from edged.tools.doctor.check import Check, spoken_size
 from edged.tools.doctor.config import NO_CONFIG
+from edged.tools.load_model import DOWNLOAD
 from edged.vlm import folder as files
 
 
@@ -27,7 +28,7 @@ def model_files(model: ModelSpec | None) -> list[Check]:
     try:
         config = files.read_config(model.path)
     except ModelError as error:
-        step = "edged prepare makes the folder of a compiled model" if error.kind == "no_folder" else None
+        step = f"edged prepare makes one from a compiled model; {DOWNLOAD}" if error.kind == "no_folder" else None
         folder = Check("model", False, str(error).removeprefix("model: "), step)
     else:
         kind = "compiled" if config["model_type"] == files.COMPILED else "not compiled"
