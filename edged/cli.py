@@ -199,15 +199,16 @@ def _plain(chosen: bool) -> bool:
 
 
 def _stop_signal() -> threading.Event:
-    """Set by SIGINT and SIGTERM; the second of them kills."""
+    """Set by SIGINT, SIGTERM and, except under nohup, a closed terminal; the second of a kind kills."""
     stop = threading.Event()
 
     def set_stop(number: int, _frame: object) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, set_stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, set_stop)
     return stop
 
 

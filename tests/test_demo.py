@@ -68,6 +68,24 @@ def test_ctrl_c_stops_edged_cleanly():
 
 
 @pytest.mark.slow
+def test_a_closed_terminal_ends_the_demo_and_the_edged_that_it_started():
+    terminal, its_end = os.openpty()
+    arguments = ["setsid", "--ctty", *command("--plain")]
+    process = subprocess.Popen(arguments, stdin=its_end, stdout=its_end, stderr=subprocess.DEVNULL)
+    os.close(its_end)
+    assert LINE.search(os.read(terminal, 200).decode())
+    started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(started) == 1
+    try:
+        os.close(terminal)
+        process.wait(60)
+        assert not Path(f"/proc/{started[0]}").exists()
+    finally:
+        if Path(f"/proc/{started[0]}").exists():
+            os.kill(int(started[0]), signal.SIGKILL)
+
+
+@pytest.mark.slow
 def test_without_a_terminal_the_demo_prints_lines():
     done = subprocess.run(command("--seconds", "1"), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0
