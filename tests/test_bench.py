@@ -64,6 +64,7 @@ def near(figure: Figure, expected: float) -> bool:
     return 0.7 * expected < figure.median < 1.6 * expected
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_model():
     result = measured(Clockwork())
     assert near(result.see_ms, 20)
@@ -83,6 +84,7 @@ def test_it_ends_in_about_the_time_given():
     assert time.monotonic() - begun < 1.2
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_the_time_has_no_figure():
     result = measured(Clockwork(see_s=0.1), seconds=0.95)
     assert result.rows[3].apart_s == Figure(None, 0)

@@ -204,6 +204,7 @@ def test_no_credential_is_in_any_log_reason_or_error(site: str, caplog: pytest.L
 # --- streams ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["stream", "bare", "dashes"])
 def test_content_type_makes_it_a_stream_and_its_newest_picture_is_taken(site: str, path: str) -> None:
     Site.shade = 30

@@ -138,6 +138,7 @@ def test_check_reports_a_fifo_instead_of_waiting_for_it(tmp_path: Path):
     assert shell(f"edged check {tmp_path}/edged.yaml") == (78, f"{tmp_path}/edged.yaml: is not a regular file\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["doctor --config edged.yaml", "ask x --image http://127.0.0.1:PORT/a.jpg --model ."]
 )
@@ -214,6 +215,7 @@ def test_the_config_of_the_system_is_in_etc():
 WITHOUT_CONFIG = [["check"], ["run"], ["watch"], ["bench"], ["ask", "x", "--image", "none.jpg"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", WITHOUT_CONFIG, ids=lambda arguments: arguments[0])
 def test_the_config_of_the_system_is_used_before_the_one_in_the_working_directory(
     arguments: list[str], system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -107,6 +107,7 @@ def test_a_sequences_truth_does_not_depend_on_the_pictures_size():
         assert truth == small.frame(t_s)[1]
 
 
+@pytest.mark.slow
 def test_a_sequence_has_people_cars_door_and_night_and_starts_over_empty():
     sequence = Sequence(2)
     truths = [truth_of(sequence.moment(t_s)) for t_s in np.arange(0, LOOP_S, 4)]

@@ -129,6 +129,7 @@ def test_a_path_outside_of_the_folder_of_the_config_is_absolute(tmp_path: Path, 
     assert sources(tmp_path / "etc" / "edged.yaml") == [str(pictures)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["me@home", "naïve 門", "a:b@c", "usb:0x", "🙂"])
 def test_odd_names_of_folders_are_written_so_that_they_are_read_again(tmp_path: Path, name: str):
     (tmp_path / name).mkdir()
@@ -203,6 +204,7 @@ def test_the_next_steps_work_as_typed(tmp_path: Path, pictures: Path, tiny_folde
         assert running.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_what_was_written_is_listed_without_a_password(tmp_path: Path):
     done = edged(tmp_path, "init", "rtsp://viewer:hunter2@10.0.0.9/s", "usb:0")
     assert done.stdout.startswith(

@@ -208,6 +208,7 @@ def test_a_broken_folder_is_reported_as_by_load(plain: Path, change: Change, sen
     assert checked == loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "sentence"), COMPILED, ids=lambda value: str(value)[:50])
 def test_a_broken_compiled_folder_is_reported_as_by_load(npu_folder: Path, change: Change, sentence: str):
     change(npu_folder)

@@ -204,6 +204,7 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
 # Another broker
 
 
+@pytest.mark.slow
 def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other_broker: Mosquitto
 ) -> None:

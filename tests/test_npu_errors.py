@@ -128,6 +128,7 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     return compiled.with_processor(compiled.compile_folder(tiny_folder, tmp_path / "m"), tiny_folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "code", "sentence"), LOADING, ids=lambda value: str(value)[:60])
 def test_a_load_that_fails_gives_the_reason_and_leaves_nothing_launched(folder: Path, change, code: int, sentence: str):
     with simulator.installed() as board:

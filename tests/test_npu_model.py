@@ -51,6 +51,7 @@ def small(seed: int, *size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture(seed, *size)).resize((224, 224)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(320, 240), (640, 360), (224, 448)])
 def test_shared_answers_on_the_npu_equal_separate_ones_of_the_plain_model(
     model: Qwen2VL, npu: simulator.Board, reference: Reference, size: tuple[int, int]

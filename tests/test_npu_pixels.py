@@ -114,6 +114,7 @@ def test_a_look_that_went_well_keeps_no_pixels(loaded: Plain | Compiled):
     assert copies() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["vision", "text"])
 def test_a_model_error_of_encode_keeps_no_pixels(loaded: Plain | Compiled, part: str):
     loaded.fail(part, RuntimeError("the device is gone"))
@@ -123,6 +124,7 @@ def test_a_model_error_of_encode_keeps_no_pixels(loaded: Plain | Compiled, part:
     assert copies() == []
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_of_encode_keeps_its_lines_and_no_pixels(loaded: Plain | Compiled):
     loaded.fail("text", TypeError("an unexpected error"))
     picture, error = seen(loaded.model)
@@ -138,6 +140,7 @@ def test_an_unexpected_error_of_encode_keeps_its_lines_and_no_pixels(loaded: Pla
     assert len(lines) > 5
 
 
+@pytest.mark.slow
 def test_an_exception_that_the_caller_is_handling_keeps_its_traceback(loaded: Plain | Compiled):
     loaded.fail("text", RuntimeError("the device is gone"))
     own = KeyError("the caller's own")
@@ -149,6 +152,7 @@ def test_an_exception_that_the_caller_is_handling_keeps_its_traceback(loaded: Pl
     assert own.__traceback__ is not None
 
 
+@pytest.mark.slow
 def test_a_model_error_of_ask_keeps_no_pixels(loaded: Plain | Compiled):
     picture, _ = seen(loaded.model)
     loaded.fail("text", RuntimeError("the device is gone"))

@@ -79,6 +79,7 @@ def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, ima
     assert reply == answer.text
 
 
+@pytest.mark.slow
 def test_ask_prints_the_answer_and_gives_the_device_back(prepared: Path, image: Path):
     command = [sys.executable, "-m", "edged", "ask", "How many?", "--image", image, "--model", prepared, "--json",
                "--answer", "integer", "--range", "[0, 9]"]  # fmt: skip
