@@ -143,7 +143,7 @@ def test_a_device_that_is_lost_during_a_look_ends_edged_with_75(prepared: Path, 
             {},
             "path: {}, cores: {{text: global16, vision: 0:0}}",
             78,
-            r"edged.yaml:2: model: cores.text \"global16\" is not a setting",
+            r"edged.yaml:2: model: cores.text \"global16\" is not a valid core setting",
         ),
     ],
 )

@@ -176,7 +176,7 @@ def test_edged_goes_on_with_the_old_config_and_logs_what_is_wrong_with_the_new_o
     path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
     good = path.read_text()
     bad = {
-        good.replace("every: 1s", "every: 99999999999h"): "out of bounds .from 100ms to 31d",
+        good.replace("every: 1s", "every: 99999999999h"): "out of range .100ms to 31d",
         good + "questions: " + "[" * 500 + "]" * 500: "levels",
         good.replace(str(tiny_folder), "/none"): "model: there is no folder /none",
         good.replace("mqtt://", "mqtts://").replace("'}", "', ca: none.pem}"): "none.pem",
