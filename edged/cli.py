@@ -105,7 +105,7 @@ def init(options: argparse.Namespace) -> int:
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Follow a running edged on its broker, in the terminal. Publishes nothing."""
+    """Show the answers of a running edged in the terminal, from its broker. Publishes nothing."""
     from edged.tools.watch import watch as watch_broker
 
     config = load(config_file(options.config, options.system_config))
@@ -173,7 +173,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Measure how fast this machine answers with this model, and how many looks a minute the config needs."""
+    """Measure how many looks a minute this machine can do, and compare that with what the config needs."""
     from edged.tools.bench.command import bench as bench_model
 
     config = None if options.model else load(config_file(options.config, options.system_config))
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.check(add_command(check, "check a config file"))
     arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
     arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
-    arguments.watch(add_command(watch, "follow a running edged on its broker"))
+    arguments.watch(add_command(watch, "show the answers of a running edged"))
     arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))
     arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))

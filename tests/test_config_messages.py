@@ -282,7 +282,7 @@ BAD = {
     "secret elsewhere": (
         MODEL + 'cameras: {dock: {source: "rtsp://me:{secret:../x}@cam/s"}}\n',
         [
-            'edged.yaml:2: camera "dock": source has a secret that is not {secret:NAME}, '
+            'edged.yaml:2: camera "dock": source contains an invalid secret; write {secret:NAME}, '
             "where NAME is a file name without a folder"
         ],
     ),

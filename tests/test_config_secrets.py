@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from support.config import ASK, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
+from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
 
 from edged.config.load import ConfigError, load
 from edged.core.secret import Secret
@@ -52,8 +52,11 @@ def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(tmp
     assert load(path).warnings == ()
     path.chmod(0o644)
     sentence = "a clear-text password, in a file that other users can read"
-    advice = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
+    advice = "write {secret: NAME} instead, or chmod 600 the file"
     assert load(path).warnings == (ConfigWarning("clear_password", f"{path}:8: mqtt: {sentence}; {advice}"),)
+    write(tmp_path, CAMERA.replace("pics", "rtsp://me:hunter2@cam/s") + "    ask: {q: {prompt: x}}\n").chmod(0o644)
+    advice = "write {secret:NAME} instead, or chmod 600 the file"
+    assert load(path).warnings == (ConfigWarning("clear_password", f'{path}:4: camera "dock": {sentence}; {advice}'),)
 
 
 @pytest.mark.parametrize(

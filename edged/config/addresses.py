@@ -95,7 +95,7 @@ def address_problem(text: str) -> str | None:
     if parts:
         return None
     if "{secret:" in SECRET_IN_TEXT.sub("", text):
-        return "has a secret that is not {secret:NAME}, where NAME is a file name without a folder"
+        return "contains an invalid secret; write {secret:NAME}, where NAME is a file name without a folder"
     if "@" in text or "#" in text:
         return (
             "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "

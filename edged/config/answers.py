@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
-from edged.config.values import valid_reply
+from edged.config.values import REPLY_RULE, valid_reply
 
 TYPES = ("yes_no", "integer", "number", "text", "json")
 MAX_CHOICES = 256
@@ -72,9 +72,7 @@ def _choices(options: dict[str, Any], count: int) -> dict[str, Any]:
         raise wrong(f"has more than {MAX_CHOICES} choices")
     for label in options:
         if not valid_reply(label):
-            raise wrong(
-                f"{shown(label)} cannot be a choice; it must be one line, without outer spaces or special tokens"
-            )
+            raise wrong(f"{shown(label)} cannot be a choice; {REPLY_RULE}")
     return options
 
 

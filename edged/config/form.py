@@ -112,13 +112,14 @@ class CameraForm(Form):
         sample=[{"box": [0, 0.6, 0.3, 1]}],
     )
     when_changed: ChangeForm | None = key(
-        "Repeat the last answers while the picture does not change (`reuse_of`). Default: ask at each look.",
+        "While the picture does not change, repeat the last answers (with `reuse_of`) instead of asking. "
+        "Default: ask at each look.",
         sample={"at_least_every": "5m"},
     )
     image: bool = key("Publish the analysed picture as JPEG, masked. Default: false.", False)
     ask: dict[str, QuestionForm] = key(
-        "Questions by name, with the keys of a shared question (`questions`). `{}` asks the shared question of that "
-        "name. Default: none.",
+        "Questions by name. They have the same keys as under `questions`. `{}` asks the shared question of that name "
+        "unchanged. Default: none.",
         {},
         sample={"people": {"prompt": "How many people?", "answer": "integer"}},
     )

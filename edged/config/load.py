@@ -88,7 +88,7 @@ def _parsed(report: Report) -> ConfigForm | None:
     shared_tree = with_shared_questions(report.document.tree, report)
     if size(shared_tree) > MAX_FILLED:
         report.problem(
-            (), f"has more than {MAX_FILLED} values, counting shared questions at each camera that asks them"
+            (), f"has more than {MAX_FILLED} values, after each shared question is copied to the cameras that ask it"
         )
         return None
     tree = copied(shared_tree)

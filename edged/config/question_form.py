@@ -128,5 +128,6 @@ class FollowUpForm(PromptForm):
 
 class QuestionForm(PromptForm):
     every: Duration | None = key(
-        "Ask again only at the first look after this time. Default: at each look.", sample="10m"
+        "Minimum interval: the question is asked again at the first look after this time. Default: ask at each look.",
+        sample="10m",
     )

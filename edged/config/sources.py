@@ -97,7 +97,7 @@ class Surroundings:
         for why in dict.fromkeys(missing):
             self.report.warn("missing_secret", path, why)
         if SECRET_IN_TEXT.sub("", (parts.login or "").partition(":")[2]):
-            self._clear_password(path)
+            self._clear_password(path, "{secret:NAME}")
         # Never log in with an empty password: some cameras lock the account after a few failures.
         url = f"{parts.scheme}://" + (parts.place if missing else f"{login}{parts.place}{rest}")
         kind: Literal["rtsp", "http"] = "rtsp" if parts.scheme.startswith("rtsp") else "http"
@@ -108,7 +108,7 @@ class Surroundings:
         path: KeyPath = ("mqtt", "password")
         if not isinstance(written, dict):
             if written is not None:
-                self._clear_password(path)
+                self._clear_password(path, "{secret: NAME}")
             return written, None
         try:
             return self.credentials.read(written["secret"]), None
@@ -120,13 +120,13 @@ class Surroundings:
         # Path.resolve raises RuntimeError for a symlink to itself.
         return Path(os.path.realpath(self.report.path.parent / text))
 
-    def _clear_password(self, path: KeyPath) -> None:
+    def _clear_password(self, path: KeyPath, instead: str) -> None:
         try:
             readable = self.report.path.stat().st_mode & 0o044
         except OSError:
             return  # the file was removed after it was read
         if readable:
-            hint = "write {secret: NAME} or {secret:NAME}, or chmod 600 the file"
+            hint = f"write {instead} instead, or chmod 600 the file"
             self.report.warn(
                 "clear_password", path, f"a clear-text password, in a file that other users can read; {hint}"
             )

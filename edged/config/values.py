@@ -24,6 +24,7 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
 SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+REPLY_RULE = "it must be one line without special tokens, and must not begin or end with a space"
 SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 WINDOW = re.compile(r"(?:(\D*)\s)?(.*)", re.DOTALL)  # days and span
 
@@ -171,7 +172,7 @@ def _title(value: Any) -> Any:
 
 def _reply(value: Any) -> Any:
     if isinstance(value, str) and not valid_reply(value):
-        raise wrong(f"{shown(value)} cannot be a reply; it must be one line, without outer spaces or special tokens")
+        raise wrong(f"{shown(value)} cannot be a reply; {REPLY_RULE}")
     return value
 
 

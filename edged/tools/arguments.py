@@ -71,7 +71,8 @@ def ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder, instead of the config's")
     _add_config(
-        parser, f"use this config's model, model settings and language; {CONFIG_DEFAULT}; with --model: no default"
+        parser,
+        f"use this config's model, model settings and language; {CONFIG_DEFAULT}; no default if --model is given",
     )
 
 
@@ -89,9 +90,7 @@ def doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="a model folder, instead of the config's model and cameras"
-    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="measure the model of this folder; no config is read")
     _add_image(parser, default="a synthetic picture of 1280x720")
     parser.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="N", help="measure for N seconds; default: 30"
