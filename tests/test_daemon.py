@@ -144,12 +144,20 @@ def test_a_start_that_fails_never_publishes_online(box: Box):
     assert (publisher.is_online, publisher.closed) == (False, True)
 
 
-def test_a_stop_while_the_model_loads_ends_edged(notified: Notified, box: Box):
+def blocked_load(box: Box) -> tuple[threading.Event, threading.Event]:
+    """Events: the model's load has begun, and the load may end."""
     loading, go_on = threading.Event(), threading.Event()
 
     def load() -> None:
         loading.set()
         assert go_on.wait(20)
+
+    box.world.loading = load
+    return loading, go_on
+
+
+def test_a_stop_while_the_model_loads_ends_edged(notified: Notified, box: Box):
+    loading, go_on = blocked_load(box)
 
     def story() -> None:
         assert loading.wait(10)
@@ -157,18 +165,13 @@ def test_a_stop_while_the_model_loads_ends_edged(notified: Notified, box: Box):
         until(box.daemon.stop.is_set)
         go_on.set()
 
-    box.world.loading = load
     assert box.run(story) == 0
     assert "STOPPING=1" in notified.all()
     assert box.answers() == []
 
 
 def test_the_status_is_stopping_until_a_loading_model_has_left(notified: Notified, box: Box):
-    loading, go_on = threading.Event(), threading.Event()
-
-    def load() -> None:
-        loading.set()
-        assert go_on.wait(20)
+    loading, go_on = blocked_load(box)
 
     def story() -> None:
         assert loading.wait(10)
@@ -178,7 +181,6 @@ def test_the_status_is_stopping_until_a_loading_model_has_left(notified: Notifie
         until(lambda: "WATCHDOG=1" in notified.all()[stopping:])  # edged waits for the model to leave
         go_on.set()
 
-    box.world.loading = load
     assert box.run(story) == 0
     statuses = [field for field in notified.all() if field.startswith("STATUS=")]
     assert statuses[-2:] == ["STATUS=loading the model", "STATUS=stopping"]

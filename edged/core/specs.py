@@ -238,6 +238,10 @@ class Config:
     def camera(self, name: str) -> CameraSpec | None:
         return next((camera for camera in self.cameras if camera.name == name), None)
 
+    def all_questions(self) -> list[QuestionSpec]:
+        """Every question of every camera, each with its follow-ups."""
+        return [question for camera in self.cameras for question in camera.all_questions()]
+
 
 def revision(parts: Any) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of `parts` as JSON."""

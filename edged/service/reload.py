@@ -17,7 +17,7 @@ from edged.core.text import spoken
 from edged.service.background import BackgroundCall
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
-from edged.service.service import LOAD_LIMIT_S, Service, all_questions
+from edged.service.service import LOAD_LIMIT_S, Service
 from edged.service.waiting import Wait
 from edged.service.worker import WorkerGroup
 
@@ -92,7 +92,7 @@ class Reload:
         """
         if not change.model:
             for model in self.service.queue.models():
-                model.check(all_questions(new))
+                model.check(new.all_questions())
             return None
         self._check_model(new)
         if self.service.factories.fit_together(old.model, new.model):
@@ -102,7 +102,7 @@ class Reload:
     def _check_model(self, new: Config) -> None:
         """Check the new model's folder, and the questions with its tokenizer, while the old one serves."""
         call = BackgroundCall(
-            lambda: self.service.factories.check_model(new.model, all_questions(new)), "edged-model-check"
+            lambda: self.service.factories.check_model(new.model, new.all_questions()), "edged-model-check"
         )
         call.start()
         if not self.wait(call.done, LOAD_LIMIT_S):

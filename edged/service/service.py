@@ -179,7 +179,7 @@ class Service:
             if not wait(group.ready, LOAD_LIMIT_S):
                 raise ModelError(f"model: not loaded after {spoken(LOAD_LIMIT_S)}")
             for model in group.models():
-                model.check(all_questions(config))
+                model.check(config.all_questions())
         except BaseException:
             self.queue.dismiss(group)
             raise
@@ -225,10 +225,6 @@ class Service:
             for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
                 names.setdefault(spec.name, set()).update(question.name for question in spec.all_questions())
             before.withdraw({camera: sorted(questions) for camera, questions in names.items()})
-
-
-def all_questions(config: Config) -> list[QuestionSpec]:
-    return [question for camera in config.cameras for question in camera.all_questions()]
 
 
 def _must_stop(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:

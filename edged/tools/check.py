@@ -18,6 +18,6 @@ def check(path: Path, strict: bool) -> int:
     if strict and config.warnings:
         report(f"edged: {path}: {counted(len(config.warnings), 'warning')} (--strict)")
         return EXIT_WRONG
-    questions = sum(len(camera.all_questions()) for camera in config.cameras)
+    questions = len(config.all_questions())
     write_line(f"{path}: valid ({counted(len(config.cameras), 'camera')}, {counted(questions, 'question')})")
     return EXIT_OK

@@ -21,7 +21,7 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
     except OSError as error:
         unreadable = Check("config", False, f"{path} cannot be read: {error.strerror}", f"ls -l {path}")
         return None, [unreadable, Check("secrets", None, NO_CONFIG)]
-    questions = sum(len(camera.all_questions()) for camera in config.cameras)
+    questions = len(config.all_questions())
     detail = f"{path}: {counted(len(config.cameras), 'camera')}, {counted(questions, 'question')}"
     return config, [Check("config", True, detail), _secrets(config)]
 
