@@ -10,7 +10,7 @@ import pytest
 from edged.cameras.health import Health
 from edged.cameras.reconnect import keep_connected
 from edged.core.errors import CameraError, Stopped
-from edged.core.types import CameraState
+from edged.core.types import CameraFigures, CameraState
 
 
 class SlowReports:
@@ -200,3 +200,48 @@ def test_changes_are_logged_once_and_new_reasons_only_reported(caplog: pytest.Lo
         "camera dock: connection refused; trying again in 1 s",
         "camera dock: connected (H.264) after 0 s (3 tries)",
     ]
+
+
+def pauses(sessions: int, pictures: bool, lasts_s: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses after sessions that fail after `lasts_s`, with or without pictures."""
+    closing, waited = threading.Event(), list[float]()
+    health, now = Health("dock", lambda _: None), [0.0]
+    monkeypatch.setattr("edged.cameras.reconnect.time.monotonic", lambda: now[0])
+
+    def session() -> None:
+        now[0] += lasts_s
+        if pictures:
+            health.mark_online("H.264")
+        raise CameraError("the camera ended the stream")
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        now[0] += seconds
+        if len(waited) == sessions:
+            closing.set()
+
+    keep_connected(session, health, closing, wait)
+    return waited
+
+
+def test_session_with_pictures_resets_the_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max(pauses(20, True, 10.0, monkeypatch)) <= 1.2
+
+
+def test_camera_that_is_back_is_found_within_a_quarter_of_its_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = pauses(60, False, 0.0, monkeypatch)
+    away = 0.0
+    for pause in waited:
+        assert pause <= max(1.2, 0.24 * away + 0.001)
+        away += pause
+    assert away > 600
+    assert 60 <= max(waited) <= 72
+
+
+def test_reconnects_and_damaged_pictures_are_counted() -> None:
+    health = Health("dock", lambda _: None)
+    for _ in range(3):
+        health.mark_online("H.264")
+        health.count_damaged()
+        health.mark_offline("lost")
+    assert health.figures() == CameraFigures(reconnects=2, damaged=3)

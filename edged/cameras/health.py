@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import RLock
 
 from edged.core.text import counted, spoken
-from edged.core.types import CameraReport, CameraState, utc_now
+from edged.core.types import CameraFigures, CameraReport, CameraState, utc_now
 
 UNEXPECTED = "unexpected error; see edged's log"
 
@@ -38,6 +38,7 @@ class Health:
         self._state: CameraState | None = None
         self._changed_mono = 0.0  # when it last went online or offline
         self._tries = 0  # since then
+        self._reconnects = self._damaged = 0
         self._was_online = False
         self._closed = False
 
@@ -49,11 +50,21 @@ class Health:
     def reason(self) -> str | None:
         return self._state.reason if self._state else "not connected yet"
 
+    def figures(self) -> CameraFigures:
+        with self._lock:
+            return CameraFigures(self._reconnects, self._damaged)
+
+    def count_damaged(self) -> None:
+        """A picture was refused or replaced by an older one, because it is damaged."""
+        with self._lock:
+            self._damaged += 1
+
     def mark_online(self, about: str) -> None:
-        """A picture was received. `about` describes the connection in the log line of the first one."""
+        """A whole picture was decoded. `about` describes the connection in the log line of the first one."""
         with self._lock:
             if not self.online and not self._closed:
                 self._log_online(about)
+                self._reconnects += self._was_online
                 self._was_online = True
                 self._change(True, None)
 

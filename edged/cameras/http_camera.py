@@ -20,7 +20,7 @@ from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.waiting import raise_if_ended
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
-from edged.core.types import CameraReport, Frame
+from edged.core.types import CameraFigures, CameraReport, Frame
 
 SNAPSHOT_S = 30.0  # the name look-up, which has no time-out of its own, plus the bounds of `http_client`
 
@@ -47,6 +47,9 @@ class HttpCamera:
             except SourceStreams:
                 stream = self._start_stream(stop)
         return stream.grab(stop)
+
+    def figures(self) -> CameraFigures:
+        return self._health.figures()
 
     def close(self) -> None:
         """Returns after 1 s at most."""

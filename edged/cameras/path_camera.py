@@ -19,7 +19,7 @@ from edged.cameras.reader import Reader
 from edged.cameras.still import take_still
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
-from edged.core.types import CameraReport, Frame
+from edged.core.types import CameraFigures, CameraReport, Frame
 
 READ_S = 10.0  # longer than a working network share takes for one picture
 
@@ -49,6 +49,9 @@ class PathCamera:
 
     def grab(self, stop: StopSignal) -> Frame:
         return take_still(self._spec, self._health, lambda: self._reader.read(self._read, stop))
+
+    def figures(self) -> CameraFigures:
+        return self._health.figures()
 
     def close(self) -> None:
         """Returns after 1 s at most. A read that hangs is abandoned."""

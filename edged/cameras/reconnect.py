@@ -1,4 +1,4 @@
-"""Keeps a camera connected: reconnects with a growing back-off."""
+"""Keeps a camera connected: reconnects with a back-off that grows with the time it is away."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ from edged.cameras.health import UNEXPECTED, Health
 from edged.cameras.reasons import LoginRefused
 from edged.core.errors import CameraError, Stopped
 
-BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-STEADY_S = 60.0  # a connection that lasted longer resets the back-off
+LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
+PAUSE_SHARE = 0.2  # of the time without a picture: a camera that is back is found within a fifth of its outage
+JITTER = (1.0, 1.2)
 
 logger = logging.getLogger("edged.camera")
 
 
-def keep_connected(session: Callable[[], None], health: Health, closing: StopSignal) -> None:
-    """Run `session` again and again until `closing` is set. It raises CameraError when the connection is lost."""
-    failures = 0
+def keep_connected(
+    session: Callable[[], None],
+    health: Health,
+    closing: StopSignal,
+    wait: Callable[[float], object] | None = None,
+) -> None:
+    """Run `session` again and again until `closing` is set. It raises CameraError when the connection is lost.
+
+    The back-off starts over with each session that delivered a picture (see Health.mark_online). `wait` waits for
+    that many seconds, or shorter if there is a sign that the camera is back; by default `closing.wait`.
+    """
+    wait = wait or closing.wait
+    away_since: float | None = None
     while not closing.is_set():
-        began, refused = time.monotonic(), False
+        refused = False
         try:
             session()
             continue
@@ -34,7 +45,13 @@ def keep_connected(session: Callable[[], None], health: Health, closing: StopSig
             if health.reason != UNEXPECTED:
                 logger.exception("camera %s: unexpected error", health.name)
             reason = UNEXPECTED
-        failures = 1 if time.monotonic() - began > STEADY_S else failures + 1
-        pause_s = BACK_OFF_S[-1] if refused else BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1]
+        if away_since is None or health.online:
+            away_since = time.monotonic()
+        pause_s = MOST_PAUSE_S if refused else back_off_s(time.monotonic() - away_since)
         health.mark_offline(reason, pause_s)
-        closing.wait(pause_s * random.uniform(1.0, 1.2))
+        wait(pause_s * random.uniform(*JITTER))
+
+
+def back_off_s(away_s: float) -> float:
+    """Seconds until the next attempt, for a camera that has been away for this long."""
+    return min(MOST_PAUSE_S, max(LEAST_PAUSE_S, PAUSE_SHARE * away_s))

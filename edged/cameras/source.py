@@ -21,7 +21,7 @@ from edged.cameras.waiting import THREAD_PREFIX
 from edged.core.errors import CameraError
 from edged.core.interfaces import Camera
 from edged.core.specs import CameraSpec
-from edged.core.types import CameraReport, Frame
+from edged.core.types import CameraFigures, CameraReport, Frame
 
 CLOSE_ALL_S = 2.0
 
@@ -56,6 +56,9 @@ class UnusableCamera:
 
     def grab(self, stop: threading.Event) -> Frame:
         raise CameraError(self._problem)
+
+    def figures(self) -> CameraFigures:
+        return self._health.figures()
 
     def close(self) -> None:
         self._health.close()

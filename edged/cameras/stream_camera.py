@@ -20,7 +20,7 @@ from edged.cameras.reconnect import keep_connected
 from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, raise_if_ended
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
-from edged.core.types import Frame
+from edged.core.types import CameraFigures, Frame
 
 NO_KEYFRAME_S = 30.0
 FIRST_LOOK_S = 8.0  # how long the first look waits for a connection, which takes 0.5 to 5 s
@@ -54,6 +54,9 @@ class StreamCamera:
         require_fresh(snapshot.captured, self._spec.max_age_s)
         bgr = decode(snapshot)
         return frame_from_bgr(bgr, self._spec.mask, snapshot.captured, (time.monotonic() - began) * 1000)
+
+    def figures(self) -> CameraFigures:
+        return self._health.figures()
 
     def close(self) -> None:
         """Returns after 1 s at most. A thread inside FFmpeg ends later, at FFmpeg's time-out."""

@@ -19,7 +19,7 @@ from edged.cameras.reconnect import keep_connected
 from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, ResultSlot, raise_if_ended
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
-from edged.core.types import CameraReport, Frame
+from edged.core.types import CameraFigures, CameraReport, Frame
 
 WIDTH, HEIGHT = 1280, 720
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
@@ -72,6 +72,9 @@ class UsbCamera:
         bgr, captured = self._next_picture(stop, began + ANSWER_S)
         require_fresh(captured, self._spec.max_age_s)
         return frame_from_bgr(bgr, self._spec.mask, captured, (time.monotonic() - began) * 1000)
+
+    def figures(self) -> CameraFigures:
+        return self._health.figures()
 
     def close(self) -> None:
         """Returns after 1 s at most; the thread releases the device at the driver's next answer."""

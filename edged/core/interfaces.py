@@ -7,7 +7,7 @@ from threading import Event as StopSignal
 from typing import Any, Protocol
 
 from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply
+from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Frame, Reply
 
 
 class Camera(Protocol):
@@ -21,6 +21,9 @@ class Camera(Protocol):
 
         Raises CameraError if there is no connection, StaleFrame if it is open and delivers no new frames.
         """
+
+    def figures(self) -> CameraFigures:
+        """Counters for `bridge/health`. Returns at once."""
 
     def close(self) -> None:
         """Release the source. Bounded; safe to call twice."""

@@ -50,6 +50,17 @@ class CameraState:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class CameraFigures:
+    """A camera's part of `bridge/health`, since it was started.
+
+    `reconnects` counts how often it came back, `damaged` the pictures that were not used because they are damaged.
+    """
+
+    reconnects: int = 0
+    damaged: int = 0
+
+
 CameraReport: TypeAlias = Callable[[CameraState], None]
 
 

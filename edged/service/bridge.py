@@ -60,7 +60,12 @@ def _camera_info(camera: CameraSpec) -> dict[str, Any]:
 
 def _camera_health(service: Service, name: str) -> dict[str, Any]:
     runtime = service.cameras[name]
-    return {"looks": runtime.looks, "skipped": service.schedule.ticks(name).skipped, "online": runtime.online}
+    return {
+        "looks": runtime.looks,
+        "skipped": service.schedule.ticks(name).skipped,
+        "online": runtime.online,
+        **dataclasses.asdict(runtime.camera.figures()),
+    }
 
 
 def _cpu_s() -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edged.core.errors import ModelFolderError, Stopped
 from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply
+from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Frame, Reply
 from support.making import frame
 
 
@@ -27,6 +27,9 @@ class FakeCamera:
         if isinstance(grabbed, Frame):
             return grabbed
         raise grabbed if isinstance(grabbed, Exception) else grabbed()
+
+    def figures(self) -> CameraFigures:
+        return CameraFigures(reconnects=2, damaged=3)
 
     def close(self) -> None:
         self.closed += 1
