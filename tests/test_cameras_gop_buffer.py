@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edged.cameras.decode import decode
-from edged.cameras.gop_buffer import GOP_BYTES, GOP_PACKETS, GopBuffer, Snapshot
-from edged.cameras.live_edge import LiveEdge
+from edged.cameras.gop_buffer import GOP_BYTES, GOP_PICTURES, PICTURE_SLICES, GopBuffer
+from edged.cameras.live_edge import LiveEdge, SenderClock
 from edged.cameras.packets import Packet
 from edged.core.errors import CameraError
-
-
-def test_a_gop_beyond_its_bounds_keeps_the_keyframe_with_the_keyframes_time() -> None:
-    gop = GopBuffer("h264", b"sets")
-    for number in range(GOP_PACKETS + 50):
-        gop.add(Packet(b"p%d" % number, number == 0, number, number, None), captured=float(number))
-    assert gop.snapshot() == Snapshot("h264", (b"sets", b"p0"), 0.0)
-    gop.add(Packet(b"key", True, 900.0, 900.0, None), captured=900.0)
-    gop.add(Packet(b"x" * GOP_BYTES, False, 901.0, 901.0, None), captured=901.0)
-    assert gop.snapshot() == Snapshot("h264", (b"sets", b"key"), 900.0)
-
 
 IDR, SLICE, SETS = 0x65, 0x41, b"\0\0\0\1\x67set\0\0\0\1\x68set"
 
@@ -28,65 +16,111 @@ def slice_of(kind: int, first: bool, name: bytes, sets: bytes = b"") -> bytes:
     return sets + b"\0\0\0\1" + bytes([kind, 0x80 if first else 0x40]) + name
 
 
+def packet(data: bytes, key: bool = False, lost: bool = False) -> Packet:
+    return Packet(data, key, 0.0, 0.0, None, lost=lost)
+
+
+def filled(pictures: int, size: int = 1) -> GopBuffer:
+    """A keyframe and other pictures; picture n, from 0, was captured at n."""
+    gop = GopBuffer("h264", b"")
+    for number in range(pictures):
+        gop.add(packet(slice_of(SLICE if number else IDR, True, b"x" * size), key=not number), float(number))
+    return gop
+
+
+def times(gop: GopBuffer) -> list[float]:
+    return [picture.captured for picture in gop.pictures()]
+
+
+def test_group_beyond_its_bounds_keeps_the_keyframe_with_the_keyframes_time() -> None:
+    assert len(filled(GOP_PICTURES).pictures()) == GOP_PICTURES
+    assert times(filled(GOP_PICTURES + 50)) == [0.0]
+    gop = filled(5)
+    gop.add(packet(slice_of(SLICE, True, b"x" * GOP_BYTES)[:GOP_BYTES]), 5.0)
+    gop.add(packet(slice_of(SLICE, True, b"x")), 6.0)
+    assert times(gop) == [0.0]
+
+
 def test_slices_are_added_once_their_picture_is_complete() -> None:
     gop = GopBuffer("h264", b"")
 
     def add(number: int, kind: int, first: bool) -> None:
         data = slice_of(kind, first, b"%d" % number, SETS if kind == IDR else b"")
-        gop.add(Packet(data, kind == IDR, number, number, None), float(number))
+        gop.add(packet(data, kind == IDR), float(number))
 
-    key = (b"", slice_of(IDR, True, b"0", SETS), slice_of(IDR, False, b"1"))
     for number, kind, first in ((0, IDR, True), (1, IDR, False), (2, SLICE, True)):
-        assert gop.snapshot().packets == (b"",)
+        assert not gop.pictures()
         add(number, kind, first)
-    assert gop.snapshot() == Snapshot("h264", key, 0.0)
+    keyframe = slice_of(IDR, True, b"0", SETS) + slice_of(IDR, False, b"1")
+    assert [(picture.data, picture.captured) for picture in gop.pictures()] == [(keyframe, 0.0)]
     for number, kind, first in ((3, SLICE, False), (4, IDR, True)):
         add(number, kind, first)
-    complete = (*key, slice_of(SLICE, True, b"2"), slice_of(SLICE, False, b"3"))
-    assert gop.snapshot() == Snapshot("h264", complete, 2.0), "an incomplete keyframe does not replace them"
+    assert gop.pictures()[1].data == slice_of(SLICE, True, b"2") + slice_of(SLICE, False, b"3")
+    assert times(gop) == [0.0, 2.0], "an incomplete keyframe does not replace them"
 
 
 def test_picture_in_one_packet_is_added_at_once() -> None:
-    gop = GopBuffer("h264", b"")
-    for number in range(6):
-        gop.add(Packet(slice_of(IDR if number == 0 else SLICE, True, b"%d" % number), number == 0, 0, 0, None), number)
-    assert len(gop.snapshot().packets) == 7
+    assert times(filled(6)) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 @pytest.mark.parametrize("pictures", [1, 6], ids=["not sure", "sure of one packet per picture"])
 def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: int) -> None:
     gop = GopBuffer("h264", b"")
     for number in range(pictures):
-        gop.add(Packet(slice_of(IDR, True, b"k"), True, number, number, None), float(number))
-    later = Packet(slice_of(SLICE, False, b"x" * 100), False, 9.0, 9.0, None)
+        gop.add(packet(slice_of(IDR, True, b"k"), key=True), float(number))
+    later = packet(slice_of(SLICE, False, b"x" * 100))
 
     def add_them_all() -> None:
-        for _ in range(10 * GOP_PACKETS):
+        for _ in range(10 * PICTURE_SLICES):
             gop.add(later, 9.0)
 
     with pytest.raises(CameraError, match="more than 500 slices"):
         add_them_all()
-    assert len(gop.snapshot().packets) <= GOP_PACKETS + pictures + 1
 
 
 def test_packets_before_the_first_keyframe_are_not_kept() -> None:
     gop = GopBuffer("h264", b"")
-    gop.add(Packet(b"late", False, 1.0, 1.0, None), 1.0)
-    assert not gop.has_keyframe
+    for number in range(5):
+        gop.add(packet(slice_of(SLICE, True, b"x")), float(number))
+    assert not gop.keyframe
+    assert not gop.pictures()
 
 
 def test_slice_of_a_picture_that_was_dropped_is_dropped_too() -> None:
-    gop = GopBuffer("h264", b"")
-    for number in range(GOP_PACKETS + 50):
-        data = slice_of(SLICE if number else IDR, True, b"%d" % number)
-        gop.add(Packet(data, number == 0, 0, 0, None), float(number))
-    gop.add(Packet(slice_of(SLICE, False, b"late"), False, 0, 0, None), 0.0)
-    assert gop.snapshot() == Snapshot("h264", (b"", slice_of(IDR, True, b"0")), 0.0)
+    gop = filled(GOP_PICTURES + 50)
+    gop.add(packet(slice_of(SLICE, False, b"late")), 0.0)
+    gop.add(packet(slice_of(SLICE, True, b"next")), 0.0)
+    assert times(gop) == [0.0]
 
 
-def test_undecodable_packets_are_an_error_not_a_picture() -> None:
-    with pytest.raises(CameraError, match=r"cannot be decoded \(H.264\)"):
-        decode(Snapshot("h264", (b"", b"\0\0\0\1\x65garbage" * 50), 0.0))
+def test_after_loss_pictures_are_dropped_until_the_next_keyframe() -> None:
+    gop = filled(5)
+    gop.add(packet(slice_of(SLICE, True, b"x"), lost=True), 5.0)
+    gop.add(packet(slice_of(SLICE, True, b"x")), 6.0)
+    assert times(gop) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert gop.newest_captured == 4.0
+    assert gop.damaged_groups == 1
+    assert gop.damaged_for_s(now=9.0) == 4.0
+    gop.add(packet(slice_of(IDR, True, b"x"), key=True, lost=True), 7.0)
+    gop.add(packet(slice_of(SLICE, True, b"x")), 8.0)
+    assert times(gop) == [7.0, 8.0]
+    assert gop.damaged_for_s(now=9.0) == 0.0
+
+
+def test_picture_that_the_decoder_refused_ends_its_group() -> None:
+    gop = filled(5)
+    gop.drop_from(gop.pictures()[3].number)
+    gop.add(packet(slice_of(SLICE, True, b"x")), 5.0)
+    assert times(gop) == [0.0, 1.0, 2.0]
+    assert gop.damaged_groups == 1
+
+
+def test_keyframe_interval_is_the_longer_one_of_the_last_two() -> None:
+    gop = filled(5)
+    for captured in (7.0, 10.0):
+        assert gop.keyframe_interval_s == 0.0
+        gop.add(packet(slice_of(IDR, True, b"x"), key=True), captured)
+    assert gop.keyframe_interval_s == 7.0
 
 
 # --- how old a packet is ---
@@ -130,3 +164,24 @@ def test_burst_after_an_open_is_waited_out() -> None:
         at = 9.0 + (number - 19) / 10
         edge.captured(Packet(b"", False, at, at, number / 10))
     assert edge.reached
+
+
+def test_time_stamps_that_stand_still_make_no_picture_old() -> None:
+    assert max(ages([(n / 10, min(n, 30) / 10) for n in range(200)])) <= 1.0
+    assert ages([(n / 10, min(n, 30) / 10) for n in range(200)])[-1] == 0.0
+
+
+# --- the clock of the sender ---
+
+
+@pytest.mark.parametrize(("behind_s", "delay_s"), [(1.1, 1.1), (0.0, 0.0), (3600.0, 0.0), (-3600.0, 0.0), (-0.5, 0.0)])
+def test_delay_within_the_camera_is_taken_from_its_clock_if_that_is_plausible(behind_s: float, delay_s: float) -> None:
+    clock = SenderClock(wall=lambda: 1000.0, monotonic=lambda: 50.0)
+    sent = [Packet(b"", False, at, at, at, sent_s=950.0 + at - behind_s) for at in (50.0, 50.1, 50.2)]
+    assert [clock.delay_s(packet) for packet in sent] == pytest.approx([delay_s] * 3)
+
+
+def test_congestion_adds_nothing_to_the_delay_within_the_camera() -> None:
+    clock = SenderClock(wall=lambda: 1000.0, monotonic=lambda: 50.0)
+    assert clock.delay_s(Packet(b"", False, 50.0, 50.0, 0.0, sent_s=999.5)) == pytest.approx(0.5)
+    assert clock.delay_s(Packet(b"", False, 51.5, 51.5, 0.1, sent_s=999.6)) == pytest.approx(0.5)

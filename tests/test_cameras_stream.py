@@ -14,7 +14,6 @@ from support.cameras import Watched, spec
 from support.http import answering
 from support.rtsp import Server, made_ago, serving
 
-from edged.cameras.rtsp import read_packets
 from edged.cameras.source import close_all
 from edged.core.errors import CameraError, StaleFrame, Stopped
 
@@ -83,27 +82,6 @@ def test_mask_is_applied_to_the_frame(server: Server) -> None:
 def test_password_is_percent_decoded_and_works_by_basic_and_digest(guarded: Server) -> None:
     with Watched(spec(guarded.url("h264"))) as watched:
         assert made_ago(watched.grab()) < 1.5
-
-
-class EmptyPackets:
-    """A capture with empty packets."""
-
-    def grab(self) -> bool:
-        threading.Event().wait(0.05)
-        return True
-
-    def get(self, _: int) -> float:
-        return 0.0
-
-    def retrieve(self) -> tuple[bool, None]:
-        return False, None
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(20)
-def test_empty_packets_count_as_silence() -> None:
-    with pytest.raises(CameraError, match=r"no packet for 3\.\d s"):
-        next(read_packets(EmptyPackets()))
 
 
 # --- loss and return ---
@@ -181,7 +159,7 @@ def test_dead_camera_does_not_hold_up_a_healthy_one(server: Server) -> None:
         assert answers.opened.wait(10), "FFmpeg waits for the dead one now"
         healthy.grab()
         assert not dead.states
-        assert "does not open" in (dead.wait_for(online=False).reason or "")
+        assert "no answer from" in (dead.wait_for(online=False).reason or "")
 
 
 # --- ending ---

@@ -29,6 +29,7 @@ HEIGHT = {folder: number for number, folders in enumerate(reversed(LAYERS)) for 
 THIRD_PARTY = {
     "amqtt": {"demo"},
     "apscheduler": {"service"},
+    "av": {"cameras"},
     "cv2": {"cameras", "demo"},
     "httpx": {"tools"},
     "huggingface_hub": {"tools"},

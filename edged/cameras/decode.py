@@ -2,45 +2,138 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-import cv2
+import av
 import numpy as np
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 
-from edged.cameras.gop_buffer import Snapshot
-from edged.cameras.packets import CODEC_NAMES
+from edged.cameras.gop_buffer import Picture
+from edged.cameras.packets import codec_name
 from edged.cameras.picture import Pixels, decode_picture
 from edged.core.errors import CameraError
 
-
-def decode(snapshot: Snapshot) -> Pixels:
-    """The newest picture (BGR). Raises CameraError if none can be decoded."""
-    if snapshot.codec == "MJPG":
-        return decode_picture(snapshot.packets[-1])
-    data = b"".join(snapshot.packets)
-    newest, count = _last_picture(data, skip=len(snapshot.packets) - 3)
-    if newest is None and count:
-        newest, _ = _last_picture(data, skip=count - 1)  # interlaced: two packets per picture
-    if newest is None:
-        raise CameraError(
-            f"the stream's pictures cannot be decoded ({CODEC_NAMES.get(snapshot.codec, snapshot.codec)})"
-        )
-    return newest
+SKIP_UNUSED = 8  # the last pictures of a group, of which none is skipped
 
 
-def _last_picture(data: bytes, skip: int) -> tuple[Pixels | None, int]:
-    """The last picture, and how many there are. The first `skip` are decoded but not converted, and never returned."""
-    # OpenCV keeps no reference to the file object: without this variable the next grab() reads freed memory.
-    file = io.BytesIO(data)
-    # OpenCV takes any file-like object; its type hints do not say so.
-    decoder = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])  # type: ignore[call-overload]
-    newest, count = None, 0
-    try:
-        while decoder.grab():
-            count += 1
-            if count > skip:
-                _, newest = decoder.retrieve()
-    finally:
-        decoder.release()
-        file.close()  # only after the release
-    return None if newest is None else np.asarray(newest, dtype=np.uint8), count
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """When the newest undamaged picture was captured (monotonic), and the number of the first damaged one."""
+
+    captured: float
+    damaged: int | None
+
+
+class GroupDecoder:
+    """Decodes groups of pictures. Not thread-safe.
+
+    FFmpeg's decoder stays open while the same group grows, so that no picture is decoded twice. A picture that cannot
+    be decoded without an error ends its group: those after it refer to it.
+    """
+
+    def __init__(self, codec: str, extradata: bytes) -> None:
+        self._codec = codec
+        self._extradata = extradata
+        self._open: _OpenGroup | None = None
+        self._newest: VideoFrame | Pixels | None = None
+
+    @property
+    def position(self) -> int:
+        """The number of the last picture that the open decoder has decoded; 0 if none is open."""
+        return self._open.position if self._open else 0
+
+    def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> Decoded:
+        """Decode the group, from where the last call left off. `check` is called between pictures and may raise.
+
+        Raises CameraError if not even the keyframe can be decoded.
+        """
+        if self._codec == "mjpeg":
+            self._newest = decode_picture(group[-1].data)
+            return Decoded(group[-1].captured, None)
+        if self._open is None or not self._open.continues(group):
+            self._open = _OpenGroup(self._codec, self._extradata, group[0].number)
+        try:
+            decoded, self._newest = self._open.decode(group, check)
+        except BaseException:
+            self._open = None
+            raise
+        if self._open.ended:
+            self._open = None
+        return decoded
+
+    def pixels(self) -> Pixels:
+        """The picture that was decoded last (BGR), once."""
+        newest, self._newest = self._newest, None
+        if isinstance(newest, VideoFrame):
+            return np.asarray(newest.to_ndarray(format="bgr24"), dtype=np.uint8)
+        assert newest is not None
+        return newest
+
+    def close(self) -> None:
+        """Free the memory of an open decoder."""
+        self._open = self._newest = None
+
+
+class _OpenGroup:
+    """FFmpeg's decoder within one group."""
+
+    def __init__(self, codec: str, extradata: bytes, keyframe: int) -> None:
+        self._codec = codec
+        self._keyframe = keyframe
+        decoder = av.CodecContext.create(codec, "r")
+        assert isinstance(decoder, VideoCodecContext)
+        self._decoder = decoder
+        self._decoder.thread_count = 1  # threads delay pictures, and their memory is per camera
+        self._decoder.options = {"err_detect": "explode"}  # an error instead of a picture that is partly made up
+        if extradata:
+            self._decoder.extradata = extradata
+        self._times: dict[int, float] = {}
+        self._newest: VideoFrame | None = None
+        self._damaged: int | None = None
+        self.position = 0
+        self.ended = False  # no more pictures can be decoded
+
+    def continues(self, group: Sequence[Picture]) -> bool:
+        return not self.ended and group[0].number == self._keyframe
+
+    def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> tuple[Decoded, VideoFrame]:
+        pending = [picture for picture in group if picture.number > self.position]
+        for place, picture in enumerate(pending):
+            check()
+            # Pictures that no other refers to, such as many B-frames, need not be decoded to reach the newest.
+            self._decoder.skip_frame = "NONREF" if place < len(pending) - SKIP_UNUSED else "DEFAULT"
+            if not self._decode(picture):
+                break
+        if self._damaged is not None or self._newest is None or self._newest.pts != self.position:
+            self._flush()
+        if self._newest is None:
+            raise CameraError(f"the stream's pictures cannot be decoded ({codec_name(self._codec)})")
+        return Decoded(self._times[self._newest.pts or 0], self._damaged), self._newest
+
+    def _decode(self, picture: Picture) -> bool:
+        packet = av.Packet(picture.data)
+        packet.pts = picture.number  # comes back with the picture, whose place differs with B-frames
+        self._times[picture.number] = picture.captured
+        try:
+            self._keep(self._decoder.decode(packet))
+        except FFmpegError:
+            self._damaged = picture.number
+            return False
+        self.position = picture.number
+        return True
+
+    def _flush(self) -> None:
+        """Take the pictures that the decoder holds back to put them in order. It cannot be used afterwards."""
+        self.ended = True
+        with suppress(FFmpegError):
+            self._keep(self._decoder.decode(None))
+
+    def _keep(self, frames: Sequence[VideoFrame]) -> None:
+        for frame in frames:
+            if frame.is_corrupt or frame.pts is None or (self._damaged is not None and frame.pts >= self._damaged):
+                continue
+            self._newest = frame

@@ -1,123 +1,173 @@
-"""The group of pictures (GOP) that a camera is sending: the packets since the last keyframe, ready to be decoded."""
+"""The group of pictures (GOP) that a camera is sending: the pictures since the last keyframe, ready to be decoded."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
 
+from edged.cameras.annexb import FrameNumbers, later_slices
 from edged.cameras.packets import Packet
 from edged.core.errors import CameraError
 
-GOP_BYTES = 16 * 1024 * 1024
-GOP_PACKETS = 500  # beyond these only the keyframe is kept; 500 packets at 1080p take about 1.5 s to decode
+GOP_BYTES = 32 * 1024 * 1024
+GOP_PICTURES = 2000  # beyond these only the keyframe is kept; cameras in the field send groups of 600 pictures
+PICTURE_SLICES = 500
 SURE_AFTER = 3  # pictures in one packet each, until a camera is assumed to send all of them so
-START_CODE = b"\0\0\1"
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The packets needed to decode the newest picture, and when that picture was captured (monotonic)."""
+class Picture:
+    """One whole compressed picture. `number` counts the pictures of a connection; `captured` is monotonic."""
 
-    codec: str
-    packets: tuple[bytes, ...]
+    number: int
+    key: bool
     captured: float
+    data: bytes
 
 
 @dataclass(slots=True)
-class _Picture:
-    """A picture, slice by slice."""
+class _Incoming:
+    """The newest picture, slice by slice. More of it may follow even after it was taken for complete."""
 
     key: bool
     captured: float
     slices: list[bytes]
-    size: int
+    damaged: bool
+    size: int = 0
     complete: bool = False
 
     def append(self, data: bytes) -> None:
         self.slices.append(data)
         self.size += len(data)
-        if len(self.slices) > GOP_PACKETS or self.size > GOP_BYTES:
+        if len(self.slices) > PICTURE_SLICES or self.size > GOP_BYTES:
             raise CameraError(
-                f"a picture of the stream has more than {GOP_PACKETS} slices or {GOP_BYTES // 1024 // 1024} MiB"
+                f"a picture of the stream has more than {PICTURE_SLICES} slices or {GOP_BYTES // 1024 // 1024} MiB"
             )
 
 
 class GopBuffer:
-    """The packets since the last keyframe, bounded. One thread adds, any thread may take a snapshot.
+    """The undamaged pictures since the last keyframe, bounded. One thread adds, any thread may read.
 
     A picture can arrive as several packets, one per slice. Half a picture decodes without an error, so a picture is
-    added to the group only once it is complete: at once for a camera that sends one packet per picture, else when the
-    next picture begins.
+    added only once it is complete: at once for a camera that sends one packet per picture, else when the next one
+    begins. After loss, the pictures up to the next keyframe would be smeared: they are dropped.
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self._codec = codec
-        self._extradata = extradata
+        self._frame_numbers = FrameNumbers(extradata) if codec == "h264" else None
         self._lock = threading.Lock()
-        self._newest: _Picture | None = None  # more slices of it may follow, even after it was taken for complete
-        self._pictures: list[_Picture] = []  # complete; the keyframe first
-        self._count, self._size = 0, 0  # packets and bytes since the keyframe, also of pictures that were dropped
+        self._keyframe = threading.Condition(self._lock)
+        self._incoming: _Incoming | None = None
+        self._pictures: list[Picture] = []  # the keyframe first
+        self._count, self._size = 0, 0  # of the whole group, also of pictures that were dropped
+        self._number = 0
+        self._newest_keyframe, self._newest_captured = 0, 0.0
+        self._damaged_since: float | None = None  # monotonic; None for a whole group
+        self._damaged_groups = 0
+        self._key_times: tuple[float, ...] = ()  # when the last three keyframes were captured
         self._single_packets = 0  # pictures that came in one packet
         self._has_slices = False
 
     @property
-    def has_keyframe(self) -> bool:
-        return bool(self._pictures)
+    def keyframe(self) -> int:
+        """The number of the group's keyframe; 0 if there is none."""
+        return self._newest_keyframe
+
+    @property
+    def newest_captured(self) -> float:
+        """When the newest picture of the group was captured (monotonic)."""
+        return self._newest_captured
+
+    @property
+    def damaged_groups(self) -> int:
+        """How many groups were damaged since the stream was opened."""
+        return self._damaged_groups
+
+    @property
+    def keyframe_interval_s(self) -> float:
+        """The longer one of the last two intervals between keyframes; 0.0 before there were three keyframes."""
+        times = self._key_times
+        return max(times[1] - times[0], times[2] - times[1]) if len(times) == 3 else 0.0
+
+    def damaged_for_s(self, now: float) -> float:
+        """How long there has been no undamaged picture, in seconds; 0.0 while the group is whole."""
+        since = self._damaged_since
+        return 0.0 if since is None else now - since
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """The group, its keyframe first. Empty before the first keyframe, and if that is damaged."""
+        with self._lock:
+            return tuple(self._pictures)
+
+    def wait_for_keyframe(self, number: int, seconds: float) -> None:
+        """Wait until a keyframe later than picture `number` is complete."""
+        with self._keyframe:
+            self._keyframe.wait_for(lambda: self._newest_keyframe > number, seconds)
 
     def add(self, packet: Packet, captured: float) -> None:
         """Raises CameraError for a picture with too many slices."""
-        slices = later_slices(self._codec, packet.data)
+        later = later_slices(self._codec, packet.data)
         with self._lock:
-            if slices is None:
+            if later is None:
                 self._complete()
-                key = packet.key or self._codec == "MJPG"
-                self._newest = _Picture(key, captured, [packet.data], len(packet.data))
-            elif self._newest:
+                self._begin(packet, captured)
+            elif self._incoming:
                 self._has_slices = True
-                self._newest.append(slices)
-            if self._codec == "MJPG" or (not self._has_slices and self._single_packets >= SURE_AFTER):
+                self._incoming.damaged |= packet.lost
+                self._incoming.append(later)
+            if self._codec == "mjpeg" or (not self._has_slices and self._single_packets >= SURE_AFTER):
                 self._complete()
 
-    def snapshot(self) -> Snapshot:
+    def drop_from(self, number: int) -> None:
+        """Drop the pictures from this one on, and those that follow until the next keyframe, because it is damaged."""
         with self._lock:
-            packets = [data for picture in self._pictures for data in picture.slices]
-            captured = self._pictures[-1].captured if self._pictures else 0.0
-            return Snapshot(self._codec, (self._extradata, *packets), captured)
+            if self._pictures and self._pictures[0].number <= number <= self._number:
+                self._pictures = [picture for picture in self._pictures if picture.number < number]
+                self._newest_captured = self._pictures[-1].captured if self._pictures else 0.0
+                self._mark_damaged()
+
+    def _begin(self, packet: Packet, captured: float) -> None:
+        gap = self._frame_numbers is not None and self._frame_numbers.gap_before(packet.data)
+        key = packet.key or self._codec == "mjpeg"
+        # Loss before a keyframe does not concern it; loss within it makes the decoder fail.
+        self._incoming = _Incoming(key, captured, [], damaged=not key and (gap or packet.lost))
+        self._incoming.append(packet.data)
 
     def _complete(self) -> None:
         """Add the newest picture to the group."""
-        picture = self._newest
+        picture = self._incoming
         if picture is None or picture.complete:
             return
         picture.complete = True
+        self._number += 1
         self._single_packets += len(picture.slices) == 1
-        if picture.key:
-            self._pictures, self._count, self._size = [picture], len(picture.slices), picture.size
-        elif self._pictures:
-            self._append(picture)
+        whole = Picture(self._number, picture.key, picture.captured, b"".join(picture.slices))
+        if picture.damaged:
+            self._mark_damaged()
+        elif picture.key:
+            self._start_group(whole)
+        elif self._pictures and self._damaged_since is None:
+            self._append(whole)
 
-    def _append(self, picture: _Picture) -> None:
-        self._count += len(picture.slices)
-        self._size += picture.size
-        if self._count > GOP_PACKETS or self._size > GOP_BYTES:
+    def _start_group(self, keyframe: Picture) -> None:
+        self._pictures, self._count, self._size = [keyframe], 1, len(keyframe.data)
+        self._newest_keyframe, self._newest_captured = keyframe.number, keyframe.captured
+        self._damaged_since = None
+        self._key_times = (*self._key_times[-2:], keyframe.captured)
+        self._keyframe.notify_all()
+
+    def _append(self, picture: Picture) -> None:
+        self._count += 1
+        self._size += len(picture.data)
+        if self._count > GOP_PICTURES or self._size > GOP_BYTES:
             del self._pictures[1:]
         else:
             self._pictures.append(picture)
+            self._newest_captured = picture.captured
 
-
-def later_slices(codec: str, data: bytes) -> bytes | None:
-    """The slices in a packet that continues the previous picture; None for a packet that begins one.
-
-    Parameter sets before the slices are left out: a decoder would take the slices after them for a new picture.
-    """
-    header = {"h264": 1, "hevc": 2}.get(codec)
-    at = data.find(START_CODE) if header else -1
-    while header and at >= 0 and at + 3 + header < len(data):
-        unit = data[at + 3]
-        kind = unit & 0x1F if header == 1 else (unit >> 1) & 0x3F
-        if 1 <= kind <= 5 if header == 1 else kind < 32:
-            # first_mb_in_slice is an Exp-Golomb code, 0 being a single 1; or first_slice_segment_in_pic_flag
-            begins = data[at + 3 + header] & 0x80
-            return None if begins else b"\0" + data[at:]
-        at = data.find(START_CODE, at + 3)
-    return None
+    def _mark_damaged(self) -> None:
+        if self._damaged_since is None:
+            newest = self._incoming
+            self._damaged_since = newest.captured if newest else 0.0
+            self._damaged_groups += 1

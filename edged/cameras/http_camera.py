@@ -99,10 +99,10 @@ def open_mjpeg(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
     with request(address, cancelled) as response:
         if not multipart.is_stream(response):
             raise CameraError(f"the camera now sends {response.headers.get_content_type()} instead of a stream")
-        yield OpenStream("MJPG", b"", "MJPEG over HTTP", _packets(response))
+        yield OpenStream("mjpeg", b"", _packets(response))
 
 
-def _packets(response: BoundedResponse) -> Iterator[Packet]:
+def _packets(response: BoundedResponse) -> Iterator[Packet | None]:
     since = time.monotonic()
     try:
         for data in multipart.pictures(response):

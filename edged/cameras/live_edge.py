@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 
 from edged.cameras.packets import Packet
+
+WINDOW_S = 5.0
+
+
+class LeastOf:
+    """The least number of the last 5 s."""
+
+    def __init__(self) -> None:
+        self._numbers: deque[tuple[float, float]] = deque()  # (time, number), the least number first
+
+    def add(self, at: float, number: float) -> float:
+        """Add a number at this time; the least of the window."""
+        while self._numbers and self._numbers[-1][1] >= number:
+            self._numbers.pop()
+        self._numbers.append((at, number))
+        while self._numbers[0][0] < at - WINDOW_S:
+            self._numbers.popleft()
+        return self._numbers[0][1]
+
+    def clear(self) -> None:
+        self._numbers.clear()
 
 
 class LiveEdge:
@@ -12,41 +35,43 @@ class LiveEdge:
 
     After an open, and after congestion, seconds of old packets arrive in one burst: the camera's time stamps then
     advance faster than our clock. The stamps are not a reliable clock: they run backwards with B-frames, jump by hours
-    when an encoder restarts, and run slow in the dark. So only a packet's lag relative to the least lag of the last
-    5 s counts, and a jump starts over.
+    when an encoder restarts, run slow in the dark, or stand still. So only a packet's lag relative to the least lag of
+    the last 5 s counts, and a jump starts over.
     """
 
-    WINDOW_S = 5.0
     BACKWARDS_S = 0.5  # more than B-frames step back
     FORWARDS_S = 10.0
+    STANDING_S = 1.0  # stamps that do not advance for so long are no clock
     CALM_S = 0.5
     BURST_S = 3.0  # longer than any burst after an open
 
     def __init__(self) -> None:
         self.reached = False  # the burst after the open is over
-        self._lags: deque[tuple[float, float]] = deque()  # (arrived, lag), the least lag first
+        self._sender = SenderClock()
+        self._lags = LeastOf()
         self._stream_s: float | None = None
+        self._advanced_at = 0.0  # when the stamp last changed
         self._first_arrived: float | None = None
         self._least = 0.0
         self._calm_since = 0.0
 
     def captured(self, packet: Packet) -> float:
         """The latest time at which the packet's picture can have been captured (monotonic)."""
-        if packet.stream_s is None:
-            self.reached = True
-            return packet.since
-        if self._stream_s is not None and not -self.BACKWARDS_S < packet.stream_s - self._stream_s < self.FORWARDS_S:
+        stamp, before = packet.stream_s, self._stream_s
+        if stamp is None:
+            self.reached |= before is None
+            return packet.since - self._sender.delay_s(packet)
+        if stamp != before:
+            self._advanced_at = packet.arrived
+        if before is not None and not -self.BACKWARDS_S < stamp - before < self.FORWARDS_S:
             self._lags.clear()
-        self._stream_s = packet.stream_s
-        lag = packet.arrived - packet.stream_s
-        while self._lags and self._lags[-1][1] >= lag:
-            self._lags.pop()
-        self._lags.append((packet.arrived, lag))
-        while self._lags[0][0] < packet.arrived - self.WINDOW_S:
-            self._lags.popleft()
-        least = self._lags[0][1]
+        self._stream_s = stamp
+        if packet.arrived - self._advanced_at > self.STANDING_S:
+            self._lags.clear()
+        lag = packet.arrived - stamp
+        least = self._lags.add(packet.arrived, lag)
         self._detect_end_of_burst(packet.arrived, least)
-        return packet.since - (lag - least)
+        return packet.since - (lag - least) - self._sender.delay_s(packet)
 
     def _detect_end_of_burst(self, arrived: float, least: float) -> None:
         """The burst is over when the least lag no longer falls."""
@@ -55,3 +80,26 @@ class LiveEdge:
         elif abs(self._least - least) > 0.1:
             self._least, self._calm_since = least, arrived
         self.reached |= arrived - self._calm_since > self.CALM_S or arrived - self._first_arrived > self.BURST_S
+
+
+class SenderClock:
+    """The delay inside a camera: how long before its packet arrived a picture was captured.
+
+    Known only from a camera that sends its wall clock (RTCP sender reports), and believed only within `MOST_S`: beyond,
+    or if it is negative, the two clocks do not agree.
+    """
+
+    MOST_S = 2.0
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._delays = LeastOf()
+
+    def delay_s(self, packet: Packet) -> float:
+        """The least delay of the last 5 s, in seconds; 0.0 if it is not known."""
+        if packet.sent_s is None:
+            return 0.0
+        arrived_s = self._wall() - (self._monotonic() - packet.arrived)
+        least = self._delays.add(packet.arrived, arrived_s - packet.sent_s)
+        return least if 0 <= least <= self.MOST_S else 0.0

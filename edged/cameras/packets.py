@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "MJPG": "MJPEG"}
+CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,21 +13,31 @@ class Packet:
     """One compressed picture, or a slice of one. Times are monotonic.
 
     `since` is when the wait for it began. A packet is no younger than that: FFmpeg's parser delivers one only when the
-    next one begins, and after a stall the first one delivered is as old as the stall.
+    next one begins, and after a stall the first one delivered is as old as the stall. `stream_s` is the camera's own
+    time stamp, which is not a reliable clock: see LiveEdge. `sent_s` is the same in seconds since 1970, by the camera's
+    own wall clock. `lost` says that data was lost on the way, before or within this packet.
     """
 
     data: bytes
     key: bool
     since: float
     arrived: float
-    stream_s: float | None  # the camera's own time stamp, which is not a reliable clock: see LiveEdge
+    stream_s: float | None
+    sent_s: float | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """`extradata` contains the parameter sets that may be missing in the packets; `about` is for the log."""
+    """`codec` is FFmpeg's name of it. `extradata` contains the parameter sets that may be missing in the packets.
+
+    `packets` has None where nothing arrived for some seconds, and raises CameraError when the connection is lost.
+    """
 
     codec: str
     extradata: bytes
-    about: str
-    packets: Iterator[Packet]
+    packets: Iterator[Packet | None]
+
+
+def codec_name(codec: str) -> str:
+    return CODEC_NAMES.get(codec, codec)

@@ -45,11 +45,12 @@ def decode_picture(data: bytes) -> Pixels:
     return np.asarray(decoded, dtype=np.uint8)
 
 
-def require_fresh(captured_mono: float, max_age_s: float) -> None:
-    """Raises StaleFrame for a picture that is older than `max_age_s`."""
+def require_fresh(captured_mono: float, max_age_s: float, after_damage: bool = False) -> None:
+    """Raises StaleFrame for a picture that is older than `max_age_s`. `after_damage`: newer ones are damaged."""
     age_s = time.monotonic() - captured_mono
     if age_s > max_age_s:
-        raise StaleFrame(f"the newest picture is {age_s:.1f} s old, max_age is {max_age_s:g} s")
+        picture = "newest undamaged picture" if after_damage else "newest picture"
+        raise StaleFrame(f"the {picture} is {age_s:.1f} s old, max_age is {max_age_s:g} s")
 
 
 def _blacken(rgb: Pixels, mask: Mask) -> None:

@@ -1,89 +1,188 @@
-"""RTSP streams through FFmpeg, in raw mode: packets, not pictures."""
+"""RTSP streams through FFmpeg: packets, not pictures."""
 
 from __future__ import annotations
 
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
-import cv2
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+from av.packet import Packet as AvPacket
+from av.video.stream import VideoStream
 
-from edged.cameras.bounded import Cancelled
-from edged.cameras.packets import CODEC_NAMES, OpenStream, Packet
+from edged.cameras.bounded import ANSWER_S, Cancelled
+from edged.cameras.camera_url import CameraUrl, parse_url
+from edged.cameras.ffmpeg import captured_log, is_loss, open_error, refused_status
+from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.preflight import describe
+from edged.cameras.reasons import LoginRefused
 from edged.core.errors import CameraError
 
-OPEN_S = 5.0
-SILENT_S = 4.0  # without a packet for this long, the connection is lost
+OPEN_S = 30.0  # for all of a camera's answers; each must begin within 5 s
+SILENT_S = 4.0  # without a packet for this long, a connection is lost
+QUIET_S = 60.0  # how long a camera that worked before may send nothing after it was opened again
+UNTRIED_S = 8.0  # the same for one that did not
+OTHER_TRANSPORT = (400, 406, 415, 451, 456, 461, 500, 501, 551)  # statuses of SETUP for a transport that is not there
+BUSY = 503
+WALL_CLOCK = struct.Struct("<q")  # microseconds since 1970, the beginning of FFmpeg's AVProducerReferenceTime
 
 
-@contextmanager
-def open_rtsp(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
-    """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
-    describe(address, cancelled)
-    capture = _open_capture(address)
-    try:
-        if not capture.isOpened():
-            raise CameraError("the camera answers, but its stream does not open")
-        codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
-        width, height = (int(capture.get(size)) for size in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        about = f"{CODEC_NAMES.get(codec, codec)}, {width}x{height}"
-        yield OpenStream(codec, _extradata(capture), about, read_packets(capture))
-    finally:
-        capture.release()  # in the thread that read from it: from another one this crashes
+class _NotOpened(Exception):
+    """FFmpeg could not open the stream. `reason` is None if it does not say why."""
+
+    def __init__(self, reason: CameraError | None, refused: tuple[str, int] | None) -> None:
+        super().__init__()
+        self.reason = reason
+        self.refused = refused
 
 
-def _open_capture(address: str) -> cv2.VideoCapture:
-    began = time.monotonic()
-    capture = _raw_capture(address)
-    if not capture.isOpened() and time.monotonic() - began < 1:
+class RtspSource:
+    """One camera's RTSP stream. Remembers from one connection to the next what works.
+
+    TCP is tried first, UDP if the camera refuses TCP or sends nothing over it. FFmpeg follows redirects to any host,
+    with the password, and in a loop a thousand times a second: so the address is examined before FFmpeg first opens it,
+    and again after a failure without a reason, but not at each reconnection.
+    """
+
+    def __init__(self) -> None:
+        self._transports = ("tcp", "udp")
+        self._examined = False
+        self._worked = False  # packets arrived over the first transport
+
+    @contextmanager
+    def open(self, address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
+        """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
+        container = self._connect(address, cancelled)
+        try:
+            if not container.streams.video:
+                raise CameraError("the stream has no video")
+            context = container.streams.video[0].codec_context
+            yield OpenStream(context.name, context.extradata or b"", self._packets(container, cancelled))
+        finally:
+            container.close()  # in the thread that read from it
+
+    def _connect(self, address: str, cancelled: Cancelled) -> InputContainer:
+        url, examine = parse_url(address), not self._examined
+        if examine:
+            describe(address, cancelled)
+        try:
+            container = self._try_transports(address, url, retry=examine)
+        except _NotOpened as failure:
+            raise self._reason(failure, address, examine, cancelled) from None
+        self._examined = True
+        return container
+
+    def _reason(self, failure: _NotOpened, address: str, examined: bool, cancelled: Cancelled) -> CameraError:
+        if isinstance(failure.reason, LoginRefused) and examined:
+            return LoginRefused("FFmpeg supports none of the camera's logins; allow Digest with MD5, or Basic alone")
+        if failure.reason:
+            return failure.reason
+        self._examined = False
+        self._swap_transports()
+        if not examined:
+            describe(address, cancelled)  # it may say why
+        return CameraError("the camera answers, but its stream does not open")
+
+    def _try_transports(self, address: str, url: CameraUrl, retry: bool) -> InputContainer:
+        try:
+            return self._try(address, url, retry)
+        except _NotOpened as failure:
+            method, status = failure.refused or ("", 0)
+            if method != "SETUP" or status not in OTHER_TRANSPORT:
+                raise
+            self._swap_transports()
+            try:
+                return self._try(address, url, retry=False)
+            except _NotOpened:
+                self._swap_transports()
+                raise failure from None
+
+    def _try(self, address: str, url: CameraUrl, retry: bool) -> InputContainer:
+        try:
+            return _open(address, url, self._transports[0])
+        except _NotOpened as failure:
+            if not retry or not failure.refused or failure.refused[1] != BUSY:
+                raise
         # A server based on GStreamer answers 503 while it tears down the stream that it set up for `describe`.
-        capture.release()
         time.sleep(0.5)
-        capture = _raw_capture(address)
-    return capture
+        return _open(address, url, self._transports[0])
+
+    def _swap_transports(self) -> None:
+        self._transports = (self._transports[1], self._transports[0])
+        self._worked = False
+
+    def _packets(self, container: InputContainer, cancelled: Cancelled) -> Iterator[Packet | None]:
+        opened = since = time.monotonic()
+        begun = False
+        for packet, lines in _read(container):
+            arrived = time.monotonic()
+            # At its time-out FFmpeg delivers a leftover as if it were a packet.
+            if packet is not None and arrived - since <= 0.9 * SILENT_S:
+                begun = self._worked = True
+                yield _packet(packet, since, arrived, lines)
+                since = time.monotonic()
+            elif begun:
+                raise CameraError(f"no packet for {arrived - since:.1f} s")
+            elif arrived - opened > (QUIET_S if self._worked else UNTRIED_S):
+                if not self._worked:
+                    self._swap_transports()
+                raise CameraError(f"connected, but the camera sent nothing for {arrived - opened:.0f} s")
+            else:
+                yield None
+                since = time.monotonic()
+        raise CameraError("the camera ended the stream" if begun else "the stream opened, but sent no picture")
 
 
-def _raw_capture(address: str) -> cv2.VideoCapture:
-    return cv2.VideoCapture(
-        address,
-        cv2.CAP_FFMPEG,
-        [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(OPEN_S * 1000)),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(SILENT_S * 1000)),
-            *(cv2.CAP_PROP_FORMAT, -1),  # raw mode
-        ],
-    )
+def _open(address: str, url: CameraUrl, transport: str) -> InputContainer:
+    options = {
+        "rtsp_transport": transport,
+        "timeout": str(int(ANSWER_S * 1e6)),
+        "allowed_media_types": "video",
+        # A queue also over TCP: without one FFmpeg does not notice packets that the camera left out.
+        "reorder_queue_size": "2" if transport == "tcp" else "500",
+        # Deliver the first packet at once instead of analyzing seconds of the stream.
+        "analyzeduration": "0",
+        "probesize": "32",
+    }
+    try:
+        with captured_log() as lines:
+            return av.open(address, options=options, timeout=(OPEN_S, SILENT_S))
+    except FFmpegError as error:
+        raise _NotOpened(open_error(error, lines, url), refused_status(lines)) from None
 
 
-def _extradata(capture: cv2.VideoCapture) -> bytes:
-    retrieved, data = capture.retrieve(None, int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
-    return data.tobytes() if retrieved and data is not None else b""
-
-
-class PacketCapture(Protocol):
-    """The part of cv2.VideoCapture that `read_packets` uses."""
-
-    def get(self, propId: int, /) -> float: ...  # noqa: N803 OpenCV's name
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Any]: ...
-
-
-def read_packets(capture: PacketCapture) -> Iterator[Packet]:
-    has_begun, since = False, time.monotonic()
+def _read(container: InputContainer) -> Iterator[tuple[AvPacket[VideoStream] | None, Sequence[str]]]:
+    """Packets with the log lines of reading them. None for a time-out, after which the connection is still open."""
+    packets = container.demux(video=0)
     while True:
-        grabbed = capture.grab()
-        arrived = time.monotonic()
-        # At its time-out FFmpeg delivers a leftover as if it were a packet; isOpened() stays True.
-        if arrived - since > 0.9 * SILENT_S:
-            raise CameraError(f"no packet for {arrived - since:.1f} s")
-        if not grabbed:
-            raise CameraError("the camera ended the stream" if has_begun else "the stream opened, but sent no picture")
-        has_begun = True
-        key = bool(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
-        stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        retrieved, data = capture.retrieve()
-        if retrieved and data is not None:
-            yield Packet(data.tobytes(), key, since, arrived, stamp)
-            since = time.monotonic()
+        try:
+            with captured_log() as lines:
+                packet = next(packets)
+        except StopIteration:
+            return
+        except (ExitError, TimeoutError):
+            yield None, lines
+            packets = container.demux(video=0)
+            continue
+        except FFmpegError:
+            return
+        if packet.size:
+            yield packet, lines
+
+
+def _packet(packet: AvPacket[VideoStream], since: float, arrived: float, lines: Sequence[str]) -> Packet:
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    stream_s = None if stamp is None or packet.time_base is None else float(stamp * packet.time_base)
+    lost = packet.is_corrupt or is_loss(lines)
+    return Packet(bytes(packet), packet.is_keyframe, since, arrived, stream_s, _sent_s(packet), lost)
+
+
+def _sent_s(packet: AvPacket[VideoStream]) -> float | None:
+    """The time of the picture by the camera's wall clock, which FFmpeg knows from RTCP sender reports."""
+    if not packet.has_sidedata("prft"):
+        return None
+    microseconds: int = WALL_CLOCK.unpack_from(bytes(packet.get_sidedata("prft")))[0]
+    return microseconds / 1e6

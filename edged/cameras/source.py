@@ -14,7 +14,7 @@ from edged.cameras.path_camera import READ_S, PathCamera
 from edged.cameras.picture import frame_from_bgr
 from edged.cameras.picture_file import read_picture
 from edged.cameras.reader import Reader
-from edged.cameras.rtsp import open_rtsp
+from edged.cameras.rtsp import RtspSource
 from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.usb_camera import UsbCamera
 from edged.cameras.waiting import THREAD_PREFIX
@@ -35,7 +35,7 @@ def open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
         return UnusableCamera(spec.source.problem, Health(spec.name, report))
     match spec.source.kind:
         case "rtsp":
-            return StreamCamera(spec, open_rtsp, Health(spec.name, report))
+            return StreamCamera(spec, RtspSource().open, Health(spec.name, report))
         case "http":
             return HttpCamera(spec, report)
         case "usb":

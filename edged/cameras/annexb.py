@@ -1,0 +1,170 @@
+"""H.264 and H.265 as a stream sends them: NAL units between start codes (Annex B of both standards)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+START_CODE = b"\0\0\1"
+HEADER = {"h264": 1, "hevc": 2}  # bytes of a NAL unit's header
+SPS, IDR = 7, 5  # kinds of H.264's NAL units
+HEAD = 512  # bytes of a unit that are read: more than a parameter set takes
+CHROMA_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 144, 244})
+
+
+def units(codec: str, data: bytes) -> Iterator[tuple[int, int]]:
+    """The position of each NAL unit's header in a packet, and the unit's kind. Nothing for other codecs."""
+    header = HEADER.get(codec)
+    at = data.find(START_CODE) if header else -1
+    while header and at >= 0 and at + 3 + header < len(data):
+        unit = data[at + 3]
+        yield at + 3, unit & 0x1F if codec == "h264" else (unit >> 1) & 0x3F
+        at = data.find(START_CODE, at + 3)
+
+
+def first_slice(codec: str, data: bytes) -> tuple[int, int] | None:
+    """The position and kind of the first NAL unit that is a slice of a picture."""
+    slices = range(1, 6) if codec == "h264" else range(32)
+    return next(((at, kind) for at, kind in units(codec, data) if kind in slices), None)
+
+
+def later_slices(codec: str, data: bytes) -> bytes | None:
+    """The slices in a packet that continues the previous picture; None for a packet that begins one.
+
+    Parameter sets before the slices are left out: a decoder would take the slices after them for a new picture.
+    """
+    found = first_slice(codec, data)
+    if found is None:
+        return None
+    at = found[0]
+    # first_mb_in_slice is an Exp-Golomb code, 0 being a single 1; or first_slice_segment_in_pic_flag
+    begins = data[at + HEADER[codec]] & 0x80
+    return None if begins else b"\0" + START_CODE + data[at:]
+
+
+class FrameNumbers:
+    """Finds pictures that are missing in an H.264 stream, by the frame_num in each picture's header.
+
+    Without it a picture after a missing one decodes without an error, smeared. A decoder for H.265 reports that itself.
+    """
+
+    DOUBTFUL = 0.25  # so many gaps are the camera's way of counting, not loss
+    ENOUGH = 20
+
+    def __init__(self, extradata: bytes) -> None:
+        self._sps: _Sps | None = None
+        self._previous: int | None = None  # frame_num of the previous picture that others refer to
+        self._pictures = self._gaps = 0
+        self._read_sps(extradata)
+
+    def gap_before(self, data: bytes) -> bool:
+        """True if a picture is missing between the last one and the one that begins in `data`."""
+        self._read_sps(data)
+        found = first_slice("h264", data)
+        if found is None or self._sps is None:
+            return False
+        at, kind = found
+        number, before = _frame_number(data[at : at + 32], self._sps), 0 if kind == IDR else self._previous
+        if data[at] & 0x60 or kind == IDR:  # nal_ref_idc: others refer to it
+            self._previous = number
+        if kind == IDR or before is None or self._sps.gaps_allowed:
+            return False
+        gap = (number - before) % self._sps.max_frame_num > 1
+        self._pictures += 1
+        self._gaps += gap
+        return gap and not (self._pictures >= self.ENOUGH and self._gaps > self.DOUBTFUL * self._pictures)
+
+    def _read_sps(self, data: bytes) -> None:
+        for at, kind in units("h264", data):
+            if kind == SPS:
+                self._sps = _read_sps(data[at : at + HEAD])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sps:
+    """The part of a sequence parameter set that frame_num depends on."""
+
+    frame_num_bits: int
+    gaps_allowed: bool
+    separate_planes: bool
+
+    @property
+    def max_frame_num(self) -> int:
+        return int(2**self.frame_num_bits)
+
+
+class _Bits:
+    """The bits of a NAL unit after its header. Reads zeros past the end."""
+
+    def __init__(self, unit: bytes) -> None:
+        payload = unit[1:].replace(b"\0\0\3", b"\0\0")  # emulation prevention
+        self._bits = int.from_bytes(payload, "big")
+        self._left = 8 * len(payload)
+
+    def take(self, count: int) -> int:
+        """`count` bits as an unsigned number."""
+        self._left -= count
+        return (self._bits >> self._left if self._left >= 0 else 0) & ((1 << count) - 1)
+
+    def golomb(self) -> int:
+        """An unsigned Exp-Golomb code."""
+        zeros = 0
+        while zeros < 32 and not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+
+def _read_sps(unit: bytes) -> _Sps | None:
+    """From seq_parameter_set_data(), H.264 section 7.3.2.1.1. None if it is malformed."""
+    bits = _Bits(unit)
+    profile = bits.take(8)
+    bits.take(16)  # constraints, level
+    bits.golomb()  # seq_parameter_set_id
+    separate_planes = False
+    if profile in CHROMA_PROFILES:
+        full_chroma = bits.golomb() == 3
+        separate_planes = full_chroma and bool(bits.take(1))
+        bits.golomb(), bits.golomb(), bits.take(1)  # bit depths, lossless
+        if bits.take(1):
+            _skip_scaling_lists(bits, 12 if full_chroma else 8)
+    frame_num_bits = bits.golomb() + 4
+    if not _skip_order_count(bits) or frame_num_bits > 16:
+        return None
+    bits.golomb()  # max_num_ref_frames
+    return _Sps(frame_num_bits, bool(bits.take(1)), separate_planes)
+
+
+def _skip_scaling_lists(bits: _Bits, count: int) -> None:
+    for number in range(count):
+        if not bits.take(1):
+            continue
+        last, following = 8, 8
+        for _ in range(16 if number < 6 else 64):
+            if following:
+                code = bits.golomb()
+                following = (last + ((code + 1) // 2 if code % 2 else -(code // 2))) % 256
+            last = following or last
+
+
+def _skip_order_count(bits: _Bits) -> bool:
+    """Skip pic_order_cnt_type and what belongs to it. False if it is malformed."""
+    kind = bits.golomb()
+    if kind == 0:
+        bits.golomb()
+    elif kind == 1:
+        bits.take(1), bits.golomb(), bits.golomb()
+        cycle = bits.golomb()
+        if cycle > 255:
+            return False
+        for _ in range(cycle):
+            bits.golomb()
+    return kind <= 2
+
+
+def _frame_number(unit: bytes, sps: _Sps) -> int:
+    """From slice_header(), H.264 section 7.3.3."""
+    bits = _Bits(unit)
+    bits.golomb(), bits.golomb(), bits.golomb()  # first_mb_in_slice, slice_type, pic_parameter_set_id
+    if sps.separate_planes:
+        bits.take(2)
+    return bits.take(sps.frame_num_bits)
