@@ -1,0 +1,415 @@
+"""Stream cameras against a server that misbehaves: true ages, whole pictures, honest availability, reasons.
+
+The scenarios take seconds each and mostly wait, so they run side by side; each test waits for its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from support.broker import until
+from support.cameras import Watched, spec
+from support.clips import clip
+from support.looking import Look, first, given, looks, wrong
+from support.rtsp_script import Interruption, Login, Piece, Reports, Script, lossy
+from support.scripted_rtsp import ScriptedServer
+
+SIDE_BY_SIDE = 10
+USER, PASSWORD = "viewer", "s3cr/t p@ss"
+
+Scenario = Callable[[], None]
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(name: str) -> Callable[[Scenario], Scenario]:
+    def register(run: Scenario) -> Scenario:
+        assert SCENARIOS.setdefault(name, run) is run, f"two scenarios named {name}"
+        return run
+
+    return register
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """Starts the scenarios of all selected tests."""
+    items = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    names = [item.callspec.params["name"] for item in items if hasattr(item, "callspec")]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {name: pool.submit(SCENARIOS[name]) for name in names if name in SCENARIOS}
+
+
+def watching(server: ScriptedServer, user: str = "", password: str = "", max_age_s: float = 5.0) -> Watched:
+    return Watched(spec(server.url("stream", user, password), max_age_s=max_age_s))
+
+
+# --- a well-behaved camera, every way of sending ---
+
+WELL_BEHAVED = {
+    "H.264": Script(),
+    "H.265": Script(clip=clip("h265")),
+    "JPEG": Script(clip=clip("jpeg", gop=1)),
+    "H.264 over UDP": Script(tcp=461),
+    "H.265 over UDP": Script(tcp=461, clip=clip("h265")),
+    "JPEG over UDP": Script(tcp=461, clip=clip("jpeg", gop=1)),
+    "H.264 in slices": Script(clip=clip(slices=4)),
+    "H.265 in slices": Script(clip=clip("h265", slices=2)),
+    "H.264 with B-frames": Script(clip=clip(b_frames=2)),
+    "H.265 with B-frames": Script(clip=clip("h265", b_frames=2)),
+    "parameter sets in the SDP only": Script(parameter_sets="sdp"),
+    "parameter sets in the SDP only, H.265": Script(parameter_sets="sdp", clip=clip("h265")),
+    "parameter sets in the stream only": Script(parameter_sets="stream"),
+    "joined in the middle of a group": Script(join=7),
+    "time stamps that stand still": Script(stamps=lambda _seconds: 100.0),
+    "time stamps that jump ahead": Script(stamps=lambda seconds: seconds + 7200 * (seconds > 2.5)),
+    "time stamps that jump back": Script(stamps=lambda seconds: seconds - 100 * (seconds > 2.5)),
+    "time stamps that run slow": Script(stamps=lambda seconds: seconds * 0.97),
+    "SEI units in the SDP": Script(parameter_sets="sdp", clip=clip("h265"), extra_units=clip("h265").sei),
+    "sender reports": Script(reports=Reports()),
+    "sender reports, clock an hour ahead": Script(reports=Reports(ahead_s=3600)),
+    "a server that refuses TCP with 400": Script(tcp=400),
+    "a server that refuses TCP with 404": Script(tcp=404),
+    "Basic": Script(login=Login(USER, PASSWORD, ("Basic",))),
+    "Digest MD5": Script(login=Login(USER, PASSWORD, ("MD5",))),
+    "Digest SHA-256 or MD5": Script(login=Login(USER, PASSWORD, ("SHA-256", "MD5"))),
+    "Digest or Basic": Script(login=Login(USER, PASSWORD, ("MD5", "Basic"))),
+}
+
+
+def well_behaved(script: Script) -> Scenario:
+    def run() -> None:
+        login = (USER, PASSWORD) if script.login else ()
+        with ScriptedServer(script) as server, watching(server, *login) as watched:
+            first(server, watched, within_s=5)
+            taken = looks(server, watched, for_s=3.0, every_s=0.23)
+            assert not wrong(taken)
+            assert not [each.refusal for each in taken if each.refusal]
+            assert sorted(each.age_s for each in taken)[-2] < 0.5
+            assert [state.online for state in watched.states] == [True]
+
+    return run
+
+
+for title, well in WELL_BEHAVED.items():
+    scenario(title)(well_behaved(well))
+
+
+# --- damage ---
+
+
+def picture_lost(piece: Piece) -> bool:
+    return piece.place == 25
+
+
+def fragment_lost(piece: Piece) -> bool:
+    return piece.place == 25 and piece.fragment == piece.fragments // 2
+
+
+def keyframe_fragment_lost(piece: Piece) -> bool:
+    return piece.place == 45 and piece.fragment == 2
+
+
+LONG, SHORT = {"gop": 150}, {"gop": 45, "pictures": 315}
+DAMAGED = {
+    "picture lost": (picture_lost, LONG),
+    "fragment lost": (fragment_lost, LONG),
+    "keyframe fragment lost": (keyframe_fragment_lost, SHORT),
+    "2 % lost": (lossy(0.02, seed=5), SHORT),
+}
+
+
+def damaged(script: Script) -> Scenario:
+    """Nothing damaged and nothing older than stated is given; the keyframe is, while it is fresh enough."""
+
+    def run() -> None:
+        with ScriptedServer(script) as server, watching(server, max_age_s=3.0) as watched:
+            first(server, watched, within_s=5)
+            taken = looks(server, watched, for_s=6.0)
+            assert not wrong(taken)
+            assert all(each.age_s < 3.3 for each in given(taken))
+            assert [each for each in taken if each.stale or each.age_s > 0.5], "the loss shows nowhere"
+            assert watched.camera.figures().damaged > 0
+
+    return run
+
+
+for codec in ("h264", "h265"):
+    for title, (rule, group) in DAMAGED.items():
+        for transport, status in (("TCP", 200), ("UDP", 461)):
+            lossy_script = Script(clip=clip(codec, **group), tcp=status, drop=rule, mtu=300)
+            scenario(f"{codec} over {transport}, {title}")(damaged(lossy_script))
+
+
+@scenario("fresh at the next keyframe after a loss")
+def fresh_at_the_next_keyframe() -> None:
+    script = Script(clip=clip(gop=45, pictures=315), drop=picture_lost)
+    with ScriptedServer(script) as server, watching(server, max_age_s=1.0) as watched:
+        first(server, watched, within_s=5)
+        first(server, watched, 4, lambda each: each.number is not None and 45 <= each.number < 50)
+        taken = looks(server, watched, for_s=2.0)
+        assert not wrong(taken)
+        assert len(given(taken)) == len(taken)
+
+
+@scenario("server stopped for 2.5 s")
+def server_stopped() -> None:
+    with ScriptedServer(Script(clip=clip(gop=150))) as server, watching(server, max_age_s=2.0) as watched:
+        first(server, watched, within_s=5)
+        server.stop()
+        taken = looks(server, watched, for_s=2.5)
+        server.go_on()
+        after = looks(server, watched, for_s=3.0)
+        assert not wrong(taken + after)
+        assert after[-1].age_s < 0.5
+        assert after[-1].frame is not None
+
+
+for kind in ("lost", "none taken"):
+
+    @scenario(f"nothing sent for 2.5 s, pictures {kind}")
+    def nothing_sent(kind: str = kind) -> None:
+        pause = Interruption(30, 2.5, "lost" if kind == "lost" else "none taken")
+        script = Script(clip=clip(gop=75), interruptions=(pause,))
+        with ScriptedServer(script) as server, watching(server, max_age_s=1.0) as watched:
+            first(server, watched, within_s=5)
+            taken = looks(server, watched, for_s=8.0)
+            assert not wrong(taken)
+            assert any(each.stale for each in taken)
+            assert taken[-1].frame is not None
+            assert taken[-1].age_s < 0.5
+
+
+@scenario("camera that sends on motion only")
+def on_motion_only() -> None:
+    """No connection is lost over it, or a new one is as good: fresh within 2 s after the pause."""
+    pauses = tuple(Interruption(place, 6.0, "none taken") for place in (30, 60))
+    with ScriptedServer(Script(interruptions=pauses)) as server, watching(server, max_age_s=1.0) as watched:
+        first(server, watched, within_s=5)
+        until(lambda: len(server.sent) == 30)
+        taken = looks(server, watched, for_s=5.5)
+        assert not wrong(taken)
+        until(lambda: len(server.sent) > 32)
+        back = first(server, watched, 2, lambda each: each.age_s < 0.5)
+        assert not back.truth
+
+
+# --- changes within a session ---
+
+
+@scenario("more than 500 packets in a group")
+def long_group() -> None:
+    recorded = clip(gop=700, pictures=700, fps=100, width=160, height=120)
+    with ScriptedServer(Script(clip=recorded)) as server, watching(server, max_age_s=1.0) as watched:
+        first(server, watched, within_s=5)
+        until(lambda: len(server.sent) > 520)
+        taken = looks(server, watched, for_s=1.5)
+        assert not wrong(taken)
+        assert not [each.refusal for each in taken if each.refusal]
+        assert all(each.age_s < 0.5 for each in taken)
+
+
+@scenario("size changes")
+def size_changes() -> None:
+    script = Script(switch=(45, clip(width=640, height=480, pictures=150)))
+    with ScriptedServer(script) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        seen = first(server, watched, 6, lambda each: each.frame is not None and each.frame.rgb.shape[1] == 640)
+        taken = [seen, *looks(server, watched, for_s=2.0)]
+        assert not wrong(taken)
+        assert not [each.refusal for each in taken if each.refusal]
+
+
+@scenario("codec changes")
+def codec_changes() -> None:
+    """The packets no longer are what the SDP declared: only a new connection helps."""
+    before, after = Script(switch=(45, clip("h265"))), Script(clip=clip("h265"))
+    with ScriptedServer(before) as server, watching(server, max_age_s=1.0) as watched:
+        first(server, watched, within_s=5)
+        server.script = after
+        until(lambda: len(server.sent) > 47)
+        taken = looks(server, watched, for_s=1.5)
+        assert not wrong(taken)
+        back = first(server, watched, 12, lambda each: each.age_s < 0.5)
+        assert not back.truth
+
+
+@scenario("parameter sets change")
+def parameter_sets_change() -> None:
+    """The same codec and size with another encoder setting, new sets in the stream; the SDP is out of date."""
+    with ScriptedServer(Script(switch=(45, clip(b_frames=2)))) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        taken = looks(server, watched, for_s=5.0)
+        assert not wrong(taken)
+        assert not [each.refusal for each in taken if each.refusal]
+
+
+# --- the camera's own clock ---
+
+
+@scenario("delay of 1 s inside the camera, told by sender reports")
+def delay_inside() -> None:
+    with ScriptedServer(Script(delay_s=1.0, reports=Reports(every_s=0.5))) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        threading.Event().wait(2.0)
+        taken = looks(server, watched, for_s=2.0, by_capture=True)
+        assert not wrong(taken)
+        assert given(taken)
+
+
+# --- opening: one dialogue, slowness, reasons ---
+
+
+def tries(server: ScriptedServer) -> tuple[int, int]:
+    """How often DESCRIBE was asked, and how many connections there were."""
+    return server.count("DESCRIBE"), len({request.connection for request in server.requests})
+
+
+for title, described, dialogue in (
+    ("without a login", 1, Script()),
+    ("with Basic", 2, Script(login=Login(USER, PASSWORD, ("Basic",)))),
+    ("with Digest", 2, Script(login=Login(USER, PASSWORD, ("MD5",)))),
+):
+
+    @scenario(f"one dialogue per open {title}")
+    def one_dialogue(described: int = described, script: Script = dialogue) -> None:
+        login = (USER, PASSWORD) if script.login else ()
+        with ScriptedServer(script) as server, watching(server, *login) as watched:
+            first(server, watched, within_s=5)
+            assert tries(server) == (described, 1)
+
+
+SLOW = {
+    "1 s per answer": (12, Script(answer_s=1.0)),
+    "1 s per answer with Digest": (14, Script(answer_s=1.0, login=Login(USER, PASSWORD, ("MD5",)))),
+    "1 s per answer over UDP": (16, Script(answer_s=1.0, tcp=461)),
+    "2 s per answer": (20, Script(answer_s=2.0)),
+    "3 s per answer": (30, Script(answer_s=3.0)),
+}
+for title, (within, slow) in SLOW.items():
+
+    @scenario(f"camera that takes {title}")
+    def slow_camera(within: float = within, script: Script = slow) -> None:
+        login = (USER, PASSWORD) if script.login else ()
+        with ScriptedServer(script) as server, watching(server, *login) as watched:
+            watched.wait_for(online=True, within_s=within)
+            first(server, watched, within_s=2)
+
+
+REASONS = {
+    "453 to SETUP": (Script(statuses={"SETUP": 453}), "accepts no more viewers (453"),
+    "503 to SETUP": (Script(statuses={"SETUP": 503}), "busy or still starting (503"),
+    "454 to PLAY": (Script(statuses={"PLAY": 454}), "lost the session (454)"),
+    "403 to PLAY": (Script(statuses={"PLAY": 403}), "not allowed to view this path (403"),
+    "404 to DESCRIBE": (Script(statuses={"DESCRIBE": 404}), "the path does not exist on the camera (404)"),
+    "neither TCP nor UDP": (Script(tcp=461, udp=461), "461"),
+    "redirect loop": (Script(redirect="/loop"), "redirects in a loop"),
+    "wrong password by Basic": (Script(login=Login("other", "pw", ("Basic",))), "wrong user or password (401)"),
+    "wrong password by Digest": (Script(login=Login("other", "pw", ("MD5",))), "wrong user or password (401)"),
+    "SHA-256 alone": (Script(login=Login(USER, PASSWORD, ("SHA-256",))), "login"),
+}
+for title, (refusing, expected) in REASONS.items():
+
+    @scenario(f"reason of {title}")
+    def reason(script: Script = refusing, expected: str = expected) -> None:
+        with ScriptedServer(script) as server, watching(server, USER, PASSWORD) as watched:
+            state = watched.wait_for(online=False, within_s=20)
+            assert expected in (state.reason or "")
+            assert PASSWORD not in repr(watched.states)
+            assert not [each for each in watched.states if each.online]
+
+
+@scenario("nothing decodes: never online")
+def never_online() -> None:
+    """H.265 in packets that the SDP declares as H.264."""
+    with ScriptedServer(Script(switch=(0, clip("h265")))) as server, watching(server) as watched:
+        taken = looks(server, watched, for_s=6.0)
+        assert not given(taken)
+        assert not [state for state in watched.states if state.online]
+        state = watched.wait_for(online=False, within_s=25)
+        assert "decode" in (state.reason or "")
+
+
+# --- loss and return ---
+
+ENDINGS = ("bye", "close", "reset", "half", "garbage")
+for ending in ENDINGS:
+
+    @scenario(f"session ends every 3 s by {ending}")
+    def ends_again_and_again(ending: str = ending) -> None:
+        """Back within 2.5 s each time, the fourth time as fast as the first."""
+        script = Script(ending=(3.0, ending), clip=clip(pictures=600))  # type: ignore[arg-type]
+        with ScriptedServer(script) as server, watching(server, max_age_s=1.0) as watched:
+            first(server, watched, within_s=5)
+            taken = looks(server, watched, for_s=20.0)
+            assert not wrong(taken)
+            assert max(gaps(taken)) < 2.5 + (2.5 if ending in ("bye", "garbage") else 0)
+            assert len(gaps(taken)) >= 3
+
+
+def gaps(taken: list[Look]) -> list[float]:
+    """The times without a picture, in seconds."""
+    shown = [each.at for each in taken if each.frame is not None]
+    return [later - earlier for earlier, later in pairwise(shown) if later - earlier > 0.4]
+
+
+@scenario("killed server is back after 12 s")
+def killed_and_back() -> None:
+    with ScriptedServer(Script()) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        server.kill()
+        state = watched.wait_for(online=False)
+        threading.Event().wait(12)
+        assert "refused" in (watched.states[-1].reason or state.reason or "")
+        server.start()
+        began = time.monotonic()
+        back = first(server, watched, within_s=6)
+        assert not back.truth
+        assert back.at - began < 4.5
+
+
+@scenario("back over UDP without asking for TCP again")
+def udp_is_kept() -> None:
+    with ScriptedServer(Script(tcp=400)) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        server.kill()
+        watched.wait_for(online=False)
+        server.requests.clear()
+        server.start()
+        first(server, watched, within_s=8)
+        transports = [each.headers["transport"] for each in server.requests if each.method == "SETUP"]
+        assert len(transports) == 1
+        assert "TCP" not in transports[0]
+
+
+@scenario("password changed meanwhile")
+def password_changed() -> None:
+    guarded = Script(login=Login(USER, PASSWORD, ("MD5",)))
+    with ScriptedServer(guarded) as server, watching(server, USER, PASSWORD) as watched:
+        first(server, watched, within_s=5)
+        server.kill()
+        server.script = replace(guarded, login=Login(USER, "another", ("MD5",)))
+        server.start()
+        until(lambda: "wrong user or password (401)" in (watched.states[-1].reason or ""), 10)
+
+
+@scenario("path gone meanwhile")
+def path_gone() -> None:
+    with ScriptedServer(Script()) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        server.kill()
+        server.script = Script(statuses={"DESCRIBE": 404})
+        server.start()
+        until(lambda: "(404)" in (watched.states[-1].reason or ""), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_faulty_stream(outcomes: dict[str, Future[None]], name: str) -> None:
+    outcomes[name].result(timeout=100)
