@@ -5,15 +5,18 @@ The scenarios take seconds each and mostly wait, so they run side by side; each 
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from support.broker import until
+from support.broker import certificates, until
 from support.cameras import Watched, spec
 from support.clips import clip
 from support.looking import Look, first, given, looks, wrong
@@ -101,6 +104,23 @@ for title, well in WELL_BEHAVED.items():
     scenario(title)(well_behaved(well))
 
 
+@scenario("redirected to another port of the camera")
+def redirected() -> None:
+    with ScriptedServer(Script()) as target:
+        redirecting = Script(redirect=target.url("there"))
+        with ScriptedServer(redirecting) as server, watching(server) as watched:
+            assert not first(target, watched, within_s=5).truth
+
+
+def test_pictures_over_tls(tmp_path: Path) -> None:
+    """Cameras sign their certificates themselves, so they are not verified."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    folder = certificates(tmp_path)
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    with ScriptedServer(Script(), context) as server, watching(server) as watched:
+        assert not first(server, watched, within_s=5).truth
+
+
 # --- damage ---
 
 
@@ -113,7 +133,7 @@ def fragment_lost(piece: Piece) -> bool:
 
 
 def keyframe_fragment_lost(piece: Piece) -> bool:
-    return piece.place == 45 and piece.fragment == 2
+    return piece.place == 45 and piece.fragment == piece.fragments // 2  # the first ones are parameter sets
 
 
 LONG, SHORT = {"gop": 150}, {"gop": 45, "pictures": 315}
@@ -312,6 +332,8 @@ REASONS = {
     "redirect loop": (Script(redirect="/loop"), "redirects in a loop"),
     "wrong password by Basic": (Script(login=Login("other", "pw", ("Basic",))), "wrong user or password (401)"),
     "wrong password by Digest": (Script(login=Login("other", "pw", ("MD5",))), "wrong user or password (401)"),
+    "no video": (Script(sdp=lambda text: text.replace("m=video 0 RTP/AVP 96", "m=audio 0 RTP/AVP 96")), "no video"),
+    "unsupported codec": (Script(sdp=lambda text: text.replace("H264/", "X-VENDOR/")), "X-VENDOR"),
     "SHA-256 alone": (Script(login=Login(USER, PASSWORD, ("SHA-256",))), "login"),
 }
 for title, (refusing, expected) in REASONS.items():
@@ -338,19 +360,41 @@ def never_online() -> None:
 
 # --- loss and return ---
 
+
+def silent() -> ScriptedServer:
+    """Accepts connections and answers nothing."""
+    return ScriptedServer(Script(answer_s=60.0))
+
+
+@scenario("two dead cameras beside six live ones")
+def dead_beside_live() -> None:
+    with ExitStack() as stack:
+        silent_servers = [stack.enter_context(silent()) for _ in range(2)]
+        dead = [stack.enter_context(watching(server)) for server in silent_servers]
+        until(lambda: all(server.requests for server in silent_servers))
+        servers = [stack.enter_context(ScriptedServer(Script())) for _ in range(6)]
+        live = [(server, stack.enter_context(watching(server))) for server in servers]
+        for server, watched in live:
+            assert not first(server, watched, within_s=5).truth
+        assert not [state for each in dead for state in each.states if state.online]
+
+
 ENDINGS = ("bye", "close", "reset", "half", "garbage")
 for ending in ENDINGS:
 
     @scenario(f"session ends every 3 s by {ending}")
     def ends_again_and_again(ending: str = ending) -> None:
-        """Back within 2.5 s each time, the fourth time as fast as the first."""
+        """Back within 3 s each time, the fourth time as fast as the first.
+
+        Garbage, after which the connection stays open, is silence: noticed after 4 s.
+        """
         script = Script(ending=(3.0, ending), clip=clip(pictures=600))  # type: ignore[arg-type]
         with ScriptedServer(script) as server, watching(server, max_age_s=1.0) as watched:
             first(server, watched, within_s=5)
             taken = looks(server, watched, for_s=20.0)
             assert not wrong(taken)
-            assert max(gaps(taken)) < 2.5 + (2.5 if ending in ("bye", "garbage") else 0)
-            assert len(gaps(taken)) >= 3
+            assert max(gaps(taken)) < (7 if ending == "garbage" else 3)
+            assert len(gaps(taken)) >= 2
 
 
 def gaps(taken: list[Look]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import av
@@ -117,6 +117,7 @@ def _nal_units(annex_b: bytes) -> list[bytes]:
     return [unit.rstrip(b"\0") for unit in annex_b.split(b"\0\0\1")[1:]]
 
 
+@lru_cache(1000)
 def picture(number: int, width: int, height: int) -> np.ndarray:
     """Luma (16 to 235). Bars that show the number above a pattern that moves by 3 columns per picture."""
     bits = [number >> place & 1 for place in range(BARS)]

@@ -68,11 +68,16 @@ def true_stamps(seconds: float) -> float:
     return seconds
 
 
+def plain_sdp(text: str) -> str:
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """`tcp` and `udp` are the statuses of SETUP for each transport, `statuses` those of other methods.
 
-    `parameter_sets` tells where they are sent. `extra_units` are put into the SDP beside them (H.265 only).
+    `parameter_sets` tells where they are sent. `extra_units` are put into the SDP beside them (H.265 only). `sdp`
+    changes the SDP.
     `stamps` maps a picture's true time in the session to its time stamp, both in seconds. `delay_s` is the time between
     the capture of a picture and its first packet. `switch` plays another clip, with its parameter sets in the stream,
     from that picture of each session on. `join` begins each session that many pictures after a keyframe.
@@ -89,6 +94,7 @@ class Script:
     redirect: str | None = None
     parameter_sets: Literal["sdp", "stream", "both"] = "both"
     extra_units: tuple[bytes, ...] = ()
+    sdp: Callable[[str], str] = plain_sdp
     mtu: int = 1400
     drop: DropRule = keep_all
     interruptions: tuple[Interruption, ...] = ()

@@ -305,7 +305,7 @@ def description(script: Script) -> str:
     played = script.clip
     payload_type = PAYLOAD_TYPES[played.codec]
     format_line = f"a=fmtp:{payload_type} {_format(played, script)}\r\n" if played.codec != "jpeg" else ""
-    return (
+    return script.sdp(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=scripted\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
         f"m=video 0 RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {NAMES[played.codec]}/90000\r\n"
         f"{format_line}a=control:track1\r\n"
