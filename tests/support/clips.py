@@ -94,7 +94,7 @@ def _encoder(codec: str, gop: int, fps: int, width: int, height: int, b_frames: 
     context.thread_count = 1  # else the JPEG encoder writes restart markers, which plain RTP/JPEG does not carry
     group = f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes={b_frames}:b-adapt=0:b-pyramid=0"
     tune = {} if b_frames else {"tune": "zerolatency"}
-    common = {"preset": "ultrafast", "crf": "20", **tune}
+    common = {"preset": "ultrafast", "qp": "22", **tune}
     context.options = {
         "h264": {**common, "x264-params": f"{group}:slices={slices}:threads=1"},
         "h265": {**common, "x265-params": f"{group}:slices={slices}:repeat-headers=1:info=1:pools=1:log-level=none"},
