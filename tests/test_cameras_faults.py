@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from support.broker import certificates, until
 from support.cameras import Watched, spec
-from support.clips import clip
+from support.clips import Clip, clip
 from support.looking import Look, first, given, looks, wrong
 from support.rtsp_script import Interruption, Login, Piece, Reports, Script, lossy
 from support.scripted_rtsp import ScriptedServer
@@ -78,7 +78,7 @@ WELL_BEHAVED = {
     "sender reports": Script(reports=Reports()),
     "sender reports, clock an hour ahead": Script(reports=Reports(ahead_s=3600)),
     "a server that refuses TCP with 400": Script(tcp=400),
-    "a server that refuses TCP with 404": Script(tcp=404),
+    "a server that refuses TCP with 500": Script(tcp=500),
     "Basic": Script(login=Login(USER, PASSWORD, ("Basic",))),
     "Digest MD5": Script(login=Login(USER, PASSWORD, ("MD5",))),
     "Digest SHA-256 or MD5": Script(login=Login(USER, PASSWORD, ("SHA-256", "MD5"))),
@@ -281,6 +281,36 @@ def delay_inside() -> None:
         taken = looks(server, watched, for_s=2.0, by_capture=True)
         assert not wrong(taken)
         assert given(taken)
+
+
+# --- frozen cameras ---
+
+STILL = {
+    "the same keyframe again and again": clip(gop=1, pictures=15, still=True),
+    "pictures without a change": clip(gop=150, pictures=150, still=True),
+    "the same JPEG again and again": clip("jpeg", gop=1, pictures=15, still=True),
+}
+for title, still in STILL.items():
+
+    @scenario(f"frozen: {title}")
+    def frozen(still: Clip = still) -> None:
+        """Refused after 30 s, not earlier; the camera has shown a changing picture before."""
+        moving = clip(still.codec, gop=1) if still.codec == "jpeg" else clip()
+        with ScriptedServer(Script(clip=moving, switch=(30, still))) as server, watching(server) as watched:
+            first(server, watched, within_s=5)
+            until(lambda: len(server.sent) > 30)
+            assert not [each.refusal for each in looks(server, watched, for_s=25.0, every_s=1.0) if each.refusal]
+            taken = looks(server, watched, for_s=9.0, every_s=1.0)
+            assert taken[-1].stale, taken[-1]
+            assert "frozen" in taken[-1].refusal or "identical" in taken[-1].refusal
+
+
+@scenario("a test card is not frozen")
+def a_test_card_is_not_frozen() -> None:
+    with ScriptedServer(Script(clip=STILL["pictures without a change"])) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        taken = looks(server, watched, for_s=34.0, every_s=1.0)
+        assert not [each.refusal for each in taken if each.refusal]
 
 
 # --- opening: one dialogue, slowness, reasons ---
