@@ -23,9 +23,10 @@ BARS = 16  # bits of a picture's number, each shown as a bar; 16 more bars show 
 class AccessUnit:
     """One picture as the encoder wrote it: NAL units without start codes and parameter sets, or one JPEG.
 
-    `number` is the picture's place in order of display, from 0.
+    `shown` is the picture's place in the order of display, from 0; `number` is in its pixels, the same but for a still.
     """
 
+    shown: int
     number: int
     key: bool
     units: tuple[bytes, ...]
@@ -46,7 +47,7 @@ class Clip:
     @property
     def reorder(self) -> int:
         """By how many pictures the order of decoding runs ahead of the order of display: 0 without B-frames."""
-        return max(unit.number - place for place, unit in enumerate(self.units))
+        return max(unit.shown - place for place, unit in enumerate(self.units))
 
 
 @cache
@@ -78,7 +79,7 @@ def clip(
         }
         sei |= {kind: nal for kind, nal in zip(kinds, nals, strict=True) if kind in NO_PICTURE.get(codec, ())}
         picture = tuple(nal for kind, nal in zip(kinds, nals, strict=True) if kind not in parameter_sets | sei)
-        units.append(AccessUnit(packet.pts, packet.is_keyframe, picture))
+        units.append(AccessUnit(packet.pts, 0 if still else packet.pts, packet.is_keyframe, picture))
     return Clip(codec, fps, width, height, tuple(units), tuple(parameter_sets.values()), tuple(sei.values()))
 
 

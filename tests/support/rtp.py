@@ -9,7 +9,7 @@ from support.clips import AccessUnit, Clip
 
 VERSION = 0x80
 SSRC = 0xEDED
-SENDER_REPORT, BYE = 200, 203
+SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
 NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
 
 
@@ -70,12 +70,17 @@ def sender_report(wall_s: float, ticks: int, packets: int, octets: int) -> bytes
     """At this wall-clock time (seconds since 1970) the stream's clock was at `ticks`."""
     ntp = int((wall_s + NTP_EPOCH) * 2**32)
     counts = (ticks & 0xFFFFFFFF, packets & 0xFFFFFFFF, octets & 0xFFFFFFFF)
-    report = struct.pack("!BBHIQIII", VERSION, SENDER_REPORT, 6, SSRC, ntp, *counts)
-    name = b"scripted"
-    # RFC 3550: a report is followed by a source description with the canonical name.
-    items = struct.pack("!IBB", SSRC, 1, len(name)) + name + b"\0\0"
-    return report + struct.pack("!BBH", VERSION | 1, 202, len(items) // 4) + items
+    return struct.pack("!BBHIQIII", VERSION, SENDER_REPORT, 6, SSRC, ntp, *counts) + _source_description()
 
 
 def bye() -> bytes:
-    return struct.pack("!BBHI", VERSION | 1, BYE, 1, SSRC)
+    """Begins with a report, as RFC 3550 requires. FFmpeg ignores a BYE alone: it is shorter than an RTP header."""
+    report = struct.pack("!BBHI", VERSION, RECEIVER_REPORT, 1, SSRC)
+    return report + _source_description() + struct.pack("!BBHI", VERSION | 1, BYE, 1, SSRC)
+
+
+def _source_description() -> bytes:
+    """The canonical name, which follows every report."""
+    name = b"scripted"
+    items = struct.pack("!IBB", SSRC, 1, len(name)) + name + b"\0\0"
+    return struct.pack("!BBH", VERSION | 1, SOURCE_DESCRIPTION, len(items) // 4) + items

@@ -68,7 +68,7 @@ def timetable(script: Script, first: int) -> Iterator[Due]:
             late_until = slot_s + interruption.seconds
         rounds, at = divmod(begins + place, len(clip.units))
         unit = clip.units[at]
-        shown = rounds * len(clip.units) + unit.number - begins
+        shown = rounds * len(clip.units) + unit.shown - begins
         yield Due(
             place,
             clip,
