@@ -71,9 +71,14 @@ class ScriptedServer:
             self._listening.shutdown(socket.SHUT_RDWR)
             self._accepting.join(JOIN_S)
             self._listening.close()
+        self._listening = None
+        self.end_sessions()
+
+    def end_sessions(self) -> None:
+        """Close every connection, and go on serving."""
         for connection in self._connections:
             connection.close()
-        self._connections, self._listening = [], None
+        self._connections = []
 
     def stop(self) -> None:
         """As SIGSTOP: connections stay, nothing is sent or answered. Pictures come late, in a burst, after `go_on`."""
