@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from support.clips import AccessUnit, Clip
@@ -26,13 +26,14 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A picture that was sent, times monotonic. `captured` is when a camera would have taken it."""
+    """A picture, also one that was lost on the way. Times are monotonic.
+
+    `captured` is when a camera would have taken it, `sent` when its first packet left.
+    """
 
     number: int
-    key: bool
     captured: float
     sent: float
-    whole: bool  # no packet of it was dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +49,30 @@ class Due:
     lost: bool
 
 
-def timetable(script: Script, first: int) -> Iterator[Due]:
-    """The pictures of a session that begins with unit `first` of the clip, without an end."""
-    clip, begins, place, waited_s = script.clip, first, 0, 0.0
-    interruptions = {each.place: each for each in script.interruptions}
-    lost_until = late_until = -1.0
-    in_stream = script.parameter_sets != "sdp"
-    while True:
-        if script.switch and script.switch[0] == place:
-            clip, begins, in_stream = script.switch[1], -place, True
-        interruption = interruptions.get(place)
-        slot_s = place / clip.fps + waited_s
-        if interruption and interruption.pictures == "none taken":
-            waited_s += interruption.seconds
-            slot_s += interruption.seconds
-        elif interruption and interruption.pictures == "lost":
-            lost_until = slot_s + interruption.seconds
-        elif interruption:
-            late_until = slot_s + interruption.seconds
-        rounds, at = divmod(begins + place, len(clip.units))
-        unit = clip.units[at]
-        shown = rounds * len(clip.units) + unit.shown - begins
-        yield Due(
-            place,
-            clip,
-            unit,
-            shown / clip.fps + waited_s,
-            max(slot_s, late_until),
-            in_stream and unit.key,
-            slot_s < lost_until,
-        )
-        place += 1
+def due(script: Script, first: int, place: int) -> Due:
+    """Picture `place` of a session that begins with unit `first` of the clip."""
+    switched = script.switch is not None and place >= script.switch[0]
+    clip, begin = (script.switch[1], -script.switch[0]) if script.switch and switched else (script.clip, first)
+    rounds, at = divmod(begin + place, len(clip.units))
+    unit = clip.units[at]
+    shown = rounds * len(clip.units) + unit.shown - begin
+    parameter_sets = unit.key and (switched or script.parameter_sets != "sdp")
+    slot_s, lost = _slot_s(script, place), _interrupted_until(script, place, "lost") is not None
+    late_s = _interrupted_until(script, place, "late") or slot_s
+    return Due(place, clip, unit, shown / clip.fps + slot_s - place / clip.fps, late_s, parameter_sets, lost)
+
+
+def _slot_s(script: Script, place: int) -> float:
+    """When picture `place` in order of decoding would be sent, without delays on the way."""
+    paused = [each.seconds for each in script.interruptions if each.pictures == "none taken" and each.place <= place]
+    return place / script.clip.fps + sum(paused)
+
+
+def _interrupted_until(script: Script, place: int, kind: str) -> float | None:
+    """The end of the interruption of this kind that picture `place` falls into."""
+    slot_s = _slot_s(script, place)
+    spans = [(_slot_s(script, each.place), each.seconds) for each in script.interruptions if each.pictures == kind]
+    return next((begin + seconds for begin, seconds in spans if begin <= slot_s < begin + seconds), None)
 
 
 class Player:
@@ -108,12 +102,13 @@ class Player:
     def run(self) -> None:
         self._began = self._next_report = time.monotonic()
         ends_s = self._script.ending[0] if self._script.ending else float("inf")
-        for due in timetable(self._script, self._first):
-            if due.send_s >= ends_s or not self._wait_until(self._began + due.send_s):
+        for place in count():
+            picture = due(self._script, self._first, place)
+            if picture.send_s >= ends_s or not self._wait_until(self._began + picture.send_s):
                 return
             self._report()
-            self._send(due)
-            self.next_unit = self._first + due.place + 1
+            self._send(picture)
+            self.next_unit = self._first + place + 1
 
     def say_bye(self) -> None:
         self._transport.send_rtcp(bye())
@@ -126,10 +121,10 @@ class Player:
         """Sequence number and time stamp for the RTP-Info header."""
         return FIRST_SEQUENCE & 0xFFFF, self.ticks(0.0) & 0xFFFFFFFF
 
-    def _wait_until(self, due: float) -> bool:
+    def _wait_until(self, moment: float) -> bool:
         """False if the session ended meanwhile."""
         while not self._ended.is_set():
-            left = due - time.monotonic()
+            left = moment - time.monotonic()
             if left <= 0 and self._running.is_set():
                 return True
             if left > 0:
@@ -138,23 +133,23 @@ class Player:
                 self._running.wait(0.05)
         return False
 
-    def _send(self, due: Due) -> None:
-        script, unit = self._script, due.unit
-        parts = payloads(due.clip, unit, due.parameter_sets, script.mtu)
-        ticks, whole = self.ticks(due.media_s), True
+    def _send(self, picture: Due) -> None:
+        captured = self._began + picture.media_s - self._latency_s
+        # Before the packets: a client may ask for it as soon as it has the last one.
+        self._log.append(Sent(picture.unit.number, captured, time.monotonic()))
+        ticks = self.ticks(picture.media_s)
+        parts = payloads(picture.clip, picture.unit, picture.parameter_sets, self._script.mtu)
         for fragment, part in enumerate(parts):
-            piece = Piece(due.place, unit.number, unit.key, fragment, len(parts))
-            if due.lost or script.drop(piece):
-                whole = False
-            else:
-                marker = fragment == len(parts) - 1
-                payload_type = PAYLOAD_TYPES[script.clip.codec]
-                self._transport.send_rtp(rtp(part, payload_type, self._sequence, ticks, marker))
-                self._octets += len(part)
-                self._packets += 1
+            piece = Piece(picture.place, picture.unit.number, picture.unit.key, fragment, len(parts))
+            if not picture.lost and not self._script.drop(piece):
+                self._send_part(part, ticks, fragment == len(parts) - 1)
             self._sequence += 1
-        captured = self._began + due.media_s - self._latency_s
-        self._log.append(Sent(unit.number, unit.key, captured, time.monotonic(), whole))
+
+    def _send_part(self, part: bytes, ticks: int, marker: bool) -> None:
+        payload_type = PAYLOAD_TYPES[self._script.clip.codec]
+        self._transport.send_rtp(rtp(part, payload_type, self._sequence, ticks, marker))
+        self._octets += len(part)
+        self._packets += 1
 
     def _report(self) -> None:
         reports, now = self._script.reports, time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import socket
 import ssl
@@ -14,15 +13,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
-from support.clips import Clip
 from support.rtsp_login import challenges, is_admitted
-from support.rtsp_player import PAYLOAD_TYPES, Player, Sent, Transport
+from support.rtsp_player import Player, Sent, Transport
 from support.rtsp_script import Script
+from support.rtsp_sdp import description
 
 JOIN_S = 10.0
 SILENCE_S = 120.0  # a client that asks nothing for so long is gone
-TRANSPORT = re.compile(r"client_port=(\d+)-(\d+)|interleaved=(\d+)-(\d+)")
-NAMES = {"h264": "H264", "h265": "H265", "jpeg": "JPEG"}
+UDP_PORTS = re.compile(r"client_port=(\d+)-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +74,9 @@ class ScriptedServer:
 
     def end_sessions(self) -> None:
         """Close every connection, and go on serving."""
-        for connection in self._connections:
+        ended, self._connections = self._connections, []
+        for connection in ended:
             connection.close()
-        self._connections = []
 
     def stop(self) -> None:
         """As SIGSTOP: connections stay, nothing is sent or answered. Pictures come late, in a burst, after `go_on`."""
@@ -93,12 +91,11 @@ class ScriptedServer:
         login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
         return f"{'rtsps' if self._tls else 'rtsp'}://{login}127.0.0.1:{self.port}/{path}"
 
-    def count(self, method: str) -> int:
-        return sum(request.method == method for request in list(self.requests))
-
     def newest(self, number: int) -> Sent:
         """The last picture with this number that was sent."""
-        return next(each for each in reversed(list(self.sent)) if each.number == number)
+        newest = next((each for each in reversed(list(self.sent)) if each.number == number), None)
+        assert newest, f"picture {number} was never sent"
+        return newest
 
     def begin_at(self) -> int:
         """The unit of the clip that a new session begins with."""
@@ -110,9 +107,10 @@ class ScriptedServer:
         with suppress(OSError):
             while True:
                 accepted, _ = listening.accept()
-                self._connections.append(_Connection(self, accepted, self._count, self._tls))
+                connection = _Connection(self, accepted, self._count, self._tls)
+                self._connections.append(connection)
                 self._count += 1
-                self._connections[-1].start()
+                connection.start()
 
 
 class _Connection:
@@ -144,15 +142,18 @@ class _Connection:
         for each in (self._socket, *self._udp):
             each.close()
 
-    def _hang_up(self, reset: bool = False) -> None:
+    def _hang_up(self) -> None:
         self._ended.set()
         self.running.set()
         with suppress(OSError):
-            if reset:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self._socket.close()
-            else:
-                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _reset(self) -> None:
+        """The socket is closed when the reading thread has noticed; without lingering that sends RST, not FIN."""
+        self._ended.set()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.shutdown(socket.SHUT_RD)
+        self._socket.close()
 
     def _talk(self) -> None:
         with suppress(OSError):
@@ -184,26 +185,13 @@ class _Connection:
         return Request(time.monotonic(), self._number, method, url, headers)
 
     def _answer(self, request: Request) -> None:
-        script = self._server.script
-        status = script.statuses.get(request.method, 200)
-        authorization = request.headers.get("authorization", "")
-        if (
-            script.login
-            and request.method != "OPTIONS"
-            and not is_admitted(script.login, request.method, authorization)
-        ):
-            return self._send(request, 401, [f"WWW-Authenticate: {each}" for each in challenges(script.login)])
-        if status != 200:
-            return self._send(request, status)
+        if self._refuse(request):
+            return
         match request.method:
             case "OPTIONS":
                 self._send(request, 200, ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN"])
-            case "DESCRIBE" if script.redirect:
-                target = script.redirect if "://" in script.redirect else self._server.url(script.redirect.strip("/"))
-                self._send(request, 302, [f"Location: {target}"])
             case "DESCRIBE":
-                headers = [f"Content-Base: {request.url}/", "Content-Type: application/sdp"]
-                self._send(request, 200, headers, description(script).encode())
+                self._describe(request)
             case "SETUP":
                 self._set_up(request)
             case "PLAY":
@@ -213,7 +201,25 @@ class _Connection:
                 self._hang_up()
             case _:
                 self._send(request, 200)
-        return None
+
+    def _refuse(self, request: Request) -> bool:
+        """True if the script refuses the request, which is then answered."""
+        login, status = self._server.script.login, self._server.script.statuses.get(request.method, 200)
+        sent = request.headers.get("authorization", "")
+        if login and request.method != "OPTIONS" and not is_admitted(login, request.method, sent):
+            self._send(request, 401, [f"WWW-Authenticate: {each}" for each in challenges(login)])
+            return True
+        if status != 200:
+            self._send(request, status)
+        return status != 200
+
+    def _describe(self, request: Request) -> None:
+        script = self._server.script
+        if script.redirect:
+            target = script.redirect if "://" in script.redirect else self._server.url(script.redirect.strip("/"))
+            return self._send(request, 302, [f"Location: {target}"])
+        headers = [f"Content-Base: {request.url}/", "Content-Type: application/sdp"]
+        return self._send(request, 200, headers, description(script).encode())
 
     def _send(self, request: Request, status: int, headers: list[str] | None = None, body: bytes = b"") -> None:
         lines = [
@@ -228,24 +234,25 @@ class _Connection:
             self._socket.sendall(data)
 
     def _set_up(self, request: Request) -> None:
-        script, wanted = self._server.script, request.headers.get("transport", "")
-        over_tcp = "TCP" in wanted
-        status = script.tcp if over_tcp else script.udp
-        ports = TRANSPORT.search(wanted)
-        if status != 200 or ports is None:
-            return self._send(request, status if status != 200 else 461)
-        if over_tcp:
-            self._transport = _Interleaved(self)
-            chosen = "RTP/AVP/TCP;unicast;interleaved=0-1"
+        wanted, script = request.headers.get("transport", ""), self._server.script
+        status, ports = script.tcp if "TCP" in wanted else script.udp, UDP_PORTS.search(wanted)
+        if status != 200:
+            return self._send(request, status)
+        if ports:
+            chosen = self._over_udp(int(ports[1]), int(ports[2]))
         else:
-            self._udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-            for each, port in zip(self._udp, (int(ports[1]), int(ports[2])), strict=True):
-                each.bind(("127.0.0.1", 0))
-                each.connect(("127.0.0.1", port))
-            own = "-".join(str(each.getsockname()[1]) for each in self._udp)
-            self._transport = _Datagrams(*self._udp)
-            chosen = f"RTP/AVP;unicast;client_port={ports[1]}-{ports[2]};server_port={own}"
+            self._transport, chosen = _Interleaved(self), "RTP/AVP/TCP;unicast;interleaved=0-1"
         return self._send(request, 200, [f"Transport: {chosen}", "Session: 1;timeout=60"])
+
+    def _over_udp(self, *ports: int) -> str:
+        """The Transport header."""
+        self._udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in ports]
+        for own, port in zip(self._udp, ports, strict=True):
+            own.bind(("127.0.0.1", 0))
+            own.connect(("127.0.0.1", port))
+        self._transport = _Datagrams(*self._udp)
+        bound = "-".join(str(own.getsockname()[1]) for own in self._udp)
+        return f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={bound}"
 
     def _play(self, request: Request) -> None:
         server = self._server
@@ -271,15 +278,15 @@ class _Connection:
         match self._server.script.ending[1]:
             case "bye":
                 player.say_bye()
-                return
-            case "half":
-                self.write(b"$\0" + (1000).to_bytes(2) + b"\x80\x60half a packet")
             case "garbage":
                 self.write(bytes(range(1, 32)) * 100)
-                return
+            case "half":
+                self.write(b"$\0" + (1000).to_bytes(2) + b"\x80\x60half a packet")
+                self._hang_up()
+            case "close":
+                self._hang_up()
             case "reset":
-                self._hang_up(reset=True)
-        self._hang_up()
+                self._reset()
 
 
 class _Interleaved:
@@ -303,27 +310,3 @@ class _Datagrams:
 
     def send_rtcp(self, packet: bytes) -> None:
         self._rtcp.send(packet)
-
-
-def description(script: Script) -> str:
-    """The SDP."""
-    played = script.clip
-    payload_type = PAYLOAD_TYPES[played.codec]
-    format_line = f"a=fmtp:{payload_type} {_format(played, script)}\r\n" if played.codec != "jpeg" else ""
-    return script.sdp(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=scripted\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
-        f"m=video 0 RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {NAMES[played.codec]}/90000\r\n"
-        f"{format_line}a=control:track1\r\n"
-    )
-
-
-def _format(played: Clip, script: Script) -> str:
-    sets = (
-        [base64.b64encode(unit).decode() for unit in played.parameter_sets] if script.parameter_sets != "stream" else []
-    )
-    if played.codec == "h264":
-        return "packetization-mode=1" + (f";sprop-parameter-sets={','.join(sets)}" if sets else "")
-    names = ("sprop-vps", "sprop-sps", "sprop-pps")
-    fields = [f"{name}={value}" for name, value in zip(names, sets, strict=False)]
-    extra = ",".join(base64.b64encode(unit).decode() for unit in script.extra_units)
-    return ";".join(["tx-mode=SRST", *fields, *([f"sprop-sei={extra}"] if extra else [])])
