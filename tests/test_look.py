@@ -21,7 +21,7 @@ from support.making import frame, question
 from edged.core.answer_types import Number, Text, YesNo
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
-from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, SourceSpec
+from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply, utc_now
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
@@ -393,14 +393,16 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.CRITICAL + 1, "edged")  # pytest keeps the tracebacks of what it captures
     replies: dict[str, Any] = {"fails": lambda: ModelError("model: no"), "breaks": lambda: ZeroDivisionError("oops")}
     stage.open(FakeModel(replies))
-    watched = [*(Watched() for _ in range(4)), Watched(age_s=60.0), Watched(*[CameraError("gone")] * 50)]
+    door = replace(GATE, region=RegionSpec("door", (0, 0, 1, 1), ((0, 0), (1, 0), (1, 1))))
+    watched = [*(Watched() for _ in range(5)), Watched(age_s=60.0), Watched(*[CameraError("gone")] * 50)]
     kinds = [
         stage.camera(GATE, camera=watched[0], image=True),
         stage.camera(GATE, camera=watched[1], at_least_every_s=300.0),
         stage.camera(question("A?", YesNo(), "fails"), camera=watched[2]),
         stage.camera(question("A?", YesNo(), "breaks"), camera=watched[3]),
-        stage.camera(GATE, camera=watched[4]),
+        stage.camera(door, question("A?", name="a"), camera=watched[4], at_least_every_s=300.0),
         stage.camera(GATE, camera=watched[5]),
+        stage.camera(GATE, camera=watched[6]),
     ]
     gc.collect()
     gc.disable()
@@ -408,7 +410,7 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
         for _ in range(170):
             for runtime in kinds:
                 stage.look(runtime)
-        until(lambda: [len(camera.alive) for camera in watched] == [0] * 6, 5)
+        until(lambda: [len(camera.alive) for camera in watched] == [0] * 7, 5)
     finally:
         gc.enable()
 
@@ -566,7 +568,7 @@ def test_a_question_that_fails_after_a_reload_removed_it_begins_no_outage(stage:
 
     def removed_meanwhile() -> ModelError:
         stage.reload(dock, other)
-        stage.looks.model_outage.keep("dock", ["car"])
+        stage.looks.model_outage.keep("dock", [other])
         return ModelError("model: out of memory")
 
     stage.open(FakeModel({"gate": removed_meanwhile}))

@@ -1,4 +1,4 @@
-"""From a decoded picture to a Frame: the masks first, then the digest. Nothing leaves this package unmasked."""
+"""From a decoded picture to a Frame: upright, masked, with a digest. Nothing leaves this package unmasked."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import CameraError, StaleFrame
+from edged.core.specs import Rotation
 from edged.core.types import Frame, utc_now
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 
+TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
-def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0) -> Frame:
-    """A frame from a picture as OpenCV decodes it. The mask's polygons (fractions of its size) are filled with black.
+def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0, rotate: Rotation = 0) -> Frame:
+    """A frame from a picture as OpenCV decodes it, turned clockwise by `rotate` degrees.
 
+    The mask's polygons, in fractions of the turned picture's size, are filled with black.
     `captured_mono` is `time.monotonic()` at the capture; the wall time of the capture is derived from it.
     """
+    if rotate:
+        bgr = np.asarray(cv2.rotate(bgr, TURNS[rotate]), dtype=np.uint8)
     rgb = np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     _blacken(rgb, mask)
     captured_at = utc_now() - timedelta(seconds=max(0.0, time.monotonic() - captured_mono))

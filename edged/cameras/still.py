@@ -34,6 +34,6 @@ def take_still(spec: CameraSpec, health: Health, read: Callable[[], tuple[Pixels
         health.mark_offline(UNEXPECTED)
         raise
     now = time.monotonic()
-    frame = frame_from_bgr(bgr, spec.mask, now, (now - began) * 1000)
+    frame = frame_from_bgr(bgr, spec.mask, now, (now - began) * 1000, spec.rotate)
     health.mark_online(f"{about}, {bgr.shape[1]}x{bgr.shape[0]}")
     return frame

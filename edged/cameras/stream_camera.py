@@ -48,7 +48,8 @@ class StreamCamera:
         began = time.monotonic()
         newest = self._wait_until_live(stop).newest(lambda: raise_if_ended(stop, self._closing))
         require_fresh(newest.captured, self._spec.max_age_s, newest.after_damage)
-        return frame_from_bgr(newest.bgr, self._spec.mask, newest.captured, (time.monotonic() - began) * 1000)
+        grab_ms = (time.monotonic() - began) * 1000
+        return frame_from_bgr(newest.bgr, self._spec.mask, newest.captured, grab_ms, self._spec.rotate)
 
     def figures(self) -> CameraFigures:
         return self._health.figures()

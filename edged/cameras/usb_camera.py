@@ -71,7 +71,8 @@ class UsbCamera:
         began = time.monotonic()
         bgr, captured = self._next_picture(stop, began + ANSWER_S)
         require_fresh(captured, self._spec.max_age_s)
-        return frame_from_bgr(bgr, self._spec.mask, captured, (time.monotonic() - began) * 1000)
+        grab_ms = (time.monotonic() - began) * 1000
+        return frame_from_bgr(bgr, self._spec.mask, captured, grab_ms, self._spec.rotate)
 
     def figures(self) -> CameraFigures:
         return self._health.figures()

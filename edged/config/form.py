@@ -15,13 +15,14 @@ from edged.config import addresses
 from edged.config.keys import Form, key, needed
 from edged.config.problems import wrong
 from edged.config.question_form import GenerationForm, QuestionForm
-from edged.config.shapes import Box, Polygon
+from edged.config.shapes import ShapeForm, area
 from edged.config.values import NAME_LENGTH, CoresText, CronText, Duration, Node, Prefix, Title, Windows, Zone
 from edged.core import npu_cores
 from edged.core.intervals import why_never
-from edged.core.specs import Cron
+from edged.core.specs import Cron, Point
 
 PATH_LENGTH = 4096
+LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
 
 _PASSWORD_SCHEMA = {
     "anyOf": [
@@ -45,38 +46,33 @@ PathText = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
 Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
 
-class MaskForm(Form):
-    polygon: Polygon | None = key(
-        "Corners `[x, y]`, as fractions of the picture's width and height. Default: none; give a polygon or a box.",
-        sample=[[0, 0.6], [0.3, 0.6], [0.3, 1]],
-    )
-    box: Box | None = key(
-        "`[left, top, right, bottom]`, as fractions of the picture's width and height. "
-        "Default: none; give a polygon or a box.",
-        sample=[0, 0.6, 0.3, 1],
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mapping(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            raise wrong("must be {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}")
-        return value
-
-    @model_validator(mode="after")
-    def _one_shape(self) -> Self:
-        if (self.polygon is None) == (self.box is None):
-            raise wrong("must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}")
-        if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise wrong("a box is [left, top, right, bottom], with left < right and top < bottom", "box")
-        return self
-
-    def points(self) -> tuple[tuple[float, float], ...]:
+class MaskForm(ShapeForm):
+    def points(self) -> tuple[Point, ...]:
         """The corners, as fractions of width and height."""
         if self.box:
             left, top, right, bottom = self.box
             return ((left, top), (right, top), (right, bottom), (left, bottom))
         return tuple(self.polygon or ())
+
+
+class RegionForm(ShapeForm):
+    @model_validator(mode="after")
+    def _large_enough(self) -> Self:
+        left, top, right, bottom = self.bounds()
+        shape = "polygon" if self.polygon else "box"
+        if round(min(right - left, bottom - top), 9) < LEAST_SIDE:  # 0.11 - 0.1 is less than 0.01
+            least = f"{LEAST_SIDE * 100:g} % of the picture's width and of its height"
+            raise wrong(f"the {shape} is too small; a region has at least {least}", shape)
+        if self.polygon and abs(area(self.polygon)) < LEAST_SIDE**2:
+            raise wrong("the polygon has no area; write its corners in their order around the region", shape)
+        return self
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        if self.box:
+            return self.box
+        columns, rows = zip(*(self.polygon or []), strict=True)
+        return (min(columns), min(rows), max(columns), max(rows))
 
 
 class ChangeForm(Form):
@@ -106,10 +102,19 @@ class CameraForm(Form):
         "Maximum age of a picture. If the newest picture is older, the status is `stale_frame`. Default: 5s.",
         sample="5s",
     )
+    rotate: Literal[0, 90, 180, 270] = key(
+        "Turn the picture clockwise by so many degrees. `mask` and `regions` refer to the turned picture. Default: 0.",
+        0,
+    )
     mask: list[MaskForm] = key(
         "Areas that are filled with black before the picture is used. Default: none.",
         [],
         sample=[{"box": [0, 0.6, 0.3, 1]}],
+    )
+    regions: dict[str, RegionForm] = key(
+        "Parts of the picture by name. A question with `region: NAME` is asked about this part alone. Default: none.",
+        {},
+        sample={"gate": {"box": [0.1, 0.2, 0.6, 0.9]}},
     )
     when_changed: ChangeForm | None = key(
         "While the picture does not change, repeat the last answers (with `reuse_of`) instead of asking. "

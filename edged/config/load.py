@@ -36,6 +36,7 @@ from edged.core.specs import (
     Every,
     Generation,
     QuestionSpec,
+    RegionSpec,
     revision,
 )
 
@@ -143,6 +144,10 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
     path: KeyPath = ("cameras", name)
     if not parsed.ask:
         builder.report.warn("no_questions", path, "has no questions, so it is never looked at")
+    regions = {
+        region: RegionSpec(region, shape.bounds(), tuple(shape.polygon or ()))
+        for region, shape in parsed.regions.items()
+    }
     return CameraSpec(
         name=name,
         title=parsed.title,
@@ -150,10 +155,15 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         schedule=Cron(parsed.cron) if parsed.cron else Every(parsed.every or DEFAULT_EVERY_S),
         hours=parsed.hours,
         max_age_s=parsed.max_age or DEFAULT_MAX_AGE_S,
+        rotate=parsed.rotate,
         mask=tuple(mask.points() for mask in parsed.mask),
+        regions=tuple(regions.values()),
         at_least_every_s=parsed.when_changed.at_least_every if parsed.when_changed else None,
         image=parsed.image,
-        questions=tuple(builder.question(key, question, (*path, "ask", key)) for key, question in parsed.ask.items()),
+        questions=tuple(
+            builder.question(key, question, (*path, "ask", key), regions.get(question.region or ""))
+            for key, question in parsed.ask.items()
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from edged.config.phrases import shown
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
-TABLES = {"cameras": "camera", "ask": "question", "questions": "question", "then": "follow-up"}
+TABLES = {"cameras": "camera", "ask": "question", "questions": "question", "then": "follow-up", "regions": "region"}
 
 
 def context(path: KeyPath) -> str:

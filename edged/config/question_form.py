@@ -96,7 +96,7 @@ class PromptForm(GenerationForm):
     )
     then: dict[str, FollowUpForm] = key(
         "Follow-ups by name, asked in the same conversation after the answer. They have the keys of a question "
-        "except `every`. Default: none.",
+        "except `every` and `region`. Default: none.",
         {},
         sample={"vehicle": {"when": True, "prompt": "Is there a vehicle?", "answer": "yes_no"}},
     )
@@ -125,9 +125,19 @@ class PromptForm(GenerationForm):
 class FollowUpForm(PromptForm):
     when: Any = key("Ask only if the preceding answer has this value. Default: ask after any answer.", sample=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_region(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "region" in value:
+            raise wrong("a follow-up is asked about the region of its question; remove region here", "region")
+        return value
+
 
 class QuestionForm(PromptForm):
     every: Duration | None = key(
         "Minimum interval: the question is asked again at the first look after this time. Default: ask at each look.",
         sample="10m",
+    )
+    region: str | None = key(
+        "Ask about this region of the camera instead of the whole picture. Default: the whole picture.", sample="gate"
     )

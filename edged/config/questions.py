@@ -13,7 +13,7 @@ from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.question_form import FollowUpForm, GenerationForm, PromptForm, QuestionForm
 from edged.core.answer_types import YES_NO_WORDS, AnswerType, Choices, Grammar, Json, Language, Number, Text, YesNo
-from edged.core.specs import ANY, AlertSpec, Generation, QuestionSpec
+from edged.core.specs import ANY, AlertSpec, Generation, QuestionSpec, RegionSpec
 from edged.core.text import shorten
 
 GrammarProblem: TypeAlias = Callable[[Grammar], str | None]
@@ -34,7 +34,8 @@ class QuestionBuilder:
     shared: Mapping[str, QuestionForm] = field(default_factory=dict)
     grammar_problem: GrammarProblem = no_grammar_problem
 
-    def question(self, name: str, parsed: PromptForm, path: KeyPath) -> QuestionSpec:
+    def question(self, name: str, parsed: PromptForm, path: KeyPath, region: RegionSpec | None = None) -> QuestionSpec:
+        """The question with its follow-ups, all of them about `region`."""
         language: Language = parsed.language or self.language
         answer = answer_type(parsed, language)
         instruction = answer.instruction(language) if parsed.instruction is None else parsed.instruction.strip()
@@ -44,13 +45,15 @@ class QuestionBuilder:
             title=parsed.title,
             prompt=f"{(parsed.prompt or '').strip()} {instruction}".strip(),
             answer=answer,
+            region=region,
             generation=generation(parsed, self.generation),
             every_s=parsed.every if isinstance(parsed, QuestionForm) else None,
             min_confidence=parsed.min_confidence or 0.0,
             alert=AlertSpec(parsed.alert.when, parsed.alert.after) if parsed.alert else None,
             when=_condition(parsed),
             then=tuple(
-                self.question(below, follow_up, (*path, "then", below)) for below, follow_up in parsed.then.items()
+                self.question(below, follow_up, (*path, "then", below), region)
+                for below, follow_up in parsed.then.items()
             ),
         )
 

@@ -10,7 +10,15 @@ from edged.config.levels import Level, Table, level_below
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 
-STAND_INS: dict[str | int, Any] = {"model": {"path": "."}, "path": ".", "source": ".", "prompt": "?", "username": "?"}
+STAND_INS: dict[str | int, Any] = {
+    "model": {"path": "."},
+    "path": ".",
+    "source": ".",
+    "prompt": "?",
+    "username": "?",
+    "box": [0, 0, 1, 1],
+    "polygon": [[0, 0], [1, 0], [1, 1]],
+}
 INDIVISIBLE = {"words", "alert", "when_changed"}  # left out as a whole if one key is wrong
 OF_THE_ANSWER = ("answer", "range", "words", "min_confidence", "alert")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from edged.core.answer_types import AnswerType, Language
 from edged.core.secret import Secret
@@ -48,9 +48,26 @@ class AlertSpec:
     after: int = 1
 
 
+Point: TypeAlias = tuple[float, float]  # x and y, as fractions of the picture's width and height, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSpec:
+    """A named part of the upright picture. `box` is left, top, right and bottom, as fractions of width and height.
+
+    If there is a `polygon`, the box is its bounding box, and the pixels outside of the polygon are black.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    polygon: tuple[Point, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class QuestionSpec:
     """A question as it is asked: `prompt` includes the instruction of the answer type.
+
+    It is about a `region`, or about the whole picture if that is None. Follow-ups have the region of their question.
 
     `every_s` is None if it is asked at every look of its camera. An answer whose confidence, 0 to 1, is below
     `min_confidence` is `unsure`. A follow-up in `then` is asked only if the answer before it has the value `when`,
@@ -61,6 +78,7 @@ class QuestionSpec:
     prompt: str
     answer: AnswerType
     title: str = ""
+    region: RegionSpec | None = None
     generation: Generation = Generation()
     every_s: float | None = None
     min_confidence: float = 0.0
@@ -70,13 +88,13 @@ class QuestionSpec:
 
     @property
     def prompt_rev(self) -> str:
-        """Changes with everything that can change the reply."""
+        """Changes with everything that can change the reply to a given picture."""
         return revision([self.prompt, repr(self.answer), repr(self.generation)])
 
     @property
     def answer_rev(self) -> str:
         """Changes with everything that can change this answer or a follow-up's; not with the schedule."""
-        own = [self.name, self.prompt_rev, self.min_confidence, repr(self.when)]
+        own = [self.name, self.prompt_rev, self.min_confidence, repr(self.when), repr(self.region)]
         return revision([*own, *(question.answer_rev for question in self.then)])
 
 
@@ -114,6 +132,7 @@ class Hours:
 
 
 SourceKind = Literal["rtsp", "http", "usb", "path"]
+Rotation = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +152,10 @@ class SourceSpec:
 class CameraSpec:
     """One camera and its questions.
 
-    No `hours`: looks at any time. A frame older than `max_age_s` is stale. `mask` is a list of polygons,
-    each a list of points (x, y) as fractions of width and height, 0 to 1. With `at_least_every_s` the last answers are
-    repeated while the picture is unchanged, for so long; None asks the model at every look. `image` publishes each
-    analysed frame as JPEG.
+    No `hours`: looks at any time. A frame older than `max_age_s` is stale. The picture is turned clockwise by `rotate`
+    degrees; `mask`, a list of polygons, and `regions` refer to the upright picture. With `at_least_every_s` the last
+    answers are repeated while the picture is unchanged, for so long; None asks the model at every look. `image`
+    publishes each analysed frame as JPEG.
     """
 
     name: str
@@ -145,7 +164,9 @@ class CameraSpec:
     schedule: Every | Cron = Every(DEFAULT_EVERY_S)
     hours: tuple[Hours, ...] = ()
     max_age_s: float = DEFAULT_MAX_AGE_S
-    mask: tuple[tuple[tuple[float, float], ...], ...] = ()
+    rotate: Rotation = 0
+    mask: tuple[tuple[Point, ...], ...] = ()
+    regions: tuple[RegionSpec, ...] = ()
     at_least_every_s: float | None = None
     image: bool = False
     questions: tuple[QuestionSpec, ...] = ()
@@ -153,7 +174,15 @@ class CameraSpec:
     @property
     def connection(self) -> tuple[Any, ...]:
         """The settings that an open camera depends on. All others can change while it stays open."""
-        return (self.name, self.source, self.max_age_s, self.mask)
+        return (self.name, self.max_age_s, *self.pictures)
+
+    @property
+    def pictures(self) -> tuple[Any, ...]:
+        """The settings that the pixels of a frame depend on."""
+        return (self.source, self.rotate, self.mask)
+
+    def region(self, name: str | None) -> RegionSpec | None:
+        return next((region for region in self.regions if region.name == name), None)
 
     def all_questions(self) -> list[QuestionSpec]:
         """Every question of this camera, each directly before its follow-ups."""
@@ -253,3 +282,11 @@ def with_follow_ups(questions: Sequence[QuestionSpec]) -> Iterator[QuestionSpec]
     for question in questions:
         yield question
         yield from with_follow_ups(question.then)
+
+
+def by_region(questions: Sequence[QuestionSpec]) -> dict[RegionSpec | None, list[QuestionSpec]]:
+    """The questions about each region, in the order in which the regions first occur."""
+    groups: dict[RegionSpec | None, list[QuestionSpec]] = {}
+    for question in questions:
+        groups.setdefault(question.region, []).append(question)
+    return groups

@@ -25,8 +25,9 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture, masks applied. `rgb` is height x width x 3, uint8; `sha256` is the hex digest of its bytes.
+    """One picture, upright, masks applied. `rgb` is height x width x 3, uint8; `sha256` is the hex digest of its bytes.
 
+    A region that was cut out of a frame keeps the digest and the times of the whole frame.
     `captured_at` is aware UTC, `captured_mono` the same moment by time.monotonic(). `grab_ms` is how long the camera
     took to deliver the frame.
     """
@@ -92,15 +93,17 @@ class Reply:
 class Answer:
     """The answer to one question at one look, or a refusal: an answer whose status is not `ok`.
 
-    `value` is None unless `status` is `ok`, `reason` None if it is. `confidence` is 0 to 1, None for free text and for
-    refusals other than `unsure`. `text` is the reply as the model gave it, None if it was not asked. The `frame_...`
-    fields are None without a frame; `frame_age_s` is the age when encoding began. `reuse_of` is the id of the answer
-    that is repeated, else None. `timing_ms` has grab, encode and answer, None for what was not done. `model` and
-    `model_rev` are None if no model was asked. After `expires_s` the retained answer expires at the broker.
+    `region` is None for a question about the whole picture. `value` is None unless `status` is `ok`, `reason` None if
+    it is. `confidence` is 0 to 1, None for free text and for refusals other than `unsure`. `text` is the reply as the
+    model gave it, None if it was not asked. The `frame_...` fields are None without a frame; `frame_age_s` is the age
+    when encoding began. `reuse_of` is the id of the answer that is repeated, else None. `timing_ms` has grab, encode
+    and answer, None for what was not done. `model` and `model_rev` are None if no model was asked. After `expires_s`
+    the retained answer expires at the broker.
     """
 
     id: str
     camera: str
+    region: str | None
     question: str
     type: str
     value: Value

@@ -71,7 +71,7 @@ def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
         "id": answer.id,
         "node": node,
         "camera": answer.camera,
-        "region": None,
+        "region": answer.region,
         "question": answer.question,
         "type": answer.type,
         "value": answer.value,

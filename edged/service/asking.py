@@ -1,10 +1,13 @@
-"""Asks a model about one frame: the part of a look that runs in the worker's thread."""
+"""Asks a model about one frame: the part of a look that runs in the worker's thread.
+
+Each region that a question is about is encoded once. Its questions are asked before the next region is encoded.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,13 +15,14 @@ from typing import Any
 from edged.core.errors import ModelError, Stopped, release_frames
 from edged.core.interfaces import VisionModel
 from edged.core.intervals import expiry_s
-from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import Exchange, Frame, Reply
+from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
+from edged.core.types import Exchange, Reply
 from edged.service.conversation import Conversation
 from edged.service.judging import Provenance
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals, without
 from edged.service.picture import Thumbnail
+from edged.service.region import cut
 from edged.service.worker_queue import Ticket
 
 log = logging.getLogger("edged.look")
@@ -29,34 +33,37 @@ class Asking:
     """Encodes the frame of `of` and asks `questions` about it. Called once, with the model.
 
     Model, age and encode time are added to `of` step by step, so that refusals after an error have them too.
-    `looked_at` (monotonic) is when the look began.
+    `thumbnails` has one of each region with `when_changed`, else none. `looked_at` (monotonic) is when the look began.
     """
 
     camera: CameraSpec
     questions: Sequence[QuestionSpec]
     of: Provenance
-    thumbnail: Thumbnail | None
+    thumbnails: Mapping[RegionSpec | None, Thumbnail]
     looked_at: float
     ticket: Ticket[list[Outcome]]
     succeeded: Callable[[ModelCall], None]
     failed: Callable[[ModelCall, ModelError], None]
-    conversation: Conversation | None = None  # the one with the question that is being asked
+    region: RegionSpec | None = None  # the one that was encoded last, or is being encoded
+    conversation: Conversation | None = None  # the one with the question that is being asked; None while encoding
 
     def __call__(self, model: VisionModel) -> list[Outcome]:
         """An outcome for each question. Raises Stopped if the model was replaced meanwhile."""
-        frame = self.of.frame
-        assert frame
-        age_s = frame.age_s()
+        assert self.of.frame
+        age_s = self.of.frame.age_s()
         self.of = replace(self.of, model=model, frame_age_s=age_s)
         if age_s > self.camera.max_age_s:
             reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
             return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
         outcomes: list[Outcome] = []
         try:
-            self._encode(model, frame)
-            asked_at = time.monotonic()
-            for question in self.questions:
-                outcomes.append(self._ask(model, question, asked_at))
+            for region, questions in by_region(self.questions).items():
+                self._encode(model, region)
+                asked_at = time.monotonic()
+                for question in questions:
+                    if len(outcomes) + 1 == len(self.questions):
+                        self.ticket.nearly_done()
+                    outcomes.append(self._ask(model, question, asked_at))
         except ModelError as error:
             release_frames(error)
             if self.ticket.stop.is_set():
@@ -64,25 +71,27 @@ class Asking:
             outcomes += self._refuse_the_rest(error, outcomes)
         return outcomes
 
-    def _encode(self, model: VisionModel, frame: Frame) -> None:
+    def _encode(self, model: VisionModel, region: RegionSpec | None) -> None:
         if self.ticket.stop.is_set():
             raise Stopped
+        assert self.of.frame
+        self.region, self.conversation = region, None
+        picture = cut(self.of.frame, region)
         self.ticket.expect_encode()
         begun = time.monotonic()
-        self.of = replace(self.of, encode_ms=model.encode(frame))
+        self.of = replace(self.of, frame_age_s=picture.age_s(), encode_ms=None)
+        self.of = replace(self.of, encode_ms=model.encode(picture))
         self.ticket.encoded(time.monotonic() - begun)
         self.succeeded(self._call())
 
     def _ask(self, model: VisionModel, question: QuestionSpec, asked_at: float) -> Outcome:
-        if question is self.questions[-1]:
-            self.ticket.nearly_done()
         # not a method of this object: that would be a cycle, in which the frame lives until the collector runs
         ask = partial(_ask_model, model, self.ticket, self.camera.name)
         self.conversation = Conversation(question, self.of, expiry_s(self.camera, question.every_s), ask)
         self.conversation.run()
         self.succeeded(self._call())
-        answers = tuple(self.conversation.answers)
-        last = LastAnswer(question.answer_rev, model.revision, answers, self.thumbnail, asked_at, self.looked_at)
+        answers, thumbnail = tuple(self.conversation.answers), self.thumbnails.get(question.region)
+        last = LastAnswer(question.answer_rev, model.revision, answers, thumbnail, asked_at, self.looked_at)
         return Outcome(question, answers, last)
 
     def _refuse_the_rest(self, error: ModelError, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -96,8 +105,10 @@ class Asking:
 
     def _call(self) -> ModelCall:
         """The call of the model that is being made."""
-        question = self.conversation.question.name if self.conversation else None
-        return ModelCall(self.camera.name, self.ticket.worker_name, question)
+        camera, worker = self.camera.name, self.ticket.worker_name
+        if self.conversation:
+            return ModelCall(camera, worker, self.conversation.question.name)
+        return ModelCall(camera, worker, None, self.region)
 
 
 def _ask_model(

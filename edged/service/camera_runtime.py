@@ -18,6 +18,7 @@ from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
 from edged.core.types import Answer, CameraState, Event, utc_now
 from edged.service.judging import new_id
+from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome
 
 log = logging.getLogger("edged.look")
@@ -76,7 +77,7 @@ class CameraRuntime:
 
     def inherit(self, before: CameraRuntime) -> None:
         """Take over the memory of this camera's previous runtime; its answers only if the pictures are the same."""
-        same_pictures = (before.spec.source, before.spec.mask) == (self.spec.source, self.spec.mask)
+        same_pictures = before.spec.pictures == self.spec.pictures
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
             self._histories, self.looks = dict(before._histories), before.looks
@@ -112,11 +113,10 @@ class CameraRuntime:
         now = time.monotonic()
         return [question for question in spec.questions if _is_due(question, self.last_answer(question), now)]
 
-    def asks(self, question: str | None) -> bool:
-        """True if this question is still asked; follow-ups do not count. None: if this camera is still looked at."""
+    def makes(self, call: ModelCall) -> bool:
+        """True if the next looks make this call of the model."""
         with self._lock:
-            names = [None, *(each.name for each in self.spec.questions)]
-            return not self._retired and question in names
+            return not self._retired and call.is_made_for(self.spec.questions)
 
     def last_answer(self, question: QuestionSpec) -> LastAnswer | None:
         """How this question was last answered; None if it was not, or if it was changed since."""

@@ -24,9 +24,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The fields that all answers of one look share. `frame_age_s` is the age when encoding began.
+    """The fields that all answers about one region at one look share.
 
-    None means that there is no frame, that it was not encoded, or that no model was asked.
+    `frame` is the whole frame, `frame_age_s` its age when encoding began. None means that there is no frame, that it
+    was not encoded, or that no model was asked.
     """
 
     camera: str
@@ -80,6 +81,7 @@ def answer(
     return Answer(
         id=new_id(),
         camera=of.camera,
+        region=question.region.name if question.region else None,
         question=question.name,
         type=question.answer.kind,
         value=verdict.value,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event as StopSignal
+from typing import TypeAlias
 
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame, Stopped, release_frames
-from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import Status, Trigger
+from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
+from edged.core.types import Frame, Status, Trigger
 from edged.service import picture
 from edged.service.asking import Asking
 from edged.service.camera_runtime import CameraRuntime
@@ -24,12 +25,15 @@ from edged.service.judging import Provenance
 from edged.service.lateness import Lateness
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome, refusals, without
+from edged.service.region import cut
 from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
 UNEXPECTED = "unexpected error; see edged's log"
+
+Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Looks:
         try:
             outcomes = look.outcomes()
             _log_answers(outcomes)
-            runtime.publish(outcomes, look.image())
+            runtime.publish(outcomes, look.image(outcomes))
             runtime.unexpected.end()
         except Stopped:
             return
@@ -83,11 +87,11 @@ class _Look:
                 log.debug("camera %s: the model was replaced; looking again", self.camera.name)
                 self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
 
-    def image(self) -> bytes | None:
-        """The frame as JPEG, if the camera publishes it and the model has seen it."""
-        if not (self.camera.image and self.of.frame and self.of.encode_ms is not None):
-            return None
-        return picture.jpeg(self.of.frame)
+    def image(self, outcomes: Sequence[Outcome]) -> bytes | None:
+        """The frame as JPEG, if the camera publishes it and the model has seen it, or a region of it."""
+        answers = [answer for outcome in outcomes for answer in outcome.answers]
+        was_encoded = any(answer.timing_ms["encode"] is not None for answer in answers)
+        return picture.jpeg(self.of.frame) if self.camera.image and self.of.frame and was_encoded else None
 
     def publish_refusals(self) -> None:
         """After an unexpected error: refuse every due question."""
@@ -110,21 +114,31 @@ class _Look:
             except CameraError as error:
                 return refusals(self.due, self.camera, self.of, "camera_down", str(error))
             self.of = replace(self.of, frame=frame)
-            thumbnail = None if self.camera.at_least_every_s is None else picture.thumbnail(frame)
-            repeated = self._repeated(thumbnail)
+            thumbnails = self._thumbnails(frame)
+            repeated = self._repeated(frame, thumbnails)
             if questions := without(self.due, repeated):
-                return [*repeated, *self._asked(ticket, questions, thumbnail)]
+                return [*repeated, *self._asked(ticket, questions, thumbnails)]
             return repeated
 
-    def _repeated(self, thumbnail: picture.Thumbnail | None) -> list[Outcome]:
-        if thumbnail is None or self.of.trigger == "request" or self.of.frame is None:
+    def _thumbnails(self, frame: Frame) -> Thumbnails:
+        """A thumbnail of each region that a due question is about; none without `when_changed`."""
+        if self.camera.at_least_every_s is None:
+            return {}
+        return {region: picture.thumbnail(cut(frame, region)) for region in by_region(self.due)}
+
+    def _repeated(self, frame: Frame, thumbnails: Thumbnails) -> list[Outcome]:
+        if not thumbnails or self.of.trigger == "request":
             return []
         model_revs = {model.revision for model in self.looks.queue.models()}
-        of = replace(self.of, frame_age_s=self.of.frame.age_s())
-        return Gate(self.camera, thumbnail, of, self.begun_at, model_revs).repeat(self.due, self.runtime.last_answer)
+        of = replace(self.of, frame_age_s=frame.age_s())
+        outcomes: list[Outcome] = []
+        for region, questions in by_region(self.due).items():
+            gate = Gate(self.camera, thumbnails[region], of, self.begun_at, model_revs)
+            outcomes += gate.repeat(questions, self.runtime.last_answer)
+        return outcomes
 
     def _asked(
-        self, ticket: Ticket[list[Outcome]], questions: Sequence[QuestionSpec], thumbnail: picture.Thumbnail | None
+        self, ticket: Ticket[list[Outcome]], questions: Sequence[QuestionSpec], thumbnails: Thumbnails
     ) -> list[Outcome]:
         def failed(call: ModelCall, error: ModelError) -> None:
             self.looks.model_outage.failed(call, error, lambda: self._is_made(call, ticket))
@@ -132,7 +146,7 @@ class _Look:
                 self.looks.lost(error, ticket.group)
 
         succeeded = self.looks.model_outage.succeeded
-        asking = Asking(self.camera, questions, self.of, thumbnail, self.begun_at, ticket, succeeded, failed)
+        asking = Asking(self.camera, questions, self.of, thumbnails, self.begun_at, ticket, succeeded, failed)
         try:
             return ticket.run(asking)
         finally:
@@ -140,7 +154,7 @@ class _Look:
 
     def _is_made(self, call: ModelCall, ticket: Ticket[list[Outcome]]) -> bool:
         """True if the next looks make this call too."""
-        return self.runtime.asks(call.question) and not ticket.stop.is_set()
+        return self.runtime.makes(call) and not ticket.stop.is_set()
 
 
 def _log_answers(outcomes: Sequence[Outcome]) -> None:

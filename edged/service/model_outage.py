@@ -8,17 +8,28 @@ from dataclasses import dataclass
 
 from edged.core.errors import ModelError
 from edged.core.outage import Outage
+from edged.core.specs import QuestionSpec, RegionSpec
 
 log = logging.getLogger("edged.look")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """A call of the model that each look of a camera repeats. `question` is None for encoding the frame."""
+    """A call of the model that each look of a camera repeats.
+
+    `question` is None for encoding `region`, which is None for the whole frame.
+    """
 
     camera: str
     worker: str
     question: str | None
+    region: RegionSpec | None = None
+
+    def is_made_for(self, questions: Collection[QuestionSpec]) -> bool:
+        """True if a look that asks these questions makes this call; their follow-ups do not count."""
+        if self.question is None:
+            return self.region in [question.region for question in questions]
+        return self.question in [question.name for question in questions]
 
 
 class ModelOutage:
@@ -41,10 +52,9 @@ class ModelOutage:
     def succeeded(self, call: ModelCall) -> None:
         self._outage.end(call)
 
-    def keep(self, camera: str, questions: Collection[str]) -> None:
+    def keep(self, camera: str, questions: Collection[QuestionSpec]) -> None:
         """This camera asks only these questions now."""
-        kept = {None, *questions}
-        self._outage.forget(lambda call: call.camera == camera and call.question not in kept)
+        self._outage.forget(lambda call: call.camera == camera and not call.is_made_for(questions))
 
     def camera_removed(self, camera: str) -> None:
         self._outage.forget(lambda call: call.camera == camera)

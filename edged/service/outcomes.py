@@ -16,7 +16,7 @@ from edged.service.picture import Thumbnail
 class LastAnswer:
     """How a question, with its follow-ups, was last answered.
 
-    `thumbnail` is of the frame that the model was asked about, at `asked_at` (monotonic); None without a gate.
+    `thumbnail` is of the picture that the model was asked about, at `asked_at` (monotonic); None without a gate.
     `looked_at` (monotonic) is when the look began that last answered it, which may have repeated the answer for an
     unchanged picture. The question's `every` counts from there.
     """

@@ -106,7 +106,7 @@ class Service:
                 self._start(runtime, before.get(spec.name))
             else:
                 self._adopt(spec, config.rev)
-            self.looks.model_outage.keep(spec.name, [question.name for question in spec.questions])
+            self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
 
     def _adopt(self, spec: CameraSpec, config_rev: str) -> None:

@@ -12,6 +12,7 @@ import transformers
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import ModelSpec, QuestionSpec
 from edged.vlm import folder as files
+from edged.vlm.fit import fixed_side
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 from edged.vlm.mobilint import check_compiled
 from edged.vlm.npu_parts import occupied_cores
@@ -27,7 +28,7 @@ LOADING = Lock()  # loading changes settings of transformers and torch that appl
 def load(spec: ModelSpec) -> Qwen2VL:
     """Load a model. Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
     config = files.read_config(spec.path)
-    revision = files.revision(spec.path)
+    revision, side = files.revision(spec.path), fixed_side(spec.path, config)
     with LOADING:
         folder = _checked(spec, config)
         loaded = folder.load()
@@ -38,6 +39,7 @@ def load(spec: ModelSpec) -> Qwen2VL:
             name=config.get("_name_or_path") or spec.path.name,
             revision=revision,
             fit=spec.fit,
+            side=side,
         )
     except BaseException:
         loaded.dispose()

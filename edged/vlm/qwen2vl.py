@@ -6,14 +6,11 @@ rolls the KV cache back to the longest common prefix and prefills only its own t
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from threading import Event as StopSignal
 from typing import Any, Literal
-
-from PIL import Image
 
 from edged.core.errors import ModelError, Stopped, release_frames
 from edged.core.specs import QuestionSpec
@@ -21,6 +18,7 @@ from edged.core.types import Exchange, Frame, Reply
 from edged.vlm.cached_prompt import CachedPrompt
 from edged.vlm.chat import Chat
 from edged.vlm.decode import ReplyDecoder
+from edged.vlm.fit import Fit, fitted
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 from edged.vlm.parts import LoadedModel
 
@@ -34,7 +32,8 @@ class Qwen2VL:
         grammar_tokenizer: GrammarTokenizer,
         name: str,
         revision: str,
-        fit: Literal["stretch", "letterbox"] = "stretch",
+        fit: Fit = "stretch",
+        side: int | None = None,
     ) -> None:
         self.name = name
         self.revision = revision
@@ -45,7 +44,7 @@ class Qwen2VL:
         self._grammar_tokenizer = grammar_tokenizer
         self._prompt = CachedPrompt(loaded.cache)
         self._fit = fit
-        self._side = _fixed_side(loaded.processor.image_processor)
+        self._side = side
         self._end_tokens = _end_tokens(loaded.model.generation_config, self._tokenizer)
         self._dispose: Callable[[], None] | None = loaded.dispose
 
@@ -86,7 +85,7 @@ class Qwen2VL:
     def _encode(self, frame: Frame) -> float:
         begun = time.perf_counter()
         self._prompt.forget()
-        picture = self._sized(Image.fromarray(frame.rgb))
+        picture = fitted(frame, self._fit, self._side)
         inputs = self._processor(images=[picture], text=[self._chat.prefix()], return_tensors="pt").to(self._device)
         self._prompt.prefill_prefix(dict(inputs))
         return (time.perf_counter() - begun) * 1000
@@ -150,12 +149,6 @@ class Qwen2VL:
             pending = [] if token is None else [token]
             context = [*context, *pending]
 
-    def _sized(self, picture: Image.Image) -> Image.Image:
-        """The picture as the processor needs it: unchanged, or in the only size that the model takes."""
-        if self._fit == "letterbox":
-            picture = _letterboxed(picture)
-        return picture if self._side is None else picture.resize((self._side, self._side), Image.Resampling.BICUBIC)
-
     def _stream(self, decoder: ReplyDecoder, streamed: int, on_text: Callable[[str], None] | None) -> int:
         """Pass on the text after the first `streamed` characters. Returns how many are passed on now."""
         if on_text is None:
@@ -175,17 +168,3 @@ def _end_tokens(generation_config: Any, tokenizer: Any) -> frozenset[int]:
     configured = generation_config.eos_token_id
     tokens = configured if isinstance(configured, list) else [] if configured is None else [configured]
     return frozenset([*tokens, tokenizer.eos_token_id])
-
-
-def _fixed_side(image_processor: Any) -> int | None:
-    """The side of the square picture, if the processor allows only one number of pixels."""
-    size = image_processor.size
-    least, most = (getattr(size, key, None) or size[key] for key in ("shortest_edge", "longest_edge"))
-    return math.isqrt(most) if least == most else None
-
-
-def _letterboxed(picture: Image.Image) -> Image.Image:
-    side = max(picture.size)
-    square = Image.new("RGB", (side, side))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return square

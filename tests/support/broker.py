@@ -39,6 +39,7 @@ def an_answer(name: str, camera: str = "dock", question: str = "people", expires
     return Answer(
         id=name,
         camera=camera,
+        region=None,
         question=question,
         type="integer",
         value=3,

@@ -132,7 +132,8 @@ class ReportingCamera(FakeCamera):
 class World:
     """A service on fakes, with its brokers and cameras. `broken` has the errors of steps that fail when next tried."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or CONFIG
         self.brokers: dict[str, Broker] = {}
         self.cameras: list[ReportingCamera] = []
         self.models: list[FakeModel] = []
@@ -142,7 +143,7 @@ class World:
         self.lost: list[Any] = []
         self.loading: Callable[[], Any] = lambda: None
         self.factories = Factories(
-            load_config=lambda: CONFIG,
+            load_config=lambda: self.config,
             open_camera=self._open_camera,
             check_model=lambda spec, questions: self.may_fail(f"check {spec.path}"),
             load_model=self._load_model,
@@ -151,14 +152,14 @@ class World:
             clock_synced=lambda: True,
             version="0",
         )
-        self.service = Service(self.factories, CONFIG, self.stop, lambda *lost: self.lost.append(lost))
+        self.service = Service(self.factories, self.config, self.stop, lambda *lost: self.lost.append(lost))
         self.reload = Reload(self.service, self.wait, self.wait)
 
     def start(self) -> None:
         self.service.open_publisher()
         self.service.publisher.start()
-        self.service.serve(self.service.load(CONFIG, self.wait))
-        self.service.converge(CONFIG)
+        self.service.serve(self.service.load(self.config, self.wait))
+        self.service.converge(self.config)
         self.service.publisher.online()
 
     def wait(self, condition: Callable[[], bool], limit_s: float) -> bool:

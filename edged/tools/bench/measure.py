@@ -10,7 +10,7 @@ from threading import Event as StopSignal
 
 from edged.core.interfaces import VisionModel
 from edged.core.intervals import shortest_interval_s
-from edged.core.specs import CameraSpec, Config, QuestionSpec
+from edged.core.specs import CameraSpec, Config, QuestionSpec, by_region
 from edged.core.types import Frame
 from edged.tools.bench.figures import BenchResult, Need, Row, four_digits
 from edged.tools.bench.timing import Task, Timing, look_name
@@ -59,7 +59,8 @@ def measure(
 def _tasks(timing: Timing, cameras: Sequence[CameraSpec]) -> list[Task]:
     by_look = {look_name(camera): camera for camera in cameras}
     looks = [
-        Task(name, partial(timing.look, camera), (1, len(camera.all_questions()))) for name, camera in by_look.items()
+        Task(name, partial(timing.look, camera), (len(by_region(camera.questions)), len(camera.all_questions())))
+        for name, camera in by_look.items()
     ]
     tasks = [*reversed(looks), Task("decode", timing.decode, (1, 2)), Task("prefill", timing.prefill, (1, 2))]
     for count in COUNTS:
@@ -75,12 +76,16 @@ def _need(timing: Timing, camera: CameraSpec) -> Need:
     look = timing.figure(look_name(camera))
     busy_s = None
     if look.median is not None:
-        asking_s = sum(
-            min(1.0, every_s / (question.every_s or every_s)) * _asking_s(timing, camera, question)
-            for question in camera.questions
-        )
-        busy_s = four_digits(per_minute * (median(timing.samples["encode"]) + asking_s))
+        asking_s = sum(_share(question, every_s) * _asking_s(timing, camera, question) for question in camera.questions)
+        regions = by_region(camera.questions).values()
+        encodes = sum(max(_share(question, every_s) for question in questions) for questions in regions)
+        busy_s = four_digits(per_minute * (encodes * median(timing.samples["encode"]) + asking_s))
     return Need(camera.name, four_digits(per_minute), look, busy_s)
+
+
+def _share(question: QuestionSpec, every_s: float) -> float:
+    """The share of looks, one every `every_s`, at which this question is due."""
+    return min(1.0, every_s / (question.every_s or every_s))
 
 
 def _asking_s(timing: Timing, camera: CameraSpec, question: QuestionSpec) -> float:

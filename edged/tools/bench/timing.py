@@ -14,8 +14,9 @@ from statistics import median
 from threading import Event as StopSignal
 
 from edged.core.interfaces import VisionModel
-from edged.core.specs import CameraSpec, QuestionSpec
+from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
 from edged.core.types import Exchange, Frame, Reply
+from edged.service.region import cut
 from edged.tools.bench.figures import Figure, four_digits
 from edged.tools.bench.workload import DECODED, DESCRIBE, LONG_PROMPT, text_question, typed_questions
 
@@ -64,11 +65,13 @@ class Timing:
         samples = self.samples.get(name, [])
         return Figure(four_digits(median(samples) * factor) if samples else None, len(samples))
 
-    def encode(self) -> float:
+    def encode(self, region: RegionSpec | None = None) -> float:
+        picture = cut(self.frame, region)
         begun = time.perf_counter()
-        self.model.encode(self.frame)
+        self.model.encode(picture)
         encode_s = time.perf_counter() - begun
-        self.samples["encode"].append(encode_s)
+        if region is None:  # the figure is of the whole picture
+            self.samples["encode"].append(encode_s)
         return encode_s
 
     def ask(self, question: QuestionSpec, history: Sequence[Exchange] = ()) -> tuple[float, Reply]:
@@ -115,9 +118,11 @@ class Timing:
     def look(self, camera: CameraSpec) -> None:
         """A look at this camera with every question due and every follow-up asked."""
         durations: dict[str, float] = {}
-        encode_s = self.encode()
-        for question in camera.questions:
-            self._ask_with_follow_ups(question, (), durations)
+        encode_s = 0.0
+        for region, questions in by_region(camera.questions).items():
+            encode_s += self.encode(region)
+            for question in questions:
+                self._ask_with_follow_ups(question, (), durations)
         for name, ask_s in durations.items():
             self.samples[f"{look_name(camera)} {name}"].append(ask_s)
         self.samples[look_name(camera)].append(encode_s + sum(durations.values()))
@@ -156,4 +161,5 @@ class Timing:
 
 def look_name(camera: CameraSpec) -> str:
     """Equal for cameras that are asked the same: a look at one of them is timed for all."""
-    return "look " + " ".join(f"{question.name}:{question.prompt_rev}" for question in camera.all_questions())
+    asked = [f"{question.name}:{question.prompt_rev}:{question.region}" for question in camera.all_questions()]
+    return f"look {' '.join(asked)}"
