@@ -139,6 +139,20 @@ def ask(options: argparse.Namespace) -> int:
     return asking.ask(spec, ask_options, stop)
 
 
+def look(options: argparse.Namespace) -> int:
+    """Take one picture of a camera and show what the model would see. Publishes nothing, and loads no model.
+
+    The camera is opened by this command, also while edged runs; a USB camera can be opened only once.
+    """
+    from edged.tools import look as looking
+
+    if not options.verbose:
+        logging.getLogger("edged").setLevel(logging.CRITICAL)  # what the camera logs is in this command's message too
+    config = load(config_file(options.config, options.system_config))
+    chosen = looking.LookOptions(options.camera, options.region, options.save, options.outline)
+    return looking.look(config, chosen, _stop_signal())
+
+
 def prepare(options: argparse.Namespace) -> int:
     """Make a model folder from the four files of the compile tutorial and the files of the processor.
 
@@ -264,6 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.check(add_command(check, "check a config file"))
     arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
     arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
+    arguments.look(add_command(look, "show what the model would see", arguments.LOOK_EXAMPLES))
     arguments.watch(add_command(watch, "show the answers of a running edged"))
     arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))

@@ -17,7 +17,7 @@ from support.making import frame, question
 from edged.cli import main
 from edged.core.errors import ModelError, Stopped
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, CameraSpec, Config, Cron, Every, Hours, ModelSpec, SourceSpec
+from edged.core.specs import BrokerSpec, CameraSpec, Config, Cron, Every, Hours, ModelSpec, RegionSpec, SourceSpec
 from edged.core.types import Reply
 from edged.tools.bench import tables
 from edged.tools.bench.figures import BenchResult, Figure, Need
@@ -127,6 +127,16 @@ def test_what_cameras_need_is_compared_with_what_the_box_can_do():
     assert near(Figure(yard.busy_s_per_minute, 1), 6 * (0.02 + 1.1 * step)), "a question every tenth look"
     assert (result.needed_looks_per_minute, result.costliest) == (12.0, "dock")
     assert near(Figure(result.possible_looks_per_minute, 1), 12 * 60 / (6 * (0.04 + 4.1 * step)))
+
+
+@pytest.mark.slow
+def test_each_region_costs_an_encode_as_often_as_one_of_its_questions_is_due():
+    gate = RegionSpec("gate", (0, 0, 0.5, 0.5))
+    questions = [question("A?", name="a"), replace(question("B?", name="b"), region=gate, every_s=100.0)]
+    result = measured(Clockwork(see_s=0.1), of=config(camera("dock", *questions)))
+    step = 0.01 + 0.011
+    assert near(result.cameras[0].look_s, 0.2 + 2 * step)
+    assert near(Figure(result.cameras[0].busy_s_per_minute, 1), 6 * 1.1 * (0.1 + step))
 
 
 def test_a_follow_up_is_asked_in_the_conversation():

@@ -100,6 +100,7 @@ def test_a_file_name_that_is_not_utf_8_is_printed_escaped(tmp_path: Path):
         (["watch", "--plain", "--config", "bad.yaml"], 78),
         (["bench", "--config", "bad.yaml"], 78),
         (["run", "--config", "bad.yaml"], 78),
+        (["look", "dock", "--config", "bad.yaml"], 78),
         (["check", "bad.yaml"], 78),
         (["check", "none.yaml"], 78),
         (["nonsense"], 2),
@@ -212,7 +213,7 @@ def test_the_config_of_the_system_is_in_etc():
     assert inspect.signature(main).parameters["system_config"].default == DEFAULT_PATH
 
 
-WITHOUT_CONFIG = [["check"], ["run"], ["watch"], ["bench"], ["ask", "x", "--image", "none.jpg"]]
+WITHOUT_CONFIG = [["check"], ["run"], ["watch"], ["bench"], ["look", "x"], ["ask", "x", "--image", "none.jpg"]]
 
 
 @pytest.mark.slow

@@ -70,6 +70,16 @@ def test_the_first_example_is_a_valid_config(tmp_path: Path):
     assert [question.name for question in camera.questions] == ["people", "gate"]
 
 
+def test_the_example_of_regions_is_a_valid_config(tmp_path: Path):
+    path = tmp_path / "edged.yaml"
+    path.write_text(f"model: {{path: m}}\n{blocks('yaml')[1]}")
+    (camera,) = load(path).cameras
+    assert {question.name: question.region for question in camera.questions} == {
+        "people": None,
+        "gate_open": camera.region("gate"),
+    }
+
+
 def test_the_example_messages_have_the_keys_of_an_answer():
     short, whole = (json.loads(block) for block in blocks("json"))
     keys = answer_payload(an_answer("a"), node="dock-box", late=False).keys()

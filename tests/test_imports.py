@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "llguidance": {"vlm"},
     "numpy": {"cameras", "core", "demo", "service", "tools", "vlm"},  # core: the type of a frame's pixels only
     "paho": {"mqtt"},
-    "PIL": {"demo", "service", "vlm"},
+    "PIL": {"demo", "service", "tools", "vlm"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "tools"},

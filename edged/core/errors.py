@@ -39,6 +39,12 @@ class EdgedError(Exception):
         self.kind = kind
 
 
+class UsageError(EdgedError):
+    """An argument or option of a command cannot be used."""
+
+    code = EXIT_USAGE
+
+
 class FileUnusable(EdgedError):
     """A file that the config names (a CA, a certificate) cannot be used until somebody changes it."""
 

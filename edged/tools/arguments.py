@@ -22,6 +22,12 @@ examples:
   edged ask --image yard.jpg --answer yes_no "Is the gate open?"
   edged ask --image yard.jpg --answer "[clear, rain]" "How is the weather?"
 """
+LOOK_EXAMPLES = """\
+examples:
+  edged look dock --save dock.png
+  edged look dock --region gate --save gate.png
+  edged look dock --outline --save regions.jpg
+"""
 PREPARE_EXAMPLES = """\
 example:
   edged prepare --compiled mxq/ --processor mobilint/Qwen2-VL-2B-Instruct \\
@@ -74,6 +80,16 @@ def ask(parser: argparse.ArgumentParser) -> None:
         parser,
         f"use this config's model, model settings and language; {CONFIG_DEFAULT}; no default if --model is given",
     )
+
+
+def look(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("camera", metavar="CAMERA", help="the name of a camera in the config")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--region", metavar="NAME", help="a region of the camera; default: the whole picture")
+    what.add_argument("--outline", action="store_true", help="the whole picture with masks and regions drawn into it")
+    save = "write the picture to this file: .png (exact) or .jpg (compressed)"
+    parser.add_argument("--save", type=Path, metavar="FILE", help=save)
+    _add_config(parser)
 
 
 def watch(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from edged.cameras.source import fetch_picture
 from edged.config.document import parse
 from edged.config.load import ConfigError, one_question
-from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
+from edged.core.errors import EXIT_OK, EXIT_WRONG, UsageError
 from edged.core.interfaces import VisionModel
 from edged.core.specs import Config, ModelSpec, QuestionSpec
 from edged.core.types import Frame, Reply
@@ -22,12 +22,6 @@ from edged.tools.load_model import load_in_foreground
 from edged.tools.streams import report, write, write_line
 
 YAML_OPTIONS = ("answer", "range")
-
-
-class UsageError(EdgedError):
-    """An option cannot be used."""
-
-    code = EXIT_USAGE
 
 
 @dataclass(frozen=True, slots=True)

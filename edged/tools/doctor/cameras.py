@@ -54,7 +54,7 @@ def _camera(spec: CameraSpec, stop: threading.Event, machine: Machine) -> Check:
     try:
         height, width = camera.grab(stop).rgb.shape[:2]
     except (CameraError, Stopped) as error:
-        if spec.source.kind == "usb" and (users := holders([_usb_node(spec)], machine.proc)):
+        if spec.source.kind == "usb" and (users := holders([usb_node(spec)], machine.proc)):
             return Check(name, None, f"not tried: in use by {', '.join(users)}", "stop it to run this check")
         return Check(name, False, str(error), next_step(spec))
     finally:
@@ -62,7 +62,8 @@ def _camera(spec: CameraSpec, stop: threading.Event, machine: Machine) -> Check:
     return Check(name, True, f"{width}x{height} after {spoken(time.monotonic() - begun)}")
 
 
-def _usb_node(spec: CameraSpec) -> Path:
+def usb_node(spec: CameraSpec) -> Path:
+    """The device of a USB camera, links resolved."""
     device = spec.source.address.reveal()
     return Path(f"/dev/video{device}" if device.isdigit() else device).resolve()
 
