@@ -50,6 +50,7 @@ class Asking:
     def __call__(self, model: VisionModel) -> list[Outcome]:
         """An outcome for each question. Raises Stopped if the model was replaced meanwhile."""
         assert self.of.frame
+        # Once: later regions wait for answers about the same frame, as later questions do.
         age_s = self.of.frame.age_s()
         self.of = replace(self.of, model=model, frame_age_s=age_s)
         if age_s > self.camera.max_age_s:
