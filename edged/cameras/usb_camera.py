@@ -1,67 +1,48 @@
-"""USB cameras (V4L2). A thread per camera drains the driver's queue; only the requested pictures are decoded."""
+"""USB cameras (V4L2). A thread per camera drains the driver's queue; only the pictures that are needed are decoded."""
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
 
 import cv2
-import numpy as np
 
 from edged.cameras.health import Health
-from edged.cameras.picture import Pixels, decode_picture, frame_from_bgr, require_fresh
+from edged.cameras.picture import frame_from_bgr, require_fresh
 from edged.cameras.reconnect import keep_connected
-from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, ResultSlot, raise_if_ended
+from edged.cameras.usb_capture import Capture
+from edged.cameras.usb_device import LocalUsb, NodeState, UsbSystem
+from edged.cameras.usb_format import Wanted
+from edged.cameras.usb_identity import IdentityGuard
+from edged.cameras.usb_looks import TimedPicture, WaitingLooks
+from edged.cameras.usb_reasons import HeldByEdged
+from edged.cameras.usb_session import NotStarted, StartTime, UsbSession
+from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, raise_if_ended
+from edged.config.usb_devices import node_of
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
-WIDTH, HEIGHT = 1280, 720
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
-SILENT_S = 2.0  # a grab that fails after longer than this ran into that time-out
-MJPG = cv2.VideoWriter.fourcc(*"MJPG")
-
-REASONS = {
-    errno.ENOENT: "does not exist (unplugged?)",
-    errno.ENODEV: "does not exist (unplugged?)",
-    errno.ENXIO: "does not exist (unplugged?)",
-    errno.EACCES: "cannot be opened by this user (is the user in the group video?)",
-    errno.EPERM: "cannot be opened by this service (see DeviceAllow= in its unit)",
-    errno.EBUSY: "is in use by another program",
-}
-
-
-TimedPicture: TypeAlias = tuple[Pixels, float]  # a picture, and when it was captured (monotonic)
-
-
-class Capture(Protocol):
-    """The part of cv2.VideoCapture that is used."""
-
-    def isOpened(self) -> bool: ...  # noqa: N802 OpenCV's name
-    def get(self, propId: int, /) -> float: ...  # noqa: N803 OpenCV's name
-    def set(self, propId: int, value: float, /) -> bool: ...  # noqa: N803 OpenCV's name
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Any]: ...
-    def release(self) -> None: ...
+MOST_PAUSE_S = 2.0  # opening a local device disturbs nobody
+NODE_POLL_S = 0.25
+RELEASE_S = 5.0  # a camera that a reload closes releases its device within OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
 
 
 class UsbCamera:
     """A V4L2 camera, by index (`0`) or path. Its thread opens, reads and releases the device."""
 
-    def __init__(
-        self, spec: CameraSpec, report: CameraReport, open_capture: Callable[[str], Capture] | None = None
-    ) -> None:
+    def __init__(self, spec: CameraSpec, report: CameraReport, usb: UsbSystem | None = None) -> None:
         self._spec = spec
-        self._open_capture = open_capture or open_device
+        self._path = node_of(spec.source.address.reveal())
+        self._usb = usb or LocalUsb()
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._waiting: list[ResultSlot[TimedPicture]] = []  # one per look that waits for the next picture
+        self._looks = WaitingLooks()
+        # What is learned about the camera, and kept over reconnects.
+        self._start_time = StartTime()
+        self._guard = IdentityGuard()
+        self._tried_node: NodeState | None = None
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + spec.name, daemon=True)
 
     def start(self) -> None:
@@ -85,113 +66,56 @@ class UsbCamera:
             self._thread.join(CLOSE_S)
 
     def _next_picture(self, stop: threading.Event, deadline: float) -> TimedPicture:
-        slot: ResultSlot[TimedPicture] = ResultSlot()
-        with self._lock:
-            self._waiting.append(slot)
-        try:
+        with self._looks.slot() as slot:
             self._check(stop, deadline)
             while not slot.wait(POLL_S):
                 self._check(stop, deadline)
             return slot.take()
-        finally:
-            with self._lock:
-                self._waiting = [other for other in self._waiting if other is not slot]
 
     def _check(self, stop: threading.Event, deadline: float) -> None:
         raise_if_ended(stop, self._closing)
-        if self._health.online is False or time.monotonic() > deadline:
-            raise CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
+        if self._health.online is False:
+            raise CameraError(self._health.reason or "offline")
+        if time.monotonic() > deadline:
+            raise self._looks.refusal() or CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
 
     def _run(self) -> None:
-        keep_connected(self._session, self._health, self._closing)
+        keep_connected(self._session, self._health, self._closing, self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until the next attempt: 2 s at most, or until the device node is created or changed."""
+        end = time.monotonic() + min(seconds, MOST_PAUSE_S)
+        while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, NODE_POLL_S)):
+            if self._usb.node_state(self._path) not in (None, self._tried_node):
+                return
 
     def _session(self) -> None:
-        capture = self._open_capture(self._spec.source.address.reveal())
+        self._tried_node = self._usb.node_state(self._path)
+        self._require_same_camera()
+        capture = self._open()
         try:
+            session = UsbSession(capture, self._spec, self._health, self._looks, self._start_time)
             while not self._closing.is_set():
-                self._take(capture)
+                session.step()
+        except NotStarted:
+            pass
         except cv2.error as error:
             raise CameraError(f"OpenCV failed on the camera (error {error.code})") from None
         finally:
             capture.release()
+        if not self._closing.is_set():  # the device can only be asked once it is released
+            raise CameraError(self._usb.why_not_started(self._path))
 
-    def _take(self, capture: Capture) -> None:
-        since = time.monotonic()
-        if not capture.grab():
-            silent_s = time.monotonic() - since
-            unplugged = "unplugged, or its driver failed"
-            raise CameraError(f"no picture for {silent_s:.1f} s" if silent_s > SILENT_S else unplugged)
-        now = time.monotonic()
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        if waiting:
-            _deliver(capture, now, waiting)
-        if not self._health.online:
-            size = (int(capture.get(edge)) for edge in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            self._health.mark_online("USB, {}x{}".format(*size))
+    def _require_same_camera(self) -> None:
+        self._guard.check(self._path, self._usb.identify(self._path), self._usb.has_twin(self._path))
 
-
-def open_device(address: str) -> Capture:
-    """Open a V4L2 device for reading. Raises CameraError with the reason: OpenCV only returns False."""
-    path = f"/dev/video{address}" if address.isdigit() else address
-    check_device(path)
-    # No time-out parameters: V4L2 does not support them, and the open would fail.
-    capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
-    if not capture.isOpened():
-        capture.release()
-        raise CameraError(
-            f"{path} is in use by another program, or is not a video node (many cameras have a second node)"
-        )
-    set_up(capture)
-    return capture
-
-
-def check_device(path: str) -> None:
-    """Raises CameraError with the reason if this is not a device that can be opened."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    except OSError as error:
-        raise CameraError(f"{path} {REASONS.get(error.errno or 0, f'cannot be opened: {error.strerror}')}") from None
-    try:
-        if not stat.S_ISCHR(os.fstat(handle).st_mode):
-            raise CameraError(f"{path} is not a video device")
-    finally:
-        os.close(handle)
-
-
-def set_up(capture: Capture) -> None:
-    """MJPG at 720p if the camera supports it, else the camera's own format."""
-    capture.set(
-        cv2.CAP_PROP_FOURCC, MJPG
-    )  # before the size: uncompressed, many cameras offer large sizes at 5 fps only
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    # set() returns True and keeps the old format if the camera has no MJPG.
-    if int(capture.get(cv2.CAP_PROP_FOURCC)) == MJPG:
-        # OpenCV decodes a truncated JPEG over the previous picture without an error: take the bytes instead.
-        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-
-
-def _deliver(capture: Capture, now: float, waiting: list[ResultSlot[TimedPicture]]) -> None:
-    try:
-        picture = _decode(capture, now)
-    except CameraError as error:
-        for slot in waiting:
-            slot.fail(CameraError(str(error)))
-        return
-    for slot in waiting:
-        slot.put(picture)
-
-
-def _decode(capture: Capture, now: float) -> TimedPicture:
-    """The picture last grabbed. Raises CameraError."""
-    # The kernel's monotonic time stamp. Some drivers set 0, and some are up to one frame ahead.
-    stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    captured = min(now, stamp) if now - 60 < stamp < now + 1 else now
-    decoded, data = capture.retrieve()
-    if not decoded or data is None:
-        raise CameraError("the camera's picture cannot be decoded")
-    picture = np.asarray(data, dtype=np.uint8)
-    is_converted = picture.ndim == 3 and picture.shape[2] == 3
-    return picture if is_converted else decode_picture(picture.tobytes()), captured
+    def _open(self) -> Capture:
+        """Waits for the device if this process has not released it yet. Raises CameraError."""
+        wanted = Wanted(self._spec.size, self._spec.fps)
+        end = time.monotonic() + RELEASE_S
+        while True:
+            try:
+                return self._usb.open(self._path, wanted)
+            except HeldByEdged:
+                if self._closing.wait(NODE_POLL_S) or time.monotonic() > end:
+                    raise

@@ -16,7 +16,19 @@ from edged.config.keys import Form, key, needed
 from edged.config.problems import wrong
 from edged.config.question_form import GenerationForm, QuestionForm
 from edged.config.shapes import ShapeForm, area
-from edged.config.values import NAME_LENGTH, CoresText, CronText, Duration, Node, Prefix, Title, Windows, Zone
+from edged.config.values import (
+    NAME_LENGTH,
+    CoresText,
+    CronText,
+    Duration,
+    Node,
+    PictureSize,
+    Prefix,
+    Title,
+    WarmUp,
+    Windows,
+    Zone,
+)
 from edged.core import npu_cores
 from edged.core.intervals import why_never
 from edged.core.specs import Cron, Point
@@ -122,12 +134,34 @@ class CameraForm(Form):
         sample={"at_least_every": "5m"},
     )
     image: bool = key("Publish the analysed picture as JPEG, masked. Default: false.", False)
+    size: PictureSize | None = key(
+        "Of a USB camera: the picture size to ask for. If the camera does not offer it, the next larger one is used. "
+        "Default: 1280x720.",
+        sample="1280x720",
+    )
+    fps: Annotated[int, Field(ge=1, le=240)] | None = key(
+        "Of a USB camera: the pictures a second to ask for. Fewer need less USB bandwidth. "
+        "Default: the camera's own, about 30.",
+        sample=10,
+    )
+    warm_up: WarmUp | None = key(
+        "Of a USB camera: after it was opened, pictures are thrown away until the exposure has settled, for this time "
+        "at most; `0s` uses the first one. Default: 1s.",
+        sample="2s",
+    )
     ask: dict[str, QuestionForm] = key(
         "Questions by name. They have the same keys as under `questions`. `{}` asks the shared question of that name "
         "unchanged. Default: none.",
         {},
         sample={"people": {"prompt": "How many people?", "answer": "integer"}},
     )
+
+    @model_validator(mode="after")
+    def _only_of_usb_cameras(self) -> Self:
+        for name in ("size", "fps", "warm_up"):
+            if getattr(self, name) is not None and not self.source.startswith("usb:"):
+                raise wrong(f"{name} applies to USB cameras only (source: usb:…)", name)
+        return self
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Self:

@@ -30,6 +30,7 @@ from edged.core.errors import EXIT_CONFIG, EdgedError
 from edged.core.specs import (
     DEFAULT_EVERY_S,
     DEFAULT_MAX_AGE_S,
+    DEFAULT_WARM_UP_S,
     CameraSpec,
     Config,
     Cron,
@@ -160,6 +161,9 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         regions=tuple(regions.values()),
         at_least_every_s=parsed.when_changed.at_least_every if parsed.when_changed else None,
         image=parsed.image,
+        size=parsed.size,
+        fps=parsed.fps,
+        warm_up_s=DEFAULT_WARM_UP_S if parsed.warm_up is None else parsed.warm_up,
         questions=tuple(
             builder.question(key, question, (*path, "ask", key), regions.get(question.region or ""))
             for key, question in parsed.ask.items()

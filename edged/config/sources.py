@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from edged.config.credentials import Credentials, SecretUnavailable
 from edged.config.form import ModelForm, MqttForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
+from edged.config.usb_devices import BY_ID, UsbDevices, node_of
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, ModelSpec, SourceSpec
 
@@ -27,6 +28,7 @@ class Surroundings:
 
     report: Report
     credentials: Credentials
+    usb: UsbDevices = field(default_factory=UsbDevices)
 
     def model(self, parsed: ModelForm) -> ModelSpec:
         folder = self._beside(parsed.path)
@@ -74,10 +76,22 @@ class Surroundings:
 
     def _usb_source(self, text: str, path: KeyPath) -> SourceSpec:
         device = text.removeprefix("usb:")
-        node = Path(f"/dev/video{device}" if device.isdigit() else device)
-        if not _file_type(node):
+        node = node_of(device)
+        if not _file_type(Path(node)):
             self.report.warn("missing_file", path, f"device {node} does not exist")
+        if why := self._why_unstable(device, node):
+            self.report.warn("unstable_device", path, why)
         return SourceSpec("usb", Secret(device), text)
+
+    def _why_unstable(self, device: str, node: str) -> str | None:
+        """Why this source may lead to another camera one day; None if it does not."""
+        if device.isdigit():
+            link = self.usb.stable_link(node) or f"{BY_ID}/…"
+            return f"usb:{device} can become another camera when cameras are plugged in; use usb:{link}"
+        if device.startswith(f"{BY_ID}/") and self.usb.twins(node):
+            link = self.usb.stable_link(node) or "/dev/v4l/by-path/…"
+            return f"several cameras share the link {device}, because their serial numbers are equal; use usb:{link}"
+        return None
 
     def _network_source(self, parts: Url, path: KeyPath) -> SourceSpec:
         missing: list[str] = []

@@ -24,6 +24,8 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
 SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+LONGEST_WARM_UP_S = 60.0
+SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
 REPLY_RULE = "it must be one line without special tokens, and must not begin or end with a space"
 SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 WINDOW = re.compile(r"(?:(\D*)\s)?(.*)", re.DOTALL)  # days and span
@@ -108,6 +110,22 @@ def _days(text: str) -> frozenset[int] | str:
     return frozenset(days)
 
 
+def _warm_up(value: Any) -> float:
+    if value == "0s":
+        return 0.0
+    seconds = duration_s(value)
+    if seconds > LONGEST_WARM_UP_S:
+        raise wrong(f"must be at most {LONGEST_WARM_UP_S:g}s, not {shown(value)}")
+    return seconds
+
+
+def _size(value: Any) -> tuple[int, int]:
+    match = SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise wrong(f"must be a width and a height in pixels such as 1280x720, not {shown(value)}")
+    return int(match[1]), int(match[2])
+
+
 def _cron(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -185,6 +203,10 @@ _DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
 _HOURS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+WarmUp = Annotated[float, BeforeValidator(_warm_up), WithJsonSchema(_DURATION_SCHEMA)]
+PictureSize = Annotated[
+    tuple[int, int], BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{SIZE.pattern}$"})
+]
 Windows = Annotated[tuple[Hours, ...], BeforeValidator(hours), WithJsonSchema(_HOURS_SCHEMA)]
 CronText = Annotated[str, BeforeValidator(_cron)]
 Zone = Annotated[str, BeforeValidator(_zone)]

@@ -19,6 +19,7 @@ from edged.core.secret import Secret
 
 DEFAULT_EVERY_S = 60.0
 DEFAULT_MAX_AGE_S = 5.0
+DEFAULT_WARM_UP_S = 1.0
 DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -156,6 +157,9 @@ class CameraSpec:
     degrees; `mask`, a list of polygons, and `regions` refer to the upright picture. With `at_least_every_s` the last
     answers are repeated while the picture is unchanged, for so long; None asks the model at every look. `image`
     publishes each analysed frame as JPEG.
+
+    Of USB cameras: `size` is the width and height to ask for, `fps` the pictures a second; None for the defaults.
+    After it was opened, pictures are thrown away until the exposure has settled, for `warm_up_s` at most.
     """
 
     name: str
@@ -169,12 +173,15 @@ class CameraSpec:
     regions: tuple[RegionSpec, ...] = ()
     at_least_every_s: float | None = None
     image: bool = False
+    size: tuple[int, int] | None = None
+    fps: int | None = None
+    warm_up_s: float = DEFAULT_WARM_UP_S
     questions: tuple[QuestionSpec, ...] = ()
 
     @property
     def connection(self) -> tuple[Any, ...]:
         """The settings that an open camera depends on. All others can change while it stays open."""
-        return (self.name, self.max_age_s, *self.pictures)
+        return (self.name, self.max_age_s, *self.pictures, self.size, self.fps, self.warm_up_s)
 
     @property
     def pictures(self) -> tuple[Any, ...]:
@@ -231,7 +238,15 @@ class BrokerSpec:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
-WarningKind = Literal["missing_model", "missing_file", "missing_secret", "clear_password", "no_cameras", "no_questions"]
+WarningKind = Literal[
+    "missing_model",
+    "missing_file",
+    "missing_secret",
+    "clear_password",
+    "unstable_device",
+    "no_cameras",
+    "no_questions",
+]
 
 
 @dataclass(frozen=True, slots=True)

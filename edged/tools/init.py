@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from edged.config import addresses
 from edged.config.load import ConfigError, load
+from edged.config.usb_devices import UsbDevices, node_of
 from edged.core.errors import EXIT_OK, EdgedError
 from edged.core.specs import Config
 from edged.core.text import counted
@@ -24,7 +25,6 @@ from edged.tools.load_model import DOWNLOAD
 from edged.tools.streams import write_line
 
 COMPILED_MODEL = Path("/var/lib/edged/models/qwen2-vl-2b")
-BY_ID = Path("/dev/v4l/by-id")
 ADDRESS = re.compile(r"(?i)(rtsps?|https?):|[a-z][a-z0-9+.-]*://")
 PLAIN_PATH = re.compile(r"[\w. -][\w./ -]*")  # cannot be mistaken for a login or a USB device
 
@@ -90,7 +90,7 @@ class Starter:
 
 def init(sources: list[str], model: Path | None, path: Path) -> int:
     """Write the config, list what was written and what to do next; the exit code. Raises EdgedError."""
-    starter = compose(sources, usb_cameras(), model or COMPILED_MODEL, path.parent)
+    starter = compose(sources, usb_cameras(UsbDevices()), model or COMPILED_MODEL, path.parent)
     config = write(starter, path)
     write_line(f"{path}: written ({counted(len(config.cameras), 'camera')})")
     for number, source in enumerate(starter.sources, start=1):
@@ -101,9 +101,9 @@ def init(sources: list[str], model: Path | None, path: Path) -> int:
     return EXIT_OK
 
 
-def usb_cameras(folder: Path = BY_ID) -> list[str]:
-    """The USB cameras of this machine by id, as sources. A camera's second node is for its metadata."""
-    return [f"usb:{path}" for path in sorted(folder.glob("*-index0"))] if folder.is_dir() else []
+def usb_cameras(devices: UsbDevices) -> list[str]:
+    """The USB cameras as sources: by their ids, or by their ports where several have the same id."""
+    return [f"usb:{link}" for link in devices.cameras()]
 
 
 def compose(sources: list[str], devices: list[str], model: Path, folder: Path) -> Starter:
@@ -221,7 +221,7 @@ def _node(source: str) -> str:
     device = source.removeprefix("usb:")
     if device == source:
         return source
-    return os.path.realpath(f"/dev/video{device}" if device.isdigit() else device)
+    return os.path.realpath(node_of(device))
 
 
 def _without_password(text: str, name: str, secrets: dict[str, str]) -> str:
