@@ -1,130 +1,23 @@
-"""USB cameras: error reasons from the real system, the rest against a fake capture, as tests have no V4L2 device."""
+"""USB cameras against a stand-in for the device: threads, reconnects, damaged and black pictures, time stamps."""
 
 from __future__ import annotations
 
 import gc
-import os
+import logging
 import threading
 import time
 import weakref
-from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 from support.broker import until
-from support.cameras import Watched, spec
+from support.usb import FakeCapture, FakeUsb, watching
 
-from edged.cameras.usb_camera import MJPG, UsbCamera, check_device, open_device, set_up
+from edged.cameras.usb_reasons import HeldByEdged
+from edged.config.usb_devices import Identity
 from edged.core.errors import CameraError, StaleFrame, Stopped
 
-
-class FakeCapture:
-    """A device with a picture every 20 ms, which records calls and the threads that make them."""
-
-    def __init__(self, has_mjpg: bool = True, late_s: float = 0.0) -> None:
-        self.values: dict[int, float] = {}
-        self.order: list[int] = []
-        self.threads: set[str] = set()
-        self.number = self.decoded = self.released = 0
-        self.late_s = late_s
-        self.has_mjpg = has_mjpg
-        self.unplugged = threading.Event()
-        self.blocked, self.release_grab = threading.Event(), threading.Event()
-        self.hangs = self.cut = False
-        self.error: Exception | None = None
-        self.pictures: list[weakref.ref[np.ndarray]] = []
-
-    def isOpened(self) -> bool:  # noqa: N802 OpenCV's name
-        return True
-
-    def get(self, prop: int) -> float:
-        if prop == cv2.CAP_PROP_POS_MSEC:
-            return (time.monotonic() - self.late_s) * 1000
-        return self.values.get(prop, 0)
-
-    def set(self, prop: int, value: float) -> bool:
-        self.order.append(prop)
-        if prop != cv2.CAP_PROP_FOURCC or self.has_mjpg:
-            self.values[prop] = value
-        return True
-
-    def grab(self) -> bool:
-        self.threads.add(threading.current_thread().name)
-        self.number += 1
-        if self.hangs:
-            self.blocked.set()
-            self.release_grab.wait(10)
-        return not self.unplugged.wait(0.02)
-
-    def retrieve(self) -> tuple[bool, np.ndarray]:
-        self.threads.add(threading.current_thread().name)
-        self.decoded += 1
-        if self.error:
-            raise self.error
-        picture = np.full((48, 64, 3), self.number % 256, np.uint8)
-        self.pictures.append(weakref.ref(picture))
-        if self.values.get(cv2.CAP_PROP_CONVERT_RGB) != 0:
-            return True, picture
-        data = cv2.imencode(".jpg", picture)[1].reshape(1, -1)
-        return True, data[:, :100] if self.cut else data
-
-    def release(self) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.released += 1
-
-
-def watching(*captures: FakeCapture, **more: Any) -> Watched:
-    waiting = list(captures)
-
-    def opened(_address: str) -> FakeCapture:
-        if not waiting:
-            raise CameraError("/dev/video0 does not exist (unplugged?)")
-        set_up(waiting[0])
-        return waiting.pop(0)
-
-    return Watched(spec("0", "usb", **more), UsbCamera, open_capture=opened)
-
-
-@pytest.mark.parametrize("address", ["97", "/dev/v4l/by-id/usb-none-video-index0"])
-def test_missing_device_is_named(address: str) -> None:
-    path = "/dev/video97" if address == "97" else address
-    with pytest.raises(CameraError) as caught:
-        open_device(address)
-    assert str(caught.value) == f"{path} does not exist (unplugged?)"
-
-
-def test_device_that_may_not_be_opened_names_the_group(tmp_path: Path) -> None:
-    path = tmp_path / "video0"
-    path.touch(mode=0)
-    me = os.geteuid()
-    try:
-        if me == 0:
-            os.seteuid(65534)  # root may open everything
-        with pytest.raises(CameraError, match=r"cannot be opened by this user \(is the user in the group video\?\)"):
-            check_device(str(path))
-    finally:
-        os.seteuid(me)
-
-
-def test_file_is_no_video_device(tmp_path: Path) -> None:
-    (tmp_path / "video0").touch()
-    with pytest.raises(CameraError, match="is not a video device"):
-        check_device(str(tmp_path / "video0"))
-
-
-def test_device_without_video_is_reported_as_busy_or_not_a_video_node() -> None:
-    with pytest.raises(CameraError, match="/dev/null is in use by another program, or is not a video node"):
-        open_device("/dev/null")
-
-
-def test_format_comes_before_the_size() -> None:
-    capture = FakeCapture()
-    set_up(capture)
-    assert capture.order.index(cv2.CAP_PROP_FOURCC) < capture.order.index(cv2.CAP_PROP_FRAME_WIDTH)
-    assert capture.values[cv2.CAP_PROP_FOURCC] == MJPG
-    assert capture.values[cv2.CAP_PROP_BUFFERSIZE] == 1
+WEBCAM = Identity("1-1", "046d:0825", "12AB", "HD Webcam")
 
 
 def test_camera_without_mjpg_is_read_as_opencv_converts_it() -> None:
@@ -137,32 +30,269 @@ def test_camera_without_mjpg_is_read_as_opencv_converts_it() -> None:
 def test_every_picture_is_taken_off_the_queue_and_only_the_requested_one_decoded() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
-        first = watched.grab()
+        watched.wait_for(online=True)
+        first, decoded = watched.grab(), capture.decoded
         until(lambda: capture.number > 25)  # a picture every 20 ms
+        assert capture.decoded == decoded
         second = watched.grab()
         assert second.captured_mono - first.captured_mono > 0.4
         assert second.age_s() < 0.5
-        assert capture.decoded == 2
+        assert capture.decoded == decoded + 1
         assert [state.online for state in watched.states] == [True]
     assert capture.released == 1
     assert capture.threads == {"camera-dock"}, "one thread opens, reads and releases"
 
 
+def test_the_log_says_format_size_and_rate(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), watching(FakeCapture(sizes=[(640, 480)]), size=(800, 600)) as watched:
+        watched.grab()
+    assert caplog.messages == ["camera dock: connected (USB, MJPG 640x480 at 30 fps; it does not offer 800x600)"]
+
+
+# damaged pictures
+
+
+def test_a_damaged_picture_is_counted_and_the_next_one_taken() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        watched.grab()
+        capture.cut_until = capture.number + 5
+        assert watched.grab().rgb.shape == (48, 64, 3)
+        assert watched.camera.figures().damaged >= 1
+        assert [state.online for state in watched.states] == [True]
+
+
+@pytest.mark.slow
+def test_a_camera_that_gives_only_damaged_pictures_is_never_online() -> None:
+    capture = FakeCapture()
+    capture.cut = True
+    with watching(capture) as watched:
+        with pytest.raises(CameraError, match="damaged"):
+            watched.grab()
+        until(lambda: len(watched.states) == 1)
+        assert (watched.states[0].online, watched.states[0].reason) == (
+            False,
+            "all pictures are damaged: the JPEG is truncated",
+        )
+        capture.cut = False
+        watched.wait_for(online=True)
+        assert watched.grab().rgb.shape == (48, 64, 3)
+    assert capture.released == 1, "it was not reopened"
+
+
+@pytest.mark.slow
+def test_a_camera_whose_pictures_become_damaged_goes_offline() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        watched.grab()
+        capture.cut = True
+        with pytest.raises(CameraError, match="all pictures are damaged: the JPEG is truncated"):
+            watched.grab()
+        assert [state.online for state in watched.states] == [True, False]
+        damaged = watched.camera.figures().damaged
+        until(lambda: watched.camera.figures().damaged > damaged, timeout_s=5)
+        capture.cut = False
+        watched.wait_for(online=True, count=2)
+
+
+# pictures without a scene
+
+
+def test_a_black_picture_is_passed_over_for_the_next_one() -> None:
+    capture = FakeCapture()
+    capture.black = True
+    lights = threading.Timer(0.3, setattr, [capture, "black", False])
+    with watching(capture) as watched:
+        lights.start()
+        assert watched.grab().rgb.max() > 50
+    lights.join()
+
+
+@pytest.mark.slow
+def test_a_camera_that_stays_black_is_stale() -> None:
+    capture = FakeCapture()
+    capture.black = True
+    with watching(capture) as watched:
+        with pytest.raises(StaleFrame, match="black picture: all of it has the same value"):
+            watched.grab()
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_pictures_of_the_warm_up_are_thrown_away() -> None:
+    capture = FakeCapture()
+    with watching(capture, warm_up_s=0.5) as watched:
+        watched.wait_for(online=True)
+        opened = time.monotonic()
+        watched.grab()
+        assert 0.3 < time.monotonic() - opened < 2, "the brightness of the stand-in rises from picture to picture"
+        began = time.monotonic()
+        watched.grab()
+        assert time.monotonic() - began < 0.3
+
+
+# time stamps
+
+
 def test_age_is_that_of_the_kernels_time_stamp() -> None:
     with watching(FakeCapture(late_s=0.3)) as watched:
         assert 0.3 <= watched.grab().age_s() < 1
-    with watching(FakeCapture(late_s=9), max_age_s=5.0) as watched, pytest.raises(StaleFrame, match=r"max_age is 5 s"):
+
+
+def test_pictures_from_before_a_long_stop_of_the_process_are_passed_over() -> None:
+    capture = FakeCapture()
+    with watching(capture) as watched:
+        watched.grab()
+        capture.hangs = True
+        assert capture.blocked.wait(10)
+        capture.backlog = [90.0] * 4
+        capture.hangs = False
+        look = threading.Timer(0.3, capture.release_grab.set)
+        look.start()
+        frame, number = watched.grab(), capture.number
+        assert frame.age_s() < 0.5
+        assert number >= 5, "the queue was emptied first"
+        look.join()
+
+
+# reconnects
+
+
+def test_a_camera_that_is_plugged_in_again_is_back_within_two_seconds() -> None:
+    captures = [FakeCapture(), FakeCapture()]
+    usb = FakeUsb(*captures)
+    with watching(usb=usb) as watched:
+        watched.grab()
+        usb.unplug(captures[0])
+        watched.wait_for(online=False)
+        until(lambda: usb.tried >= 4, timeout_s=15)  # the back-off has grown to its maximum
+        usb.replug()
+        began = time.monotonic()
+        watched.wait_for(online=True, count=2)
+        assert time.monotonic() - began < 1
         watched.grab()
 
 
-def test_truncated_jpeg_is_refused_and_the_camera_stays_online() -> None:
+def test_a_loose_plug_is_found_each_time_it_makes_contact() -> None:
+    captures = [FakeCapture() for _ in range(5)]
+    usb = FakeUsb(*captures)
+    with watching(usb=usb) as watched:
+        for number, capture in enumerate(captures, start=1):
+            watched.wait_for(online=True, count=number)
+            usb.unplug(capture)
+            watched.wait_for(online=False, count=number)
+            began = time.monotonic()
+            usb.replug()
+            if number < len(captures):
+                watched.wait_for(online=True, count=number + 1)
+                assert time.monotonic() - began < 1, number
+
+
+@pytest.mark.slow
+def test_a_stalled_camera_is_offline_after_one_time_out_and_back_with_its_next_picture() -> None:
     capture = FakeCapture()
     with watching(capture) as watched:
-        capture.cut = True
-        with pytest.raises(CameraError, match="truncated"):
+        watched.grab()
+        capture.silent.set()
+        reason = watched.wait_for(online=False).reason
+        assert reason
+        assert reason.startswith("no picture for 2.")
+        with pytest.raises(CameraError, match=r"no picture for 2\."):
             watched.grab()
-        capture.cut = False
+        began = time.monotonic()
+        capture.silent.clear()
+        watched.wait_for(online=True, count=2)
+        assert time.monotonic() - began < 0.5
+    assert capture.released == 1, "it was not reopened"
+
+
+@pytest.mark.slow
+def test_a_camera_that_stays_stalled_is_reopened() -> None:
+    first, second = FakeCapture(), FakeCapture()
+    with watching(first, second) as watched:
+        watched.grab()
+        first.silent.set()
+        watched.wait_for(online=True, count=2)
+        watched.grab()
+    assert (first.released, second.released) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_camera_whose_first_picture_comes_late_is_not_reopened_meanwhile() -> None:
+    capture = FakeCapture(start_s=3.5)
+    with watching(capture) as watched:
         assert watched.grab().rgb.shape == (48, 64, 3)
+        assert [state.online for state in watched.states] == [True]
+    assert capture.released == 1
+
+
+@pytest.mark.slow
+def test_a_camera_without_a_picture_for_long_is_offline_but_not_reopened_yet() -> None:
+    capture = FakeCapture(start_s=7.5)
+    with watching(capture) as watched:
+        assert watched.wait_for(online=False).reason == "no picture yet since it was opened"
+        watched.wait_for(online=True)
+        watched.grab()
+    assert capture.released == 1
+
+
+def test_a_driver_that_refuses_to_start_is_asked_why_after_the_release() -> None:
+    capture = FakeCapture()
+    capture.refuses_start = True
+    usb = FakeUsb(capture)
+    usb.start_problem = "the USB controller has not enough bandwidth left"
+    released = []
+    usb.on_start_question = lambda: released.append(capture.released)
+    with watching(usb=usb) as watched:
+        assert watched.wait_for(online=False).reason == usb.start_problem
+    assert released == [1]
+
+
+def test_a_device_that_edged_itself_still_holds_is_waited_for() -> None:
+    usb = FakeUsb(FakeCapture())
+    usb.errors = [HeldByEdged("/dev/video0 is still in use by edged itself")] * 2
+    with watching(usb=usb) as watched:
+        watched.grab()
+        assert [state.online for state in watched.states] == [True], "a reload is no outage"
+
+
+# identity
+
+
+def test_another_camera_in_its_place_is_refused_until_the_old_one_is_back() -> None:
+    captures = [FakeCapture() for _ in range(3)]
+    usb = FakeUsb(*captures)
+    usb.identity = WEBCAM
+    with watching(usb=usb) as watched:
+        watched.grab()
+        usb.unplug(captures[0])
+        watched.wait_for(online=False)
+        usb.identity = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
+        usb.replug()
+        until(lambda: "another camera" in (watched.states[-1].reason or ""))
+        assert watched.states[-1].reason == (
+            "/dev/video0 is now another camera: HD Webcam (046d:0825, serial 99FF) at port 1-1; so far it was "
+            "HD Webcam (046d:0825, serial 12AB) at port 1-1. Connect that one again, or restart edged to use this one"
+        )
+        with pytest.raises(CameraError, match="is now another camera"):
+            watched.grab()
+        assert usb.opened == 1
+        usb.identity = WEBCAM
+        usb.replug()
+        watched.wait_for(online=True, count=2)
+        watched.grab()
+
+
+def test_a_camera_that_cannot_be_identified_is_used() -> None:
+    captures = [FakeCapture() for _ in range(2)]
+    usb = FakeUsb(*captures)
+    usb.identity = WEBCAM
+    with watching(usb=usb) as watched:
+        watched.grab()
+        usb.unplug(captures[0])
+        usb.identity = None
+        usb.replug()
+        watched.wait_for(online=True, count=2)
+        watched.grab()
 
 
 def test_unplugged_camera_is_released_and_opened_again() -> None:

@@ -24,7 +24,7 @@ class IdentityGuard:
         if self.known and not self._same(self.known, found):
             raise CameraError(
                 f"{path} is now another camera: {found}; so far it was {self.known}. "
-                "Reconnect that one, or restart edged to use this one"
+                "Connect that one again, or restart edged to use this one"
             )
         self.known = found
 

@@ -25,7 +25,7 @@ def open_reason(path: str, error: OSError) -> str:
     """Why opening the device failed: the end of a sentence."""
     match error.errno:
         case errno.EACCES:
-            return f"cannot be opened by this user{_owner_hint(path)}"
+            return f"cannot be opened by this user{_hint_for(path)}"
         case errno.EPERM:
             return "cannot be opened by this service (see DeviceAllow= in its unit)"
         case errno.EBUSY:
@@ -36,18 +36,22 @@ def open_reason(path: str, error: OSError) -> str:
             return f"cannot be opened: {error.strerror}"
 
 
-def _owner_hint(path: str) -> str:
+def _hint_for(path: str) -> str:
     try:
         status = os.stat(path)  # noqa: PTH116  # as in node_state
     except OSError:
         return ""
+    return owner_hint(status.st_mode, status.st_gid, {os.getegid(), *os.getgroups()})
+
+
+def owner_hint(mode: int, group_id: int, own_groups: set[int]) -> str:
+    """Which group may open a device, for a user of `own_groups` who may not."""
     try:
-        group = grp.getgrgid(status.st_gid).gr_name
+        group = grp.getgrgid(group_id).gr_name
     except KeyError:
-        group = str(status.st_gid)
-    is_member = status.st_gid in {os.getegid(), *os.getgroups()}
-    if is_member or status.st_mode & 0o060 != 0o060:
-        return f" (it belongs to the group {group}, and has the mode {stat.S_IMODE(status.st_mode):04o})"
+        group = str(group_id)
+    if group_id in own_groups or mode & 0o060 != 0o060:
+        return f" (it belongs to the group {group}, and has the mode {stat.S_IMODE(mode):04o})"
     return f", who is not in the group {group}"
 
 

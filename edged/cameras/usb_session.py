@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ STALL_S = 6.0  # without a picture, after there were some: reopened
 YET_S = 5.0  # without a picture, after it was opened: offline, and not reopened yet
 QUEUED_S = 0.005  # a grab that takes less found its picture in the queue
 OLD_S = 0.5  # a picture of this age is passed over if it was in the queue
-DAMAGED_S = 3.0  # nothing but damaged pictures for this long: offline
+DAMAGED_S = 2.0  # nothing but damaged pictures for this long: offline
 RETRY_S = 0.5  # how often a picture is decoded while the camera is offline
 FIRST_PATIENCE_S, LEAST_PATIENCE_S, MOST_PATIENCE_S = 20.0, 10.0, 60.0
 
@@ -49,16 +50,23 @@ class UsbSession:
     """For the thread of its camera."""
 
     def __init__(
-        self, capture: Capture, spec: CameraSpec, health: Health, looks: WaitingLooks, start_time: StartTime
+        self,
+        capture: Capture,
+        spec: CameraSpec,
+        health: Health,
+        looks: WaitingLooks,
+        start_time: StartTime,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._capture = capture
         self._spec = spec
         self._health = health
         self._looks = looks
         self._start_time = start_time
+        self._clock = clock
         self._stamps = StampClock()
         self._blank = BlankPictures()
-        self._opened = self._last_picture = time.monotonic()
+        self._opened = self._last_picture = self._clock()
         self._warm_up = WarmUp(spec.warm_up_s, self._opened)
         self._has_started = self._is_warm = False
         self._damaged_since: float | None = None
@@ -66,11 +74,11 @@ class UsbSession:
 
     def step(self) -> None:
         """Take the next picture. Waits for it 3 s at most. Raises CameraError if the camera has to be reopened."""
-        since = time.monotonic()
+        since = self._clock()
         if not self._capture.grab():
-            self._no_picture(time.monotonic() - since)
+            self._no_picture(self._clock() - since)
             return
-        now = time.monotonic()
+        now = self._clock()
         self._count_in(now)
         # The kernel's time stamp of the picture.
         captured = self._stamps.captured(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, now)
@@ -91,7 +99,7 @@ class UsbSession:
     def _no_picture(self, waited_s: float) -> None:
         if waited_s < SILENT_S:
             raise CameraError("unplugged, or its driver failed") if self._has_started else NotStarted("not started")
-        silent_s = time.monotonic() - self._last_picture
+        silent_s = self._clock() - self._last_picture
         if self._has_started:
             self._stalled(silent_s)
         else:
