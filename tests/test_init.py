@@ -16,6 +16,7 @@ from support.making import picture
 from support.running import Edged
 
 from edged.config.load import ConfigError, load
+from edged.config.usb_devices import UsbDevices
 from edged.core.errors import EdgedError
 from edged.tools.init import compose, usb_cameras, write
 
@@ -95,8 +96,8 @@ def test_a_failed_init_leaves_nothing_behind(tmp_path: Path):
 def test_usb_cameras_are_found_by_id_without_their_second_node(tmp_path: Path):
     for name in ("usb-Cam-video-index0", "usb-Cam-video-index1"):
         (tmp_path / name).touch()
-    assert usb_cameras(tmp_path) == [f"usb:{tmp_path}/usb-Cam-video-index0"]
-    assert usb_cameras(tmp_path / "none") == []
+    assert usb_cameras(UsbDevices(by_id=tmp_path)) == [f"usb:{tmp_path}/usb-Cam-video-index0"]
+    assert usb_cameras(UsbDevices(by_id=tmp_path / "none")) == []
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def test_a_usb_camera_that_was_named_is_not_added_again(tmp_path: Path):
     device = tmp_path / "video0"
     device.touch()
     (tmp_path / "usb-Cam-video-index0").symlink_to(device)
-    devices = usb_cameras(tmp_path)
+    devices = usb_cameras(UsbDevices(by_id=tmp_path))
     assert compose([f"usb:{device}"], devices, MODEL, tmp_path).text.count("source:") == 1
     assert compose(["usb:7"], devices, MODEL, tmp_path).text.count("source:") == 2
 

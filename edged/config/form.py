@@ -93,9 +93,9 @@ class ChangeForm(Form):
 
 class CameraForm(Form):
     source: Source = needed(
-        "`rtsp://…`, `rtsps://…`, `http(s)://…` (JPEG or MJPEG, detected by the content type), `usb:0`, "
-        "`usb:/dev/v4l/by-id/…`, or the path of a picture, a clip, or a folder of pictures (one per look, in the order "
-        "of their names, repeating). Write a password as `{secret:NAME}`.",
+        "`rtsp://…`, `rtsps://…`, `http(s)://…` (JPEG or MJPEG, detected by the content type), "
+        "`usb:/dev/v4l/by-id/…`, `usb:0`, or the path of a picture, a clip, or a folder of pictures (one per look, in "
+        "the order of their names, repeating). Write a password as `{secret:NAME}`.",
         sample="rtsp://viewer:{secret:dock}@10.0.0.9:554/stream1",
     )
     title: Title = key("Display name. Default: none.", "")

@@ -88,9 +88,9 @@ class Surroundings:
         if device.isdigit():
             link = self.usb.stable_link(node) or f"{BY_ID}/…"
             return f"usb:{device} can become another camera when cameras are plugged in; use usb:{link}"
-        if device.startswith(f"{BY_ID}/") and self.usb.twins(node):
+        if device.startswith(f"{self.usb.by_id}/") and self.usb.twins(node):
             link = self.usb.stable_link(node) or "/dev/v4l/by-path/…"
-            return f"several cameras share the link {device}, because their serial numbers are equal; use usb:{link}"
+            return f"several cameras share the link {device}: only their ports tell them apart; use usb:{link}"
         return None
 
     def _network_source(self, parts: Url, path: KeyPath) -> SourceSpec:

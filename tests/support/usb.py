@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -173,9 +174,9 @@ class FakeUsb:
         return self.start_problem
 
 
-def watching(*captures: FakeCapture, usb: FakeUsb | None = None, **more: object) -> Watched:
+def watching(*captures: FakeCapture, usb: FakeUsb | None = None, warm_up_s: float = 0.0, **more: Any) -> Watched:
     """A camera whose connections are these captures, one after the other. Without a warm-up unless it is asked for."""
-    return Watched(spec("0", "usb", **{"warm_up_s": 0.0, **more}), UsbCamera, usb=usb or FakeUsb(*captures))
+    return Watched(spec("0", "usb", warm_up_s=warm_up_s, **more), UsbCamera, usb=usb or FakeUsb(*captures))
 
 
 def scene(number: int) -> np.ndarray:
