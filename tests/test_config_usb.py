@@ -89,7 +89,7 @@ def test_a_link_that_two_cameras_share_is_a_warning(tmp_path: Path):
     assert warnings(tmp_path, link, usb) == []
     plug(tmp_path, "video2", "1-2")
     assert warnings(tmp_path, link, usb) == [
-        f'{tmp_path}/edged.yaml: camera "dock": several cameras share the link {link.removeprefix("usb:")}, because '
-        f"their serial numbers are equal; use usb:{tmp_path}/by-path/usb-1-2-video-index0"
+        f'{tmp_path}/edged.yaml: camera "dock": several cameras share the link {link.removeprefix("usb:")}: '
+        f"only their ports tell them apart; use usb:{tmp_path}/by-path/usb-1-2-video-index0"
     ]
     assert warnings(tmp_path, f"usb:{tmp_path}/by-path/usb-1-1-video-index0", usb) == []

@@ -54,7 +54,7 @@ def describe(capture: Capture) -> str:
     """`MJPG 1280x720 at 30 fps`, as the driver has set it."""
     width, height = (int(capture.get(edge)) for edge in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     fps = capture.get(cv2.CAP_PROP_FPS)
-    rate = f" at {fps:.3g} fps" if fps > 0 else ""
+    rate = f" at {fps:.3g} fps" if 0 < fps < 1000 else ""
     return f"{_name(capture).strip()} {width}x{height}{rate}"
 
 

@@ -70,6 +70,7 @@ class UsbSession:
         self._warm_up = WarmUp(spec.warm_up_s, self._opened)
         self._has_started = self._is_warm = False
         self._damaged_since: float | None = None
+        self._damage = ""
         self._next_try = 0.0  # for a camera that is offline
 
     def step(self) -> None:
@@ -93,8 +94,9 @@ class UsbSession:
             self._start_time.succeeded(now - self._opened)
 
     def _is_needed(self, now: float) -> bool:
-        waiting = bool(self._looks) or not self._is_warm
-        return now >= self._next_try if self._health.online is False else waiting or not self._health.online
+        if self._health.online:
+            return bool(self._looks) or not self._is_warm
+        return now >= self._next_try
 
     def _no_picture(self, waited_s: float) -> None:
         if waited_s < SILENT_S:
@@ -148,10 +150,12 @@ class UsbSession:
     def _damaged(self, error: CameraError, now: float) -> None:
         self._health.count_damaged()
         self._looks.refuse(CameraError, f"the picture is damaged: {error}")
-        self._damaged_since = now if self._damaged_since is None else self._damaged_since
+        if self._damaged_since is None:
+            # The reason is that of the first one: it is published, and each picture may be damaged in another way.
+            self._damaged_since, self._damage = now, f"all pictures are damaged: {error}"
         if now - self._damaged_since >= DAMAGED_S or self._health.online is False:
             self._next_try = now + RETRY_S
-            self._health.mark_offline(f"all pictures are damaged: {error}")
+            self._health.mark_offline(self._damage)
 
     def _require_usable(self, picture: Pixels, captured: float, now: float) -> None:
         """Raises StaleFrame for a picture that does not show the scene as it is."""
