@@ -120,6 +120,15 @@ def test_a_camera_that_stays_black_is_stale() -> None:
         assert [state.online for state in watched.states] == [True]
 
 
+@pytest.mark.slow
+def test_the_warm_up_of_a_camera_that_starts_slowly_begins_with_its_first_picture() -> None:
+    with watching(FakeCapture(start_s=1.5), warm_up_s=1.0) as watched:
+        watched.wait_for(online=True)
+        started = time.monotonic()
+        watched.grab()
+        assert 0.7 < time.monotonic() - started < 2
+
+
 def test_pictures_of_the_warm_up_are_thrown_away() -> None:
     capture = FakeCapture()
     with watching(capture, warm_up_s=0.5) as watched:

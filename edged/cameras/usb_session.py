@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ QUEUED_S = 0.005  # a grab that takes less found its picture in the queue
 OLD_S = 0.5  # a picture of this age is passed over if it was in the queue
 DAMAGED_S = 2.0  # nothing but damaged pictures for this long: offline
 RETRY_S = 0.5  # how often a picture is decoded while the camera is offline
-FIRST_PATIENCE_S, LEAST_PATIENCE_S, MOST_PATIENCE_S = 20.0, 10.0, 60.0
+FIRST_PATIENCE_S, LEAST_PATIENCE_S, MOST_PATIENCE_S = 20.0, 10.0, 30.0
 
 
 class NotStarted(CameraError):
@@ -50,36 +49,33 @@ class UsbSession:
     """For the thread of its camera."""
 
     def __init__(
-        self,
-        capture: Capture,
-        spec: CameraSpec,
-        health: Health,
-        looks: WaitingLooks,
-        start_time: StartTime,
-        clock: Callable[[], float] = time.monotonic,
+        self, capture: Capture, spec: CameraSpec, health: Health, looks: WaitingLooks, start_time: StartTime
     ) -> None:
         self._capture = capture
         self._spec = spec
         self._health = health
         self._looks = looks
         self._start_time = start_time
-        self._clock = clock
         self._stamps = StampClock()
         self._blank = BlankPictures()
-        self._opened = self._last_picture = self._clock()
-        self._warm_up = WarmUp(spec.warm_up_s, self._opened)
-        self._has_started = self._is_warm = False
+        self._opened = self._last_picture = time.monotonic()
+        self._warm_up: WarmUp | None = None  # from the first picture on
+        self._is_warm = False
         self._damaged_since: float | None = None
         self._damage = ""
         self._next_try = 0.0  # for a camera that is offline
 
+    @property
+    def _has_started(self) -> bool:
+        return self._warm_up is not None
+
     def step(self) -> None:
         """Take the next picture. Waits for it 3 s at most. Raises CameraError if the camera has to be reopened."""
-        since = self._clock()
+        since = time.monotonic()
         if not self._capture.grab():
-            self._no_picture(self._clock() - since)
+            self._no_picture(time.monotonic() - since)
             return
-        now = self._clock()
+        now = time.monotonic()
         self._count_in(now)
         # The kernel's time stamp of the picture.
         captured = self._stamps.captured(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, now)
@@ -89,8 +85,8 @@ class UsbSession:
 
     def _count_in(self, now: float) -> None:
         self._last_picture = now
-        if not self._has_started:
-            self._has_started = True
+        if not self._warm_up:
+            self._warm_up = WarmUp(self._spec.warm_up_s, now)
             self._start_time.succeeded(now - self._opened)
 
     def _is_needed(self, now: float) -> bool:
@@ -101,7 +97,7 @@ class UsbSession:
     def _no_picture(self, waited_s: float) -> None:
         if waited_s < SILENT_S:
             raise CameraError("unplugged, or its driver failed") if self._has_started else NotStarted("not started")
-        silent_s = self._clock() - self._last_picture
+        silent_s = time.monotonic() - self._last_picture
         if self._has_started:
             self._stalled(silent_s)
         else:
@@ -160,7 +156,7 @@ class UsbSession:
     def _require_usable(self, picture: Pixels, captured: float, now: float) -> None:
         """Raises StaleFrame for a picture that does not show the scene as it is."""
         problem = self._blank.problem(picture, captured)
-        self._is_warm = self._is_warm or self._warm_up.is_over(picture, now)
+        self._is_warm = self._is_warm or not self._warm_up or self._warm_up.is_over(picture, now)
         if problem:
             raise StaleFrame(problem)
         if not self._is_warm:

@@ -50,9 +50,9 @@ class UsbDevices:
             return None
         usb = device.parent if (device.parent / "idVendor").exists() else None
         if usb is None:
-            return Identity(device.name, "", "", _text(entry / "name"))
+            return Identity(device.name, "", "", _product(entry))
         model = f"{_text(usb / 'idVendor')}:{_text(usb / 'idProduct')}"
-        return Identity(usb.name, model, _text(usb / "serial"), _text(entry / "name"))
+        return Identity(usb.name, model, _text(usb / "serial"), _product(entry))
 
     def twins(self, node: str) -> list[str]:
         """The nodes of other cameras that only their port tells apart from this one; each camera's first node."""
@@ -98,6 +98,13 @@ def _links(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _product(entry: Path) -> str:
+    """The name, once: the kernel often has `HD Webcam: HD Webcam`, cut after 31 characters."""
+    name = _text(entry / "name")
+    product, _, rest = name.partition(": ")
+    return product if product.startswith(rest) else name
 
 
 def _text(file: Path) -> str:
