@@ -25,7 +25,7 @@ from edged.core.types import CameraFigures, CameraReport, Frame
 
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
 MOST_PAUSE_S = 2.0  # opening a local device disturbs nobody
-NODE_POLL_S = 0.25
+NODE_POLL_S = 0.1
 RELEASE_S = 5.0  # a camera that a reload closes releases its device within OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
 
 

@@ -44,7 +44,7 @@ class LocalUsb:
 
     def node_state(self, path: str) -> NodeState | None:
         try:
-            status = os.stat(path)  # noqa: PTH116  # called four times a second
+            status = os.stat(path)  # noqa: PTH116  # called ten times a second
         except OSError:
             return None
         return status.st_rdev, status.st_ino, status.st_ctime_ns
