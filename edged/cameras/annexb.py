@@ -8,6 +8,7 @@ from dataclasses import dataclass
 START_CODE = b"\0\0\1"
 HEADER = {"h264": 1, "hevc": 2}  # bytes of a NAL unit's header
 SPS, IDR = 7, 5  # kinds of H.264's NAL units
+PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 HEAD = 512  # bytes of a unit that are read: more than a parameter set takes
 CHROMA_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 144, 244})
 
@@ -20,6 +21,19 @@ def units(codec: str, data: bytes) -> Iterator[tuple[int, int]]:
         unit = data[at + 3]
         yield at + 3, unit & 0x1F if codec == "h264" else (unit >> 1) & 0x3F
         at = data.find(START_CODE, at + 3)
+
+
+def parameter_sets(codec: str, data: bytes) -> bytes:
+    """The parameter sets among these NAL units, without the others, which a decoder may refuse."""
+    if codec not in HEADER:
+        return data
+    begins = [at for at, _ in units(codec, data)] + [len(data) + len(START_CODE)]
+    kept = [
+        data[at : end - len(START_CODE)].rstrip(b"\0")
+        for (at, kind), end in zip(units(codec, data), begins[1:], strict=True)
+        if kind in PARAMETER_SETS[codec]
+    ]
+    return b"".join(b"\0" + START_CODE + unit for unit in kept)
 
 
 def first_slice(codec: str, data: bytes) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from edged.cameras.packets import codec_name
 from edged.cameras.picture import Pixels, decode_picture
 from edged.core.errors import CameraError
 
+HELD_BACK = 32  # pictures in, none out: more than any order or interlacing explains, so they are damaged
 SKIP_UNUSED = 8  # the last pictures of a group, of which none is skipped
 
 
@@ -110,6 +111,8 @@ class _OpenGroup:
                 break
         if self._damaged is not None or self._newest is None or self._newest.pts != self.position:
             self._flush()
+        if self._damaged is None and self._newest and self.position - (self._newest.pts or 0) > HELD_BACK:
+            self._damaged = (self._newest.pts or 0) + 1
         if self._newest is None:
             raise CameraError(f"the stream's pictures cannot be decoded ({codec_name(self._codec)})")
         return Decoded(self._times[self._newest.pts or 0], self._damaged), self._newest

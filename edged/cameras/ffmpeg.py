@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import av
 import av.logging
-from av.error import FFmpegError
+from av.error import FFmpegError, HTTPBadRequestError
 
 from edged.cameras.camera_url import CameraUrl
 from edged.cameras.reasons import network_error, status_error
@@ -45,15 +45,17 @@ def is_loss(lines: Sequence[str]) -> bool:
     return any(LOSS.search(line) for line in lines)
 
 
-def refused_status(lines: Sequence[str]) -> tuple[str, int] | None:
+def refused_status(error: FFmpegError, lines: Sequence[str]) -> tuple[str, int] | None:
     """The last RTSP method that the server refused, and the status."""
+    if isinstance(error, HTTPBadRequestError):  # the one status that is not logged; cameras give it to SETUP
+        return "SETUP", 400
     found = [match for line in lines if (match := STATUS.search(line))]
     return (found[-1][1], int(found[-1][2])) if found else None
 
 
 def open_error(error: FFmpegError, lines: Sequence[str], url: CameraUrl) -> CameraError | None:
     """The reason why a stream did not open; None if FFmpeg does not give it."""
-    if refused := refused_status(lines):
+    if refused := refused_status(error, lines):
         return status_error(refused[1], login_sent=url.user is not None)
     if isinstance(error, ConnectionError):
         return network_error(error, url)

@@ -33,6 +33,7 @@ class _Incoming:
     captured: float
     slices: list[bytes]
     damaged: bool
+    stream_s: float | None
     size: int = 0
     complete: bool = False
 
@@ -109,9 +110,10 @@ class GopBuffer:
         """Raises CameraError for a picture with too many slices."""
         later = later_slices(self._codec, packet.data)
         with self._lock:
-            if later is None:
+            first_is_lost = later is not None and self._incoming and self._incoming.stream_s != packet.stream_s
+            if later is None or first_is_lost:
                 self._complete()
-                self._begin(packet, captured)
+                self._begin(packet, captured, bool(first_is_lost))
             elif self._incoming:
                 self._has_slices = True
                 self._incoming.damaged |= packet.lost
@@ -127,11 +129,12 @@ class GopBuffer:
                 self._newest_captured = self._pictures[-1].captured if self._pictures else 0.0
                 self._mark_damaged()
 
-    def _begin(self, packet: Packet, captured: float) -> None:
+    def _begin(self, packet: Packet, captured: float, damaged: bool) -> None:
         gap = self._frame_numbers is not None and self._frame_numbers.gap_before(packet.data)
         key = packet.key or self._codec == "mjpeg"
         # Loss before a keyframe does not concern it; loss within it makes the decoder fail.
-        self._incoming = _Incoming(key, captured, [], damaged=not key and (gap or packet.lost))
+        damaged |= not key and (gap or packet.lost)
+        self._incoming = _Incoming(key, captured, [], damaged, packet.stream_s)
         self._incoming.append(packet.data)
 
     def _complete(self) -> None:

@@ -41,7 +41,7 @@ class LiveEdge:
 
     BACKWARDS_S = 0.5  # more than B-frames step back
     FORWARDS_S = 10.0
-    STANDING_S = 1.0  # stamps that do not advance for so long are no clock
+    STANDING_S = 0.2  # stamps that do not advance for so long are no clock; slices of a picture share one
     CALM_S = 0.5
     BURST_S = 3.0  # longer than any burst after an open
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from edged.cameras.login import FFMPEG_ALGORITHMS, authorization
 from edged.cameras.reasons import network_error, status_error
 from edged.core.errors import CameraError
 
+CODECS = ("H264", "H265", "JPEG")
+ENCODING = re.compile(r"a=rtpmap:\d+ +([\w.-]+)/")
 MAX_REDIRECTS = 5
 MAX_HEADERS = 100
 MAX_BODY = 256 * 1024
@@ -69,8 +72,13 @@ def _redirected(response: RtspResponse, url: str, target: CameraUrl) -> CameraUr
 def _require_video(response: RtspResponse, login_sent: bool) -> None:
     if response.status != 200:
         raise status_error(response.status, login_sent)
-    if b"m=video" not in response.body:
+    description = response.body.decode("latin-1")
+    _, _, video = description.partition("m=video")
+    if not video:
         raise CameraError("the stream has no video")
+    encoding = ENCODING.search(video.partition("\nm=")[0])
+    if encoding and encoding[1].upper() not in CODECS:
+        raise CameraError(f"the stream's video codec is not supported ({encoding[1][:40]})")
 
 
 def _ask(target: CameraUrl, url: str, budget: Budget) -> tuple[RtspResponse, bool]:

@@ -13,6 +13,7 @@ from av.error import ExitError, FFmpegError
 from av.packet import Packet as AvPacket
 from av.video.stream import VideoStream
 
+from edged.cameras.annexb import parameter_sets
 from edged.cameras.bounded import ANSWER_S, Cancelled
 from edged.cameras.camera_url import CameraUrl, parse_url
 from edged.cameras.ffmpeg import captured_log, is_loss, open_error, refused_status
@@ -57,10 +58,8 @@ class RtspSource:
         """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
         container = self._connect(address, cancelled)
         try:
-            if not container.streams.video:
-                raise CameraError("the stream has no video")
-            context = container.streams.video[0].codec_context
-            yield OpenStream(context.name, context.extradata or b"", self._packets(container, cancelled))
+            codec, extradata = _codec(container)
+            yield OpenStream(codec, extradata, self._packets(container))
         finally:
             container.close()  # in the thread that read from it
 
@@ -114,7 +113,7 @@ class RtspSource:
         self._transports = (self._transports[1], self._transports[0])
         self._worked = False
 
-    def _packets(self, container: InputContainer, cancelled: Cancelled) -> Iterator[Packet | None]:
+    def _packets(self, container: InputContainer) -> Iterator[Packet | None]:
         opened = since = time.monotonic()
         begun = False
         for packet, lines in _read(container):
@@ -151,7 +150,17 @@ def _open(address: str, url: CameraUrl, transport: str) -> InputContainer:
         with captured_log() as lines:
             return av.open(address, options=options, timeout=(OPEN_S, SILENT_S))
     except FFmpegError as error:
-        raise _NotOpened(open_error(error, lines, url), refused_status(lines)) from None
+        raise _NotOpened(open_error(error, lines, url), refused_status(error, lines)) from None
+
+
+def _codec(container: InputContainer) -> tuple[str, bytes]:
+    """The codec's name, and its parameter sets as far as the SDP has them. Raises CameraError if it is unknown."""
+    if not container.streams.video:
+        raise CameraError("the stream has no video")
+    context = container.streams.video[0].codec_context
+    if context is None:  # PyAV's type hints do not say so
+        raise CameraError("the stream's video codec is not supported")
+    return context.name, parameter_sets(context.name, context.extradata or b"")
 
 
 def _read(container: InputContainer) -> Iterator[tuple[AvPacket[VideoStream] | None, Sequence[str]]]:
