@@ -69,6 +69,7 @@ for title, still in STILL.items():
         moving = clip(still.codec, gop=1) if still.codec == "jpeg" else clip()
         with ScriptedServer(Script(clip=moving, switch=(30, still))) as server, watching(server) as watched:
             first(server, watched, within_s=5)
+            looks(server, watched, for_s=1.0)
             until(lambda: len(server.sent) > 30)
             assert not [each.refusal for each in looks(server, watched, for_s=25.0, every_s=1.0) if each.refusal]
             taken = looks(server, watched, for_s=9.0, every_s=1.0)

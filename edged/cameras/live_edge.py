@@ -47,6 +47,7 @@ class LiveEdge:
 
     def __init__(self) -> None:
         self.reached = False  # the burst after the open is over
+        self.stands = False  # the stamps no longer advance
         self._sender = SenderClock()
         self._lags = LeastOf()
         self._stream_s: float | None = None
@@ -66,7 +67,8 @@ class LiveEdge:
         if before is not None and not -self.BACKWARDS_S < stamp - before < self.FORWARDS_S:
             self._lags.clear()
         self._stream_s = stamp
-        if packet.arrived - self._advanced_at > self.STANDING_S:
+        self.stands = packet.arrived - self._advanced_at > self.STANDING_S
+        if self.stands:
             self._lags.clear()
         lag = packet.arrived - stamp
         least = self._lags.add(packet.arrived, lag)

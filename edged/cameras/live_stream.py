@@ -27,11 +27,15 @@ KEYFRAME_WAIT_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """A picture (BGR), when it was captured (monotonic), and whether newer ones were dropped because of damage."""
+    """A picture (BGR), and when it was captured (monotonic).
+
+    `after_damage`: newer ones were dropped because of damage. `clock_stands`: the stream's time stamps do not advance.
+    """
 
     bgr: Pixels
     captured: float
     after_damage: bool
+    clock_stands: bool
 
 
 class LiveStream:
@@ -96,7 +100,8 @@ class LiveStream:
                     check()
                     self._gop.wait_for_keyframe(self._tried, NEXT_KEYFRAME_S)
                 else:
-                    return Newest(self._decoder.pixels(), captured, self._gop.damaged_for_s(time.monotonic()) > 0)
+                    damaged = self._gop.damaged_for_s(time.monotonic()) > 0
+                    return Newest(self._decoder.pixels(), captured, damaged, self._edge.stands)
         raise StaleFrame(f"the newest keyframe of the stream is damaged: {reason}")
 
     def _catch_up(self, check: Callable[[], None]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from edged.cameras.bounded import Cancelled
+from edged.cameras.frozen import FrozenCheck
 from edged.cameras.health import Health
 from edged.cameras.live_stream import LiveStream
 from edged.cameras.packets import OpenStream
@@ -33,6 +34,7 @@ class StreamCamera:
         self._spec = spec
         self._open_stream = open_stream
         self._health = health
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._live: LiveStream | None = None  # while there is a connection and a picture was decoded
@@ -49,7 +51,8 @@ class StreamCamera:
         newest = self._wait_until_live(stop).newest(lambda: raise_if_ended(stop, self._closing))
         require_fresh(newest.captured, self._spec.max_age_s, newest.after_damage)
         grab_ms = (time.monotonic() - began) * 1000
-        return frame_from_bgr(newest.bgr, self._spec.mask, newest.captured, grab_ms, self._spec.rotate)
+        frame = frame_from_bgr(newest.bgr, self._spec.mask, newest.captured, grab_ms, self._spec.rotate)
+        return self._frozen.check(frame, newest.clock_stands)
 
     def figures(self) -> CameraFigures:
         return self._health.figures()

@@ -7,6 +7,7 @@ import time
 
 import cv2
 
+from edged.cameras.frozen import FrozenCheck
 from edged.cameras.health import Health
 from edged.cameras.picture import frame_from_bgr, require_fresh
 from edged.cameras.reconnect import keep_connected
@@ -39,6 +40,7 @@ class UsbCamera:
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._looks = WaitingLooks()
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
         # What is learned about the camera, and kept over reconnects.
         self._start_time = StartTime()
         self._guard = IdentityGuard()
@@ -53,7 +55,8 @@ class UsbCamera:
         bgr, captured = self._next_picture(stop, began + ANSWER_S)
         require_fresh(captured, self._spec.max_age_s)
         grab_ms = (time.monotonic() - began) * 1000
-        return frame_from_bgr(bgr, self._spec.mask, captured, grab_ms, self._spec.rotate)
+        frame = frame_from_bgr(bgr, self._spec.mask, captured, grab_ms, self._spec.rotate)
+        return self._frozen.check(frame)
 
     def figures(self) -> CameraFigures:
         return self._health.figures()

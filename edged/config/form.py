@@ -21,6 +21,7 @@ from edged.config.values import (
     CoresText,
     CronText,
     Duration,
+    FrozenAfter,
     Node,
     PictureSize,
     Prefix,
@@ -31,7 +32,7 @@ from edged.config.values import (
 )
 from edged.core import npu_cores
 from edged.core.intervals import why_never
-from edged.core.specs import Cron, Point
+from edged.core.specs import DEFAULT_FROZEN_AFTER_S, Cron, Point
 
 PATH_LENGTH = 4096
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
@@ -117,6 +118,12 @@ class CameraForm(Form):
     rotate: Literal[0, 90, 180, 270] = key(
         "Turn the picture clockwise by so many degrees. `mask` and `regions` refer to the turned picture. Default: 0.",
         0,
+    )
+    frozen_after: FrozenAfter = key(
+        "A live camera whose pictures have been bit-identical for this long is frozen, and its pictures are not used. "
+        "Applies only once its pictures have shown noise, so not to a test card. `false`: never. Default: 30s.",
+        DEFAULT_FROZEN_AFTER_S,
+        sample="2m",
     )
     mask: list[MaskForm] = key(
         "Areas that are filled with black before the picture is used. Default: none.",

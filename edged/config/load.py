@@ -156,6 +156,7 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         schedule=Cron(parsed.cron) if parsed.cron else Every(parsed.every or DEFAULT_EVERY_S),
         hours=parsed.hours,
         max_age_s=parsed.max_age or DEFAULT_MAX_AGE_S,
+        frozen_after_s=None if parsed.frozen_after is False else parsed.frozen_after,
         rotate=parsed.rotate,
         mask=tuple(mask.points() for mask in parsed.mask),
         regions=tuple(regions.values()),

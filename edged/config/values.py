@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -119,6 +119,10 @@ def _warm_up(value: Any) -> float:
     return seconds
 
 
+def _frozen_after(value: Any) -> float | Literal[False]:
+    return False if value is False else duration_s(value)
+
+
 def _size(value: Any) -> tuple[int, int]:
     match = SIZE.fullmatch(value) if isinstance(value, str) else None
     if not match:
@@ -203,6 +207,11 @@ _DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
 _HOURS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+FrozenAfter = Annotated[
+    float | Literal[False],
+    BeforeValidator(_frozen_after),
+    WithJsonSchema({"anyOf": [_DURATION_SCHEMA, {"const": False}]}),
+]
 WarmUp = Annotated[float, BeforeValidator(_warm_up), WithJsonSchema(_DURATION_SCHEMA)]
 PictureSize = Annotated[
     tuple[int, int], BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{SIZE.pattern}$"})

@@ -19,6 +19,7 @@ from edged.core.secret import Secret
 
 DEFAULT_EVERY_S = 60.0
 DEFAULT_MAX_AGE_S = 5.0
+DEFAULT_FROZEN_AFTER_S = 30.0
 DEFAULT_WARM_UP_S = 1.0
 DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
@@ -153,10 +154,11 @@ class SourceSpec:
 class CameraSpec:
     """One camera and its questions.
 
-    No `hours`: looks at any time. A frame older than `max_age_s` is stale. The picture is turned clockwise by `rotate`
-    degrees; `mask`, a list of polygons, and `regions` refer to the upright picture. With `at_least_every_s` the last
-    answers are repeated while the picture is unchanged, for so long; None asks the model at every look. `image`
-    publishes each analysed frame as JPEG.
+    No `hours`: looks at any time. A frame older than `max_age_s` is stale, and so is one of
+    a live source that has been bit-identical for `frozen_after_s` (None: never). The picture is turned clockwise by
+    `rotate` degrees; `mask`, a list of polygons, and `regions` refer to the upright picture. With `at_least_every_s`
+    the last answers are repeated while the picture is unchanged, for so long; None asks the model at every look.
+    `image` publishes each analysed frame as JPEG.
 
     Of USB cameras: `size` is the width and height to ask for, `fps` the pictures a second; None for the defaults.
     After it was opened, pictures are thrown away until the exposure has settled, for `warm_up_s` at most.
@@ -168,6 +170,7 @@ class CameraSpec:
     schedule: Every | Cron = Every(DEFAULT_EVERY_S)
     hours: tuple[Hours, ...] = ()
     max_age_s: float = DEFAULT_MAX_AGE_S
+    frozen_after_s: float | None = DEFAULT_FROZEN_AFTER_S
     rotate: Rotation = 0
     mask: tuple[tuple[Point, ...], ...] = ()
     regions: tuple[RegionSpec, ...] = ()
@@ -181,7 +184,7 @@ class CameraSpec:
     @property
     def connection(self) -> tuple[Any, ...]:
         """The settings that an open camera depends on. All others can change while it stays open."""
-        return (self.name, self.max_age_s, *self.pictures, self.size, self.fps, self.warm_up_s)
+        return (self.name, self.max_age_s, self.frozen_after_s, *self.pictures, self.size, self.fps, self.warm_up_s)
 
     @property
     def pictures(self) -> tuple[Any, ...]:

@@ -1,0 +1,48 @@
+"""Tells a frozen camera from a still scene: the noise of a live sensor never gives the same pixels twice."""
+
+from __future__ import annotations
+
+import logging
+
+from edged.core.errors import StaleFrame
+from edged.core.outage import Outage
+from edged.core.text import spoken
+from edged.core.types import Frame
+
+NOISY_LOOKS = 3  # consecutive looks with different pictures, until a source is known to be noisy
+
+logger = logging.getLogger("edged.camera")
+
+
+class FrozenCheck:
+    """Refuses pictures that have been bit-identical for `limit_s`; None: never.
+
+    Only for a source that has shown noise, or whose stream clock stands: a test card or a screen may well stand still.
+    Not thread-safe.
+    """
+
+    def __init__(self, name: str, limit_s: float | None) -> None:
+        self._limit_s = limit_s
+        self._outage = Outage(f"camera {name}", logger, "the picture changes again")
+        self._sha256 = ""
+        self._since = 0.0  # when the first of the identical pictures was captured (monotonic)
+        self._identical_s = 0.0
+        self._changes = 0  # consecutive looks with different pictures
+
+    def check(self, frame: Frame, clock_stands: bool = False) -> Frame:
+        """The frame. Raises StaleFrame if the camera is frozen. `clock_stands`: the stream's time stamps say so too."""
+        if frame.sha256 != self._sha256:
+            self._changed(frame)
+            return frame
+        self._identical_s = frame.captured_mono - self._since
+        can_freeze = clock_stands or self._changes >= NOISY_LOOKS
+        if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s:
+            return frame
+        self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
+        raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
+
+    def _changed(self, frame: Frame) -> None:
+        stood_still = 0 < self._identical_s < (self._limit_s or 0.0)
+        self._changes = 1 if stood_still else self._changes + 1
+        self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
+        self._outage.end()

@@ -1,0 +1,67 @@
+"""A frozen camera is refused; a still scene, a test card and a slide show are not."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+from support.making import frame
+
+from edged.cameras.frozen import FrozenCheck
+from edged.core.errors import StaleFrame
+
+
+def outcomes(check: FrozenCheck, *looks: tuple[float, str]) -> list[bool]:
+    """For each look at (monotonic time, picture): whether it was refused."""
+    refused = []
+    for at, picture in looks:
+        try:
+            check.check(replace(frame(), captured_mono=at, sha256=picture))
+        except StaleFrame:
+            refused.append(True)
+        else:
+            refused.append(False)
+    return refused
+
+
+NOISE = [(float(at), f"noise {at}") for at in range(4)]
+
+
+def test_camera_that_froze_is_refused_after_the_limit_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edged.camera")
+    check = FrozenCheck("dock", 30.0)
+    assert not any(outcomes(check, *NOISE))
+    assert outcomes(check, (32.9, "noise 3"), (33.1, "noise 3"), (90.0, "noise 3")) == [False, True, True]
+    assert outcomes(check, (91.0, "alive")) == [False]
+    assert [record.getMessage().partition(" after ")[0] for record in caplog.records] == [
+        "camera dock: frozen: bit-identical pictures for more than 30 s",
+        "camera dock: the picture changes again",
+    ]
+
+
+def test_camera_that_freezes_again_is_refused_again() -> None:
+    check = FrozenCheck("dock", 30.0)
+    outcomes(check, *NOISE, (50.0, "noise 3"), (51.0, "alive"))
+    assert outcomes(check, (90.0, "alive")) == [True]
+
+
+def test_test_card_whose_stream_clock_stands_still_is_frozen() -> None:
+    check = FrozenCheck("dock", 30.0)
+    card = replace(frame(), captured_mono=0.0)
+    check.check(card, clock_stands=True)
+    with pytest.raises(StaleFrame, match="frozen: the pictures have been bit-identical for 31 s"):
+        check.check(replace(card, captured_mono=31.0), clock_stands=True)
+
+
+def test_test_card_is_not_frozen() -> None:
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *((float(at), "card") for at in range(0, 600, 10))))
+
+
+def test_slide_show_is_not_frozen() -> None:
+    slides = [(float(at), f"slide {at // 25}") for at in range(0, 200, 5)]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *slides, (260.0, "slide 7")))
+
+
+def test_check_can_be_switched_off() -> None:
+    assert not any(outcomes(FrozenCheck("dock", None), *NOISE, (500.0, "noise 3")))
