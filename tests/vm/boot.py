@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from vm import initrd, packages, pictures  # noqa: E402 found through the line a
 
 LIMIT_S = 900.0
 MEMORY_MB = 2048
+KERNEL_OPTIONS = "console=ttyS0 panic=-1 mitigations=off quiet loglevel=4 rdinit=/init"
+SHARE_OPTIONS = "security_model=none,multidevs=remap"
 
 
 def run(checkout: Path, cases: list[str], out: Path, limit_s: float = LIMIT_S) -> dict[str, Any]:
@@ -30,40 +33,45 @@ def run(checkout: Path, cases: list[str], out: Path, limit_s: float = LIMIT_S) -
     `out` gets console.log and the results, a file each. Raises packages.Missing, TimeoutError.
     """
     tree = packages.unpacked()
-    (out / "initrd").write_bytes(initrd.build(tree))
+    shares = [*read_only(checkout), (out, "/out")]
+    start = shlex.join([sys.executable, f"{VM}/guest/main.py", "/out"])
+    (out / "initrd").write_bytes(initrd.build(tree, [place for _, place in shares], start))
     for old in out.glob("*.json"):
         old.unlink()
     pictures.write(out)
     (out / "cases").write_text(json.dumps({"checkout": str(checkout), "cases": cases}))
     with (out / "console.log").open("wb") as console:
         try:
-            subprocess.run(command(tree, checkout, out), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                           timeout=limit_s)
+            subprocess.run(
+                qemu(tree, out / "initrd", shares),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                timeout=limit_s,
+            )
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"the virtual machine did not end within {limit_s:g} s: see {out}/console.log") from None
     return {file.stem: json.loads(file.read_text()) for file in sorted(out.glob("*.json"))}
 
 
-def command(tree: Path, checkout: Path, out: Path) -> list[str]:
-    paths = [Path("/usr"), *python_folders(), VM, checkout]
+def read_only(checkout: Path) -> list[tuple[Path, str]]:
+    """The host's folders that the guest sees, and where: /usr, this interpreter's, these files, and the checkout."""
+    paths = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), VM, checkout]
     distinct = [path for path in dict.fromkeys(paths) if not any(other in path.parents for other in paths)]
-    shares = [(str(path), str(path), "on") for path in distinct] + [(str(out), "/out", "off")]
+    return [(path, str(path)) for path in distinct]
+
+
+def qemu(tree: Path, disk: Path, shares: list[tuple[Path, str]]) -> list[str]:
+    """The command. Only the share at /out can be written to."""
     [kernel] = tree.glob("boot/vmlinuz-*")
-    words = ["console=ttyS0", "panic=-1", "mitigations=off", "quiet", "loglevel=4", "rdinit=/init",
-             "vm.shares=" + ",".join(guest for _, guest, _ in shares),
-             f"vm.python={sys.executable}", f"vm.main={VM}/guest/main.py"]
-    line = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MB),
-            "-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel), "-initrd", str(out / "initrd"),
-            "-append", " ".join(words)]
-    for number, (host, _, readonly) in enumerate(shares):
-        line += ["-virtfs", f"local,path={host},mount_tag=share{number},security_model=none,readonly={readonly},"
-                 "multidevs=remap"]
+    line = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MB)]
+    line += ["-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel), "-initrd", str(disk)]
+    line += ["-append", KERNEL_OPTIONS]
+    for number, (path, place) in enumerate(shares):
+        folder = str(path).replace(",", ",,")  # qemu's way to write a comma
+        readonly = "off" if place == "/out" else "on"
+        line += ["-virtfs", f"local,path={folder},mount_tag=share{number},readonly={readonly},{SHARE_OPTIONS}"]
     return line
-
-
-def python_folders() -> list[Path]:
-    """What this interpreter needs: its virtual environment and the installation that it was made from."""
-    return [Path(sys.prefix), Path(sys.base_prefix)]
 
 
 def main() -> None:
@@ -77,7 +85,9 @@ def main() -> None:
     began = time.monotonic()
     results = run(arguments.checkout.resolve(), arguments.cases, out)
     print(json.dumps(results, indent=1))
-    print(f"{len(results)} results in {time.monotonic() - began:.0f} s; console and results are in {out}", file=sys.stderr)
+    print(
+        f"{len(results)} results in {time.monotonic() - began:.0f} s; console and results are in {out}", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

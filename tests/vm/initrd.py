@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MODULES = ("virtio_pci", "9p", "9pnet_virtio", "vhci-hcd", "uvcvideo", "vivid")
@@ -46,7 +46,8 @@ class Archive:
         self._parts += [_padded(head), _padded(content)]
 
 
-def build(packages: Path) -> bytes:
+def build(packages: Path, shares: Sequence[str], command: str) -> bytes:
+    """`shares` are the places in the guest for qemu's shared folders, in their order; `command` is run at the end."""
     archive = Archive()
     for name in FOLDERS:
         archive.folder(name)
@@ -55,13 +56,15 @@ def build(packages: Path) -> bytes:
     for name, text in ETC.items():
         archive.file(name, text.encode(), 0o644)
     archive.file("vm/busybox", (packages / "bin/busybox").read_bytes())
+    archive.file("vm/shares", "".join(f"{place}\n" for place in shares).encode())
+    archive.file("vm/command", command.encode())
     archive.file("init", (GUEST / "init").read_bytes())
     for name, content in udev(packages):
         archive.file(name, content)
-    order = loading_order(packages)
-    for path in order:
-        archive.file(f"vm/modules/{path.name.removesuffix('.xz')}", uncompressed(path))
-    archive.file("vm/load", "".join(f"{path.name.removesuffix('.xz')}\n" for path in order).encode())
+    modules = {path.name.removesuffix(".xz"): path for path in loading_order(packages)}
+    for name, path in modules.items():
+        archive.file(f"vm/modules/{name}", uncompressed(path))
+    archive.file("vm/load", "".join(f"{name}\n" for name in modules).encode())
     return archive.closed()
 
 

@@ -1,4 +1,4 @@
-"""The guest's kernel, its modules, udev and busybox, from Debian packages unpacked into a cache (nothing is installed)."""
+"""The guest's kernel, udev and busybox: Debian packages, unpacked into a cache. None of them is installed."""
 
 from __future__ import annotations
 

@@ -56,8 +56,9 @@ def exposed(share: float) -> bytes:
     return cv2.imencode(".jpg", (draw(0) * share).astype(np.uint8))[1].tobytes()
 
 
-def plain_grey(width: int, height: int, value: int) -> bytes:
-    return cv2.imencode(".jpg", np.full((height, width, 3), value, np.uint8))[1].tobytes()
+def scene(width: int, height: int) -> bytes:
+    """The scene without bars, in another size."""
+    return cv2.imencode(".jpg", cv2.resize(_scene(), (width, height)))[1].tobytes()
 
 
 def number_in(rgb: NDArray[np.uint8]) -> int | None:
@@ -72,8 +73,10 @@ def number_in(rgb: NDArray[np.uint8]) -> int | None:
 
 
 def age_s(number: int, now: float) -> float:
-    """How long before `now` (monotonic) the picture was sent; modulo COUNT / RATE."""
-    return float((now - number / RATE) % (COUNT / RATE))
+    """How long before `now` (monotonic) the picture was sent: up to COUNT / RATE, about 100 s."""
+    # A camera that repeats its pictures sends some up to one period early.
+    early_s = 2 / RATE
+    return float((now - number / RATE + early_s) % (COUNT / RATE)) - early_s
 
 
 def _write(path: Path, pictures: list[bytes]) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 # The fork server imports this module once for all probes.
 import cv2
 import numpy as np
+
 from edged.cameras.source import open_camera
 from edged.core.errors import CameraError
 from edged.core.secret import Secret
 from edged.core.specs import CameraSpec, SourceSpec
 from edged.core.types import CameraState, Frame
-
 from vm import pictures
 
 ANSWER_S = 60.0
@@ -32,11 +32,18 @@ Look = dict[str, Any]
 
 
 class Probe:
-    """The case's end. `looks` are made every `every_s` until `finish`."""
+    """The case's end. Each of so many `lookers` looks every `every_s` until `finish`.
 
-    def __init__(self, context: ForkServerContext, address: str, every_s: float = 0.25, **more: Any) -> None:
+    `more`: `as_nobody` (a user without rights), `compare` (pixels with those of the bank at this path), and settings
+    of the spec.
+    """
+
+    def __init__(
+        self, context: ForkServerContext, address: str, every_s: float = 0.25, lookers: int = 1, **more: Any
+    ) -> None:
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, address, every_s, more), daemon=True)
+        arguments = (theirs, address, every_s, lookers, more)
+        self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         self._await("started")
@@ -104,8 +111,8 @@ class Records(logging.Handler):
         self.lines.append((time.monotonic(), record.levelname, record.getMessage()))
 
 
-def serve(pipe: Connection, address: str, every_s: float, more: dict[str, Any]) -> None:
-    """The child. `more`: `as_nobody`, `compare` (pixels with those that were sent: a folder), settings of the spec."""
+def serve(pipe: Connection, address: str, every_s: float, lookers: int, more: dict[str, Any]) -> None:
+    """The child. It answers to Probe until its end of the pipe is closed."""
     try:
         if more.pop("as_nobody", False):
             os.setgroups([])
@@ -115,7 +122,7 @@ def serve(pipe: Connection, address: str, every_s: float, more: dict[str, Any]) 
         records = Records()
         logging.getLogger("edged").addHandler(records)
         logging.getLogger("edged").setLevel(logging.DEBUG)
-        watched = Watched(spec_of(address, more), bank, every_s)
+        watched = Watched(spec_of(address, more), bank, every_s, lookers)
         watched.start()
         pipe.send("started")
         while True:
@@ -125,7 +132,8 @@ def serve(pipe: Connection, address: str, every_s: float, more: dict[str, Any]) 
                 case "state":
                     pipe.send({"log": records.lines[:], **watched.state()})
                 case "reload":
-                    pipe.send(watched.reload())
+                    watched.reload()
+                    pipe.send(None)
                 case "close":
                     pipe.send(watched.close())
     except EOFError:
@@ -135,9 +143,9 @@ def serve(pipe: Connection, address: str, every_s: float, more: dict[str, Any]) 
 
 
 class Watched:
-    """A camera, and the thread that looks at it."""
+    """A camera, and the threads that look at it."""
 
-    def __init__(self, spec: CameraSpec, bank: Sequence[bytes], every_s: float) -> None:
+    def __init__(self, spec: CameraSpec, bank: Sequence[bytes], every_s: float, lookers: int) -> None:
         self.looks: list[Look] = []
         self._states: list[dict[str, Any]] = []
         self._spec = spec
@@ -145,11 +153,12 @@ class Watched:
         self._every_s = every_s
         self._stop = threading.Event()
         self._camera = self._opened()
-        self._thread = threading.Thread(target=self._keep_looking, daemon=True)
+        self._threads = [threading.Thread(target=self._keep_looking, daemon=True) for _ in range(lookers)]
 
     def start(self) -> None:
         self._camera.start()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def state(self) -> dict[str, Any]:
         counters = self._camera.figures()
@@ -165,7 +174,8 @@ class Watched:
     def close(self) -> float:
         """How long the camera took to close, in seconds."""
         self._stop.set()
-        self._thread.join(ANSWER_S / 2)
+        for thread in self._threads:
+            thread.join(ANSWER_S / 2)
         began = time.monotonic()
         self._camera.close()
         return time.monotonic() - began
@@ -214,5 +224,6 @@ def look_of(frame: Frame, bank: Sequence[bytes]) -> Look:
 def wrong_share(frame: Frame, sent: bytes) -> float:
     """The share of pixels that are not those that the camera sent."""
     bgr = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
     differs = cv2.absdiff(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame.rgb).max(axis=2) > WRONG
     return float(differs.mean())

@@ -68,7 +68,9 @@ class Wire:
             if not self._open or not self._reads:
                 return False
             number, length = self._reads.popleft()
-            return self._reply(SUBMIT_REPLY.pack(SUBMITTED, number, 0, 0, 0, 0, len(data[:length]), 0, 0, 0) + data[:length])
+            return self._reply(
+                SUBMIT_REPLY.pack(SUBMITTED, number, 0, 0, 0, 0, len(data[:length]), 0, 0, 0) + data[:length]
+            )
 
     def _serve(self) -> None:
         while (head := self._receive(REQUEST.size)) is not None:

@@ -59,7 +59,7 @@ class UvcCamera:
         self._streaming: threading.Event | None = None  # set at its end
         self._threads: list[threading.Thread] = []
         self._frame = 1
-        self._filler = {size: pictures.plain_grey(*size, 128) for size in model.sizes}
+        self._scenes = {size: pictures.scene(*size) for size in model.sizes}
         self._exposures = [pictures.exposed(step / EXPOSURES) for step in range(EXPOSURES)] if is_dark(model) else []
 
     def plugged(self, wire: Wire) -> None:
@@ -144,7 +144,7 @@ class UvcCamera:
     def _picture(self, number: int, running_s: float) -> bytes:
         size = self.model.sizes[self._frame - 1]
         if size != (pictures.WIDTH, pictures.HEIGHT):
-            return self._filler[size]
+            return self._scenes[size]
         if running_s < self.model.dark_s + self.model.settles_s:
             brightening_s = max(0.0, running_s - self.model.dark_s)
             share = brightening_s / self.model.settles_s if self.model.settles_s else 0.0

@@ -32,7 +32,8 @@ def press(node: str, name: str) -> None:
 
 
 def controls(handle: int) -> dict[str, int]:
-    numbers, number = {}, 0
+    numbers: dict[str, int] = {}
+    number = 0
     while True:
         try:
             answer = fcntl.ioctl(handle, QUERYCTRL, QUERY.pack(number | NEXT, 0, b"", 0, 0, 0, 0, 0))
