@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vm import boot, pictures
+from vm import boot, facts, pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -124,10 +124,11 @@ def test_black_picture_is_stale_until_it_has_lasted(results: Results) -> None:
 
 
 def test_old_picture_is_not_given_as_fresh_after_the_process_was_stopped(results: Results) -> None:
-    looks = found(results, "stopped")["looks"]
-    assert len(answered(looks)) > 3, "answered again"
-    require_true_ages(looks)
-    assert max(look["true"] for look in answered(looks)) < 5
+    result = found(results, "stopped")
+    require_true_ages(result["looks"])
+    later = answered(since(result["looks"], result["continued_at"]))
+    assert len(later) > 3, "answered again"
+    assert max(look["true"] for look in later) < 5
 
 
 @pytest.mark.parametrize("case", ["gap", "gap_restarts", "cut"])
@@ -145,7 +146,7 @@ def test_picture_with_a_wrong_byte_is_taken_for_damaged_where_that_can_be_told(r
     """A wrong byte may leave a valid JPEG of the right length: some pass."""
     result = found(results, case)
     assert len(answered(result["looks"])) > 10
-    assert result["figures"]["damaged"] > 3
+    assert result["figures"]["damaged"] > 0
 
 
 @pytest.mark.parametrize("case", ["only_gaps", "only_garbage"])
@@ -237,7 +238,7 @@ def test_two_cameras_of_one_serial_number_are_told_apart_by_port(results: Result
     result = found(results, "same_serial")
     assert result["before"] != result["after"], "the link has changed owner"
     assert "by-path" in result["check"].split("share the link")[1]
-    proposed = [line for line in result["init"].splitlines() if "source: usb:" in line]
+    proposed = [line for line in result["init"].splitlines() if line.strip().startswith("source:")]
     assert len(proposed) == 2
     assert all("/dev/v4l/by-path/" in line for line in proposed)
 
@@ -254,3 +255,24 @@ def test_streamon_that_fails_once_is_tried_again(results: Results) -> None:
 
 def test_failed_driver_is_opened_again(results: Results) -> None:
     require_back(found(results, "vivid_fatal")["back_s"])
+
+
+def test_stand_in_does_what_the_driver_does(results: Results) -> None:
+    """The ordinary tests of USB cameras run against support.usb; here it is held against the machine."""
+    from support.usb import FakeCapture
+
+    real = found(results, "driver")
+    assert facts.format_facts(FakeCapture(sizes=facts.SIZES)) == real["formats"]
+    capture = FakeCapture()
+    silence = lambda on: capture.silent.set() if on else capture.silent.clear()  # noqa: E731
+    assert facts.outage_facts(capture, silence, capture.unplugged.set) == real["outage"]
+    refusing = FakeCapture()
+    refusing.refuses_start = True
+    assert facts.refused_facts(refusing) == real["refused"]
+    missing = {name: found(results, "driver_without_mjpg")[name] for name in ("accepted", "is_mjpg")}
+    assert facts.missing_format_facts(FakeCapture(has_mjpg=False)) == missing
+
+
+def test_queue_of_the_driver_is_as_long_as_the_stand_in_s(results: Results) -> None:
+    old = [age for age in found(results, "driver")["queue"] if age > 1]
+    assert len(old) == 4

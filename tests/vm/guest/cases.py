@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+
+from vm import facts
 from vm.guest import vivid
 from vm.guest.probe import Look, Probe
 from vm.guest.rig import Plug, Rig
@@ -343,6 +346,48 @@ def vivid_fatal(rig: Rig) -> Result:
     return {"back_s": [back_s(probe, since + 1, 30)], **probe.finish()}
 
 
+def driver(rig: Rig) -> Result:
+    """OpenCV on the device, without edged: what the stand-in of the other tests has to do as well."""
+    sized = opened(rig.camera("formats", sizes=facts.SIZES))
+    formats = facts.format_facts(sized)
+    sized.release()
+    plug = rig.camera("outage")
+    capture = opened(plug)
+    outage = facts.outage_facts(capture, lambda on: setattr(plug.camera, "stalled", on), plug.unplug)
+    capture.release()
+    plug = rig.camera("queue")
+    plug.camera.refuses = True
+    capture = opened(plug)
+    refused = facts.refused_facts(capture)
+    capture.release()
+    plug.camera.refuses = False
+    return {"formats": formats, "outage": outage, "refused": refused, "queue": queue_ages(opened(plug))}
+
+
+def driver_without_mjpg(rig: Rig) -> Result:
+    """The same, of a camera without MJPG."""
+    capture = cv2.VideoCapture(vivid.load(), cv2.CAP_V4L2)
+    result = facts.missing_format_facts(capture)
+    capture.release()
+    return result
+
+
+def opened(plug: Plug) -> cv2.VideoCapture:
+    return cv2.VideoCapture(plug.path(), cv2.CAP_V4L2)
+
+
+def queue_ages(capture: cv2.VideoCapture) -> list[float]:
+    """The ages of the pictures that are handed out after 3 s without a grab."""
+    capture.grab()
+    time.sleep(3)
+    ages = []
+    for _ in range(8):
+        capture.grab()
+        ages.append(time.monotonic() - capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    capture.release()
+    return ages
+
+
 def check_says(sources: list[str]) -> str:
     """What `edged check` prints for cameras with these sources."""
     cameras = "".join(
@@ -402,6 +447,8 @@ ALL: dict[str, Callable[[Rig], Result]] = {
     "vivid_plain": vivid_plain,
     "vivid_streamon": vivid_streamon,
     "vivid_fatal": vivid_fatal,
+    "driver": driver,
+    "driver_without_mjpg": driver_without_mjpg,
 }
 
 # Lanes of a round run at once. The last rounds need the node numbers for themselves.
@@ -411,7 +458,7 @@ ROUNDS = [
         ["stall", "slow_start", "slower_start", "busy", "reasons"],
         ["stopped", "gap", "gap_restarts", "flip", "flip_restarts", "only_gaps", "only_garbage", "turns_bad", "plain"],
     ],
-    [["other_at_port", "sizes"], ["reloaded", "chosen_size"]],
+    [["other_at_port", "sizes"], ["reloaded", "driver", "chosen_size"]],
     [["swapped", "same_serial"]],
-    [["vivid_plain", "vivid_streamon", "vivid_fatal"]],
+    [["vivid_plain", "vivid_streamon", "vivid_fatal", "driver_without_mjpg"]],
 ]

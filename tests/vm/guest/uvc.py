@@ -160,7 +160,7 @@ class UvcCamera:
         if damage == "flip":
             place = self._random.randrange(len(picture) // 4, len(picture) - 64)
             changed = bytearray(picture)
-            changed[place] ^= 1 << self._random.randrange(8)
+            changed[place] ^= 0xFF
             picture = bytes(changed)
         elif damage == "garbage":
             picture = self._random.randbytes(len(picture))
