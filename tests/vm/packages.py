@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 
 def unpacked() -> Path:
-    """The folder with the packages' files; downloads those that are not in the cache. Raises Missing."""
+    """The folder with the packages' files (400 MB), downloaded unless it is in the cache. Raises Missing."""
     for program, package in NEEDED.items():
         if shutil.which(program) is None:
             raise Missing(f"{program} is not installed: apt-get install {package}")
@@ -43,6 +43,9 @@ def _download(versions: list[str], folder: Path) -> None:
         for package in partial.glob("*.deb"):
             _run("dpkg-deb", "-x", str(package), str(partial))
             package.unlink()
+        for outdated in folder.parent.iterdir():
+            if outdated != partial:
+                shutil.rmtree(outdated)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -68,5 +71,6 @@ def _candidate(package: str) -> str:
 def _run(*command: str, cwd: Path | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=DOWNLOAD_S)
     if done.returncode:
-        raise Missing(f"{' '.join(command[:2])} failed: {done.stderr.strip()[-300:]}")
+        error = done.stderr.strip()[-300:]
+        raise Missing(f"{' '.join(command[:2])} failed (apt-get update may help): {error}")
     return done.stdout

@@ -137,7 +137,7 @@ class UvcCamera:
             toggle ^= FRAME_ID
             picture = self._picture(number, time.monotonic() - began)
             for payload in payloads(self._damaged(picture), toggle):
-                if not wire.send(payload, SENDS_S):
+                if ended.is_set() or not wire.send(payload, SENDS_S):
                     break
             self.sent += 1
 
