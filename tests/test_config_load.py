@@ -112,3 +112,11 @@ def test_a_mask_is_a_polygon_or_a_box(tmp_path: Path):
         ((0, 0), (1, 0), (0, 1)),
         ((0.1, 0.2), (0.6, 0.2), (0.6, 0.9), (0.1, 0.9)),
     )
+
+
+def test_frozen_after_is_a_duration_or_false(tmp_path: Path):
+    def frozen_after(text: str) -> float | None:
+        camera = f"{{source: rtsp://10.0.0.9/a, {text}ask: {{a: {{prompt: x}}}}}}"
+        return load(write(tmp_path, f"{MODEL}cameras: {{dock: {camera}}}\n")).cameras[0].frozen_after_s
+
+    assert [frozen_after(text) for text in ("", "frozen_after: 2m, ", "frozen_after: false, ")] == [30.0, 120.0, None]

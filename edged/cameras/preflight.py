@@ -73,8 +73,8 @@ def _require_video(response: RtspResponse, login_sent: bool) -> None:
     if response.status != 200:
         raise status_error(response.status, login_sent)
     description = response.body.decode("latin-1")
-    _, _, video = description.partition("m=video")
-    if not video:
+    _, found, video = description.partition("m=video")
+    if not found:
         raise CameraError("the stream has no video")
     encoding = ENCODING.search(video.partition("\nm=")[0])
     if encoding and encoding[1].upper() not in CODECS:
