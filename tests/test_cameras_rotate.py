@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,33 +13,11 @@ import pytest
 from support.cameras import Watched, spec
 from support.http import Site, serving_site
 from support.rtsp import serving
+from support.usb import FakeCapture, watching
 
-from edged.cameras.usb_camera import UsbCamera
 from edged.core.specs import Rotation
 
 TOP = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.25), (0.0, 0.25))  # of the upright picture
-
-
-class GreyCapture:
-    """A V4L2 device with a grey picture of 64x48 every 20 ms."""
-
-    def isOpened(self) -> bool:  # noqa: N802 OpenCV's name
-        return True
-
-    def get(self, _prop: int) -> float:
-        return 0.0
-
-    def set(self, _prop: int, _value: float) -> bool:
-        return True
-
-    def grab(self) -> bool:
-        time.sleep(0.02)  # the camera's rate
-        return True
-
-    def retrieve(self) -> tuple[bool, np.ndarray]:
-        return True, np.full((48, 64, 3), 200, np.uint8)
-
-    def release(self) -> None: ...
 
 
 @contextmanager
@@ -48,7 +25,7 @@ def opened(kind: str, folder: Path, **more: Any) -> Iterator[Watched]:
     """A camera of this kind. Its pictures are wider than high and have no black row."""
     Site.shade = 200
     if kind == "usb":
-        with Watched(spec("0", "usb", **more), UsbCamera, open_capture=lambda _: GreyCapture()) as watched:
+        with watching(FakeCapture(), **more) as watched:
             yield watched
     elif kind == "path":
         cv2.imwrite(str(folder / "a.png"), np.full((48, 64, 3), 200, np.uint8))
