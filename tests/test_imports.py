@@ -43,6 +43,7 @@ THIRD_PARTY = {
     "rich": {"cli", "tools"},
     "ruamel": {"config"},
     "safetensors": {"demo", "vlm"},
+    "simplejpeg": {"cameras"},
     "tokenizers": {"demo", "tools"},
     "torch": {"demo", "vlm"},
     "transformers": {"vlm"},

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.cameras.jpeg import DamagedJpeg, UnsupportedJpeg, decode_jpeg
 from edged.core.errors import CameraError, StaleFrame
 from edged.core.specs import Rotation
 from edged.core.types import Frame, utc_now
@@ -20,6 +21,7 @@ Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+EXIF, EXIF_WITHIN = b"Exif\0\0", 1024
 
 
 def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0, rotate: Rotation = 0) -> Frame:
@@ -37,10 +39,22 @@ def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also for a truncated JPEG."""
-    # OpenCV fills the missing part of a JPEG with grey, without an error.
-    if data.startswith(JPEG_START) and JPEG_END not in data.rstrip(b"\0\r\n ")[-1024:]:
-        raise CameraError("the JPEG is truncated")
+    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also for a damaged JPEG."""
+    if data.startswith(JPEG_START):
+        if JPEG_END not in data:
+            raise CameraError("the JPEG is truncated")
+        try:
+            pixels = decode_jpeg(data)
+        except DamagedJpeg as error:
+            raise CameraError(f"the JPEG is damaged ({error})") from None
+        except UnsupportedJpeg:
+            return _decode_any(data)
+        if EXIF not in data[:EXIF_WITHIN]:
+            return pixels
+    return _decode_any(data)  # which turns a picture as its EXIF says
+
+
+def _decode_any(data: bytes) -> Pixels:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:
