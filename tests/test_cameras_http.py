@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import jpegs
 from support.broker import until
 from support.cameras import Watched, spec
-from support.http import LOGIN, Site, answering, serving_site
+from support.http import LOGIN, Reply, Site, answering, jpeg, serving_site
 
 from edged.cameras.source import close_all
 from edged.core.errors import CameraError, Stopped
@@ -269,6 +270,69 @@ def test_no_frame_is_held_after_its_look(site: str, kind: str) -> None:
                 assert frame() is None
     finally:
         gc.enable()
+
+
+# --- damaged pictures, and cameras that change their answer ---
+
+
+def one_picture(data: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
+
+
+def damaged() -> bytes:
+    whole = jpegs.encoded(jpegs.scene(1, 320, 240))
+    return whole[: len(whole) // 2] + jpegs.END
+
+
+def test_damaged_snapshot_is_fetched_again_and_counted() -> None:
+    answers = [one_picture(damaged()), one_picture(jpeg(90))]
+    with answering(lambda _: answers.pop(0), hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert shade(watched) == 90
+        assert (watched.camera.figures().damaged, [state.online for state in watched.states]) == (1, [True])
+
+
+def test_camera_with_only_damaged_snapshots_is_offline_with_the_reason() -> None:
+    requests: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        requests.append(request)
+        return one_picture(damaged())
+
+    with answering(answer, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert why(watched) == "the JPEG is damaged (premature end of data segment)" == watched.states[0].reason
+        assert [state.online for state in watched.states] == [False]
+        assert (len(requests), watched.camera.figures().damaged) == (2, 2)
+
+
+class Changing:
+    """A camera that answers with a stream of grey 80 while `streams` is set, else with single pictures of grey 90."""
+
+    def __init__(self) -> None:
+        self.streams = threading.Event()
+        self.streams.set()
+
+    def __call__(self, request: bytes) -> Reply:
+        return self.stream() if self.streams.is_set() else one_picture(jpeg(90))
+
+    def stream(self) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n"
+        while self.streams.is_set():
+            yield b"--b\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg(80)), jpeg(80))
+            threading.Event().wait(0.02)
+
+
+@pytest.mark.slow
+def test_camera_that_changes_between_stream_and_snapshots_is_followed_both_ways() -> None:
+    changing = Changing()
+    with answering(changing, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert shade(watched) == 80
+        changing.streams.clear()
+        until(lambda: watched.outcome() == "a picture of 64 columns" and shade(watched) == 90, timeout_s=10)
+        assert [thread.name for thread in threading.enumerate()].count("camera-dock") == 0, "no stream is left"
+        changing.streams.set()
+        until(lambda: watched.outcome() == "a picture of 64 columns" and shade(watched) == 80, timeout_s=10)
+        assert [state.online for state in watched.states][-1]
+    until(lambda: close_all([]), timeout_s=2)
 
 
 # --- a missing secret ---

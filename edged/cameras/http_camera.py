@@ -1,4 +1,4 @@
-"""HTTP cameras: snapshots or an MJPEG stream, as the content type of the first answer says."""
+"""HTTP cameras: snapshots or an MJPEG stream, as the content type of each answer says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edged.cameras import multipart
 from edged.cameras.bounded import Cancelled
 from edged.cameras.health import Health
 from edged.cameras.http_client import BoundedResponse, read_picture, request
+from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.picture import Pixels, decode_picture
 from edged.cameras.reader import Reader
@@ -25,8 +26,12 @@ from edged.core.types import CameraFigures, CameraReport, Frame
 SNAPSHOT_S = 30.0  # the name look-up, which has no time-out of its own, plus the bounds of `http_client`
 
 
+class NotStream(CameraError):
+    """The camera answered with something else than a stream."""
+
+
 class HttpCamera:
-    """Fetches one picture per look. If the first answer is a stream, it hands over to a StreamCamera."""
+    """Fetches one picture per look. While the camera answers with a stream, it hands over to a StreamCamera."""
 
     def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
         self._spec = spec
@@ -35,11 +40,13 @@ class HttpCamera:
         self._reader = Reader(spec.name, "the camera", SNAPSHOT_S, self._closing)
         self._lock = threading.Lock()
         self._stream: StreamCamera | None = None
+        self._stream_over = threading.Event()  # the camera no longer answers with a stream
 
     def start(self) -> None:
         """Does nothing: the first look connects."""
 
     def grab(self, stop: StopSignal) -> Frame:
+        self._leave_stream()
         stream = self._stream
         if stream is None:
             try:
@@ -67,22 +74,48 @@ class HttpCamera:
         with self._lock:
             raise_if_ended(stop, self._closing)
             if self._stream is None:
-                stream = StreamCamera(self._spec, open_mjpeg, self._health)
+                stream = StreamCamera(self._spec, self._open_stream, self._health)
                 stream.start()
                 self._stream = stream
             return self._stream
+
+    @contextmanager
+    def _open_stream(self, address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
+        try:
+            with open_mjpeg(address, cancelled) as stream:
+                yield stream
+        except NotStream:
+            self._stream_over.set()
+            raise
+
+    def _leave_stream(self) -> None:
+        """Back to snapshots, if the camera no longer answers with a stream."""
+        with self._lock:
+            if self._closing.is_set() or not self._stream_over.is_set():
+                return
+            stream, self._stream = self._stream, None
+            self._stream_over.clear()
+        if stream:
+            stream.stop()
 
     def _snapshot(self, stop: StopSignal) -> tuple[Pixels, str]:
         def cancelled() -> bool:
             return stop.is_set() or self._closing.is_set()
 
         def fetch() -> tuple[Pixels, str]:
-            with request(self._spec.source.address.reveal(), cancelled) as response:
-                if multipart.is_stream(response):
-                    raise SourceStreams
-                return decode_picture(read_picture(response)), "HTTP snapshot"
+            try:
+                return self._fetch(cancelled)
+            except DamagedPicture:
+                self._health.count_damaged()
+                return self._fetch(cancelled)  # the next one is likely whole
 
         return self._reader.read(fetch, stop)
+
+    def _fetch(self, cancelled: Cancelled) -> tuple[Pixels, str]:
+        with request(self._spec.source.address.reveal(), cancelled) as response:
+            if multipart.is_stream(response):
+                raise SourceStreams
+            return decode_picture(read_picture(response)), "HTTP snapshot"
 
 
 def fetch_once(address: str, cancelled: Cancelled) -> Pixels:
@@ -95,10 +128,12 @@ def fetch_once(address: str, cancelled: Cancelled) -> Pixels:
 
 @contextmanager
 def open_mjpeg(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
-    """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
+    """Raises CameraError with the reason if the stream is not available, NotStream if it is none, Stopped once
+    cancelled.
+    """
     with request(address, cancelled) as response:
         if not multipart.is_stream(response):
-            raise CameraError(f"the camera now sends {response.headers.get_content_type()} instead of a stream")
+            raise NotStream(f"the camera now sends {response.headers.get_content_type()} instead of a stream")
         yield OpenStream("mjpeg", b"", _packets(response))
 
 

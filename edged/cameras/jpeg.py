@@ -14,6 +14,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from edged.core.errors import CameraError
+
 MAX_PIXELS = 10**8  # a header can claim four billion
 MAX_FILLER = 16  # bytes between the data and a marker; up to 10 are known from webcams
 FILLER = re.compile(r"(\d+) extraneous bytes before marker")
@@ -27,12 +29,12 @@ class UnsupportedJpeg(Exception):
     """Not a JPEG, or a kind of JPEG that simplejpeg cannot decode."""
 
 
-class DamagedJpeg(Exception):
-    """A part of the picture is missing or wrong. The message says what was found."""
+class DamagedPicture(CameraError):
+    """A part of the picture is missing or wrong."""
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """The pixels (BGR), not turned by the orientation in EXIF. Raises UnsupportedJpeg and DamagedJpeg."""
+    """The pixels (BGR), not turned by the orientation in EXIF. Raises UnsupportedJpeg and DamagedPicture."""
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError):  # KeyError: a number of colours that it does not know
@@ -45,7 +47,7 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         scan = _whole_but_for_filler(data) if FILLER.search(str(error)) else None
         if scan is None:
             found = WARNING.match(str(error))
-            raise DamagedJpeg(found[1] if found else "unknown error") from None
+            raise DamagedPicture(f"the JPEG is damaged ({found[1] if found else 'unknown error'})") from None
     return simplejpeg.decode_jpeg(scan.header + scan.data + EOI, "BGR", strict=False)
 
 

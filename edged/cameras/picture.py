@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.cameras.jpeg import DamagedJpeg, UnsupportedJpeg, decode_jpeg
+from edged.cameras.jpeg import DamagedPicture, UnsupportedJpeg, decode_jpeg
 from edged.core.errors import CameraError, StaleFrame
 from edged.core.specs import Rotation
 from edged.core.types import Frame, utc_now
@@ -39,19 +39,17 @@ def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError, also for a damaged JPEG."""
-    if data.startswith(JPEG_START):
-        if JPEG_END not in data:
-            raise CameraError("the JPEG is truncated")
-        try:
-            pixels = decode_jpeg(data)
-        except DamagedJpeg as error:
-            raise CameraError(f"the JPEG is damaged ({error})") from None
-        except UnsupportedJpeg:
-            return _decode_any(data)
-        if EXIF not in data[:EXIF_WITHIN]:
-            return pixels
-    return _decode_any(data)  # which turns a picture as its EXIF says
+    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError; DamagedPicture for a damaged JPEG."""
+    if not data.startswith(JPEG_START):
+        return _decode_any(data)
+    if JPEG_END not in data:
+        raise DamagedPicture("the JPEG is truncated")
+    try:
+        pixels = decode_jpeg(data)
+    except UnsupportedJpeg:
+        return _decode_any(data)
+    # OpenCV turns a picture as its EXIF says.
+    return _decode_any(data) if EXIF in data[:EXIF_WITHIN] else pixels
 
 
 def _decode_any(data: bytes) -> Pixels:

@@ -15,7 +15,7 @@ MAX_FILE = 64 * 1024 * 1024
 
 
 def read_picture(path: Path) -> Pixels:
-    """The pixels (BGR). Raises CameraError, also for a file larger than 64 MiB."""
+    """The pixels (BGR). Raises CameraError, also for a file larger than 64 MiB; DamagedPicture for a damaged JPEG."""
     try:
         data = _content(path)
     except OSError as error:
@@ -23,7 +23,7 @@ def read_picture(path: Path) -> Pixels:
     try:
         return decode_picture(data)
     except CameraError as error:
-        raise CameraError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
 
 
 def check_regular(path: Path, mode: int) -> None:

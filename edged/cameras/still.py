@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from edged.cameras.health import UNEXPECTED, Health
+from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.picture import Pixels, frame_from_bgr
 from edged.core.errors import CameraError, Stopped
 from edged.core.specs import CameraSpec
@@ -22,6 +23,8 @@ def take_still(spec: CameraSpec, health: Health, read: Callable[[], tuple[Pixels
     try:
         bgr, about = read()
     except CameraError as error:
+        if isinstance(error, DamagedPicture):
+            health.count_damaged()
         health.mark_offline(str(error))
         raise
     except OSError as error:

@@ -60,6 +60,10 @@ class StreamCamera:
     def close(self) -> None:
         """Returns after 1 s at most. A thread inside FFmpeg ends later, at FFmpeg's time-out."""
         self._health.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """As `close`, but the camera's health stays open, for another reader of the same camera."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
