@@ -6,12 +6,15 @@ import gc
 import logging
 import os
 import socket
+import struct
 import threading
 import time
 import weakref
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from support.broker import until
 from support.cameras import Watched, spec
 from support.http import jpeg
 
+from edged.cameras.clip import picture_at
 from edged.cameras.health import UNEXPECTED
 from edged.cameras.path_camera import PathCamera
 from edged.cameras.source import close_all
@@ -113,6 +117,43 @@ def test_clip_advances_with_the_time_and_repeats(tmp_path: Path) -> None:
         behind = (moment * 20 - number + 1) % 20
         assert behind < 9, f"picture {number} at {moment:.2f} s"
     assert len({round(number) for _, number in seen}) > 3
+
+
+def filmed(path: Path, times: list[float]) -> Path:
+    """A clip whose pictures are shown from these times on (s): the first is black, each is brighter by 20."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 3
+        stream.codec_context.max_b_frames = 0
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number, at_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 20, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = round(at_s * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_clip_is_paced_by_its_time_stamps_and_repeats(tmp_path: Path, suffix: str) -> None:
+    """As from a motion recorder, whose pictures are not equally far apart."""
+    path = filmed(tmp_path / f"a.{suffix}", [0, 0.1, 0.2, 3.0, 3.1, 3.2, 3.3, 8.0, 8.04])
+    moments = {0.0: 0, 0.15: 1, 1.5: 2, 2.9: 2, 3.05: 3, 3.25: 5, 7.9: 6}
+    shown = {moment: round(picture_at(path, moment).mean() / 20) for moment in moments}
+    assert shown == moments
+    with av.open(str(path)) as container:
+        duration_s = (container.duration or 0) / av.time_base
+    assert round(picture_at(path, duration_s + 1.5).mean() / 20) == 2, "from the beginning"
+
+
+def test_clip_filmed_on_the_side_is_upright(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.mp4", [0, 1])
+    data = path.read_bytes()
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    at = data.index(upright, data.index(b"tkhd"))  # the movie's own matrix comes first
+    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    assert picture_at(path, 0).shape == (64, 48, 3)
 
 
 def test_file_that_is_neither_picture_nor_clip_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.config import ASK, CAMERA, MODEL, write
 
-from edged.config.load import load, one_question
+from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import YesNo
 from edged.core.specs import Cron, Generation
 
@@ -28,6 +28,16 @@ def test_a_source_that_looks_like_an_address_is_not_only_called_missing(tmp_path
         f'{path}:4: camera "dock": source {tmp_path}/10.0.0.9:554/stream1 does not exist '
         "(an address begins with rtsp:// or http://)"
     ]
+
+
+def test_new_only_is_for_folders_also_for_one_that_does_not_exist_yet(tmp_path: Path):
+    path = write(tmp_path, CAMERA + "    new_only: true\n")
+    assert load(path).cameras[0].new_only
+    (tmp_path / "pics").rmdir()
+    assert load(path).cameras[0].new_only
+    (tmp_path / "pics").write_text("a file")
+    with pytest.raises(ConfigError, match=r"new_only is for folders only, but the source is .*pics"):
+        load(path)
 
 
 def test_yes_and_no_follow_the_language(tmp_path: Path):

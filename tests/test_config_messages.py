@@ -26,6 +26,10 @@ BAD = {
         CAMERA + "    image: yes\n",
         ['edged.yaml:5: camera "dock": image must be true or false, not "yes"'],
     ),
+    "new_only of a camera that is no folder": (
+        CAMERA.replace("pics", "usb:0") + "    new_only: true\n",
+        ['edged.yaml:5: camera "dock": new_only is for folders only, but the source is usb:0'],
+    ),
     "a number is no duration": (
         CAMERA + "    every: 30\n",
         ['edged.yaml:5: camera "dock": every needs a unit: 30s, 30m or 30h'],

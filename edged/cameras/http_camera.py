@@ -10,13 +10,14 @@ from threading import Event as StopSignal
 
 from edged.cameras import multipart
 from edged.cameras.bounded import Cancelled
+from edged.cameras.frozen import FrozenCheck
 from edged.cameras.health import Health
 from edged.cameras.http_client import BoundedResponse, read_picture, request
 from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.picture import Pixels, decode_picture
 from edged.cameras.reader import Reader
-from edged.cameras.still import SourceStreams, take_still
+from edged.cameras.still import SourceStreams, Still, take_still
 from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.waiting import raise_if_ended
 from edged.core.errors import CameraError
@@ -36,6 +37,7 @@ class HttpCamera:
     def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
         self._spec = spec
         self._health = Health(spec.name, report)
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
         self._closing = threading.Event()
         self._reader = Reader(spec.name, "the camera", SNAPSHOT_S, self._closing)
         self._lock = threading.Lock()
@@ -50,7 +52,7 @@ class HttpCamera:
         stream = self._stream
         if stream is None:
             try:
-                return take_still(self._spec, self._health, lambda: self._snapshot(stop))
+                return self._frozen.check(take_still(self._spec, self._health, lambda: self._snapshot(stop)))
             except SourceStreams:
                 stream = self._start_stream(stop)
         return stream.grab(stop)
@@ -98,11 +100,11 @@ class HttpCamera:
         if stream:
             stream.stop()
 
-    def _snapshot(self, stop: StopSignal) -> tuple[Pixels, str]:
+    def _snapshot(self, stop: StopSignal) -> Still:
         def cancelled() -> bool:
             return stop.is_set() or self._closing.is_set()
 
-        def fetch() -> tuple[Pixels, str]:
+        def fetch() -> Still:
             try:
                 return self._fetch(cancelled)
             except DamagedPicture:
@@ -111,11 +113,11 @@ class HttpCamera:
 
         return self._reader.read(fetch, stop)
 
-    def _fetch(self, cancelled: Cancelled) -> tuple[Pixels, str]:
+    def _fetch(self, cancelled: Cancelled) -> Still:
         with request(self._spec.source.address.reveal(), cancelled) as response:
             if multipart.is_stream(response):
                 raise SourceStreams
-            return decode_picture(read_picture(response)), "HTTP snapshot"
+            return Still(decode_picture(read_picture(response)), "HTTP snapshot")
 
 
 def fetch_once(address: str, cancelled: Cancelled) -> Pixels:

@@ -1,4 +1,4 @@
-"""Pictures, folders and clips on disk as cameras. A picture is captured when it is read."""
+"""Pictures, folders and clips on disk as cameras. A picture is captured when it is read, but see `new_only`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event as StopSignal
 
-import cv2
-import numpy as np
-
+from edged.cameras.clip import picture_at
+from edged.cameras.folder import InNameOrder, NewestFirst
 from edged.cameras.health import Health
 from edged.cameras.picture import Pixels
-from edged.cameras.picture_file import PICTURE_SUFFIXES, check_regular, read_picture
+from edged.cameras.picture_file import PICTURE_SUFFIXES, read_picture
 from edged.cameras.reader import Reader
-from edged.cameras.still import take_still
+from edged.cameras.still import Still, take_still
 from edged.core.errors import CameraError
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
+FOLDER = "folder of pictures"
 READ_S = 10.0  # longer than a working network share takes for one picture
 
 
 class PathCamera:
-    """A picture, a folder of pictures (one per look, by name, repeating), or a clip that plays in a loop."""
+    """A picture, a folder of pictures (one per look, by name, repeating), or a clip that plays in a loop.
+
+    With `new_only`: a folder that another program fills.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class PathCamera:
         self._closing = threading.Event()
         self._reader = Reader(spec.name, str(self._path), limit_s, self._closing)
         self._started: float | None = None
-        self._pending: list[Path] = []  # of a folder, in reverse order
+        self._in_order, self._newest = InNameOrder(self._path), NewestFirst(self._path, read)
 
     def start(self) -> None:
         self._started = time.monotonic()
@@ -59,42 +62,17 @@ class PathCamera:
         self._closing.set()
         self._reader.join()
 
-    def _read(self) -> tuple[Pixels, str]:
+    def _read(self) -> Still:
+        if self._spec.new_only:
+            return self._newest_still()
         if self._path.is_dir():
-            return self._read_picture(self._next_in_folder()), "folder of pictures"
+            return Still(self._read_picture(self._in_order.next()), FOLDER)
         if self._path.suffix.lower() in PICTURE_SUFFIXES:
-            return self._read_picture(self._path), "picture file"
-        return self._read_clip(), "clip"
+            return Still(self._read_picture(self._path), "picture file")
+        return Still(picture_at(self._path, time.monotonic() - (self._started or time.monotonic())), "clip")
 
-    def _next_in_folder(self) -> Path:
-        """The next picture by name. The folder is listed again after its last picture."""
-        if not self._pending:
-            pictures = (path for path in self._path.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-            self._pending = sorted(pictures, key=lambda path: path.name, reverse=True)
-        if not self._pending:
-            raise CameraError(f"{self._path} contains no picture")
-        return self._pending.pop()
-
-    def _read_clip(self) -> Pixels:
-        if not self._path.exists():
-            raise CameraError(f"{self._path} does not exist")
-        check_regular(self._path, self._path.stat().st_mode)
-        clip = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        try:
-            return self._current_picture(clip)
-        finally:
-            clip.release()
-
-    def _current_picture(self, clip: cv2.VideoCapture) -> Pixels:
-        rate, count = clip.get(cv2.CAP_PROP_FPS), int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not clip.isOpened() or rate <= 0 or count <= 0:
-            raise CameraError(f"{self._path} is neither a picture nor a video clip of known length")
-        played = time.monotonic() - (self._started or time.monotonic())
-        clip.set(cv2.CAP_PROP_POS_FRAMES, int(played * rate) % count)
-        decoded, bgr = clip.read()
-        if not decoded:  # in some files the count is only an estimate
-            clip.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            decoded, bgr = clip.read()
-        if not decoded:
-            raise CameraError(f"{self._path} cannot be decoded")
-        return np.asarray(bgr, dtype=np.uint8)
+    def _newest_still(self) -> Still:
+        if self._path.exists() and not self._path.is_dir():
+            raise CameraError(f"{self._path} is not a folder, which new_only requires")
+        bgr, captured = self._newest.take()
+        return Still(bgr, FOLDER, captured)

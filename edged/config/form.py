@@ -140,6 +140,11 @@ class CameraForm(Form):
         "Default: ask at each look.",
         sample={"at_least_every": "5m"},
     )
+    new_only: bool = key(
+        "For a folder that another program fills, such as with a camera's uploads: take the newest picture, each only "
+        "once, subfolders included. A picture's age is that of its file, so set `max_age`. Default: false.",
+        False,
+    )
     image: bool = key("Publish the analysed picture as JPEG, masked. Default: false.", False)
     size: PictureSize | None = key(
         "Of a USB camera: the picture size to ask for. If the camera does not offer it, the next larger one is used. "

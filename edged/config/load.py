@@ -149,10 +149,14 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         region: RegionSpec(region, shape.bounds(), tuple(shape.polygon or ()))
         for region, shape in parsed.regions.items()
     }
+    source = around.source(parsed.source, (*path, "source"))
+    if parsed.new_only and (source.kind != "path" or Path(source.address.reveal()).is_file()):
+        builder.report.about((*path, "new_only"), f"is for folders only, but the source is {source.shown}")
     return CameraSpec(
         name=name,
         title=parsed.title,
-        source=around.source(parsed.source, (*path, "source")),
+        source=source,
+        new_only=parsed.new_only,
         schedule=Cron(parsed.cron) if parsed.cron else Every(parsed.every or DEFAULT_EVERY_S),
         hours=parsed.hours,
         max_age_s=parsed.max_age or DEFAULT_MAX_AGE_S,

@@ -160,6 +160,8 @@ class CameraSpec:
     the last answers are repeated while the picture is unchanged, for so long; None asks the model at every look.
     `image` publishes each analysed frame as JPEG.
 
+    Of folders: `new_only` takes only the newest picture, and only once.
+
     Of USB cameras: `size` is the width and height to ask for, `fps` the pictures a second; None for the defaults.
     After it was opened, pictures are thrown away until the exposure has settled, for `warm_up_s` at most.
     """
@@ -179,12 +181,14 @@ class CameraSpec:
     size: tuple[int, int] | None = None
     fps: int | None = None
     warm_up_s: float = DEFAULT_WARM_UP_S
+    new_only: bool = False
     questions: tuple[QuestionSpec, ...] = ()
 
     @property
     def connection(self) -> tuple[Any, ...]:
         """The settings that an open camera depends on. All others can change while it stays open."""
-        return (self.name, self.max_age_s, self.frozen_after_s, *self.pictures, self.size, self.fps, self.warm_up_s)
+        usb = (self.size, self.fps, self.warm_up_s)
+        return (self.name, self.max_age_s, self.frozen_after_s, self.new_only, *self.pictures, *usb)
 
     @property
     def pictures(self) -> tuple[Any, ...]:
