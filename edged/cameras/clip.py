@@ -38,7 +38,9 @@ def picture_at(path: Path, played_s: float) -> Pixels:
             if frame is not None:
                 return _upright(frame)
     except FFmpegError as error:
-        raise CameraError(f"{path} is neither a picture nor a video clip ({error.strerror})") from None
+        raise CameraError(
+            f"{path} is neither a picture nor a video clip that can be decoded ({error.strerror})"
+        ) from None
     except _UnknownLength:
         raise CameraError(f"{path} is neither a picture nor a video clip of known length") from None
     raise CameraError(f"{path} cannot be decoded")
