@@ -42,13 +42,14 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
     if int(height) * int(width) > MAX_PIXELS:
         raise UnsupportedJpeg
     try:
-        return simplejpeg.decode_jpeg(data, "BGR")
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "BGR")
     except ValueError as error:
         scan = _whole_but_for_filler(data) if FILLER.search(str(error)) else None
         if scan is None:
             found = WARNING.match(str(error))
             raise DamagedPicture(f"the JPEG is damaged ({found[1] if found else 'unknown error'})") from None
-    return simplejpeg.decode_jpeg(scan.header + scan.data + EOI, "BGR", strict=False)
+        pixels = simplejpeg.decode_jpeg(scan.header + scan.data + EOI, "BGR", strict=False)
+    return pixels
 
 
 @dataclass(frozen=True, slots=True)
