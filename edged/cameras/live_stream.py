@@ -92,11 +92,12 @@ class LiveStream:
         """
         with self._decoding:
             self._wait_for_near_keyframe()
+            reason = ""
             for _ in range(BAD_KEYFRAMES):
                 try:
                     captured = self._catch_up(check)
                 except CameraError as error:
-                    reason = str(error)
+                    reason = reason or str(error)
                     check()
                     self._gop.wait_for_keyframe(self._tried, NEXT_KEYFRAME_S)
                 else:
