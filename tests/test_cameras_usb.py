@@ -141,6 +141,14 @@ def test_pictures_of_the_warm_up_are_thrown_away() -> None:
         assert time.monotonic() - began < 0.3
 
 
+def test_the_warm_up_is_over_with_a_picture_that_was_captured_after_it() -> None:
+    with watching(FakeCapture(late_s=0.6), warm_up_s=0.5) as watched:
+        watched.wait_for(online=True)
+        opened = time.monotonic()
+        watched.grab()
+        assert time.monotonic() - opened > 0.9
+
+
 # time stamps
 
 

@@ -128,7 +128,7 @@ class UsbSession:
         if not self._health.online:
             self._health.mark_online(f"USB, {describe(self._capture)}{self._size_note()}")
         try:
-            self._require_usable(picture, captured, now)
+            self._require_usable(picture, captured)
         except StaleFrame as error:
             self._looks.refuse(StaleFrame, str(error))
         else:
@@ -153,10 +153,10 @@ class UsbSession:
             self._next_try = now + RETRY_S
             self._health.mark_offline(self._damage)
 
-    def _require_usable(self, picture: Pixels, captured: float, now: float) -> None:
+    def _require_usable(self, picture: Pixels, captured: float) -> None:
         """Raises StaleFrame for a picture that does not show the scene as it is."""
         problem = self._blank.problem(picture, captured)
-        self._is_warm = self._is_warm or not self._warm_up or self._warm_up.is_over(picture, now)
+        self._is_warm = self._is_warm or not self._warm_up or self._warm_up.is_over(picture, captured)
         if problem:
             raise StaleFrame(problem)
         if not self._is_warm:

@@ -23,7 +23,7 @@ class WarmUp:
         self._over = limit_s <= 0
 
     def is_over(self, picture: Pixels, now: float) -> bool:
-        """True from the first picture on that is to be used."""
+        """True from the first picture on that is to be used. `now` is when it was captured, as `began` (monotonic)."""
         self._over = self._over or now >= self._end or self._has_settled(picture, now)
         return self._over
 
