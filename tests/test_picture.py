@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 import cv2
 import numpy as np
 import pytest
+from support.yard.camera import Yard
+from support.yard.day import CLOTHES, TENTH, Colour, Moment, Person
+from support.yard.weather import WEATHERS
 
 from edged.cameras.picture import decode_picture, frame_from_bgr
 from edged.core.errors import CameraError
@@ -25,6 +28,10 @@ def scene(seed: int = 0, width: int = 640, height: int = 360) -> np.ndarray:
 
 def framed(bgr: np.ndarray, *mask: tuple) -> Frame:
     return frame_from_bgr(bgr, mask, time.monotonic())
+
+
+def framed_rgb(rgb: np.ndarray) -> Frame:
+    return framed(rgb[:, :, ::-1])
 
 
 def noisy(bgr: np.ndarray, seed: int) -> np.ndarray:
@@ -71,18 +78,109 @@ def test_mask_reaches_the_last_row_and_column() -> None:
     assert not framed(np.full((91, 77, 3), 200, np.uint8), everything).rgb.any()
 
 
+def asphalt(seed: int = 0) -> np.ndarray:
+    """1080p: grey with a grain, a bright wall on the left, and leaves at the top."""
+    rng = np.random.default_rng(7)
+    bgr = np.full((1080, 1920, 3), 95, np.uint8)
+    bgr[:, :300] = 165
+    bgr[:150] = cv2.resize(rng.integers(40, 130, (15, 192, 3), dtype=np.uint8), (1920, 150))
+    return noisy(bgr, seed)
+
+
+def with_person(bgr: np.ndarray, colour: tuple[int, int, int], share: float = 0.1, left: int = 1200) -> np.ndarray:
+    """A person, `share` of the picture's height tall: three times as tall as wide, in one BGR colour."""
+    after, height = bgr.copy(), round(share * bgr.shape[0])
+    after[600 : 600 + height, max(0, left) : left + height // 3] = colour
+    return after
+
+
 def test_noise_is_not_a_change() -> None:
     assert not changed(noisy(scene(), 1), noisy(scene(), 2))
 
 
-def test_changing_brightness_is_not_a_change() -> None:
-    assert not changed(scene(), (scene() * 0.8).astype(np.uint8))
+def test_noise_in_a_small_picture_is_not_a_change() -> None:
+    small = np.full((96, 128, 3), 90, np.uint8)
+    assert not changed(noisy(small, 1), noisy(small, 2))
 
 
-def test_a_person_who_walks_in_is_a_change() -> None:
-    after = noisy(scene(), 2)
-    after[200:272, 300:325] = (30, 30, 30)
-    assert changed(noisy(scene(), 1), after)
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.2])
+def test_changing_brightness_is_not_a_change(factor: float) -> None:
+    assert not changed(asphalt(1), np.clip(asphalt(2) * factor, 0, 255).astype(np.uint8))
+
+
+def test_another_white_balance_is_not_a_change() -> None:
+    assert not changed(asphalt(1), np.clip(asphalt(2) * [0.8, 1.0, 1.2], 0, 255).astype(np.uint8))
+
+
+def test_the_shadow_of_a_cloud_over_a_part_of_the_picture_is_not_a_change() -> None:
+    shade = np.linspace(0.5, 1.0, 1920)[None, :, None]
+    assert not changed(asphalt(1), (asphalt(2) * shade).astype(np.uint8))
+
+
+def test_compression_is_not_a_change() -> None:
+    assert not changed(*(decode_picture(jpeg(framed(asphalt(seed)), 1920, quality=15)) for seed in (1, 2)))
+
+
+@pytest.mark.parametrize("rows", [-4, 4])
+def test_leaves_and_a_camera_that_move_a_little_are_not_a_change(rows: int) -> None:
+    assert not changed(asphalt(1), np.roll(asphalt(2), (rows, 3), (0, 1)))
+
+
+def test_snowflakes_are_not_a_change() -> None:
+    after = asphalt(2)
+    for x, y in np.random.default_rng(3).permutation(np.argwhere(np.ones((19, 10))))[:40] * 100 + 15:
+        after[y : y + 14, x : x + 14] = 230
+    assert not changed(asphalt(1), after)
+
+
+PEOPLE = {"dark": (58, 58, 60), "light": (210, 210, 215), "red, as bright as the asphalt": (55, 60, 190)}
+
+
+@pytest.mark.parametrize("colour", PEOPLE.values(), ids=PEOPLE)
+@pytest.mark.parametrize("share", [1 / 14, 1 / 10, 1 / 3])
+@pytest.mark.parametrize("brightness", [0.7, 1.0])
+def test_a_person_who_appears_or_leaves_is_a_change(colour: Colour, share: float, brightness: float) -> None:
+    yard, person = asphalt(1), with_person(asphalt(2), colour, share)
+    dimmed = (person * brightness).astype(np.uint8)
+    assert changed(yard, dimmed)
+    assert changed(dimmed, yard)
+
+
+@pytest.mark.parametrize("left", [-18, 1920 - 18])
+def test_a_person_half_of_whom_is_at_the_edge_is_a_change(left: int) -> None:
+    assert changed(asphalt(1), with_person(asphalt(2), (58, 58, 60), left=left))
+
+
+def test_a_person_who_moves_is_a_change() -> None:
+    assert changed(with_person(asphalt(1), (58, 58, 60), left=700), with_person(asphalt(2), (58, 58, 60), left=760))
+
+
+def test_a_gate_that_opens_slowly_adds_up_to_a_change() -> None:
+    """Each step is less than a cell, and no change from the look before."""
+    pictures = [asphalt(seed) for seed in range(8)]
+    for step, after in enumerate(pictures):
+        after[400:700, 900 : 1300 - 8 * step] = 150
+    measured = [change(thumbnail(framed(pictures[0])), thumbnail(framed(after))) for after in pictures]
+    assert not changed(pictures[0], pictures[1])
+    assert not changed(pictures[6], pictures[7])
+    assert measured[1] < CHANGED <= measured[4]
+    assert measured == sorted(measured)
+
+
+HOURS = {"day": 1300, "night": 240}  # looks
+
+
+@pytest.mark.parametrize("number", HOURS.values(), ids=HOURS)
+@pytest.mark.parametrize("weather", WEATHERS)
+def test_in_the_synthetic_yard_a_person_at_the_edge_is_a_change_and_weather_is_not(weather: str, number: int) -> None:
+    """At these looks. tests/bench/bench_yard.py counts over days."""
+    yard = Yard(3, WEATHERS[weather])
+    for look in (number - 2, number - 1):
+        before = thumbnail(framed_rgb(yard.look(Moment(), look)))
+    nobody = thumbnail(framed_rgb(yard.look(Moment(), number)))
+    at_the_edge = Person(0.988, TENTH, *CLOTHES["dark"])
+    somebody = thumbnail(framed_rgb(yard.look(Moment((at_the_edge,)), number)))
+    assert change(before, nobody) < CHANGED <= change(before, somebody)
 
 
 def test_another_scene_is_a_change() -> None:
@@ -93,6 +191,7 @@ def test_black_pictures_can_be_compared() -> None:
     black = np.zeros((360, 640, 3), np.uint8)
     assert not changed(black, black)
     assert changed(black, scene())
+    assert changed(scene(), black)
 
 
 def test_jpeg_is_no_wider_than_requested_and_keeps_its_aspect_ratio() -> None:

@@ -12,29 +12,74 @@ from PIL import Image
 from edged.core.types import Frame
 
 Thumbnail: TypeAlias = NDArray[np.uint8]
+Cells: TypeAlias = NDArray[np.float32]  # logarithms of brightness, height x width
 
-THUMBNAIL_SIZE = (96, 54)  # width and height
-ENOUGH_ROWS = 540  # ten in each cell; more cost time and change nothing
-CELL_LEVELS = 12  # of 255: smaller differences are noise, compression and flicker
-CHANGED = 0.002  # share of the cells: a person whose height is a tenth of the picture
+CELLS = (192, 108)  # width and height
+CHANNELS = (0, 2)  # red and blue: clothes as bright as what is behind them differ in one of these
+ENOUGH_ROWS = 270  # two or three in each cell; more cost time and change nothing
+BLOCK = 12  # cells; within a block, light is taken to change by one factor
+WINDOW = (2, 5)  # cells, width and height; a person a twentieth of the picture's height fills it
+DARK = 16  # levels added to both pictures, because noise in the dark makes large ratios
+STRONGEST = 0.2  # cells count up to this, so that one snowflake or drop is not enough
+CHANGED = 0.09  # tests/bench/bench_yard.py measures what other thresholds cost
+
+LOG_LEVELS = np.log(np.arange(256, dtype=np.float32) + DARK)
 
 
 def thumbnail(frame: Frame) -> Thumbnail:
-    """The frame as 96 x 54 grey cells (5 KB) for `change`, to be kept instead of the frame. Height x width, uint8."""
+    """The frame as 192 x 108 cells of red and of blue (41 KB) for `change`, to be kept instead of the frame.
+
+    Channels x height x width, uint8.
+    """
     rows = frame.rgb[:: max(1, frame.rgb.shape[0] // ENOUGH_ROWS)]
-    grey = Image.fromarray(np.ascontiguousarray(rows)).convert("L")
-    return np.asarray(grey.resize(THUMBNAIL_SIZE, Image.Resampling.BOX), dtype=np.uint8)
+    channels = [Image.fromarray(np.ascontiguousarray(rows[:, :, channel])) for channel in CHANNELS]
+    return np.stack([np.asarray(channel.resize(CELLS, Image.Resampling.BOX)) for channel in channels])
 
 
 def change(previous: Thumbnail, current: Thumbnail) -> float:
-    """The share of cells, 0 to 1, that differ between two thumbnails. The picture has changed if it is >= `CHANGED`.
+    """How much two thumbnails differ where they differ most, 0 to 0.2. The picture has changed if it is >= `CHANGED`.
 
-    A change of brightness of the whole picture does not count. A burnt-in clock does: mask it.
+    The measure is a difference of the logarithms of brightness, averaged over the `WINDOW` where it is largest. Light
+    that changes a whole `BLOCK` by one factor does not count, nor do noise and what moves by less than a cell, such as
+    leaves. A shadow's edge that has moved farther counts, and so does a burnt-in clock: mask it.
     """
-    before, after = previous.astype(np.float32) + 1, current.astype(np.float32) + 1
-    before *= np.median(after / before)  # a camera's exposure changes brightness by a factor
-    differs = np.abs(after - before) > CELL_LEVELS
-    return float(np.count_nonzero(differs) / differs.size)
+    before, after = LOG_LEVELS.take(previous), LOG_LEVELS.take(current)
+    return max(_difference(*channels) for channels in zip(before, after, strict=True))
+
+
+def _difference(before: Cells, after: Cells) -> float:
+    after = after - _light(after - before)
+    noise = np.median(np.abs(after - before)[::2, ::2])  # a quarter of the cells says as much
+    differs = np.maximum(_outside(after, before), _outside(before, after)) - noise
+    return float(_window_sums(differs.clip(0, STRONGEST)).max()) / (WINDOW[0] * WINDOW[1])
+
+
+def _light(ratios: Cells) -> Cells:
+    """The part of the change that is light: the median of each block, interpolated between the blocks."""
+    height, width = (side // BLOCK for side in ratios.shape)
+    blocks = ratios.reshape(height, BLOCK, width, BLOCK).swapaxes(1, 2).reshape(height, width, BLOCK * BLOCK)
+    medians = np.sort(blocks, axis=2)[:, :, BLOCK * BLOCK // 2]
+    return np.asarray(Image.fromarray(medians).resize(CELLS, Image.Resampling.BILINEAR))
+
+
+def _outside(cells: Cells, other: Cells) -> Cells:
+    """How far each cell is outside the range of the same cell of `other` and its neighbours; negative if inside."""
+    padded = np.pad(other, 1, mode="edge")
+    lowest, highest = _over_neighbours(np.minimum, padded), _over_neighbours(np.maximum, padded)
+    return np.asarray(np.maximum(lowest - cells, cells - highest))
+
+
+def _over_neighbours(extreme: np.ufunc, padded: Cells) -> Cells:
+    rows = extreme(extreme(padded[:-2], padded[1:-1]), padded[2:])
+    return np.asarray(extreme(extreme(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]))
+
+
+def _window_sums(cells: Cells) -> Cells:
+    columns, rows = WINDOW
+    height, width = cells.shape
+    across = sum((cells[:, x : width - columns + 1 + x] for x in range(1, columns)), cells[:, : width - columns + 1])
+    sums: Cells = sum((across[y : height - rows + 1 + y] for y in range(1, rows)), across[: height - rows + 1])
+    return sums
 
 
 def jpeg(frame: Frame, max_width: int = 1280, quality: int = 80) -> bytes:
