@@ -16,12 +16,13 @@ Cells: TypeAlias = NDArray[np.float32]  # logarithms of brightness, height x wid
 
 CELLS = (192, 108)  # width and height
 CHANNELS = (0, 2)  # red and blue: clothes as bright as what is behind them differ in one of these
-ENOUGH_ROWS = 270  # two or three in each cell; more cost time and change nothing
+ENOUGH_ROWS = 270  # two or three in each cell; all rows would cost twice the time
 BLOCK = 12  # cells; within a block, light is taken to change by one factor
 WINDOW = (2, 5)  # cells, width and height; a person a twentieth of the picture's height fills it
-DARK = 16  # levels added to both pictures, because noise in the dark makes large ratios
-STRONGEST = 0.2  # cells count up to this, so that one snowflake or drop is not enough
-CHANGED = 0.09  # tests/bench/bench_yard.py measures what other thresholds cost
+DARK = 24  # levels added to both pictures, because noise in the dark makes large ratios
+STRONGEST = 0.17  # cells count up to this, so that one snowflake or drop is not enough
+MOST_NOISE = 0.05  # what differs more in half of the cells is not noise but another scene
+CHANGED = 0.08  # tests/bench/bench_yard.py measures what other thresholds cost
 
 LOG_LEVELS = np.log(np.arange(256, dtype=np.float32) + DARK)
 
@@ -37,7 +38,7 @@ def thumbnail(frame: Frame) -> Thumbnail:
 
 
 def change(previous: Thumbnail, current: Thumbnail) -> float:
-    """How much two thumbnails differ where they differ most, 0 to 0.2. The picture has changed if it is >= `CHANGED`.
+    """How much two thumbnails differ where they differ most, 0 to 0.17. The picture has changed if it is >= `CHANGED`.
 
     The measure is a difference of the logarithms of brightness, averaged over the `WINDOW` where it is largest. Light
     that changes a whole `BLOCK` by one factor does not count, nor do noise and what moves by less than a cell, such as
@@ -49,8 +50,8 @@ def change(previous: Thumbnail, current: Thumbnail) -> float:
 
 def _difference(before: Cells, after: Cells) -> float:
     after = after - _light(after - before)
-    noise = np.median(np.abs(after - before)[::2, ::2])  # a quarter of the cells says as much
-    differs = np.maximum(_outside(after, before), _outside(before, after)) - noise
+    typical = np.median(np.abs(after - before)[::2, ::2])  # a quarter of the cells says as much
+    differs = np.maximum(_outside(after, before), _outside(before, after)) - min(typical, MOST_NOISE)
     return float(_window_sums(differs.clip(0, STRONGEST)).max()) / (WINDOW[0] * WINDOW[1])
 
 

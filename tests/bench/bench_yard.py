@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.yard.camera import Yard
-from support.yard.day import CLOTHES, FAR, LOOK_S, LOOKS, PARKED, TENTH, Moment, Person
+from support.yard.day import CLOTHES, FAR, LOOK_S, LOOKS, PARKED, TENTH, TREE, Moment, Person
 from support.yard.drawing import Picture
 from support.yard.weather import WEATHERS
 
@@ -32,9 +32,9 @@ from edged.service import picture
 from edged.service.picture import Thumbnail, change, thumbnail
 
 AT_LEAST_EVERY_S = 3600.0
-THRESHOLDS = (0.07, 0.08, 0.09, 0.10, 0.12, 0.15)
+THRESHOLDS = (0.06, 0.07, 0.08, 0.09, 0.10, 0.12)
 FORMER_THRESHOLDS = (0.0005, 0.001, 0.002)
-PROBES = 240  # a day
+PROBES = 160  # a day
 Change = Callable[[Thumbnail, Thumbnail], float]
 
 
@@ -118,8 +118,8 @@ def _appearances(rng: np.random.Generator) -> dict[str, Moment]:
 
     return {
         "nothing": Moment(),
-        "1/14 of the height": person(rng.uniform(0.3, 0.9), FAR),
-        "1/10 of the height": person(rng.uniform(0.25, 0.95), TENTH),
+        "1/14 of the height": person(rng.uniform(0.3, TREE), FAR),
+        "1/10 of the height": person(rng.uniform(0.25, TREE), TENTH),
         "half out of the picture": person(float(rng.choice([0.012, 0.988])), float(rng.choice([TENTH, 0.55]))),
         "near": person(rng.uniform(0.2, 0.9), float(rng.choice([0.6, 0.8, 1.0]))),
         "car": Moment(car=PARKED),
@@ -176,4 +176,4 @@ def main(seed: int, weathers: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 11, sys.argv[2:] or list(WEATHERS))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 31, sys.argv[2:] or list(WEATHERS))

@@ -12,6 +12,7 @@ HORIZON = 0.22  # of the picture's height
 PERSON = 0.51  # height of a person, per distance of the feet from the horizon
 FAR = HORIZON + 1 / 14 / PERSON  # where the feet are of a person who is 1/14 of the picture's height tall
 TENTH = HORIZON + 1 / 10 / PERSON
+TREE = 0.8  # of the width; who is far away and right of it is behind the tree
 PARKED = (250, 380)  # where the car stands: the middle of its wheels, in pixels
 GATE_IS_OPEN = 0.3  # of its width
 
@@ -90,10 +91,16 @@ def _visit(moments: list[Moment], rng: np.random.Generator, begin: int, kind: st
     """Somebody comes into the picture at its edge or far away, perhaps moves, stands still for a while and leaves."""
     clothes, legs = CLOTHES[kind]
     side = float(rng.choice([0.012, 0.988]))
-    entries = [(side, TENTH), (side, 0.55), (float(rng.uniform(0.3, 0.9)), FAR), (float(rng.uniform(0.3, 0.9)), TENTH)]
+    entries = [
+        (side, TENTH),
+        (side, 0.55),
+        (float(rng.uniform(0.3, TREE)), FAR),
+        (float(rng.uniform(0.3, TREE)), TENTH),
+    ]
     places = [entries[int(rng.integers(len(entries)))]]
     for _ in range(int(rng.integers(0, 3))):
-        places.append((float(rng.uniform(0.25, 0.95)), float(rng.choice([FAR, TENTH, 0.5, 0.7, 0.95]))))
+        y = float(rng.choice([FAR, TENTH, 0.5, 0.7, 0.95]))
+        places.append((float(rng.uniform(0.25, TREE if y < 0.5 else 0.95)), y))
     number = begin
     for place in places:
         person = Person(place[0], place[1], clothes, legs)
