@@ -168,11 +168,22 @@ def keyframe_fragment_lost(piece: Piece) -> bool:
     return piece.place == 45 and piece.fragment == piece.fragments // 2  # the first ones are parameter sets
 
 
+def keyframe_end_lost(piece: Piece) -> bool:
+    return piece.place == 45 and piece.fragment == piece.fragments - 1
+
+
+def third_picture_lost(piece: Piece) -> bool:
+    """The one after each keyframe among them."""
+    return piece.place > 15 and piece.place % 3 == 1
+
+
 LONG, SHORT = {"gop": 150}, {"gop": 45, "pictures": 315}
 DAMAGED = {
     "picture lost": (picture_lost, LONG),
     "fragment lost": (fragment_lost, LONG),
     "keyframe fragment lost": (keyframe_fragment_lost, SHORT),
+    "end of a keyframe lost": (keyframe_end_lost, SHORT),
+    "every third picture lost": (third_picture_lost, SHORT),
     "2 % lost": (lossy(0.02, seed=5), SHORT),
 }
 

@@ -101,10 +101,31 @@ def test_after_loss_pictures_are_dropped_until_the_next_keyframe() -> None:
     assert gop.newest_captured == 4.0
     assert gop.damaged_groups == 1
     assert gop.damaged_for_s(now=9.0) == 4.0
-    gop.add(packet(slice_of(IDR, True, b"x"), key=True, lost=True), 7.0)
+    gop.add(packet(slice_of(IDR, True, b"x"), key=True), 7.0)
     gop.add(packet(slice_of(SLICE, True, b"x")), 8.0)
     assert times(gop) == [7.0, 8.0]
     assert gop.damaged_for_s(now=9.0) == 0.0
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_keyframe_with_loss_is_not_kept(codec: str) -> None:
+    """FFmpeg decodes many a keyframe of H.265 that lacks its end, without an error."""
+    keyframe = slice_of(IDR, True, b"x") if codec == "h264" else b"\0\0\0\1\x26\1\x80x"
+    gop = GopBuffer(codec, b"")
+    for number in range(3):
+        gop.add(packet(keyframe, key=True), float(number))
+    gop.add(packet(keyframe, key=True, lost=True), 3.0)
+    gop.add(packet(keyframe, key=True), 4.0)
+    gop.add(packet(keyframe, key=True, lost=True), 5.0)
+    gop.add(packet(slice_of(SLICE, True, b"x") if codec == "h264" else b"\0\0\0\1\2\1\x80x"), 6.0)
+    assert times(gop) == [4.0]
+    assert gop.damaged_groups == 2
+
+
+def test_a_jpeg_after_a_lost_one_is_whole() -> None:
+    gop = GopBuffer("mjpeg", b"")
+    gop.add(packet(b"\xff\xd8", key=True, lost=True), 1.0)
+    assert times(gop) == [1.0]
 
 
 def test_picture_that_the_decoder_refused_ends_its_group() -> None:

@@ -71,8 +71,11 @@ class FrameNumbers:
         self._pictures = self._gaps = 0
         self._read_sps(extradata)
 
-    def gap_before(self, data: bytes) -> bool:
-        """True if a picture is missing between the last one and the one that begins in `data`."""
+    def gap_before(self, data: bytes, after_loss: bool = False) -> bool:
+        """True if a picture is missing between the last one and the one that begins in `data`.
+
+        `after_loss`: RTP packets are known to be lost since the last one, which explains a gap.
+        """
         self._read_sps(data)
         found = first_slice("h264", data)
         if found is None or self._sps is None:
@@ -84,8 +87,9 @@ class FrameNumbers:
         if kind == IDR or before is None or self._sps.gaps_allowed:
             return False
         gap = (number - before) % self._sps.max_frame_num > 1
-        self._pictures += 1
-        self._gaps += gap
+        if not after_loss:
+            self._pictures += 1
+            self._gaps += gap
         return gap and not (self._pictures >= self.ENOUGH and self._gaps > self.DOUBTFUL * self._pictures)
 
     def _read_sps(self, data: bytes) -> None:

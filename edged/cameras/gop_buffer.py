@@ -130,10 +130,13 @@ class GopBuffer:
                 self._mark_damaged()
 
     def _begin(self, packet: Packet, captured: float, damaged: bool) -> None:
-        gap = self._frame_numbers is not None and self._frame_numbers.gap_before(packet.data)
+        after_loss = self._incoming is not None and self._incoming.damaged
+        gap = self._frame_numbers is not None and self._frame_numbers.gap_before(packet.data, after_loss)
         key = packet.key or self._codec == "mjpeg"
-        # Loss before a keyframe does not concern it; loss within it makes the decoder fail.
-        damaged |= not key and (gap or packet.lost)
+        # A gap before a keyframe does not concern it. Loss does: FFmpeg's parser delivers a picture when the next one
+        # begins, so loss reported with it is within it or right after it. Decoders do not detect all loss within it,
+        # those of H.265 and of interlaced H.264 least. Of JPEG, FFmpeg drops incomplete pictures itself.
+        damaged |= (gap and not key) or (packet.lost and self._codec != "mjpeg")
         self._incoming = _Incoming(key, captured, [], damaged, packet.stream_s)
         self._incoming.append(packet.data)
 
