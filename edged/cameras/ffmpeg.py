@@ -60,7 +60,9 @@ def open_error(error: FFmpegError, lines: Sequence[str], url: CameraUrl) -> Came
     if isinstance(error, ConnectionError):
         return network_error(error, url)
     text = " ".join(lines)
-    if "Connection timed out" in text or "Immediate exit" in text or isinstance(error, TimeoutError):
+    if "Immediate exit" in text:  # the open took too long although each answer came in time: redirects in a loop?
+        return None
+    if "Connection timed out" in text or isinstance(error, TimeoutError):
         return network_error(TimeoutError(), url)
     if "Connection reset" in text or "End of file" in text:
         return network_error(ConnectionResetError(), url)

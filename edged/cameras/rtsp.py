@@ -56,23 +56,25 @@ class RtspSource:
     @contextmanager
     def open(self, address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
         """Raises CameraError with the reason if the stream is not available, Stopped once cancelled."""
-        container = self._connect(address, cancelled)
+        container, began = self._connect(address, cancelled)
         try:
             codec, extradata = _codec(container)
-            yield OpenStream(codec, extradata, self._packets(container))
+            yield OpenStream(codec, extradata, self._packets(container, began))
         finally:
             container.close()  # in the thread that read from it
 
-    def _connect(self, address: str, cancelled: Cancelled) -> InputContainer:
+    def _connect(self, address: str, cancelled: Cancelled) -> tuple[InputContainer, float]:
+        """The open connection, and when FFmpeg began to open it (monotonic)."""
         url, examine = parse_url(address), not self._examined
         if examine:
             describe(address, cancelled)
+        began = time.monotonic()
         try:
             container = self._try_transports(address, url, retry=examine)
         except _NotOpened as failure:
             raise self._reason(failure, address, examine, cancelled) from None
         self._examined = True
-        return container
+        return container, began
 
     def _reason(self, failure: _NotOpened, address: str, examined: bool, cancelled: Cancelled) -> CameraError:
         if isinstance(failure.reason, LoginRefused) and examined:
@@ -80,9 +82,9 @@ class RtspSource:
         if failure.reason:
             return failure.reason
         self._examined = False
-        self._swap_transports()
         if not examined:
             describe(address, cancelled)  # it may say why
+        self._swap_transports()
         return CameraError("the camera answers, but its stream does not open")
 
     def _try_transports(self, address: str, url: CameraUrl, retry: bool) -> InputContainer:
@@ -113,15 +115,17 @@ class RtspSource:
         self._transports = (self._transports[1], self._transports[0])
         self._worked = False
 
-    def _packets(self, container: InputContainer) -> Iterator[Packet | None]:
+    def _packets(self, container: InputContainer, began: float) -> Iterator[Packet | None]:
         opened = since = time.monotonic()
         begun = False
         for packet, lines in _read(container):
             arrived = time.monotonic()
             # At its time-out FFmpeg delivers a leftover as if it were a packet.
             if packet is not None and arrived - since <= 0.9 * SILENT_S:
+                # The first packet may have arrived, and waited in FFmpeg's parser for the second, during the open.
+                oldest = since if begun else began
                 begun = self._worked = True
-                yield _packet(packet, since, arrived, lines)
+                yield _packet(packet, oldest, arrived, lines)
                 since = time.monotonic()
             elif begun:
                 raise CameraError(f"no packet for {arrived - since:.1f} s")

@@ -1,0 +1,45 @@
+"""Faults of streams that cannot be seen in single pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from support.broker import until
+from support.cameras import Watched, spec
+from support.clips import clip
+from support.looking import first, looks, wrong
+from support.rtsp_script import Piece, Script
+from support.scripted_rtsp import ScriptedServer
+
+
+def watching(server: ScriptedServer, max_age_s: float = 5.0) -> Watched:
+    return Watched(spec(server.url(), max_age_s=max_age_s))
+
+
+@pytest.mark.slow
+def test_first_picture_of_a_connection_is_as_old_as_it_says() -> None:
+    """FFmpeg delivers a picture when the next one begins: at one per second, the first has waited for 1 s already."""
+    with ScriptedServer(Script(clip=clip(fps=1, gop=15))) as server, watching(server) as watched:
+        taken = [first(server, watched, within_s=5), *looks(server, watched, for_s=1.0)]
+        assert not wrong(taken)
+
+
+@pytest.mark.slow
+def test_redirect_loop_that_begins_later_is_noticed() -> None:
+    """FFmpeg follows a thousand redirects a second, until its open times out."""
+    with ScriptedServer(Script()) as server, watching(server) as watched:
+        first(server, watched, within_s=5)
+        server.script = Script(redirect="/loop")
+        server.end_sessions()
+        until(lambda: "redirects in a loop" in (watched.states[-1].reason or ""), 45)
+        asked = len(server.requests)
+        threading.Event().wait(10)
+        assert len(server.requests) - asked < 50
+        server.script = Script()
+        server.requests.clear()
+        first(server, watched, within_s=25)
+        transports = [each.headers["transport"] for each in server.requests if each.method == "SETUP"]
+        assert "TCP" in transports[0]
