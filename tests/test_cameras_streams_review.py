@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from support.broker import until
 from support.cameras import Watched, spec
 from support.clips import clip
 from support.looking import first, looks, wrong
-from support.rtsp_script import Piece, Script
+from support.rtsp_script import Script
 from support.scripted_rtsp import ScriptedServer
+
+from edged.cameras.health import Health
+from edged.cameras.live_stream import LiveStream
+from edged.cameras.packets import OpenStream, Packet
+from edged.cameras.waiting import raise_if_ended
+from edged.core.errors import Stopped
 
 
 def watching(server: ScriptedServer, max_age_s: float = 5.0) -> Watched:
@@ -43,3 +48,17 @@ def test_redirect_loop_that_begins_later_is_noticed() -> None:
         first(server, watched, within_s=25)
         transports = [each.headers["transport"] for each in server.requests if each.method == "SETUP"]
         assert "TCP" in transports[0]
+
+
+def test_stop_ends_a_look_that_waits_for_another_keyframe() -> None:
+    live = LiveStream(OpenStream("h264", b"", iter(())), Health("dock", lambda _state: None))
+    live.add(Packet(b"\0\0\0\1\x65\x80not a picture", True, 0.0, 0.0, None))
+    live.add(Packet(b"\0\0\0\1\x41\x80not a picture", False, 0.1, 0.1, None))
+    stop = threading.Event()
+    timer = threading.Timer(0.1, stop.set)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        live.newest(lambda: raise_if_ended(stop, threading.Event()))
+    assert time.monotonic() - began < 0.5
+    timer.join()

@@ -44,8 +44,9 @@ class GroupDecoder:
 
     @property
     def position(self) -> int:
-        """The number of the last picture that the open decoder has decoded; 0 if none is open."""
-        return self._open.position if self._open else 0
+        """The number of the last picture that the open decoder has decoded; 0 if none is open. Any thread may ask."""
+        group = self._open
+        return group.position if group else 0
 
     def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> Decoded:
         """Decode the group, from where the last call left off. `check` is called between pictures and may raise.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edged.cameras.annexb import FrameNumbers, later_slices
 from edged.cameras.packets import Packet
+from edged.cameras.waiting import POLL_S
 from edged.core.errors import CameraError
 
 GOP_BYTES = 32 * 1024 * 1024
@@ -101,10 +104,13 @@ class GopBuffer:
         with self._lock:
             return tuple(self._pictures)
 
-    def wait_for_keyframe(self, number: int, seconds: float) -> None:
-        """Wait until a keyframe later than picture `number` is complete."""
+    def wait_for_keyframe(self, number: int, seconds: float, check: Callable[[], None]) -> None:
+        """Wait until a keyframe later than picture `number` is complete. `check` is called meanwhile and may raise."""
+        deadline = time.monotonic() + seconds
         with self._keyframe:
-            self._keyframe.wait_for(lambda: self._newest_keyframe > number, seconds)
+            while self._newest_keyframe <= number and (left := deadline - time.monotonic()) > 0:
+                check()
+                self._keyframe.wait(min(left, POLL_S))
 
     def add(self, packet: Packet, captured: float) -> None:
         """Raises CameraError for a picture with too many slices."""

@@ -91,15 +91,14 @@ class LiveStream:
         Raises StaleFrame if the keyframe is damaged, and no other comes within a second.
         """
         with self._decoding:
-            self._wait_for_near_keyframe()
+            self._wait_for_near_keyframe(check)
             reason = ""
             for _ in range(BAD_KEYFRAMES):
                 try:
                     captured = self._catch_up(check)
                 except CameraError as error:
                     reason = reason or str(error)
-                    check()
-                    self._gop.wait_for_keyframe(self._tried, NEXT_KEYFRAME_S)
+                    self._gop.wait_for_keyframe(self._tried, NEXT_KEYFRAME_S, check)
                 else:
                     damaged = self._gop.damaged_for_s(time.monotonic()) > 0
                     return Newest(self._decoder.pixels(), captured, damaged, self._edge.stands)
@@ -132,14 +131,14 @@ class LiveStream:
             self._count_damage()
         return decoded.captured
 
-    def _wait_for_near_keyframe(self) -> None:
+    def _wait_for_near_keyframe(self, check: Callable[[], None]) -> None:
         """With the next keyframe, one picture has to be decoded instead of a whole group."""
         interval_s, group = self._gop.keyframe_interval_s, self._gop.pictures()
         if not interval_s or not group or len(group) - WORTH_A_WAIT < max(0, self._decoder.position - group[0].number):
             return
         expected_in_s = group[0].captured + interval_s - time.monotonic()
         if expected_in_s < KEYFRAME_WAIT_S:
-            self._gop.wait_for_keyframe(group[0].number, KEYFRAME_WAIT_S)
+            self._gop.wait_for_keyframe(group[0].number, KEYFRAME_WAIT_S, check)
 
     def _require_keyframe(self) -> None:
         now = time.monotonic()
