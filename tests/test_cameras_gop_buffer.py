@@ -162,6 +162,15 @@ def test_burst_after_congestion_is_known_to_be_old() -> None:
     assert lags[-1] == pytest.approx(0.0, abs=0.05)
 
 
+def test_burst_after_congestion_within_a_picture_of_slices_is_known_to_be_old() -> None:
+    calm = [(tenth / 10 + part / 1000, tenth / 10) for tenth in range(20) for part in range(4)]
+    jam = [(5.0 + number / 100 + part / 1000, 2.0 + number / 10) for number in range(31) for part in range(4)]
+    lags = ages([*calm, (2.0, 2.0), *jam[1:]])
+    assert lags[81] == pytest.approx(3.0, abs=0.02)
+    assert lags[84] == pytest.approx(2.9, abs=0.02)
+    assert lags[-1] == pytest.approx(0.3, abs=0.02)
+
+
 def test_time_stamps_that_jump_by_hours_make_no_picture_old() -> None:
     assert max(ages([(n / 10, n / 10 + (7200 if n > 20 else 0)) for n in range(60)])) == 0
     assert max(ages([(n / 10, n / 10 - (7200 if n > 20 else 0)) for n in range(60)])) == 0

@@ -37,7 +37,7 @@ def test_redirect_loop_that_begins_later_is_noticed() -> None:
     """FFmpeg follows a thousand redirects a second, until its open times out."""
     with ScriptedServer(Script()) as server, watching(server) as watched:
         first(server, watched, within_s=5)
-        server.script = Script(redirect="/loop")
+        server.script = Script(redirect="/loop", answer_s=0.02)  # without: all ports of this machine
         server.end_sessions()
         until(lambda: "redirects in a loop" in (watched.states[-1].reason or ""), 45)
         asked = len(server.requests)

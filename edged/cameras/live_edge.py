@@ -42,6 +42,7 @@ class LiveEdge:
     BACKWARDS_S = 0.5  # more than B-frames step back
     FORWARDS_S = 10.0
     STANDING_S = 0.2  # stamps that do not advance for so long are no clock; slices of a picture share one
+    MOST_WAIT_S = 0.1  # of a wait for a packet that counts: a long one is congestion in the middle of a picture
     CALM_S = 0.5
     BURST_S = 3.0  # longer than any burst after an open
 
@@ -51,7 +52,8 @@ class LiveEdge:
         self._sender = SenderClock()
         self._lags = LeastOf()
         self._stream_s: float | None = None
-        self._advanced_at = 0.0  # when the stamp last changed
+        self._arrived = 0.0  # the last packet
+        self._stood_s = 0.0  # for how long the stamp has not changed
         self._first_arrived: float | None = None
         self._least = 0.0
         self._calm_since = 0.0
@@ -62,12 +64,12 @@ class LiveEdge:
         if stamp is None:
             self.reached |= before is None
             return packet.since - self._sender.delay_s(packet)
-        if stamp != before:
-            self._advanced_at = packet.arrived
+        waited_s, self._arrived = packet.arrived - self._arrived, packet.arrived
+        self._stood_s = self._stood_s + min(waited_s, self.MOST_WAIT_S) if stamp == before else 0.0
         if before is not None and not -self.BACKWARDS_S < stamp - before < self.FORWARDS_S:
             self._lags.clear()
         self._stream_s = stamp
-        self.stands = packet.arrived - self._advanced_at > self.STANDING_S
+        self.stands = self._stood_s > self.STANDING_S
         if self.stands:
             self._lags.clear()
         lag = packet.arrived - stamp
