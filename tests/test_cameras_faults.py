@@ -102,6 +102,8 @@ WELL_BEHAVED = {
     "parameter sets in the SDP only, H.265": Script(parameter_sets="sdp", clip=clip("h265")),
     "parameter sets in the stream only": Script(parameter_sets="stream"),
     "joined in the middle of a group": Script(join=7),
+    "intra refresh": Script(clip=clip(gop=15, intra_refresh=True)),
+    "intra refresh, joined without a keyframe": Script(clip=clip(gop=15, intra_refresh=True), join=35),
     "time stamps that stand still": Script(stamps=lambda _seconds: 100.0),
     "time stamps that jump ahead": Script(stamps=lambda seconds: seconds + 7200 * (seconds > 2.5)),
     "time stamps that jump back": Script(stamps=lambda seconds: seconds - 100 * (seconds > 2.5)),

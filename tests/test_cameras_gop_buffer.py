@@ -144,6 +144,20 @@ def test_keyframe_interval_is_the_longer_one_of_the_last_two() -> None:
     assert gop.keyframe_interval_s == 7.0
 
 
+def test_group_with_intra_refresh_begins_with_the_refresh_before_the_latest() -> None:
+    """A decoder that begins with a refresh has a whole picture only when that is complete, when the next one begins."""
+    gop = filled(3)
+    inter = b"\0\0\0\1\x41\xe0"  # the slice of a picture that refers to others
+    for number in range(3, 12):
+        gop.add(packet(inter, key=number % 3 == 0), float(number))
+        assert times(gop)[-1] == number
+    assert times(gop) == [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]
+    assert gop.pictures()[0].number == gop.keyframe
+    gop.add(packet(inter, lost=True), 12.0)
+    gop.add(packet(inter, key=True), 13.0)
+    assert times(gop) == [13.0]
+
+
 # --- how old a packet is ---
 
 

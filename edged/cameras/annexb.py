@@ -8,6 +8,7 @@ from dataclasses import dataclass
 START_CODE = b"\0\0\1"
 HEADER = {"h264": 1, "hevc": 2}  # bytes of a NAL unit's header
 SPS, IDR = 7, 5  # kinds of H.264's NAL units
+I_SLICE = 2  # slice_type modulo 5
 PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 HEAD = 512  # bytes of a unit that are read: more than a parameter set takes
 CHROMA_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 144, 244})
@@ -54,6 +55,20 @@ def later_slices(codec: str, data: bytes) -> bytes | None:
     # first_mb_in_slice is an Exp-Golomb code, 0 being a single 1; or first_slice_segment_in_pic_flag
     begins = data[at + HEADER[codec]] & 0x80
     return None if begins else b"\0" + START_CODE + data[at:]
+
+
+def begins_refresh(data: bytes) -> bool:
+    """True for an H.264 picture that FFmpeg calls a keyframe although it refers to others: with it begins a refresh.
+
+    A camera with intra refresh sends no keyframes: a part of each picture is coded without reference to others, until
+    after some pictures all of it is (recovery point, H.264 section D.2.8).
+    """
+    found = first_slice("h264", data)
+    if found is None or found[1] == IDR:
+        return False
+    bits = _Bits(data[found[0] : found[0] + 32])
+    bits.golomb()  # first_mb_in_slice
+    return bits.golomb() % 5 != I_SLICE
 
 
 class FrameNumbers:

@@ -12,6 +12,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from edged.cameras.annexb import begins_refresh
 from edged.cameras.gop_buffer import Picture
 from edged.cameras.packets import codec_name
 from edged.cameras.picture import Pixels, decode_picture
@@ -27,6 +28,10 @@ class Decoded:
 
     captured: float
     damaged: int | None
+
+
+class NotRefreshed(CameraError):
+    """The group begins with an intra refresh, which is not complete yet."""
 
 
 class GroupDecoder:
@@ -51,7 +56,7 @@ class GroupDecoder:
     def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> Decoded:
         """Decode the group, from where the last call left off. `check` is called between pictures and may raise.
 
-        Raises CameraError if not even the keyframe can be decoded.
+        Raises CameraError if not even the keyframe can be decoded, NotRefreshed if there is no whole picture yet.
         """
         if self._codec == "mjpeg":
             self._newest = decode_picture(group[-1].data)
@@ -114,6 +119,8 @@ class _OpenGroup:
             self._flush()
         if self._damaged is None and self._newest and self.position - (self._newest.pts or 0) > HELD_BACK:
             self._damaged = (self._newest.pts or 0) + 1
+        if self._newest is None and self._damaged is None and self._codec == "h264" and begins_refresh(group[0].data):
+            raise NotRefreshed("the stream's intra refresh is not complete yet")
         if self._newest is None:
             raise CameraError(f"the stream's pictures cannot be decoded ({codec_name(self._codec)})")
         return Decoded(self._times[self._newest.pts or 0], self._damaged), self._newest

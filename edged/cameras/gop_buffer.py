@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edged.cameras.annexb import FrameNumbers, later_slices
+from edged.cameras.annexb import FrameNumbers, begins_refresh, later_slices
 from edged.cameras.packets import Packet
 from edged.cameras.waiting import POLL_S
 from edged.core.errors import CameraError
@@ -66,6 +66,7 @@ class GopBuffer:
         self._pictures: list[Picture] = []  # the keyframe first
         self._count, self._size = 0, 0  # of the whole group, also of pictures that were dropped
         self._number = 0
+        self._refresh = 0  # the number of the picture with which the latest intra refresh of the group began
         self._newest_keyframe, self._newest_captured = 0, 0.0
         self._damaged_since: float | None = None  # monotonic; None for a whole group
         self._damaged_groups = 0
@@ -157,6 +158,9 @@ class GopBuffer:
         whole = Picture(self._number, picture.key, picture.captured, b"".join(picture.slices))
         if picture.damaged:
             self._mark_damaged()
+        elif picture.key and self._pictures and self._damaged_since is None and self._refreshes(whole):
+            self._append(whole)
+            self._forget_before_refresh()
         elif picture.key:
             self._start_group(whole)
         elif self._pictures and self._damaged_since is None:
@@ -165,8 +169,18 @@ class GopBuffer:
     def _start_group(self, keyframe: Picture) -> None:
         self._pictures, self._count, self._size = [keyframe], 1, len(keyframe.data)
         self._newest_keyframe, self._newest_captured = keyframe.number, keyframe.captured
-        self._damaged_since = None
+        self._damaged_since, self._refresh = None, keyframe.number
         self._key_times = (*self._key_times[-2:], keyframe.captured)
+        self._keyframe.notify_all()
+
+    def _refreshes(self, picture: Picture) -> bool:
+        return self._codec == "h264" and begins_refresh(picture.data)
+
+    def _forget_before_refresh(self) -> None:
+        """Begin the group with the refresh before the one that begins now: only that is complete."""
+        self._pictures = [picture for picture in self._pictures if picture.number >= self._refresh]
+        self._refresh, self._newest_keyframe = self._number, self._pictures[0].number
+        self._count, self._size = len(self._pictures), sum(len(picture.data) for picture in self._pictures)
         self._keyframe.notify_all()
 
     def _append(self, picture: Picture) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edged.cameras.decode import GroupDecoder
+from edged.cameras.decode import GroupDecoder, NotRefreshed
 from edged.cameras.gop_buffer import GopBuffer
 from edged.cameras.health import Health
 from edged.cameras.live_edge import LiveEdge
@@ -119,6 +119,8 @@ class LiveStream:
         self._tried = group[0].number
         try:
             decoded = self._decoder.decode(group, check)
+        except NotRefreshed:
+            raise
         except CameraError:
             self._bad_keyframes += 1
             self.proven = False

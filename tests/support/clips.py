@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 ENCODERS = {"h264": "libx264", "h265": "libx265", "jpeg": "mjpeg"}
 PARAMETER_SETS = {"h264": (7, 8), "h265": (32, 33, 34)}  # SPS, PPS; VPS, SPS, PPS
 NO_PICTURE = {"h264": (6, 9), "h265": (35, 39, 40)}  # SEI, access unit delimiter
+RECOVERY_POINT = b"\x06\x06"  # an SEI unit of H.264, and its payload's type
 BARS = 16  # bits of a picture's number, each shown as a bar; 16 more bars show the inverse
 
 
@@ -62,10 +63,16 @@ def clip(
     b_frames: int = 0,
     slices: int = 1,
     still: bool = False,
+    intra_refresh: bool = False,
 ) -> Clip:
-    """`pictures` is a multiple of `gop`: the clip can be played in a loop. With `still`, all pictures are number 0."""
+    """`pictures` is a multiple of `gop`: the clip can be played in a loop. With `still`, all pictures are number 0.
+
+    With `intra_refresh` (H.264), only the clip's first picture is a keyframe; every `gop` pictures a refresh begins.
+    """
     assert pictures % gop == 0
     context = _encoder(codec, gop, fps, width, height, b_frames, slices)
+    if intra_refresh:
+        context.options |= {"x264-params": f"keyint={gop}:intra-refresh=1:bframes=0:scenecut=0:threads=1"}
     packets = list(_packets(context, [0 if still else number for number in range(pictures)]))
     units: list[AccessUnit] = []
     parameter_sets: dict[int, bytes] = {}
@@ -78,6 +85,8 @@ def clip(
             kind: nal for kind, nal in zip(kinds, nals, strict=True) if kind in PARAMETER_SETS.get(codec, ())
         }
         sei |= {kind: nal for kind, nal in zip(kinds, nals, strict=True) if kind in NO_PICTURE.get(codec, ())}
+        if intra_refresh:  # the recovery points belong to their pictures
+            kinds = [-1 if nal[:2] == RECOVERY_POINT else kind for kind, nal in zip(kinds, nals, strict=True)]
         picture = tuple(nal for kind, nal in zip(kinds, nals, strict=True) if kind not in parameter_sets | sei)
         units.append(AccessUnit(packet.pts, 0 if still else packet.pts, packet.is_keyframe, picture))
     return Clip(codec, fps, width, height, tuple(units), tuple(parameter_sets.values()), tuple(sei.values()))
