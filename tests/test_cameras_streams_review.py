@@ -17,7 +17,7 @@ from edged.cameras.health import Health
 from edged.cameras.live_stream import LiveStream
 from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.waiting import raise_if_ended
-from edged.core.errors import Stopped
+from edged.core.errors import CameraError, Stopped
 
 
 def watching(server: ScriptedServer, max_age_s: float = 5.0) -> Watched:
@@ -62,3 +62,14 @@ def test_stop_ends_a_look_that_waits_for_another_keyframe() -> None:
         live.newest(lambda: raise_if_ended(stop, threading.Event()))
     assert time.monotonic() - began < 0.5
     timer.join()
+
+
+def test_stream_whose_keyframes_all_arrive_damaged_is_not_said_to_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.cameras.live_stream.NO_KEYFRAME_S", 0.05)
+    live = LiveStream(OpenStream("h264", b"", iter(())), Health("dock", lambda _state: None))
+    now = time.monotonic()
+    for number in range(3):
+        live.add(Packet(b"\0\0\0\1\x65\x80x", True, now, now, None, lost=True))
+        threading.Event().wait(0.03 * number)
+    with pytest.raises(CameraError, match="damaged for"):
+        live.add(Packet(b"\0\0\0\1\x65\x80x", True, now, now, None, lost=True))

@@ -144,11 +144,12 @@ class LiveStream:
 
     def _require_keyframe(self) -> None:
         now = time.monotonic()
-        if not self._gop.keyframe and now - self._opened > NO_KEYFRAME_S:
+        none_yet = not self._gop.keyframe and now - self._opened > NO_KEYFRAME_S
+        damaged_s = self._gop.damaged_for_s(now)
+        if none_yet and not damaged_s:
             raise CameraError(f"no keyframe in {NO_KEYFRAME_S:.0f} s: set the camera to send one every second or two")
         limit_s = 2 * self._gop.keyframe_interval_s or NO_KEYFRAME_S
-        damaged_s = self._gop.damaged_for_s(now)
-        if damaged_s > min(NO_KEYFRAME_S, max(LEAST_DAMAGED_S, limit_s)):
+        if none_yet or damaged_s > min(NO_KEYFRAME_S, max(LEAST_DAMAGED_S, limit_s)):
             raise CameraError(f"the stream has been damaged for {damaged_s:.0f} s, without a new keyframe")
 
     def _count_damage(self) -> None:
