@@ -27,10 +27,10 @@ def jpeg(shade: int) -> bytes:
 
 
 @contextmanager
-def answering(reply: Callable[[bytes], Reply], hang_up: bool = False) -> Iterator[int]:
+def answering(reply: Callable[[bytes], Reply], hang_up: bool = False, port: int = 0) -> Iterator[int]:
     """A port on 127.0.0.1 that answers each request with `reply(request)`: bytes, chunks of bytes, or None for silence.
 
-    With `hang_up`, it closes the connection after the first answer.
+    With `hang_up`, it closes the connection after the first answer. Port 0 is a free one.
     """
     connections: list[socket.socket] = []
 
@@ -49,7 +49,7 @@ def answering(reply: Callable[[bytes], Reply], hang_up: bool = False) -> Iterato
                 if hang_up:
                     connection.shutdown(socket.SHUT_RDWR)
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         server = threading.Thread(target=accept, daemon=True)
         server.start()
         try:

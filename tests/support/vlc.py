@@ -76,6 +76,11 @@ class Vlc:
             self._process.wait(10)
             self._feeding.join(10)
 
+    def send(self, number: int) -> None:
+        """Send this signal."""
+        if self._process:
+            self._process.send_signal(number)
+
     def _serves(self) -> bool:
         """False while it starts: it answers 500 before it has seen the clip."""
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
