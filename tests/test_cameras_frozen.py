@@ -63,5 +63,12 @@ def test_slide_show_is_not_frozen() -> None:
     assert not any(outcomes(FrozenCheck("dock", 30.0), *slides, (260.0, "slide 7")))
 
 
+@pytest.mark.parametrize("each_s", [60, 150, 300])
+def test_slides_that_stand_longer_than_the_limit_are_no_noise(each_s: int) -> None:
+    """Also what an HTTP camera does that answers with the same picture for minutes."""
+    slides = [(float(at), f"slide {at // each_s}") for at in range(0, 10 * each_s, 20)]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *slides))
+
+
 def test_check_can_be_switched_off() -> None:
     assert not any(outcomes(FrozenCheck("dock", None), *NOISE, (500.0, "noise 3")))

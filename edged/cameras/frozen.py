@@ -42,7 +42,7 @@ class FrozenCheck:
         raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
 
     def _changed(self, frame: Frame) -> None:
-        stood_still = 0 < self._identical_s < (self._limit_s or 0.0)
+        stood_still = self._identical_s > 0 and not self._outage.on  # of itself: it was not refused as frozen
         self._changes = 1 if stood_still else self._changes + 1
         self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
         self._outage.end()
