@@ -202,16 +202,22 @@ def test_changes_are_logged_once_and_new_reasons_only_reported(caplog: pytest.Lo
     ]
 
 
-def pauses(sessions: int, pictures: bool, lasts_s: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses after sessions that fail after `lasts_s`, with or without pictures."""
+def pauses(sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0) -> list[float]:
+    """The pauses after sessions that fail after `lasts_s`, with or without pictures.
+
+    With `stalls_s`, such a session first reports for so long that no more pictures come.
+    """
     closing, waited = threading.Event(), list[float]()
-    health, now = Health("dock", lambda _: None), [0.0]
-    monkeypatch.setattr("edged.cameras.reconnect.time.monotonic", lambda: now[0])
+    now = [0.0]
+    health = Health("dock", lambda _: None, clock=lambda: now[0])
 
     def session() -> None:
         now[0] += lasts_s
         if pictures:
             health.mark_online("H.264")
+        if stalls_s:
+            health.mark_offline("the camera sends nothing")
+            now[0] += stalls_s
         raise CameraError("the camera ended the stream")
 
     def wait(seconds: float) -> None:
@@ -224,12 +230,16 @@ def pauses(sessions: int, pictures: bool, lasts_s: float, monkeypatch: pytest.Mo
     return waited
 
 
-def test_session_with_pictures_resets_the_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert max(pauses(20, True, 10.0, monkeypatch)) <= 1.2
+def test_session_with_pictures_resets_the_back_off() -> None:
+    assert max(pauses(20, True, 10.0)) <= 1.2
 
 
-def test_camera_that_is_back_is_found_within_a_quarter_of_its_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = pauses(60, False, 0.0, monkeypatch)
+def test_session_with_pictures_that_stalled_before_it_ended_resets_the_back_off() -> None:
+    assert max(pauses(20, True, 600.0, stalls_s=5.0)) <= 1.2
+
+
+def test_camera_that_is_back_is_found_within_a_quarter_of_its_outage() -> None:
+    waited = pauses(60, False, 0.0)
     away = 0.0
     for pause in waited:
         assert pause <= max(1.2, 0.24 * away + 0.001)

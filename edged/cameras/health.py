@@ -50,6 +50,12 @@ class Health:
     def reason(self) -> str | None:
         return self._state.reason if self._state else "not connected yet"
 
+    @property
+    def away_s(self) -> float:
+        """Seconds since it went offline; 0.0 while it is online, and before the first attempt ended."""
+        with self._lock:
+            return self._clock() - self._changed_mono if self.online is False else 0.0
+
     def figures(self) -> CameraFigures:
         with self._lock:
             return CameraFigures(self._reconnects, self._damaged)

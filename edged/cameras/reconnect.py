@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from threading import Event as StopSignal
 
@@ -31,7 +30,6 @@ def keep_connected(
     that many seconds, or shorter if there is a sign that the camera is back; by default `closing.wait`.
     """
     wait = wait or closing.wait
-    away_since: float | None = None
     while not closing.is_set():
         refused = False
         try:
@@ -45,9 +43,7 @@ def keep_connected(
             if health.reason != UNEXPECTED:
                 logger.exception("camera %s: unexpected error", health.name)
             reason = UNEXPECTED
-        if away_since is None or health.online:
-            away_since = time.monotonic()
-        pause_s = MOST_PAUSE_S if refused else back_off_s(time.monotonic() - away_since)
+        pause_s = MOST_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
 
