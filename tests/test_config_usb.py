@@ -82,6 +82,15 @@ def test_a_number_that_can_become_another_camera_is_a_warning_with_the_stable_li
     assert warnings(tmp_path, "usb:0", usb) == [f"{begin}{tmp_path}/by-path/usb-1-1-video-index0"]
 
 
+def test_the_node_of_a_number_is_as_unstable_as_the_number(tmp_path: Path):
+    usb = UsbDevices(tmp_path / "sysfs", tmp_path / "by-id", tmp_path / "by-path")
+    plug(tmp_path, "video0", "1-1")
+    assert warnings(tmp_path, "usb:/dev/video0", usb) == [
+        f'{tmp_path}/edged.yaml: camera "dock": usb:/dev/video0 can become another camera when cameras are plugged in; '
+        f"use usb:{tmp_path}/by-id/usb-Cam-video-index0"
+    ]
+
+
 def test_a_link_that_two_cameras_share_is_a_warning(tmp_path: Path):
     usb = UsbDevices(tmp_path / "sysfs", tmp_path / "by-id", tmp_path / "by-path")
     link = f"usb:{tmp_path}/by-id/usb-Cam-video-index0"

@@ -20,6 +20,7 @@ from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, ModelSpec, SourceSpec
 
 LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.0.0.9/stream1, camera.lan:554
+NUMBERED = re.compile(r"(/dev/video)?\d+")  # the kernel gives out the numbers in the order of plugging in
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Surroundings:
 
     def _why_unstable(self, device: str, node: str) -> str | None:
         """Why this source may lead to another camera one day; None if it does not."""
-        if device.isdigit():
+        if NUMBERED.fullmatch(device):
             link = self.usb.stable_link(node) or f"{BY_ID}/…"
             return f"usb:{device} can become another camera when cameras are plugged in; use usb:{link}"
         if device.startswith(f"{self.usb.by_id}/") and self.usb.twins(node):
