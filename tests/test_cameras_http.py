@@ -19,7 +19,7 @@ from support.cameras import Watched, spec
 from support.http import LOGIN, Reply, Site, answering, jpeg, serving_site
 
 from edged.cameras.source import close_all
-from edged.core.errors import CameraError, Stopped
+from edged.core.errors import CameraError, StaleFrame, Stopped
 from edged.core.specs import CameraSpec, SourceKind
 
 
@@ -333,6 +333,26 @@ def test_camera_that_changes_between_stream_and_snapshots_is_followed_both_ways(
         until(lambda: watched.outcome() == "a picture of 64 columns" and shade(watched) == 80, timeout_s=10)
         assert [state.online for state in watched.states][-1]
     until(lambda: close_all([]), timeout_s=2)
+
+
+def slowly(seconds: float) -> Iterator[bytes]:
+    """A picture whose second half comes after so long."""
+    answer = one_picture(jpeg(90))
+    yield answer[: len(answer) // 2]
+    threading.Event().wait(seconds)
+    yield answer[len(answer) // 2 :]
+
+
+def test_snapshot_that_arrives_slowly_has_the_age_of_the_begin_of_its_answer() -> None:
+    with answering(lambda _: slowly(1.0)) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert 1.0 <= watched.grab().age_s() < 2.0
+
+
+def test_snapshot_that_arrives_too_slowly_is_stale() -> None:
+    with answering(lambda _: slowly(0.5)) as port, web(f"http://127.0.0.1:{port}/a", max_age_s=0.3) as watched:
+        with pytest.raises(StaleFrame):
+            watched.grab()
+        assert [state.online for state in watched.states] == [True]
 
 
 # --- a missing secret ---

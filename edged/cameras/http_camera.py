@@ -115,9 +115,10 @@ class HttpCamera:
 
     def _fetch(self, cancelled: Cancelled) -> Still:
         with request(self._spec.source.address.reveal(), cancelled) as response:
+            captured = time.monotonic()  # at the latest: the transfer may take seconds
             if multipart.is_stream(response):
                 raise SourceStreams
-            return Still(decode_picture(read_picture(response)), "HTTP snapshot")
+            return Still(decode_picture(read_picture(response)), "HTTP snapshot", captured)
 
 
 def fetch_once(address: str, cancelled: Cancelled) -> Pixels:
