@@ -13,7 +13,10 @@ from edged.config.load import load
 from edged.config.problems import Report
 from edged.config.sources import Surroundings
 from edged.config.usb_devices import UsbDevices
+from edged.core.interfaces import Publisher
 from edged.core.specs import CameraSpec
+from edged.service.camera_runtime import CameraRuntime
+from edged.service.outcomes import LastAnswer, Outcome
 
 
 def camera(folder: Path, keys: str = "", source: str = "usb:/dev/null") -> CameraSpec:
@@ -28,6 +31,22 @@ def test_size_rate_and_warm_up_belong_to_the_connection(tmp_path: Path):
     assert camera(tmp_path, "warm_up: 0s, ").warm_up_s == 0
     for key in ("size: 640x480, ", "fps: 10, ", "warm_up: 2s, "):
         assert camera(tmp_path, key).connection != plain.connection
+
+
+def no_publisher() -> Publisher:
+    raise AssertionError("nothing is published")
+
+
+def test_another_size_is_another_picture_so_everything_is_asked_again(tmp_path: Path):
+    before, after = (
+        CameraRuntime(spec, "1", no_publisher) for spec in (camera(tmp_path), camera(tmp_path, "size: 1920x1080, "))
+    )
+    (question,) = before.spec.questions
+    last = LastAnswer(question.answer_rev, None, (), None, 0.0, 0.0)
+    before.publish([Outcome(question, (), last)], None)
+    after.inherit(before)
+    assert before.last_answer(question) is last
+    assert after.last_answer(question) is None
 
 
 @pytest.mark.parametrize(

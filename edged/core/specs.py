@@ -187,13 +187,13 @@ class CameraSpec:
     @property
     def connection(self) -> tuple[Any, ...]:
         """The settings that an open camera depends on. All others can change while it stays open."""
-        usb = (self.size, self.fps, self.warm_up_s)
-        return (self.name, self.max_age_s, self.frozen_after_s, self.new_only, *self.pictures, *usb)
+        own = (self.max_age_s, self.frozen_after_s, self.new_only, self.fps, self.warm_up_s)
+        return (self.name, *own, *self.pictures)
 
     @property
     def pictures(self) -> tuple[Any, ...]:
         """The settings that the pixels of a frame depend on."""
-        return (self.source, self.rotate, self.mask)
+        return (self.source, self.size, self.rotate, self.mask)
 
     def region(self, name: str | None) -> RegionSpec | None:
         return next((region for region in self.regions if region.name == name), None)
