@@ -314,6 +314,20 @@ def test_another_camera_in_its_place_is_refused_until_the_old_one_is_back() -> N
         watched.grab()
 
 
+def test_another_camera_in_its_place_is_refused_after_a_reload_too() -> None:
+    """A changed mask opens the camera again: that confirms nothing."""
+    usb = FakeUsb(FakeCapture(), FakeCapture(), FakeCapture())
+    usb.identity = WEBCAM
+    with watching(usb=usb) as watched:
+        watched.grab()
+    usb.identity = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
+    masked = watching(usb=usb, mask=(((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)),))
+    with masked as watched, pytest.raises(CameraError, match="is now another camera"):
+        watched.grab()
+    with watching(usb=usb, source="2") as watched:
+        watched.grab()
+
+
 def test_a_camera_that_cannot_be_identified_is_used() -> None:
     captures = [FakeCapture() for _ in range(2)]
     usb = FakeUsb(*captures)

@@ -12,9 +12,8 @@ from edged.cameras.health import Health
 from edged.cameras.picture import frame_from_bgr, require_fresh
 from edged.cameras.reconnect import keep_connected
 from edged.cameras.usb_capture import Capture
-from edged.cameras.usb_device import LocalUsb, NodeState, UsbSystem
+from edged.cameras.usb_device import NodeState, UsbSystem, local_usb
 from edged.cameras.usb_format import Wanted
-from edged.cameras.usb_identity import IdentityGuard
 from edged.cameras.usb_looks import TimedPicture, WaitingLooks
 from edged.cameras.usb_reasons import HeldByEdged
 from edged.cameras.usb_session import NotStarted, StartTime, UsbSession
@@ -36,14 +35,14 @@ class UsbCamera:
     def __init__(self, spec: CameraSpec, report: CameraReport, usb: UsbSystem | None = None) -> None:
         self._spec = spec
         self._path = node_of(spec.source.address.reveal())
-        self._usb = usb or LocalUsb()
+        self._usb = usb or local_usb()
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._looks = WaitingLooks()
         self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
         # What is learned about the camera, and kept over reconnects.
         self._start_time = StartTime()
-        self._guard = IdentityGuard()
+        self._guard = self._usb.guard(spec.name, self._path)
         self._tried_node: NodeState | None = None
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + spec.name, daemon=True)
 

@@ -6,12 +6,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol, TypeAlias
 
 import cv2
 
 from edged.cameras.usb_capture import Capture
 from edged.cameras.usb_format import Wanted, set_up
+from edged.cameras.usb_identity import IdentityGuard
 from edged.cameras.usb_reasons import examination_error, not_a_camera, open_reason, start_reason
 from edged.cameras.usb_v4l2 import CAPTURE, CAPTURE_MULTIPLANAR, Sizes, VideoNode
 from edged.config.usb_devices import Identity, UsbDevices
@@ -32,6 +34,9 @@ class UsbSystem(Protocol):
     def has_twin(self, path: str) -> bool:
         """True if only its port tells this camera from another one that is connected."""
 
+    def guard(self, camera: str, path: str) -> IdentityGuard:
+        """The guard of this camera's source, the same one for as long as the process lives."""
+
     def open(self, path: str, wanted: Wanted) -> Capture:
         """Open the device for reading. Raises CameraError with the reason, HeldByEdged if edged itself has it."""
 
@@ -41,6 +46,9 @@ class UsbSystem(Protocol):
 
 class LocalUsb:
     """The devices of this machine."""
+
+    def __init__(self) -> None:
+        self._guards: dict[tuple[str, str], IdentityGuard] = {}
 
     def node_state(self, path: str) -> NodeState | None:
         try:
@@ -54,6 +62,9 @@ class LocalUsb:
 
     def has_twin(self, path: str) -> bool:
         return bool(UsbDevices().twins(path))
+
+    def guard(self, camera: str, path: str) -> IdentityGuard:
+        return self._guards.setdefault((camera, path), IdentityGuard())
 
     def open(self, path: str, wanted: Wanted) -> Capture:
         with video_node(path) as node:
@@ -75,6 +86,12 @@ class LocalUsb:
         except CameraError as error:
             return str(error)
         return f"the driver of {path} did not start the stream at the first attempt"
+
+
+@cache
+def local_usb() -> LocalUsb:
+    """One for the process: a reload that opens a camera again must not accept another one in its place."""
+    return LocalUsb()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from edged.cameras.usb_camera import UsbCamera
 from edged.cameras.usb_capture import Capture
 from edged.cameras.usb_device import NodeState
 from edged.cameras.usb_format import Wanted, set_up
+from edged.cameras.usb_identity import IdentityGuard
 from edged.cameras.usb_v4l2 import Size, Sizes
 from edged.config.usb_devices import Identity
 from edged.core.errors import CameraError
@@ -134,6 +135,7 @@ class FakeUsb:
         self.captures = list(captures)
         self.sizes = sizes or {}
         self.identity: Identity | None = None
+        self.guards: dict[tuple[str, str], IdentityGuard] = {}
         self.present, self.twin = True, False
         self.errors: list[CameraError] = []  # of the next attempts to open it
         self.tried = self.opened = 0
@@ -155,6 +157,9 @@ class FakeUsb:
     def identify(self, _path: str) -> Identity | None:
         return self.identity if self.present else None
 
+    def guard(self, camera: str, path: str) -> IdentityGuard:
+        return self.guards.setdefault((camera, path), IdentityGuard())
+
     def has_twin(self, _path: str) -> bool:
         return self.twin
 
@@ -174,9 +179,11 @@ class FakeUsb:
         return self.start_problem
 
 
-def watching(*captures: FakeCapture, usb: FakeUsb | None = None, warm_up_s: float = 0.0, **more: Any) -> Watched:
+def watching(
+    *captures: FakeCapture, usb: FakeUsb | None = None, source: str = "0", warm_up_s: float = 0.0, **more: Any
+) -> Watched:
     """A camera whose connections are these captures, one after the other. Without a warm-up unless it is asked for."""
-    return Watched(spec("0", "usb", warm_up_s=warm_up_s, **more), UsbCamera, usb=usb or FakeUsb(*captures))
+    return Watched(spec(source, "usb", warm_up_s=warm_up_s, **more), UsbCamera, usb=usb or FakeUsb(*captures))
 
 
 def scene(number: int) -> np.ndarray:
