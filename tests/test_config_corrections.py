@@ -50,6 +50,14 @@ CORRECTIONS = {
             "such as [[0, 0.6], [0.3, 0.6], [0.3, 1]]"
         ],
     ),
+    "a check for frozen pictures that is off": (
+        CAMERA + "    frozen_after: off\n",
+        ['edged.yaml:5: camera "dock": frozen_after must be a duration such as 30s, or false for never, not "off"'],
+    ),
+    "a check for frozen pictures that is on": (
+        CAMERA + "    frozen_after: true\n",
+        ['edged.yaml:5: camera "dock": frozen_after must be a duration such as 30s, or false for never, not true'],
+    ),
     "hours without minutes": (
         CAMERA + "    hours: mo-fr 6-22\n",
         [

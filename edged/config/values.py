@@ -120,7 +120,11 @@ def _warm_up(value: Any) -> float:
 
 
 def _frozen_after(value: Any) -> float | Literal[False]:
-    return False if value is False else duration_s(value)
+    if value is False:
+        return False
+    if value is True or (isinstance(value, str) and not re.search(r"\d", value)):
+        raise wrong(f"must be a duration such as 30s, or false for never, not {shown(value)}")
+    return duration_s(value)
 
 
 def _size(value: Any) -> tuple[int, int]:
