@@ -10,6 +10,7 @@ where it was, late by as much: the ages of those pictures are not judged.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -37,7 +38,7 @@ from support.clips import clip, number_in, psnr
 from support.http import answering
 from support.looking import CLAIM_S, WHOLE_DB
 from support.rtsp import FPS, Server
-from support.rtsp_script import Script
+from support.rtsp_script import Ending, Script
 from support.scripted_rtsp import ScriptedServer
 from support.vlc import Vlc
 
@@ -83,7 +84,7 @@ class GStreamer:
         below = frame.rgb[frame.rgb.shape[0] // 4 + 8 :, :, 1].astype(float)
         drawn = np.where(np.arange(below.shape[1]) < number % below.shape[1], 96.0, 160.0)
         error = float(np.mean((below - (drawn - 16) * 255 / 219) ** 2))
-        return 10 * np.log10(255**2 / max(error, 1e-3)) < WHOLE_DB
+        return 10 * math.log10(255**2 / max(error, 1e-3)) < WHOLE_DB
 
     @property
     def port(self) -> int:
@@ -319,7 +320,7 @@ def seconds(number: float | None) -> str:
     return "-" if number is None else f"{number:.1f} s"
 
 
-def ended_by(ending: str) -> Callable[[], Scripted]:
+def ended_by(ending: Ending) -> Callable[[], Scripted]:
     return lambda: Scripted(Script(ending=(8.0, ending)))
 
 

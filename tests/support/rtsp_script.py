@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 from support.clips import Clip, clip
 
+Ending: TypeAlias = Literal["bye", "close", "reset", "half", "garbage"]
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -103,4 +105,4 @@ class Script:
     reports: Reports | None = None
     switch: tuple[int, Clip] | None = None
     join: int = 0
-    ending: tuple[float, Literal["bye", "close", "reset", "half", "garbage"]] | None = None
+    ending: tuple[float, Ending] | None = None
