@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import av
 from av.container import InputContainer
@@ -59,7 +60,7 @@ class RtspSource:
         container, began = self._connect(address, cancelled)
         try:
             codec, extradata = _codec(container)
-            yield OpenStream(codec, extradata, self._packets(container, began))
+            yield OpenStream(codec, extradata, _age_first(self._packets(container), began))
         finally:
             container.close()  # in the thread that read from it
 
@@ -115,17 +116,15 @@ class RtspSource:
         self._transports = (self._transports[1], self._transports[0])
         self._worked = False
 
-    def _packets(self, container: InputContainer, began: float) -> Iterator[Packet | None]:
+    def _packets(self, container: InputContainer) -> Iterator[Packet | None]:
         opened = since = time.monotonic()
         begun = False
         for packet, lines in _read(container):
             arrived = time.monotonic()
             # At its time-out FFmpeg delivers a leftover as if it were a packet.
             if packet is not None and arrived - since <= 0.9 * SILENT_S:
-                # The first packet may have arrived, and waited in FFmpeg's parser for the second, during the open.
-                oldest = since if begun else began
                 begun = self._worked = True
-                yield _packet(packet, oldest, arrived, lines)
+                yield _packet(packet, since, arrived, lines)
                 since = time.monotonic()
             elif begun:
                 raise CameraError(f"no packet for {arrived - since:.1f} s")
@@ -155,6 +154,33 @@ def _open(address: str, url: CameraUrl, transport: str) -> InputContainer:
             return av.open(address, options=options, timeout=(OPEN_S, SILENT_S))
     except FFmpegError as error:
         raise _NotOpened(open_error(error, lines, url), refused_status(error, lines)) from None
+
+
+def _age_first(packets: Iterator[Packet | None], began: float) -> Iterator[Packet | None]:
+    """The same packets. The first one is older than its delivery by the time between two; `began` is the least.
+
+    It arrived during the open already, and waited in FFmpeg's parser until the second one began.
+    """
+    for first in packets:
+        if first is not None:
+            break
+        yield None
+    else:
+        return
+    for second in packets:
+        between_s = _between_s(first, second) if second else 0.0
+        yield replace(first, since=max(began, first.since - between_s))
+        yield second
+        break
+    yield from packets
+
+
+def _between_s(first: Packet, second: Packet) -> float:
+    """By their arrival, or by the camera's time stamps if that is longer: they may arrive in one burst."""
+    by_arrival_s = second.arrived - first.arrived
+    if first.stream_s is None or second.stream_s is None:
+        return by_arrival_s
+    return max(by_arrival_s, second.stream_s - first.stream_s)
 
 
 def _codec(container: InputContainer) -> tuple[str, bytes]:
