@@ -129,6 +129,15 @@ def test_the_warm_up_of_a_camera_that_starts_slowly_begins_with_its_first_pictur
         assert 0.7 < time.monotonic() - started < 2
 
 
+@pytest.mark.slow
+def test_a_look_waits_for_a_long_warm_up() -> None:
+    """Else `edged look` and `edged doctor`, which open the camera for one picture, would never get it."""
+    with watching(FakeCapture(), warm_up_s=6.0) as watched:
+        began = time.monotonic()
+        watched.grab()
+        assert 5 < time.monotonic() - began < 8
+
+
 def test_pictures_of_the_warm_up_are_thrown_away() -> None:
     capture = FakeCapture()
     with watching(capture, warm_up_s=0.5) as watched:

@@ -24,6 +24,7 @@ from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
 ANSWER_S = 5.0  # longer than OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
+START_S = 3.0  # from the open until the first picture, of most cameras
 MOST_PAUSE_S = 2.0  # opening a local device disturbs nobody
 NODE_POLL_S = 0.1
 RELEASE_S = 5.0  # a camera that a reload closes releases its device within OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT
@@ -51,7 +52,7 @@ class UsbCamera:
 
     def grab(self, stop: threading.Event) -> Frame:
         began = time.monotonic()
-        bgr, captured = self._next_picture(stop, began + ANSWER_S)
+        bgr, captured = self._next_picture(stop, began + max(ANSWER_S, START_S + self._spec.warm_up_s))
         require_fresh(captured, self._spec.max_age_s)
         grab_ms = (time.monotonic() - began) * 1000
         frame = frame_from_bgr(bgr, self._spec.mask, captured, grab_ms, self._spec.rotate)
