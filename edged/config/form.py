@@ -120,8 +120,9 @@ class CameraForm(Form):
         0,
     )
     frozen_after: FrozenAfter = key(
-        "A live camera whose pictures have been bit-identical for this long is frozen, and its pictures are not used. "
-        "Applies only once its pictures have shown noise, so not to a test card. `false`: never. Default: 30s.",
+        "If all pixels of a live camera have been identical for this long, it is frozen, and the status is "
+        "`stale_frame`. Applies only after its pictures have shown noise, so not to a test card. `false`: never. "
+        "Default: 30s.",
         DEFAULT_FROZEN_AFTER_S,
         sample="2m",
     )
@@ -141,24 +142,24 @@ class CameraForm(Form):
         sample={"at_least_every": "5m"},
     )
     new_only: bool = key(
-        "For a folder that another program fills, such as with a camera's uploads: take the newest picture, each only "
-        "once, subfolders included. A picture's age is that of its file, so set `max_age`. Default: false.",
+        "For a folder to which another program adds pictures, such as a camera's uploads: each look takes the newest "
+        "picture, subfolders included, and no picture twice. Its age counts from the last change of the file, so set "
+        "`max_age`. Default: false.",
         False,
     )
     image: bool = key("Publish the analysed picture as JPEG, masked. Default: false.", False)
     size: PictureSize | None = key(
-        "Of a USB camera: the picture size to ask for. If the camera does not offer it, the next larger one is used. "
+        "USB cameras only: size of the picture. If the camera does not offer it, the next larger one is used. "
         "Default: 1280x720.",
         sample="1280x720",
     )
     fps: Annotated[int, Field(ge=1, le=240)] | None = key(
-        "Of a USB camera: the pictures a second to ask for. Fewer need less USB bandwidth. "
-        "Default: the camera's own, about 30.",
+        "USB cameras only: pictures per second. Fewer need less USB bandwidth. Default: the camera's own, about 30.",
         sample=10,
     )
     warm_up: WarmUp | None = key(
-        "Of a USB camera: after it was opened, pictures are thrown away until the exposure has settled, for this time "
-        "at most; `0s` uses the first one. Default: 1s.",
+        "USB cameras only: after the camera is opened, its pictures are not used until the exposure has settled, but "
+        "for at most this time. `0s`: the first picture is used. Default: 1s.",
         sample="2s",
     )
     ask: dict[str, QuestionForm] = key(
