@@ -18,6 +18,7 @@ from edged.cameras.packets import codec_name
 from edged.cameras.picture import Pixels, decode_picture
 from edged.core.errors import CameraError
 
+MAX_PIXELS = 10**8
 HELD_BACK = 32  # pictures in, none out: more than any order or interlacing explains, so they are damaged
 SKIP_UNUSED = 8  # the last pictures of a group, of which none is skipped
 
@@ -95,7 +96,8 @@ class _OpenGroup:
         assert isinstance(decoder, VideoCodecContext)
         self._decoder = decoder
         self._decoder.thread_count = 1  # threads delay pictures, and their memory is per camera
-        self._decoder.options = {"err_detect": "explode"}  # an error instead of a picture that is partly made up
+        # An error instead of a picture that is partly made up; and no picture of 3 GB because a header says so.
+        self._decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
         if extradata:
             self._decoder.extradata = extradata
         self._times: dict[int, float] = {}

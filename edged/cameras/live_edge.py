@@ -9,12 +9,14 @@ from collections.abc import Callable
 from edged.cameras.packets import Packet
 
 WINDOW_S = 5.0
+LONG_WINDOW_S = 600.0  # for a clock that is known to be one
 
 
 class LeastOf:
-    """The least number of the last 5 s."""
+    """The least number of the last `window_s`."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._numbers: deque[tuple[float, float]] = deque()  # (time, number), the least number first
 
     def add(self, at: float, number: float) -> float:
@@ -22,7 +24,7 @@ class LeastOf:
         while self._numbers and self._numbers[-1][1] >= number:
             self._numbers.pop()
         self._numbers.append((at, number))
-        while self._numbers[0][0] < at - WINDOW_S:
+        while self._numbers[0][0] < at - self._window_s:
             self._numbers.popleft()
         return self._numbers[0][1]
 
@@ -36,7 +38,8 @@ class LiveEdge:
     After an open, and after congestion, seconds of old packets arrive in one burst: the camera's time stamps then
     advance faster than our clock. The stamps are not a reliable clock: they run backwards with B-frames, jump by hours
     when an encoder restarts, run slow in the dark, or stand still. So only a packet's lag relative to the least lag of
-    the last 5 s counts, and a jump starts over.
+    the last 5 s counts, and a jump starts over. Where the camera's sender reports show that its stamps are a clock, it
+    is the least lag of 10 minutes: then slow, lasting congestion is seen too.
     """
 
     BACKWARDS_S = 0.5  # more than B-frames step back
@@ -50,7 +53,7 @@ class LiveEdge:
         self.reached = False  # the burst after the open is over
         self.stands = False  # the stamps no longer advance
         self._sender = SenderClock()
-        self._lags = LeastOf()
+        self._lags, self._long_lags = LeastOf(), LeastOf(LONG_WINDOW_S)
         self._stream_s: float | None = None
         self._arrived = 0.0  # the last packet
         self._stood_s = 0.0  # for how long the stamp has not changed
@@ -67,15 +70,20 @@ class LiveEdge:
         waited_s, self._arrived = packet.arrived - self._arrived, packet.arrived
         self._stood_s = self._stood_s + min(waited_s, self.MOST_WAIT_S) if stamp == before else 0.0
         if before is not None and not -self.BACKWARDS_S < stamp - before < self.FORWARDS_S:
-            self._lags.clear()
+            self._clear()
         self._stream_s = stamp
         self.stands = self._stood_s > self.STANDING_S
         if self.stands:
-            self._lags.clear()
+            self._clear()
         lag = packet.arrived - stamp
-        least = self._lags.add(packet.arrived, lag)
+        least, long_least = self._lags.add(packet.arrived, lag), self._long_lags.add(packet.arrived, lag)
         self._detect_end_of_burst(packet.arrived, least)
-        return packet.since - (lag - least) - self._sender.delay_s(packet)
+        delay_s = self._sender.delay_s(packet)
+        return packet.since - (lag - (long_least if self._sender.is_steady else least)) - delay_s
+
+    def _clear(self) -> None:
+        self._lags.clear()
+        self._long_lags.clear()
 
     def _detect_end_of_burst(self, arrived: float, least: float) -> None:
         """The burst is over when the least lag no longer falls."""
@@ -94,16 +102,26 @@ class SenderClock:
     """
 
     MOST_S = 2.0
+    STEADY_S = 15.0  # at least two sender reports that agree with the time stamps
+    AGREES_S = 0.1
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._delays = LeastOf()
+        self._delays = LeastOf(LONG_WINDOW_S)
+        self._offset_s: float | None = None  # from the time stamps to the wall clock
+        self._steady_since = 0.0
+        self.is_steady = False  # both have run alike for some time
 
     def delay_s(self, packet: Packet) -> float:
-        """The least delay of the last 5 s, in seconds; 0.0 if it is not known."""
+        """The least delay of the last 10 minutes, in seconds; 0.0 if it is not known."""
         if packet.sent_s is None:
             return 0.0
+        offset_s = packet.sent_s - (packet.stream_s or 0.0)
+        if self._offset_s is None or abs(offset_s - self._offset_s) > self.AGREES_S:
+            self._offset_s, self._steady_since = offset_s, packet.arrived
+            self._delays.clear()
+        self.is_steady = packet.arrived - self._steady_since > self.STEADY_S
         arrived_s = self._wall() - (self._monotonic() - packet.arrived)
         least = self._delays.add(packet.arrived, arrived_s - packet.sent_s)
         return least if 0 <= least <= self.MOST_S else 0.0

@@ -1,4 +1,4 @@
-"""Asks an RTSP server to describe a stream, to learn why it cannot be opened: OpenCV only returns False."""
+"""Asks an RTSP server to describe a stream before FFmpeg does, for the reason of a failure and for redirects."""
 
 from __future__ import annotations
 

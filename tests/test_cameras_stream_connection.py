@@ -76,9 +76,6 @@ def test_stream_whose_keyframes_all_arrive_damaged_is_not_said_to_have_none(monk
         live.add(Packet(b"\0\0\0\1\x65\x80x", True, now, now, None, lost=True))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the lag is compared with the least of the last 5 s; nothing tells it from a slow clock"
-)
 def test_pictures_that_stay_behind_after_slow_congestion_are_known_to_be_old() -> None:
     """A connection with 80 % of the throughput, until 4 s of pictures wait in the camera; then it drops what it has."""
     edge, lag_s, stated_s = LiveEdge(), 0.0, 0.0
