@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -195,21 +196,29 @@ def _codec(container: InputContainer) -> tuple[str, bytes]:
 
 def _read(container: InputContainer) -> Iterator[tuple[AvPacket[VideoStream] | None, Sequence[str]]]:
     """Packets with the log lines of reading them. None for a time-out, after which the connection is still open."""
-    packets = container.demux(video=0)
-    while True:
-        try:
-            with captured_log() as lines:
-                packet = next(packets)
-        except StopIteration:
-            return
-        except (ExitError, TimeoutError):
-            yield None, lines
-            packets = container.demux(video=0)
-            continue
-        except FFmpegError:
-            return
-        if packet.size:
-            yield packet, lines
+    packets = _demux(container)
+    try:
+        while True:
+            try:
+                with captured_log() as lines:
+                    packet = next(packets)
+            except StopIteration:
+                return
+            except (ExitError, TimeoutError):
+                yield None, lines
+                packets = _demux(container)
+                continue
+            except FFmpegError:
+                return
+            if packet.size:
+                yield packet, lines
+    finally:
+        packets.close()  # else PyAV leaks a packet
+
+
+def _demux(container: InputContainer) -> Generator[AvPacket[VideoStream], None, None]:
+    # PyAV's type hints say Iterator, which has no close()
+    return cast("Generator[AvPacket[VideoStream], None, None]", container.demux(video=0))
 
 
 def _packet(packet: AvPacket[VideoStream], since: float, arrived: float, lines: Sequence[str]) -> Packet:
