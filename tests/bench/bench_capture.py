@@ -263,18 +263,23 @@ def start(way: str, url: str, seconds: float, cameras: int, checkout: Path | Non
 def table(results: dict[str, Result]) -> str:
     base = results["continuous, OpenCV"]
     lines = [
-        f"{'':20}{'cameras':>8}{'cores':>8}{'per cam.':>9}{'ratio':>7}{'looks':>6}{'took s':>14}"
+        f"{'':20}{'cameras':>8}{'cores':>8}{'per cam.':>9}{'ratio':>7}{'looks':>6}{'refused':>8}{'took s':>14}"
         f"{'true age s':>20}{'stated s':>20}{'error s':>9}"
     ]
     for title, each in results.items():
         per_camera = each.cpu / each.cameras
-        took, true = [look.took_s for look in each.looks], [look.true_s for look in each.looks]
+        took = [look.took_s for look in each.looks]
+        true = [look.true_s for look in each.looks if look.true_s is not None]
         stated = [look.stated_s for look in each.looks if look.stated_s is not None]
-        errors = [abs(look.true_s - look.stated_s) for look in each.looks if look.stated_s is not None]
+        errors = [
+            abs(look.true_s - look.stated_s)
+            for look in each.looks
+            if look.true_s is not None and look.stated_s is not None
+        ]
         lines.append(
             f"{title[:20]:20}{each.cameras:8}{each.cpu:8.3f}{per_camera:9.4f}"
-            f"{per_camera / base.cpu * base.cameras:7.3f}{len(each.looks):6}{spread(took, 2):>14}"
-            f"{spread(true):>20}{spread(stated):>20}{max(errors, default=float('nan')):9.2f}"
+            f"{per_camera / base.cpu * base.cameras:7.3f}{len(each.looks):6}"
+            f"{len(each.looks) - len(true):8}{spread(took, 2):>14}{spread(true):>20}{spread(stated):>20}{max(errors, default=float('nan')):9.2f}"
         )
     return "\n".join(lines)
 
