@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support.making import frame
 
 from edged.cameras.frozen import FrozenCheck
 from edged.core.errors import StaleFrame
+
+SCENE = replace(frame(), rgb=np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3))
 
 
 def outcomes(check: FrozenCheck, *looks: tuple[float, str]) -> list[bool]:
@@ -17,12 +20,19 @@ def outcomes(check: FrozenCheck, *looks: tuple[float, str]) -> list[bool]:
     refused = []
     for at, picture in looks:
         try:
-            check.check(replace(frame(), captured_mono=at, sha256=picture))
+            check.check(replace(SCENE, captured_mono=at, sha256=picture))
         except StaleFrame:
             refused.append(True)
         else:
             refused.append(False)
     return refused
+
+
+def test_black_night_is_not_frozen() -> None:
+    check = FrozenCheck("dock", 30.0)
+    assert not any(outcomes(check, *NOISE))
+    night = replace(SCENE, rgb=np.zeros((48, 64, 3), np.uint8), sha256="night")
+    assert [check.check(replace(night, captured_mono=at)).sha256 for at in (10.0, 60.0, 600.0)] == ["night"] * 3
 
 
 NOISE = [(float(at), f"noise {at}") for at in range(4)]
@@ -48,7 +58,7 @@ def test_camera_that_freezes_again_is_refused_again() -> None:
 
 def test_test_card_whose_stream_clock_stands_still_is_frozen() -> None:
     check = FrozenCheck("dock", 30.0)
-    card = replace(frame(), captured_mono=0.0)
+    card = replace(SCENE, captured_mono=0.0)
     check.check(card, clock_stands=True)
     with pytest.raises(StaleFrame, match="frozen: the pictures have been bit-identical for 31 s"):
         check.check(replace(card, captured_mono=31.0), clock_stands=True)
