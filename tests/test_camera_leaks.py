@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-
 import pytest
-from soak.camera_leaks import growth, servers, soak
+from soak.camera_leaks import allocated, growth, servers, soak
 
 from edged.cameras.rtsp import RtspSource
 
 LEFT = 100
 QUICK_GROWTH = 0.1  # the warm-up is not over after so few
-
-
-FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-
-
-class Mallinfo2(ctypes.Structure):
-    """What glibc's allocator holds."""
-
-    _fields_ = [(name, ctypes.c_size_t) for name in FIELDS.split()]
-
-
-def allocated() -> int:
-    """Bytes that are allocated by C code, in all threads."""
-    gc.collect()
-    mallinfo2 = ctypes.CDLL(None).mallinfo2
-    mallinfo2.restype = Mallinfo2
-    info = mallinfo2()
-    return int(info.uordblks + info.hblkhd)
 
 
 def open_and_leave(source: RtspSource, url: str, times: int) -> None:
@@ -55,4 +34,4 @@ def test_looks_and_reconnections_leak_nothing() -> None:
     assert samples[-1].count >= 300
     assert samples[-1].reconnects > 10
     assert samples[-1].pictures > 50
-    assert not growth(samples, warm_up=1, memory_growth=QUICK_GROWTH)
+    assert not growth(samples, warm_up=1, bound=QUICK_GROWTH)

@@ -276,11 +276,11 @@ def table(results: dict[str, Result]) -> str:
             for look in each.looks
             if look.true_s is not None and look.stated_s is not None
         ]
+        ratio, refused = per_camera / base.cpu * base.cameras, len(each.looks) - len(true)
         lines.append(
-            f"{title[:20]:20}{each.cameras:8}{each.cpu:8.3f}{per_camera:9.4f}"
-            f"{per_camera / base.cpu * base.cameras:7.3f}{len(each.looks):6}"
-            f"{len(each.looks) - len(true):8}{spread(took, 2):>14}"
-            f"{spread(true):>20}{spread(stated):>20}{max(errors, default=float('nan')):9.2f}"
+            f"{title[:20]:20}{each.cameras:8}{each.cpu:8.3f}{per_camera:9.4f}{ratio:7.3f}{len(each.looks):6}"
+            f"{refused:8}{spread(took, 2):>14}{spread(true):>20}{spread(stated):>20}"
+            f"{max(errors, default=float('nan')):9.2f}"
         )
     return "\n".join(lines)
 
