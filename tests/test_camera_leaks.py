@@ -34,4 +34,4 @@ def test_looks_and_reconnections_leak_nothing() -> None:
     assert samples[-1].count >= 300
     assert samples[-1].reconnects > 10
     assert samples[-1].pictures > 50
-    assert not growth(samples, warm_up=1, bound=QUICK_GROWTH)
+    assert not growth(samples, warm_up=1, resident=QUICK_GROWTH, allocated=QUICK_GROWTH)
