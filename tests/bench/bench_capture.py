@@ -2,8 +2,9 @@
 
 bench_capture.py [SECONDS] [CAMERAS...] [--also CHECKOUT]: for each number of cameras, all ways run at the same time
 against one server, in processes of their own that each measure their CPU time. `--also` adds the looks of another
-version of edged. The times of the looks are spread over the group of pictures. Ages are read from the pixels.
-Decoding continuously is measured on 2 cameras at most, since it would take the whole machine.
+version of edged, and may be repeated. The times of the looks are spread over the group of pictures, and ages are read
+from the pixels. Decoding continuously is measured with 2 cameras at most: more would take the whole machine. On a busy
+machine a look decodes more, because more pictures arrive until it has caught up.
 """
 
 from __future__ import annotations
@@ -235,11 +236,11 @@ def serving():
         server.stdout.close()
 
 
-def compare(url: str, seconds: float, cameras: int, also: Path | None) -> dict[str, Result]:
+def compare(url: str, seconds: float, cameras: int, also: Sequence[Path]) -> dict[str, Result]:
     """All ways at the same time."""
     processes = {way: start(way, url, seconds, cameras, None) for way in WAYS}
-    if also:
-        processes[f"edged in {also.name}"] = start("edged", url, seconds, cameras, also)
+    for checkout in also:
+        processes[f"edged in {checkout.name}"] = start("edged", url, seconds, cameras, checkout)
     outputs = {
         title: process.communicate(timeout=STARTED_S + 2 * seconds)[0].strip() for title, process in processes.items()
     }
@@ -298,7 +299,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=60.0)
     parser.add_argument("cameras", nargs="*", type=int, default=[1, 4, 16])
-    parser.add_argument("--also", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--also", type=Path, action="append", default=[], metavar="CHECKOUT")
     arguments = parser.parse_args()
     with serving() as (url, clip):
         print(f"{clip}, {arguments.seconds:.0f} s; median, 95th percentile and maximum", flush=True)
