@@ -111,6 +111,8 @@ class FrameNumbers:
         for at, kind in units("h264", data):
             if kind == SPS:
                 self._sps = _read_sps(data[at : at + HEAD])
+            elif 1 <= kind <= IDR:  # a slice: no sets follow, and it is long
+                return
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ BAD_KEYFRAMES = 3  # in a row: the stream is opened again
 NEXT_KEYFRAME_S = 1.0  # how long a look waits for another keyframe instead of a damaged one
 CAUGHT_UP_S = 0.15  # a picture this much behind the newest is new enough
 PASSES = 5
-WORTH_A_WAIT = 25  # pictures to decode, for which a look waits for the next keyframe instead
-KEYFRAME_WAIT_S = 0.4
+WORTH_A_WAIT = 20  # pictures to decode, for which a look waits for the next keyframe instead
+KEYFRAME_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

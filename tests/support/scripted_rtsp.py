@@ -170,13 +170,17 @@ class _Connection:
 
     def _read(self, incoming: BinaryIO) -> Request | None:
         """The next request; None at the end. RTCP of the client is skipped."""
-        while (first := incoming.read(1)) == b"$":
-            incoming.read(int.from_bytes(incoming.read(3)[1:]))
-        lines = [first + incoming.readline()]
+        lines = [b""]
+        while b" RTSP/" not in lines[0]:
+            first = incoming.read(1)
+            if not first:
+                return None
+            if first == b"$":
+                incoming.read(int.from_bytes(incoming.read(3)[1:]))
+            else:
+                lines = [first + incoming.readline()]
         while lines[-1].strip():
             lines.append(incoming.readline())
-        if not first or len(lines[0].split()) < 2:
-            return None
         method, url = lines[0].decode().split()[:2]
         headers = {
             name.lower(): value for name, value in (line.decode().strip().split(": ", 1) for line in lines[1:-1])
