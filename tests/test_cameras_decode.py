@@ -135,7 +135,7 @@ def test_picture_whose_first_slice_was_lost_is_damage() -> None:
 
 def test_no_picture_is_decoded_twice_while_a_group_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     data = packets(clip(gop=150, pictures=150), 100)
-    group = [Picture(number, number == 1, float(number), packet) for number, packet in enumerate(data, 1)]
+    group = [Picture(number, float(number), packet) for number, packet in enumerate(data, 1)]
     decoder, checks = GroupDecoder("h264", b""), itertools.count()
 
     def count() -> None:
@@ -149,7 +149,7 @@ def test_no_picture_is_decoded_twice_while_a_group_grows(monkeypatch: pytest.Mon
 
 def test_stop_ends_a_long_decode() -> None:
     data = packets(clip(gop=150, pictures=150), 100)
-    group = [Picture(number, number == 1, float(number), packet) for number, packet in enumerate(data, 1)]
+    group = [Picture(number, float(number), packet) for number, packet in enumerate(data, 1)]
 
     def stop() -> None:
         raise Stopped
@@ -224,7 +224,7 @@ def test_parameter_sets_of_the_sdp_are_taken_without_other_units() -> None:
 
 def test_pixels_are_in_the_order_of_opencv() -> None:
     decoder = GroupDecoder("h264", b"")
-    decoder.decode([Picture(1, True, 0.0, packets(clip(), 1)[0])], nothing)
+    decoder.decode([Picture(1, 0.0, packets(clip(), 1)[0])], nothing)
     bgr = decoder.pixels()
     assert bgr.shape == (240, 320, 3)
     assert bgr.dtype == np.uint8

@@ -13,12 +13,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from edged.cameras.annexb import begins_refresh
+from edged.cameras.environment import MAX_PIXELS
 from edged.cameras.gop_buffer import Picture
 from edged.cameras.packets import codec_name
 from edged.cameras.picture import Pixels, decode_picture
 from edged.core.errors import CameraError
 
-MAX_PIXELS = 10**8
 HELD_BACK = 32  # pictures in, none out: more than any order or interlacing explains, so they are damaged
 SKIP_UNUSED = 8  # the last pictures of a group, of which none is skipped
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_PIXELS = 10**8  # of a picture: a header can claim billions
+
 OPENCV = {
     # Seconds until the read from a silent USB camera fails. Default is 10.
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "3",
@@ -10,5 +12,5 @@ OPENCV = {
     # At WARNING each open of an absent device warns. edged logs failures itself.
     "OPENCV_LOG_LEVEL": "ERROR",
     # OpenCV's own limit is 2**30 pixels: a file of a few kilobytes can claim that many and take 3 GB to decode.
-    "OPENCV_IO_MAX_IMAGE_PIXELS": str(10**8),
+    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
 }

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
+from edged.cameras.picture import is_blank
 from edged.core.errors import StaleFrame
 from edged.core.outage import Outage
 from edged.core.text import spoken
 from edged.core.types import Frame
 
-STEP = 16  # every 16th row and column
-BLANK_LEVELS = 2
 NOISY_LOOKS = 3  # consecutive looks with different pictures, until a source is known to be noisy
 
 logger = logging.getLogger("edged.camera")
@@ -40,7 +37,7 @@ class FrozenCheck:
             return frame
         self._identical_s = frame.captured_mono - self._since
         can_freeze = clock_stands or self._changes >= NOISY_LOOKS
-        if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or _is_blank(frame):
+        if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or is_blank(frame.rgb):
             return frame
         self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
         raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
@@ -50,8 +47,3 @@ class FrozenCheck:
         self._changes = 1 if stood_still else self._changes + 1
         self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
         self._outage.end()
-
-
-def _is_blank(frame: Frame) -> bool:
-    """True for a picture of one colour: at night, many cameras send black without any noise."""
-    return int(np.ptp(frame.rgb[::STEP, ::STEP].reshape(-1, 3), axis=0).max()) <= BLANK_LEVELS

@@ -23,7 +23,6 @@ class Picture:
     """One whole compressed picture. `number` counts the pictures of a connection; `captured` is monotonic."""
 
     number: int
-    key: bool
     captured: float
     data: bytes
 
@@ -155,7 +154,7 @@ class GopBuffer:
         picture.complete = True
         self._number += 1
         self._single_packets += len(picture.slices) == 1
-        whole = Picture(self._number, picture.key, picture.captured, b"".join(picture.slices))
+        whole = Picture(self._number, picture.captured, b"".join(picture.slices))
         if picture.damaged:
             self._mark_damaged()
         elif picture.key and self._pictures and self._damaged_since is None and self._refreshes(whole):

@@ -14,9 +14,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from edged.cameras.environment import MAX_PIXELS
 from edged.core.errors import CameraError
 
-MAX_PIXELS = 10**8  # a header can claim four billion
 MAX_FILLER = 16  # bytes between the data and a marker; up to 10 are known from webcams
 FILLER = re.compile(r"(\d+) extraneous bytes before marker")
 WARNING = re.compile(r"(?:Corrupt JPEG data: )?([\w ]{1,80})")

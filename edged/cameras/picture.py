@@ -22,6 +22,8 @@ Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 EXIF, EXIF_WITHIN = b"Exif\0\0", 1024
+STEP = 16  # every 16th row and column is enough to measure brightness
+BLANK_LEVELS = 2  # noise of a compressed picture of one colour
 
 
 def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0, rotate: Rotation = 0) -> Frame:
@@ -76,3 +78,13 @@ def _blacken(rgb: Pixels, mask: Mask) -> None:
         points = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
         # One by one: in a single call, pixels in two polygons would stay visible.
         cv2.fillPoly(rgb, [points], (0, 0, 0))
+
+
+def is_blank(picture: Pixels) -> bool:
+    """True if all pixels have the same value, as nearly as compression keeps it."""
+    return _is_even(picture[::STEP, ::STEP]) and _is_even(picture)
+
+
+def _is_even(picture: Pixels) -> bool:
+    rows = picture.reshape(-1, picture.shape[-1])
+    return bool((rows.max(axis=0).astype(int) - rows.min(axis=0) <= BLANK_LEVELS).all())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from edged.cameras.picture import Pixels
+from edged.cameras.picture import STEP, Pixels, is_blank
 
-STEP = 16  # every 16th row and column is enough to measure brightness
 STEADY_S, STEADY_PICTURES = 0.3, 5  # settled: the brightness of at least so many pictures, over at least this time,
 STEADY_LEVELS = 2.0  # differs by less than this, of 255
-BLANK_LEVELS = 2  # noise of a compressed picture of one colour
 BLANK_S = 10.0
 BLACK = 32
 
@@ -55,13 +53,3 @@ class BlankPictures:
             return None
         name = "black" if int(picture[0, 0].max()) < BLACK else "blank"
         return f"{name} picture: all of it has the same value"
-
-
-def is_blank(picture: Pixels) -> bool:
-    """True if all pixels have the same value, as nearly as compression keeps it."""
-    return _is_even(picture[::STEP, ::STEP]) and _is_even(picture)
-
-
-def _is_even(picture: Pixels) -> bool:
-    rows = picture.reshape(-1, picture.shape[-1])
-    return bool((rows.max(axis=0).astype(int) - rows.min(axis=0) <= BLANK_LEVELS).all())

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+from edged.config.usb_devices import node_of
 from edged.core.errors import CameraError, Stopped
 from edged.core.specs import CameraSpec, Config
 from edged.core.text import spoken
@@ -64,8 +65,7 @@ def _camera(spec: CameraSpec, stop: threading.Event, machine: Machine) -> Check:
 
 def usb_node(spec: CameraSpec) -> Path:
     """The device of a USB camera, links resolved."""
-    device = spec.source.address.reveal()
-    return Path(f"/dev/video{device}" if device.isdigit() else device).resolve()
+    return Path(node_of(spec.source.address.reveal())).resolve()
 
 
 def next_step(spec: CameraSpec) -> str:
