@@ -7,7 +7,7 @@ from threading import Event as StopSignal
 from typing import Any, Protocol
 
 from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Frame, Reply
+from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Fact, Frame, Reply
 
 
 class Camera(Protocol):
@@ -59,6 +59,19 @@ class VisionModel(Protocol):
 
     def dispose(self) -> None:
         """Release memory and device. Later calls do nothing."""
+
+
+class Store(Protocol):
+    """What survives a restart. For any thread; nothing here waits for the disk or raises.
+
+    Without a usable disk everything goes on in memory.
+    """
+
+    def facts(self, kind: str) -> dict[str, Any]:
+        """The facts of a kind: values by name."""
+
+    def remember(self, facts: Sequence[Fact]) -> None:
+        """Replace facts, in one transaction. Returns at once; `facts` has them from now on."""
 
 
 class Publisher(Protocol):

@@ -66,6 +66,19 @@ CameraReport: TypeAlias = Callable[[CameraState], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is remembered over a restart: a JSON value by kind and name. None forgets it.
+
+    Kinds: `alert` (the state of a question's alert), `active` (what is paused), `retained` (topics at a broker that may
+    have a retained message of ours), `discovery` (the components that Home Assistant was told of).
+    """
+
+    kind: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One prompt, exactly as it was asked, and the model's reply."""
 
