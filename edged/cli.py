@@ -18,7 +18,7 @@ from textwrap import fill
 from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
-from edged.core.interfaces import Camera, Publisher
+from edged.core.interfaces import Camera, Publisher, Store
 from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
 from edged.core.types import CameraReport
 from edged.tools import arguments, streams
@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
             load_model=load_model,
             fit_together=_fit_together,
             open_publisher=_open_publisher,
+            open_store=_open_store,
             clock_synced=clock.synced,
             version=version("edged"),
         ),
@@ -255,10 +256,20 @@ def _fit_together(old: ModelSpec, new: ModelSpec) -> bool:
     return fit_together(old, new)
 
 
-def _open_publisher(spec: BrokerSpec, node: str) -> Publisher:
+def _open_store(node: str) -> Store:
+    from edged.service import clock
+    from edged.store.path import state_file
+    from edged.store.store import DiskStore
+
+    store = DiskStore(state_file(node, os.environ), clock.synced)
+    store.open()
+    return store
+
+
+def _open_publisher(spec: BrokerSpec, node: str, store: Store) -> Publisher:
     from edged.mqtt.publisher import MqttPublisher
 
-    return MqttPublisher(spec, node)
+    return MqttPublisher(spec, node, store)
 
 
 # the command line

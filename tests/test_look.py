@@ -22,7 +22,7 @@ from edged.core.answer_types import Number, Text, YesNo
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, RegionSpec, SourceSpec
-from edged.core.types import Answer, CameraState, Event, Exchange, Frame, Reply, utc_now
+from edged.core.types import Answer, CameraState, Exchange, Frame, Reply, utc_now
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
@@ -310,10 +310,10 @@ def test_a_follow_up_that_fails_leaves_the_answer_before_it(stage: Stage):
 class PickyPublisher(FakePublisher):
     """Refuses NaN, as JSON does."""
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+    def answers(self, answers: Sequence[Answer], *more: Any) -> None:
         if any(answer.confidence is not None and math.isnan(answer.confidence) for answer in answers):
             raise ValueError("NaN")
-        super().answers(answers, events, image)
+        super().answers(answers, *more)
 
 
 def test_an_answer_that_cannot_be_published_becomes_a_refusal(stage: Stage):

@@ -23,6 +23,8 @@ from support.publishing import (
     PEOPLE,
     SINCE,
     STATE,
+    WHOLE,
+    asking,
     disconnected,
     ids,
     online_again,
@@ -30,31 +32,34 @@ from support.publishing import (
     publishing,
     retained,
     settled,
+    store,
 )
 
+from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState
 from edged.mqtt.publisher import MqttPublisher
 
 
 def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
-    publisher: MqttPublisher, mosquitto: Mosquitto
+    mosquitto: Mosquitto,
 ) -> None:
-    publisher.camera("dock", CameraState(True, None, SINCE))
-    publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], b"jpeg")
-    publisher.clear("dock", ["people"])
-    publisher.info({"last": True})
-    until(lambda: publisher.figures().published == 7)
-    assert retained(mosquitto.port) == {
-        STATE,
-        GATE,
-        "edged/box/bridge/info",
-        "edged/box/dock/availability",
-        "edged/box/dock/image/jpeg",
-    }
-    publisher.clear("dock", ["gate_open"], gone=True)
-    until(lambda: publisher.figures().published == 10)
-    assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
+    with publishing(mosquitto.port, config=asking(dock=["people", "gate_open"])) as publisher:
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], b"jpeg")
+        publisher.follow(asking(dock=["gate_open"]))
+        publisher.info({"last": True})
+        until(lambda: publisher.figures().published == 7)
+        assert retained(mosquitto.port) == {
+            STATE,
+            GATE,
+            "edged/box/bridge/info",
+            "edged/box/dock/availability",
+            "edged/box/dock/image/jpeg",
+        }
+        publisher.follow(asking())
+        until(lambda: publisher.figures().published == 10)
+        assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
 
 
 class V311Wire(Wire):
@@ -74,14 +79,14 @@ def test_nothing_of_a_removed_camera_is_retained_with_messages_in_flight(
     mosquitto: Mosquitto, subscriber: Subscriber, kind: type[Wire]
 ) -> None:
     wire = kind(mosquitto.port)
-    with publishing(wire.port) as publisher:
+    with publishing(wire.port, config=WHOLE) as publisher:
         publisher.camera("dock", CameraState(True, None, SINCE))
         publisher.answers([an_answer("p1")], [], b"jpeg 1")
         until(lambda: publisher.figures().published == 4)
         wire.deaf.set()
         publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [], b"jpeg 2")
         subscriber.wait_for_topic(GATE)
-        publisher.clear("dock", ["people", "gate_open"], gone=True)
+        publisher.follow(asking(back=["people"]))
         wire.cut()
         disconnected(publisher)
         publisher.answers([an_answer("b1", "back")], [], None)
@@ -102,9 +107,10 @@ def test_nothing_of_a_removed_camera_is_retained_with_messages_in_flight(
 
 def test_a_waiting_picture_of_a_removed_camera_is_never_published(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
     publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
+    publisher.follow(asking(dock=["people"]))
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.answers([an_answer("p1")], [], b"jpeg 1")
-    publisher.clear("dock", ["people"], gone=True)
+    publisher.follow(asking())
     publisher.start()
     publisher.online()
     subscriber.wait_for_topic("edged/box/dock/image/jpeg")
@@ -118,11 +124,13 @@ def test_a_waiting_picture_of_a_removed_camera_is_never_published(mosquitto: Mos
 def test_a_camera_that_is_added_again_publishes_again(
     publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:
+    publisher.follow(WHOLE)
     for number in (1, 2):
         publisher.camera("dock", CameraState(True, None, SINCE))
         publisher.answers([an_answer(f"p{number}")], [], f"jpeg {number}".encode())
         if number == 1:
-            publisher.clear("dock", ["people"], gone=True)
+            publisher.follow(asking())
+            publisher.follow(asking(dock=["people"]))
     settled(publisher)
     publisher.close()
     after = Subscriber(mosquitto.port)
@@ -139,13 +147,14 @@ def test_a_clearing_waits_for_the_broker(
     subscriber: Subscriber,
     wire: Wire,
 ) -> None:
+    publisher.follow(WHOLE)
     publisher.answers([an_answer("p1")], [], None)
     subscriber.wait_for_topic(PEOPLE)
     settled(publisher)
     wire.cut()
     disconnected(publisher)
     publisher.answers([an_answer("p2")], [], None)
-    publisher.clear("dock", ["people"])
+    publisher.follow(asking(dock=["gate_open"]))
     subscriber.forget()
     wire.mend()
     assert ids(subscriber.wait_for_topic(f"{PEOPLE}/late")) == ["p2"]
@@ -154,8 +163,9 @@ def test_a_clearing_waits_for_the_broker(
 
 
 def test_a_clearing_not_acknowledged_is_sent_by_the_next_publisher_of_the_same_broker(
-    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire
+    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, store: MemoryStore
 ) -> None:
+    publisher.follow(WHOLE)
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.camera("yard", CameraState(True, None, SINCE))
     publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
@@ -165,10 +175,12 @@ def test_a_clearing_not_acknowledged_is_sent_by_the_next_publisher_of_the_same_b
     subscriber.wait_for_topic("edged/box/dock/image/jpeg")
     wire.cut()
     disconnected(publisher)
-    publisher.withdraw({"dock": ["people", "gate_open"], "yard": []})
+    publisher.withdraw()
     publisher.close()
     # the first successor has no connection either
-    first, second = (MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box2") for _ in range(2))
+    first, second = (MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box2", store) for _ in range(2))
+    first.follow(asking("box2"))
+    second.follow(asking("box2"))
     first.adopt(publisher.release())
     first.close()
     second.adopt(first.release())
@@ -177,17 +189,19 @@ def test_a_clearing_not_acknowledged_is_sent_by_the_next_publisher_of_the_same_b
     second.online()
     settled(second)
     second.close()
-    assert retained(mosquitto.port) == {STATE, "edged/box2/bridge/state"}
+    assert retained(mosquitto.port) == {"edged/box2/bridge/state"}
 
 
 def test_a_camera_that_is_added_again_is_not_cleared_by_the_next_publisher(
-    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, store: MemoryStore
 ) -> None:
+    publisher.follow(WHOLE)
     wire.cut()
     disconnected(publisher)
-    publisher.clear("dock", ["people"], gone=True)
+    publisher.follow(asking())
     publisher.close()
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box")
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", store)
+    successor.follow(asking(dock=["people"]))
     successor.camera("dock", CameraState(True, None, SINCE))
     successor.answers([an_answer("p1")], [], b"jpeg")
     successor.adopt(publisher.release())
@@ -201,14 +215,16 @@ def test_a_camera_that_is_added_again_is_not_cleared_by_the_next_publisher(
 
 
 def test_clearings_are_not_sent_to_another_broker(
-    publisher: MqttPublisher, other_broker: Mosquitto, wire: Wire
+    publisher: MqttPublisher, other_broker: Mosquitto, wire: Wire, store: MemoryStore
 ) -> None:
+    publisher.follow(WHOLE)
     following = Subscriber(other_broker.port)
     wire.cut()
     disconnected(publisher)
-    publisher.clear("dock", ["people"], gone=True)
+    publisher.follow(asking())
     publisher.close()
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box", store)
+    successor.follow(asking())
     successor.adopt(publisher.release())
     successor.start()
     successor.online()
@@ -222,9 +238,11 @@ def test_clearings_are_not_sent_to_another_broker(
 def test_a_question_that_is_asked_again_is_not_cleared(
     publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
 ) -> None:
+    publisher.follow(WHOLE)
     wire.cut()
     disconnected(publisher)
-    publisher.clear("dock", ["people"])
+    publisher.follow(asking(dock=["gate_open"]))
+    publisher.follow(asking(dock=["people", "gate_open"]))
     publisher.answers([an_answer("p1")], [], None)
     wire.mend()
     assert ids(subscriber.wait_for_topic(PEOPLE)) == ["p1"]

@@ -25,7 +25,9 @@ from support.publishing import (
     PEOPLE,
     SINCE,
     STATE,
+    WHOLE,
     an_event,
+    asking,
     disconnected,
     ids,
     logged,
@@ -33,10 +35,13 @@ from support.publishing import (
     publisher,
     retained,
     settled,
+    store,
 )
 
+from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState
+from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 
 # An outage
@@ -186,7 +191,7 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
     subscriber: Subscriber,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", outbox_limit=300)
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", limits=Limits(messages=300))
     publisher.answers([an_answer("gate", question="gate_open")], [], None)
     for number in range(304):
         publisher.answers([an_answer(f"{number}")], [], None)
@@ -198,7 +203,7 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
     assert ids(subscriber.of(f"{PEOPLE}/late")) == [str(number) for number in range(5, 303)]
     assert ids(subscriber.of(PEOPLE)) == ["303"]
     assert ids(subscriber.of(GATE)) == ["gate"]  # the oldest of all, but the newest of its question
-    assert logged(caplog) == [f"broker mqtt://{HOST}:{wire.port}: outbox full (limit 300); 5 oldest messages dropped"]
+    assert logged(caplog) == [f"broker mqtt://{HOST}:{wire.port}: outbox full; 5 oldest messages dropped"]
 
 
 # Another broker
@@ -206,8 +211,14 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
 
 @pytest.mark.slow
 def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
-    publisher: MqttPublisher, mosquitto: Mosquitto, subscriber: Subscriber, wire: Wire, other_broker: Mosquitto
+    publisher: MqttPublisher,
+    mosquitto: Mosquitto,
+    subscriber: Subscriber,
+    wire: Wire,
+    other_broker: Mosquitto,
+    store: MemoryStore,
 ) -> None:
+    publisher.follow(WHOLE)
     publisher.answers([an_answer("p0")], [], None)
     until(lambda: publisher.figures().published == 2)
     wire.deaf.set()
@@ -219,14 +230,14 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     disconnected(publisher)
     publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [an_event("e2")], None)
     publisher.answers([an_answer("p3")], [], None)
-    publisher.clear("dock", ["weather"])
+    publisher.follow(asking(dock=["people", "gate_open"]))
     assert publisher.close() is False
     handover = publisher.release()
-    assert len(handover.waiting) == 7
+    assert len(handover) == 7
     assert publisher.figures().waiting == 0
 
     following = Subscriber(other_broker.port)
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box", store)
     successor.answers([an_answer("p4")], [an_event("e4")], None)
     successor.adopt(handover)
     assert successor.figures().waiting == 9
@@ -247,9 +258,9 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
         "p3": (f"{PEOPLE}/late", False, True),
         "p4": (PEOPLE, True, True),
         "g2": (GATE, True, True),
-        "e1": (EVENT, False, None),
-        "e2": (EVENT, False, None),
-        "e4": (EVENT, False, None),
+        "e1": (EVENT, False, False),  # sent before
+        "e2": (EVENT, False, True),
+        "e4": (EVENT, False, True),
     }
     assert following.of(PEOPLE)[0].payload == sent.payload
     assert ids(following.of(PEOPLE)) == ["p1", "p4"]
@@ -260,8 +271,9 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
 
 @pytest.mark.slow
 def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along(
-    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other_broker: Mosquitto
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other_broker: Mosquitto, store: MemoryStore
 ) -> None:
+    publisher.follow(WHOLE)
     publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.info({"node": "box"})
@@ -269,10 +281,10 @@ def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along
     wire.deaf.set()  # no more acknowledgements: answers given after this stay in the outbox
     publisher.answers([an_answer("p2")], [], None)
     until(lambda: publisher.figures().waiting == 1)
-    publisher.withdraw({"dock": ["people", "gate_open"]})
+    publisher.withdraw()
     publisher.answers([an_answer("p3")], [], None)  # by a look that ended after the withdrawal
     publisher.close()
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box", store)
     successor.adopt(publisher.release())
     successor.start()
     successor.online()
@@ -285,11 +297,14 @@ def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along
     assert retained(mosquitto.port) == {STATE}
 
 
-def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
-    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box")
+def test_answers_of_another_node_are_late_and_not_retained(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box", store)
     predecessor.answers([an_answer("p1")], [an_event("e1")], None)
     predecessor.close()
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2")
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box2", store)
+    successor.follow(asking("box2", dock=["people"]))
     successor.adopt(predecessor.release())
     successor.answers([an_answer("p2")], [], None)
     successor.start()
@@ -303,18 +318,16 @@ def test_answers_of_another_node_are_late_and_not_retained(mosquitto: Mosquitto,
 
 
 def test_adopted_messages_beyond_the_limit_are_dropped_counted_and_logged(
-    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, store: MemoryStore
 ) -> None:
-    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box")
+    predecessor = MqttPublisher(BrokerSpec(port=free_port()), "box", store)
     for number in range(20):
         predecessor.answers([an_answer(f"{number}")], [], None)
-    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", outbox_limit=15)
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", store, limits=Limits(messages=15))
     successor.adopt(predecessor.release())
     successor.start()
     successor.online()
     settled(successor)
     successor.close()
     assert successor.figures().dropped == 5
-    assert logged(caplog) == [
-        f"broker mqtt://{HOST}:{mosquitto.port}: outbox full (limit 15); 5 oldest messages dropped"
-    ]
+    assert logged(caplog) == [f"broker mqtt://{HOST}:{mosquitto.port}: outbox full; 5 oldest messages dropped"]

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
-from edged.mqtt.outbox import Outbox, Pending
+from edged.core.types import StoredMessage
+from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.retained import RetainedMessage, RetainedTopics
-from edged.mqtt.topics import Message
+from edged.mqtt.topics import Message, as_late
+
+NUMBERS = itertools.count(1)
 
 
-def answer(topic: str, payload: bytes = b"{}") -> Pending:
-    return Pending(topic, f"{topic}/late", payload, until=time.monotonic() + 60)
+def stored(topic: str, question: str | None, payload: bytes, number: int | None = None, **more: Any) -> StoredMessage:
+    now = time.monotonic()
+    values = {"made_at": now, "until": now + 60, "late": False, **more}
+    return StoredMessage(number or next(NUMBERS), topic, "dock", question, payload, len(payload), **values)
+
+
+def answer(topic: str, payload: bytes = b"{}", **more: Any) -> Pending:
+    return waiting(stored(topic, "people", payload, **more), on_disk=False)
 
 
 def event(payload: bytes = b"{}") -> Pending:
-    return Pending("event", None, payload)
+    return waiting(stored("event", None, payload), on_disk=False)
+
+
+def marked(pending: Pending) -> Message:
+    """The message, after `late` was set in it if that was necessary."""
+    if pending.unmarked:
+        assert pending.payload
+        pending.payload, pending.late = as_late(pending.payload), True
+    return pending.message()
 
 
 def filled(*messages: Pending, limit: int = 100) -> Outbox:
-    outbox = Outbox(limit)
+    outbox = Outbox(Limits(messages=limit))
     for message in messages:
         outbox.add(message)
     return outbox
@@ -120,15 +139,15 @@ def test_adopted_answers_are_late_and_go_first() -> None:
     assert outbox.take_answer() is new
     assert everything(outbox.take_overtaken) == [old]
     assert everything(outbox.take_event) == [changed, later]
-    late = [json.loads(pending.message().payload).get("late") for pending in (old, changed, new)]
-    assert late == [True, None, False]
+    late = [json.loads(marked(pending).payload).get("late") for pending in (old, changed, new)]
+    assert late == [True, True, False]
 
 
 def sent(outbox: Outbox, take: Callable[[], Pending | None]) -> Message:
     """Take the next message and send it; it stays unacknowledged."""
     pending = take()
     assert pending
-    message = pending.message()
+    message = marked(pending)
     pending.sent_to = message.topic
     return message
 
@@ -148,7 +167,7 @@ def test_an_answer_that_may_have_arrived_is_sent_again_to_the_same_topic_ahead_o
 
 
 def test_an_adopted_answer_that_may_have_arrived_is_sent_again_to_the_same_topic() -> None:
-    predecessor, successor = filled(answer("old/a", b'{"id":1,"late":false}'), answer("new/a")), Outbox()
+    predecessor, successor = filled(answer("old/a", b'{"id":1,"late":false}'), answer("new/a")), filled()
     first = sent(predecessor, predecessor.take_answer)
     successor.adopt(predecessor.release(), lambda topic: topic.startswith("new/"))
     assert sent(successor, successor.take_answer) == Message("old/a", first.payload)
@@ -179,7 +198,7 @@ def test_an_adopted_answer_older_than_an_acknowledged_one_is_not_the_newest() ->
     outbox.take_answer()
     outbox.take_answer()
     outbox.settle(second)
-    successor = Outbox()
+    successor = filled()
     successor.adopt(outbox.release(), lambda _: True)
     assert successor.take_answer() is None
     assert successor.take_overtaken() is first
@@ -187,11 +206,11 @@ def test_an_adopted_answer_older_than_an_acknowledged_one_is_not_the_newest() ->
 
 def test_adopted_answers_of_another_node_are_not_retained() -> None:
     other_node, own = answer("old/a"), answer("new/a")
-    outbox = Outbox()
+    outbox = filled()
     outbox.adopt([other_node, own], lambda topic: topic.startswith("new/"))
     assert everything(outbox.take_answer) == [own]
     assert outbox.take_overtaken() is other_node
-    assert other_node.message() == Message("old/a/late", b'{"late":true}')
+    assert marked(other_node) == Message("old/a/late", b'{"late":true}')
 
 
 def test_adoption_keeps_to_the_limit() -> None:

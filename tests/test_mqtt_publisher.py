@@ -41,11 +41,13 @@ from support.publishing import (
     publishing,
     retained,
     settled,
+    store,
 )
 
 from edged.core.specs import BrokerSpec
 from edged.core.types import Answer, CameraState, Event
 from edged.mqtt.connection import Connection
+from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 
 # Topics and payloads
@@ -234,8 +236,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
         begun = time.monotonic()
         assert publisher.close() is False
         assert time.monotonic() - begun < 12
-        handover = publisher.release()
-        assert len(handover.waiting) > 150
+        assert len(publisher.release()) > 150
         broker.thaw()
         after = Subscriber(broker.port)
         assert after.wait_for_topic(STATE)[-1].json == OFFLINE
@@ -292,7 +293,7 @@ def test_a_failed_start_never_publishes_online(mosquitto: Mosquitto, subscriber:
     subscriber.wait_for_topic(STATE)
     published = [(message.topic, message.json["state"], message.retain) for message in subscriber.messages]
     assert published == [("edged/box/dock/availability", "online", True), (STATE, "offline", True)]
-    assert len(publisher.release().waiting) == 2
+    assert len(publisher.release()) == 2
 
 
 def test_a_missing_secret_is_logged_with_the_config_and_not_by_the_connection(
@@ -385,7 +386,7 @@ def test_online_does_not_wait_for_answers_given_after_the_connect(drip: Drip, su
 def test_drops_at_a_slow_broker_are_logged_at_once_and_then_hourly(
     drip: Drip, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = MqttPublisher(BrokerSpec(host=HOST, port=drip.port), "box", outbox_limit=30)
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=drip.port), "box", limits=Limits(messages=30))
     publisher.start()
     publisher.online()
     until(lambda: publisher.figures().published == 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
-from edged.mqtt.outbox import Pending
+from edged.core.memory_store import MemoryStore
+from edged.core.types import StoredMessage
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import SendQueue
 from edged.mqtt.topics import JPEG_TYPE, Message
@@ -12,12 +14,24 @@ from edged.mqtt.topics import JPEG_TYPE, Message
 ONLINE = Message("state", b'{"state":"online"}', retain=True)
 
 
-def answer(topic: str) -> Pending:
-    return Pending(topic, f"{topic}/late", b'{"late":false}', until=time.monotonic() + 60)
+NUMBERS = itertools.count(1)
 
 
-def event(topic: str) -> Pending:
-    return Pending(topic, None, b"{}")
+def stored(topic: str, question: str | None, payload: bytes) -> StoredMessage:
+    now = time.monotonic()
+    return StoredMessage(next(NUMBERS), topic, "dock", question, payload, len(payload), now, now + 60, late=False)
+
+
+def answer(topic: str) -> StoredMessage:
+    return stored(topic, "people", b'{"late":false}')
+
+
+def event(topic: str) -> StoredMessage:
+    return stored(topic, None, b"{}")
+
+
+def new_queue() -> SendQueue:
+    return SendQueue(ONLINE, MemoryStore())
 
 
 def state(topic: str) -> RetainedMessage:
@@ -40,7 +54,7 @@ def send_all(queue: SendQueue) -> list[str]:
 
 
 def test_only_states_are_sent_before_online_is_called() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.add([answer("people"), event("event")], picture("image"))
     queue.keep(state("info"))
     queue.connected()
@@ -50,7 +64,7 @@ def test_only_states_are_sent_before_online_is_called() -> None:
 
 
 def test_answers_given_after_the_connect_come_after_online() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.online()
     queue.add([answer("first")], None)
     queue.connected()
@@ -59,7 +73,7 @@ def test_answers_given_after_the_connect_come_after_online() -> None:
 
 
 def test_states_answers_events_and_pictures_take_turns() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.connected()
     queue.online()
     assert send_all(queue) == ["state"]
@@ -71,7 +85,7 @@ def test_states_answers_events_and_pictures_take_turns() -> None:
 
 
 def test_an_unacknowledged_message_is_sent_again_after_an_outage() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.connected()
     queue.online()
     send_all(queue)
@@ -88,7 +102,7 @@ def test_an_unacknowledged_message_is_sent_again_after_an_outage() -> None:
 
 
 def test_nothing_but_clearings_is_sent_after_a_withdrawal() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.connected()
     queue.online()
     send_all(queue)
@@ -96,12 +110,12 @@ def test_nothing_but_clearings_is_sent_after_a_withdrawal() -> None:
     queue.withdraw(["info", "people"], ["image"])
     queue.add([answer("gate")], picture("image"))
     assert send_all(queue) == ["info", "people", "image"]
-    waiting, clearings = queue.release()
-    assert ([pending.topic for pending in waiting], clearings) == (["people", "gate"], [])
+    assert [pending.topic for pending in queue.release()] == ["people", "gate"]
+    assert queue.cleared() == ["info", "people", "image"]
 
 
 def test_a_refused_message_is_counted_and_not_sent_again() -> None:
-    queue = SendQueue(ONLINE)
+    queue = new_queue()
     queue.keep(state("info"))
     queue.connected()
     following = queue.next()

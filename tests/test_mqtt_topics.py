@@ -87,7 +87,7 @@ def test_a_late_answer_differs_in_one_key_only():
 def test_an_event_has_both_values_and_since_when_the_first_was_true():
     since, at = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 7, 1, 12, 5, tzinfo=UTC)
     event = Event("e1", "dock", "gate_open", "alert_on", False, True, since, at)
-    assert event_payload(event, "dock-box") == {
+    assert event_payload(event, "dock-box", late=False) == {
         "event_type": "alert_on",
         "schema": 1,
         "id": "e1",
@@ -98,8 +98,9 @@ def test_an_event_has_both_values_and_since_when_the_first_was_true():
         "to": True,
         "since": since.timestamp(),
         "ts": at.timestamp(),
+        "late": False,
     }
-    assert event_payload(replace(event, since=None), "dock-box")["since"] is None
+    assert event_payload(replace(event, since=None), "dock-box", late=False)["since"] is None
 
 
 def test_payloads_of_availability_and_bridge_state():

@@ -12,7 +12,7 @@ from support.making import question
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, ModelSpec, SourceSpec
-from edged.service.plan import plan, questions_gone
+from edged.service.plan import plan
 
 GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
 DOCK = CameraSpec("dock", SourceSpec("rtsp", Secret("rtsp://a:1@h/"), "rtsp://h/"), questions=(GATE,))
@@ -44,10 +44,6 @@ def test_a_rotated_password_reopens_the_camera():
 def test_a_changed_interval_reopens_nothing():
     change = plan(OLD, changed(replace(DOCK, schedule=Every(5.0))))
     assert (change.changed, change.reopen) == (("dock",), ())
-
-
-def test_a_removed_question_is_gone_with_its_follow_ups():
-    assert questions_gone(DOCK, replace(DOCK, questions=())) == ("gate", "car")
 
 
 def test_cameras_are_started_and_stopped():

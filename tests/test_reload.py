@@ -128,7 +128,7 @@ BREAKAGES: dict[str, BaseException] = {
     "open new": RuntimeError("oops"),
     "camera.start new": RuntimeError("can't start new thread"),
     "camera.start yard": RuntimeError("can't start new thread"),
-    "publisher.clear shop": RuntimeError("oops"),
+    "publisher.follow": RuntimeError("oops"),
     "publisher.start": RuntimeError("can't start new thread"),
     "publisher.adopt": RuntimeError("oops"),
 }
@@ -374,7 +374,7 @@ def test_a_model_that_could_not_be_loaded_is_freed(world: World):
 
 def test_a_broker_change_that_fails_half_way_leaves_one_publisher(world: World):
     former = fake_publisher(world.service)
-    world.broken["publisher.clear dock"] = RuntimeError("oops")
+    world.broken["publisher.follow"] = RuntimeError("oops")
     with pytest.raises(EdgedError):
         world.reload.take(CHANGES["broker changed"](CONFIG))
     assert world.service.publisher is former or former.closed

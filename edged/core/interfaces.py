@@ -6,8 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event as StopSignal
 from typing import Any, Protocol
 
-from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Fact, Frame, Reply
+from edged.core.specs import Config, QuestionSpec
+from edged.core.types import (
+    Answer,
+    CameraFigures,
+    CameraState,
+    Event,
+    Exchange,
+    Fact,
+    Frame,
+    Reply,
+    StoredMessage,
+    StoreFigures,
+)
 
 
 class Camera(Protocol):
@@ -62,16 +73,46 @@ class VisionModel(Protocol):
 
 
 class Store(Protocol):
-    """What survives a restart. For any thread; nothing here waits for the disk or raises.
+    """What survives a restart: messages until they are acknowledged, the history of answers, and facts.
 
-    Without a usable disk everything goes on in memory.
+    For any thread. Nothing here raises, and only `mark_late` and `payload` wait for the disk. Without a usable disk
+    everything goes on in memory. `moved_at` (monotonic) is when its thread last made progress; infinite without one.
     """
+
+    @property
+    def moved_at(self) -> float: ...
 
     def facts(self, kind: str) -> dict[str, Any]:
         """The facts of a kind: values by name."""
 
     def remember(self, facts: Sequence[Fact]) -> None:
-        """Replace facts, in one transaction. Returns at once; `facts` has them from now on."""
+        """Replace facts. `facts` has them from now on."""
+
+    def next_number(self) -> int:
+        """The number of the next message."""
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        """Write the messages of a look, and the facts that changed with them, in one transaction.
+
+        `then` is called afterwards, in order, in another thread or in this one; with False if they are not on disk.
+        """
+
+    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
+        """Replace the payloads of these messages, which say `late` now. Waits for the disk, 2 s at most."""
+
+    def done(self, numbers: Sequence[int]) -> None:
+        """These messages are acknowledged, refused or dropped. Written with the next look, or after 5 s."""
+
+    def payload(self, number: int) -> bytes | None:
+        """The payload of a message on disk; None if it cannot be read."""
+
+    def found(self) -> Sequence[StoredMessage]:
+        """What was found on disk since the last call: messages that wait, and the newest answer of each question."""
+
+    def figures(self) -> StoreFigures: ...
+
+    def close(self) -> bool:
+        """Write what is left. False if that took longer than 5 s."""
 
 
 class Publisher(Protocol):
@@ -91,8 +132,10 @@ class Publisher(Protocol):
     def online(self) -> None:
         """Publish `online` after the retained states, on this connection and on each later one."""
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
-        """Publish the outcomes of one look; `image` is a JPEG.
+    def answers(
+        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+    ) -> None:
+        """Publish the outcomes of one look; `image` is a JPEG. `facts` are stored with them, in one transaction.
 
         Raises ValueError, and publishes nothing, if a value cannot be encoded as JSON.
         """
@@ -106,14 +149,13 @@ class Publisher(Protocol):
     def figures(self) -> Any:
         """The publisher's part of `bridge/health`: a dataclass of numbers and booleans, with `connected`."""
 
-    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
-        """Clear the retained answers of these questions, the camera's `picture`, or, if `gone`, all of the camera."""
+    def follow(self, config: Config) -> None:
+        """Retained messages that this config does not have are cleared, also if they are from an earlier process."""
 
-    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+    def withdraw(self) -> None:
         """Clear every retained message except `offline`, because the node leaves this broker or these topics.
 
-        `cameras` has the questions of each camera. Answers are no longer sent. Waiting answers go to the next
-        publisher, see `release`.
+        Answers are no longer sent. Waiting answers go to the next publisher, see `release`.
         """
 
     def close(self) -> bool:

@@ -157,3 +157,33 @@ class Event:
     after: Value
     since: datetime | None
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """An answer, or an event if `question` is None, as it is published on `topic` or on `<topic>/late`.
+
+    `number` gives the order. `payload`, of `size` bytes, may be None if it was read back from the store: see
+    `Store.payload`. `made_at` and `until`, when an answer expires, are monotonic; those of an earlier process may lie
+    before its start. `late`: the payload says that it is late. `waiting`: the broker has not acknowledged it.
+    """
+
+    number: int
+    topic: str
+    camera: str
+    question: str | None
+    payload: bytes | None = field(repr=False)
+    size: int
+    made_at: float
+    until: float
+    late: bool
+    waiting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """For health and metrics. `working` is false while nothing can be written; `bytes` is the size on disk."""
+
+    working: bool
+    bytes: int
+    lost: int

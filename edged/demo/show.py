@@ -150,8 +150,11 @@ def _edged(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdout=file,
             stderr=file,
             start_new_session=True,
-            # a model of this size is slower on several threads
-            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+            env=os.environ
+            | {
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # a small model is slower on several threads
+                "STATE_DIRECTORY": str(config.parent / "state"),
+            },
         )
         try:
             yield process

@@ -1,51 +1,97 @@
-"""Answers and events that wait for the broker. In memory, not thread-safe.
+"""Answers and events that wait for the broker, and their order. Not thread-safe.
 
-The sender takes one message after the other, and settles each or puts it back. A store on disk will take the place of
-`Outbox`.
+The sender takes one message after the other, and settles each or puts it back. Everything is in the store too; of a
+long queue only the newest payloads are in memory.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edged.core.types import StoredMessage
 from edged.mqtt.expiry import seconds_until
-from edged.mqtt.topics import Message, as_late
+from edged.mqtt.topics import Message
 
-OUTBOX_LIMIT = 10_000
+OUTBOX_LIMIT = 100_000  # messages
+OUTBOX_BYTES = 200_000_000
+OUTBOX_AGE_S = 7 * 86_400.0
+IN_MEMORY = 5_000  # messages whose payloads are in memory although they are on disk
+NOT_ON_DISK = 10_000  # messages that are in memory only
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    messages: int = OUTBOX_LIMIT
+    size: int = OUTBOX_BYTES
+    age_s: float = OUTBOX_AGE_S
+    not_on_disk: int = NOT_ON_DISK
 
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An answer or an event that the broker has not acknowledged. `late_topic` is None for an event."""
+    """A message that the broker has not acknowledged. `payload` is None if it has to be read from the store."""
 
-    topic: str
-    late_topic: str | None
-    payload: bytes = field(repr=False)
-    number: int = 0
-    until: float = math.inf  # monotonic; when an answer expires
+    stored: StoredMessage
+    payload: bytes | None = field(repr=False)
+    size: int = 0
+    on_disk: bool = False
+    late: bool = False  # the payload says so
     outage: bool = False  # it waited while there was no connection
     overtaken: bool = False  # must not be retained: a newer answer has its topic, or the topic is cleared
-    sent_to: str | None = None  # the topic, once it was sent: it may have arrived, so topic and payload must not change
+    sent_to: str | None = None  # the topic, once it may have been sent: topic and payload must not change any more
+    gone: bool = False  # settled or dropped
+
+    @property
+    def number(self) -> int:
+        return self.stored.number
+
+    @property
+    def topic(self) -> str:
+        return self.stored.topic
 
     @property
     def is_event(self) -> bool:
-        return self.late_topic is None
+        return self.stored.question is None
 
     @property
     def goes_to_late(self) -> bool:
         return self.overtaken and self.sent_to != self.topic
 
+    @property
+    def unmarked(self) -> bool:
+        """It waited in an outage, cannot have arrived, and does not say `late` yet."""
+        return self.outage and not (self.late or self.sent_to or self.gone)
+
+    @property
+    def can_be_sent(self) -> bool:
+        return self.payload is not None and not self.unmarked
+
     def message(self) -> Message:
-        if self.late_topic is None:
+        """As it is sent now. The payload must be in memory."""
+        assert self.payload is not None
+        if self.is_event:
             return Message(self.topic, self.payload)
-        if self.outage and self.sent_to is None:
-            self.payload = as_late(self.payload)
         if self.overtaken:
-            return Message(self.late_topic if self.goes_to_late else self.topic, self.payload)
-        return Message(self.topic, self.payload, retain=True, expires_s=seconds_until(self.until))
+            return Message(f"{self.topic}/late" if self.goes_to_late else self.topic, self.payload)
+        return Message(self.topic, self.payload, retain=True, expires_s=seconds_until(self.stored.until))
+
+
+def waiting(message: StoredMessage, on_disk: bool) -> Pending:
+    """A new message, or one that an earlier process left: that one may have arrived unless it is late."""
+    new = message.number > 0
+    return Pending(
+        message,
+        message.payload,
+        size=message.size,
+        on_disk=on_disk,
+        late=message.late,
+        outage=message.late or not new,
+        sent_to=None if new or message.late else message.topic,
+    )
 
 
 class Outbox:
@@ -54,59 +100,74 @@ class Outbox:
     When it is full the oldest is dropped, but never the newest answer of a question.
     """
 
-    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
-        self.limit = limit
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.dropped = 0
+        self.last = 0  # the highest number so far
         self._answers: deque[Pending] = deque()
         self._events: deque[Pending] = deque()
         self._overtaken: deque[Pending] = deque()
         self._taken: dict[int, Pending] = {}  # by number, in the order in which they were taken
         self._newest: dict[str, Pending] = {}  # answers by topic
-        self._first = 0
-        self.last = 0  # the highest number so far
+        self._by_age: deque[Pending] = deque()  # everything that waits, and some that is gone
+        self._in_memory: deque[Pending] = deque()  # the payloads that are on disk and in memory
+        self._not_on_disk: deque[Pending] = deque()
+        self._count = 0
+        self._not_on_disk_count = 0
+        self._size = 0
+        self._finished: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._answers) + len(self._events) + len(self._overtaken) + len(self._taken)
+        return self._count
 
     def add(self, pending: Pending) -> None:
-        self.last += 1
-        pending.number = self.last
-        if not pending.is_event:
+        self.last = max(self.last, pending.number)
+        if not (pending.is_event or pending.overtaken):
             self._newest[pending.topic] = pending
         self._lane(pending).append(pending)
+        self._by_age.append(pending)
+        self._count_in(pending)
         self._make_room()
 
     def adopt(self, released: Sequence[Pending], retainable: Callable[[str], bool]) -> None:
-        """Put the messages that another outbox released before everything else, as messages that waited in an outage.
+        """Put the messages that another outbox released, or an earlier process left, before everything else.
 
-        An answer whose topic is not `retainable` goes out on `late` only.
+        They have waited in an outage. An answer whose topic is not `retainable` goes out on `late` only.
         """
         for pending in reversed(released):
-            self._first -= 1
-            pending.number = self._first
             pending.outage = True
             if not pending.is_event:
                 pending.overtaken = pending.overtaken or not retainable(pending.topic)
                 if not pending.overtaken:
                     self._newest.setdefault(pending.topic, pending)
             self._lane(pending).appendleft(pending)
+            self._by_age.appendleft(pending)
+            self._count_in(pending)
         self._make_room()
 
     def release(self) -> list[Pending]:
         """Empty the outbox. Everything in it, oldest first."""
-        everything = (*self._answers, *self._events, *self._overtaken, *self._taken.values())
-        released = sorted(everything, key=lambda pending: pending.number)
+        alive = [pending for pending in self._by_age if not pending.gone]
+        released = sorted(alive, key=lambda pending: pending.number)
         for pending in released:
             if not pending.is_event:
                 pending.overtaken = self._newest.get(pending.topic) is not pending
         for lane in (self._answers, self._events, self._overtaken, self._taken, self._newest):
             lane.clear()
+        for kept in (self._by_age, self._in_memory, self._not_on_disk):
+            kept.clear()
+        self._count = self._not_on_disk_count = self._size = 0
         return released
+
+    def finished(self) -> list[int]:
+        """The numbers of what was settled or dropped since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
 
     def take_answer(self, up_to: float = math.inf) -> Pending | None:
         """The next answer for its own topic, numbered `up_to` or less. Overtaken answers move to the `late` lane."""
-        while self._answers and self._answers[0].number <= up_to:
-            pending = self._answers.popleft()
+        while (pending := _first(self._answers)) and pending.number <= up_to:
+            self._answers.popleft()
             pending.overtaken = pending.outage and self._newest.get(pending.topic) is not pending
             if not pending.goes_to_late:
                 return self._take(pending)
@@ -115,12 +176,13 @@ class Outbox:
 
     def take_event(self) -> Pending | None:
         # An event follows the answers of its look, so that subscribers can read them when it arrives.
-        if not self._events or (self._answers and self._answers[0].number < self._events[0].number):
+        event, answer = _first(self._events), _first(self._answers)
+        if event is None or (answer and answer.number < event.number):
             return None
         return self._take(self._events.popleft())
 
     def take_overtaken(self) -> Pending | None:
-        return self._take(self._overtaken.popleft()) if self._overtaken else None
+        return self._take(self._overtaken.popleft()) if _first(self._overtaken) else None
 
     def put_back(self, pending: Pending) -> None:
         """Put a message back that was taken and not sent. Does nothing if it was released meanwhile."""
@@ -132,18 +194,33 @@ class Outbox:
     def settle(self, pending: Pending) -> bool:
         """The broker has accepted or refused it. True for the newest answer of its question."""
         self._taken.pop(pending.number, None)
+        self._finish(pending)
         if self._newest.get(pending.topic) is not pending:
             return False
         del self._newest[pending.topic]
         return True
+
+    def has_newer(self, topic: str) -> bool:
+        """True if an answer for this topic waits."""
+        return topic in self._newest
+
+    def drop(self, pending: Pending) -> None:
+        """Give up a message that was taken and cannot be sent."""
+        self.dropped += 1
+        self.settle(pending)
 
     def connection_lost(self) -> None:
         """Taken messages wait again, first in their lane. Every answer has now waited during an outage."""
         for pending in reversed(self._taken.values()):
             self._lane(pending).appendleft(pending)
         self._taken.clear()
-        for pending in self._answers:
+        for pending in (*self._answers, *self._events):
             pending.outage = True
+
+    def unmarked(self) -> list[Pending]:
+        """Everything that is `unmarked`, taken or not."""
+        everything = (*self._taken.values(), *self._answers, *self._events, *self._overtaken)
+        return [pending for pending in everything if pending.unmarked]
 
     def forget(self, topic: str) -> None:
         """The question is no longer asked: none of its answers, sent or not, may be retained after this."""
@@ -160,14 +237,59 @@ class Outbox:
             return self._events
         return self._overtaken if pending.goes_to_late else self._answers
 
+    # Limits
+
+    def _count_in(self, pending: Pending) -> None:
+        self._count += 1
+        self._size += pending.size
+        if not pending.on_disk:
+            self._not_on_disk_count += 1
+            self._not_on_disk.append(pending)
+        elif pending.payload is not None:
+            self._in_memory.append(pending)
+            if len(self._in_memory) > IN_MEMORY:
+                self._in_memory.popleft().payload = None
+
+    def _finish(self, pending: Pending) -> None:
+        if pending.gone:
+            return
+        pending.gone = True
+        self._count -= 1
+        self._size -= pending.size
+        self._not_on_disk_count -= not pending.on_disk
+        self._finished.append(pending.number)
+        lanes = (self._answers, self._events, self._overtaken)
+        for queue in (*lanes, self._by_age, self._in_memory, self._not_on_disk):
+            _first(queue)
+
     def _make_room(self) -> None:
-        for _ in range(len(self)):
-            lanes = [lane for lane in (self._answers, self._events, self._overtaken) if lane]
-            if len(self) <= self.limit or not lanes:
-                return
-            lane = min(lanes, key=lambda lane: lane[0].number)
-            oldest = lane.popleft()
-            if self._newest.get(oldest.topic) is oldest:
-                lane.append(oldest)
-            else:
+        while self._not_on_disk_count > self.limits.not_on_disk and self._drop_oldest(self._not_on_disk):
+            pass
+        while self._is_full() and self._drop_oldest(self._by_age):
+            pass
+
+    def _is_full(self) -> bool:
+        if self._count > self.limits.messages or self._size > self.limits.size:
+            return True
+        oldest = _first(self._by_age)
+        return oldest is not None and oldest.stored.made_at < time.monotonic() - self.limits.age_s
+
+    def _drop_oldest(self, queue: deque[Pending]) -> bool:
+        """Drop the oldest that may be dropped; others move to the end of this queue. False if there is none."""
+        for _ in range(len(queue)):
+            pending = _first(queue)
+            if pending is None:
+                return False
+            if pending.number not in self._taken and self._newest.get(pending.topic) is not pending:
                 self.dropped += 1
+                self._finish(pending)
+                return True
+            queue.rotate(-1)
+        return False
+
+
+def _first(queue: deque[Pending]) -> Pending | None:
+    """The first in a queue that is not gone; those before it are removed."""
+    while queue and queue[0].gone:
+        queue.popleft()
+    return queue[0] if queue else None

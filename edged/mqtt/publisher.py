@@ -6,15 +6,18 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
+from itertools import filterfalse
 from typing import Any
 
-from edged.core.specs import BrokerSpec
+from edged.core.interfaces import Store
+from edged.core.memory_store import MemoryStore
+from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
-from edged.core.types import Answer, CameraState, Event
+from edged.core.types import Answer, CameraState, Event, Fact, StoredMessage
 from edged.mqtt.connection import Connection
-from edged.mqtt.outbox import OUTBOX_LIMIT, Pending
+from edged.mqtt.outbox import Limits, Pending, waiting
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import PublisherFigures, SendQueue
 from edged.mqtt.topics import (
@@ -26,6 +29,8 @@ from edged.mqtt.topics import (
     bridge_payload,
     encode,
     event_payload,
+    is_picture,
+    retained_topics,
 )
 
 log = logging.getLogger(__name__)
@@ -36,24 +41,23 @@ TICK_S = 1.0
 DROPPED_EVERY_S = 3600.0  # how often drops are logged while the broker is connected, and too slow
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """The unsent messages of a publisher, for the next one. The clearings are for the same broker only."""
-
-    broker: tuple[str, int]
-    waiting: list[Pending]  # answers and events that no broker has acknowledged, oldest first
-    clearings: list[RetainedMessage]
-
-
 class MqttPublisher:
     """Publishes answers and states. Only `close` waits for the network, 12 s at most."""
 
-    def __init__(self, spec: BrokerSpec, node: str, outbox_limit: int = OUTBOX_LIMIT) -> None:
+    def __init__(
+        self,
+        spec: BrokerSpec,
+        node: str,
+        store: Store | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+    ) -> None:
         self._spec = spec
         self._node = node
+        self._store: Store = store or MemoryStore()
         self._topics = Topics(spec.prefix, node)
+        self._retained_kind = f"retained {spec.host}:{spec.port}"
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
-        self._queue = SendQueue(online, outbox_limit)
+        self._queue = SendQueue(online, self._store, limits)
         self._connection = Connection(spec, node, self)
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
@@ -81,12 +85,20 @@ class MqttPublisher:
         self._queue.online()
         self._connection.wake()
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+    def answers(
+        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+    ) -> None:
         """The outcome of one look. Raises ValueError, and publishes nothing, if a value is not valid in JSON."""
-        look = [self._pending_answer(answer) for answer in answers]
-        look += [self._pending_event(event) for event in events]
+        late = not self._queue.is_connected
+        look = [self._stored_answer(answer, late) for answer in answers]
+        look += [self._stored_event(event, late) for event in events]
         picture = self._picture(answers, image) if image is not None and answers else None
-        self._queue.add(look, picture)
+        self._queue.coming(1)
+        self._store.write(look, facts, partial(self._send_look, look, picture))
+
+    def _send_look(self, look: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
+        self._queue.add(look, picture, on_disk)
+        self._queue.coming(-1)
         self._connection.wake()
 
     def camera(self, name: str, state: CameraState) -> None:
@@ -98,30 +110,29 @@ class MqttPublisher:
     def health(self, health: dict[str, Any]) -> None:
         self._publish_state(self._topics.health, health)
 
-    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
-        """Clear the retained answers of these questions, the camera's `picture`, or, if `gone`, all of the camera.
+    def follow(self, config: Config) -> None:
+        """Clear what may be retained at the broker and is not of this config. Without a connection that waits too.
 
-        Waiting answers of these questions go out on `late`, not retained (those that were sent before: on their own
-        topic, not retained). Without a connection the clearing waits too.
+        Waiting answers of other questions go out on `late`, not retained; those that were sent before go out on their
+        own topic, not retained.
         """
-        self._queue.clear(
-            answers=[self._topics.answer(camera, question) for question in questions],
-            states=[self._topics.availability(camera)] if gone else [],
-            pictures=[self._topics.image(camera)] if gone or picture else [],
-        )
+        own, known = retained_topics(self._topics, config.cameras), set(self._store.facts(self._retained_kind))
+        self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
+        self._queue.follow(own, *self._split(known - own))
         self._connection.wake()
 
-    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
+    def withdraw(self) -> None:
         """Clear all retained messages except `offline`, because the node leaves this broker or these topics.
 
-        `cameras` gives the questions of each. No more answers are sent. Waiting answers are for the next publisher.
+        No more answers are sent. Waiting answers are for the next publisher.
         """
-        topics = [self._topics.info, self._topics.health]
-        for camera, questions in cameras.items():
-            topics += [self._topics.answer(camera, question) for question in questions]
-            topics.append(self._topics.availability(camera))
-        self._queue.withdraw(topics, [self._topics.image(camera) for camera in cameras])
+        known = set(self._store.facts(self._retained_kind))
+        self._queue.withdraw(*self._split(known - {self._topics.state}))
         self._connection.wake()
+
+    def _split(self, topics: set[str]) -> tuple[list[str], list[str]]:
+        """Topics of JSON, and topics of pictures."""
+        return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))
 
     def figures(self) -> PublisherFigures:
         return self._queue.figures(reconnects=max(0, self._connection.connections - 1))
@@ -139,18 +150,17 @@ class MqttPublisher:
             self._thread.join(CLOSE_S + OFFLINE_S)
         return self._offline_acknowledged
 
-    def release(self) -> Handover:
-        """Call after `close`. The messages that no broker has acknowledged."""
-        return Handover(self._broker, *self._queue.release())
+    def release(self) -> list[Pending]:
+        """Call after `close`. The messages that no broker has acknowledged, oldest first."""
+        return self._queue.release()
 
-    def adopt(self, handover: Handover) -> None:
+    def adopt(self, released: list[Pending]) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
 
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         An answer that was sent before, and may have arrived, keeps its topic and its payload.
         """
-        clearings = handover.clearings if handover.broker == self._broker else ()
-        self._queue.adopt(handover.waiting, clearings, self._topics.contains)
+        self._queue.adopt(released)
 
     # Called by the connection, in the sending thread
 
@@ -160,6 +170,7 @@ class MqttPublisher:
 
     def on_lost(self) -> None:
         self._queue.lost()
+        self._queue.mark_late()
 
     def on_acknowledged(self, mid: int, accepted: bool) -> None:
         self._queue.acknowledged(mid, accepted)
@@ -169,8 +180,10 @@ class MqttPublisher:
     def _run(self) -> None:
         while not (self._closing.is_set() and self._nothing_to_wait_for()):
             try:
+                self._adopt_found()
                 self._connection.process_events(TICK_S)
                 self._send()
+                self._tell_store()
                 if self._connection.connected and time.monotonic() >= self._dropped_logged_at + DROPPED_EVERY_S:
                     self._log_dropped()
                 self.moved_at = time.monotonic()
@@ -179,7 +192,23 @@ class MqttPublisher:
                 time.sleep(TICK_S)  # the same error may come again at once
         self._offline_acknowledged = self._connection.close(self._deadline)
         self._queue.closed()
+        self._tell_store()
         self._log_dropped()
+
+    def _adopt_found(self) -> None:
+        """What an earlier process left, once the store has read it."""
+        found = self._store.found()
+        self._queue.adopt([waiting(message, on_disk=True) for message in found if message.waiting])
+        for message in found:
+            if not message.waiting and (payload := self._store.payload(message.number)) is not None:
+                retained = Message(message.topic, payload, retain=True)
+                self._queue.restore(RetainedMessage(retained, message.until))
+
+    def _tell_store(self) -> None:
+        if finished := self._queue.finished():
+            self._store.done(finished)
+        if cleared := self._queue.cleared():
+            self._store.remember([Fact(self._retained_kind, topic, None) for topic in cleared])
 
     def _nothing_to_wait_for(self) -> bool:
         too_late = time.monotonic() > self._deadline - OFFLINE_S
@@ -204,14 +233,9 @@ class MqttPublisher:
         dropped = self._queue.newly_dropped()
         if dropped:
             self._dropped_logged_at = time.monotonic()
-            messages = counted(dropped, "oldest message")
-            log.warning("broker %s: outbox full (limit %d); %s dropped", self._spec.shown, self._queue.limit, messages)
+            log.warning("broker %s: outbox full; %s dropped", self._spec.shown, counted(dropped, "oldest message"))
 
     # Messages
-
-    @property
-    def _broker(self) -> tuple[str, int]:
-        return (self._spec.host, self._spec.port)
 
     def _publish_state(self, topic: str, payload: dict[str, Any]) -> None:
         self._queue.keep(RetainedMessage(Message(topic, encode(payload), retain=True)))
@@ -221,13 +245,19 @@ class MqttPublisher:
         message = Message(self._topics.image(answers[0].camera), jpeg, retain=True, content_type=JPEG_TYPE)
         return RetainedMessage(message, time.monotonic() + max(answer.expires_s for answer in answers))
 
-    def _pending_answer(self, answer: Answer) -> Pending:
-        return Pending(
-            self._topics.answer(answer.camera, answer.question),
-            self._topics.late(answer.camera, answer.question),
-            encode(answer_payload(answer, self._node, late=False)),
-            until=time.monotonic() + answer.expires_s,
-        )
+    def _stored_answer(self, answer: Answer, late: bool) -> StoredMessage:
+        payload = encode(answer_payload(answer, self._node, late))
+        # A box without the right time publishes no expiry: it could not say after a restart what has expired.
+        until = time.monotonic() + answer.expires_s if answer.clock_synced else math.inf
+        topic = self._topics.answer(answer.camera, answer.question)
+        return self._stored(topic, answer.camera, answer.question, payload, until, late)
 
-    def _pending_event(self, event: Event) -> Pending:
-        return Pending(self._topics.event(event.camera), None, encode(event_payload(event, self._node)))
+    def _stored_event(self, event: Event, late: bool) -> StoredMessage:
+        payload = encode(event_payload(event, self._node, late))
+        return self._stored(self._topics.event(event.camera), event.camera, None, payload, math.inf, late)
+
+    def _stored(
+        self, topic: str, camera: str, question: str | None, payload: bytes, until: float, late: bool
+    ) -> StoredMessage:
+        number, now = self._store.next_number(), time.monotonic()
+        return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late)

@@ -71,10 +71,6 @@ class RetainedTopics:
     def send_all(self) -> None:
         self._unsent = dict.fromkeys(self._newest)
 
-    def clearings(self) -> list[RetainedMessage]:
-        """Clearings that the broker has not acknowledged."""
-        return [message for message in self._newest.values() if message.clears]
-
     def take(self) -> RetainedMessage | None:
         """The next to send; expired ones are dropped."""
         while self._unsent:
@@ -91,7 +87,9 @@ class RetainedTopics:
         if self._newest.get(message.topic) is message:
             self._unsent[message.topic] = None
 
-    def settle(self, message: RetainedMessage) -> None:
-        """The broker has accepted or refused it."""
-        if message.clears and self._newest.get(message.topic) is message:
-            del self._newest[message.topic]
+    def settle(self, message: RetainedMessage) -> bool:
+        """The broker has accepted or refused it. True if that ends a clearing, and the topic is not used again."""
+        if not message.clears or self._newest.get(message.topic) is not message:
+            return False
+        del self._newest[message.topic]
+        return True

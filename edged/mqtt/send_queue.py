@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from edged.mqtt.outbox import OUTBOX_LIMIT, Outbox, Pending
+from edged.core.interfaces import Store
+from edged.core.types import StoredMessage
+from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
-from edged.mqtt.topics import JPEG_TYPE, Message
+from edged.mqtt.topics import JPEG_TYPE, Message, as_late
 
 Entry = RetainedMessage | Pending
 
@@ -32,13 +34,17 @@ class PublisherFigures:
 
 
 class SendQueue:
-    """For any thread; it never waits. `next`, and then `sent`, `put_back` or `refuse`, are for the sending thread."""
+    """For any thread; only `next` and `mark_late` wait, for the disk.
 
-    def __init__(self, online: Message, limit: int = OUTBOX_LIMIT) -> None:
-        self.limit = limit
+    `next`, and then `sent`, `put_back` or `refuse`, and `mark_late` are for the sending thread.
+    """
+
+    def __init__(self, online: Message, store: Store, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+        self.limits = limits
         self._online_message = online
+        self._store = store
         self._lock = threading.Lock()  # over all that follows
-        self._outbox = Outbox(limit)
+        self._outbox = Outbox(limits)
         self._states = RetainedTopics()
         self._pictures = RetainedTopics()
         self._turns: deque[Callable[[], Entry | None]] = deque(
@@ -51,48 +57,54 @@ class SendQueue:
             )
         )
         self._in_flight: dict[int, Entry] = {}  # by message id
+        self._own: Collection[str] | None = None  # the topics that may have a retained message; None: all
+        self._cleared: list[str] = []  # topics whose clearing was acknowledged
         self._connected = False
         self._withdrawn = False  # only clearings are sent
         self._online = False  # `online` was called
         self._online_sent = False  # in this connection
+        self._coming = 0  # looks that are being written to the store
         self._before_online = 0  # number of the last answer that goes out before `online`
         self._published = 0
         self._refused = 0
         self._dropped_reported = 0
 
-    def add(self, look: Sequence[Pending], picture: RetainedMessage | None) -> None:
+    @property
+    def is_connected(self) -> bool:
+        return self._connected
+
+    def coming(self, change: int) -> None:
+        """So many more looks are being written to the store, and will be added; negative: fewer."""
+        with self._lock:
+            self._coming += change
+
+    def add(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool = False) -> None:
         """The answers and events of one look, and its picture."""
         with self._lock:
-            if picture is not None and not self._withdrawn:
+            if picture is not None and self._may_retain(picture.topic):
                 self._pictures.send(picture)
-            for pending in look:
-                pending.outage = not self._connected
-                if not pending.is_event and not self._withdrawn:
-                    self._states.drop(pending.topic)
-                self._outbox.add(pending)
+            for message in messages:
+                self._add(waiting(message, on_disk))
 
     def keep(self, state: RetainedMessage) -> None:
         with self._lock:
             self._states.send(state)
 
-    def clear(self, answers: Sequence[str], states: Sequence[str], pictures: Sequence[str]) -> None:
-        """Clear these topics. Waiting answers of the topics `answers` are not retained any more."""
-        with self._lock:
-            for topic in answers:
-                self._outbox.forget(topic)
-            self._send_clearings((*answers, *states), pictures)
+    def follow(self, own: Collection[str], gone: Collection[str], pictures: Collection[str]) -> None:
+        """From now on only the topics `own` may have a retained message. Clear those that are `gone`, and `pictures`.
 
-    def withdraw(self, topics: Sequence[str], pictures: Sequence[str]) -> None:
+        Answers of other topics that wait go out on `late`; those that were sent before, on their own topic, and not
+        retained.
+        """
+        with self._lock:
+            self._own = own
+            self._clear(gone, pictures)
+
+    def withdraw(self, gone: Collection[str], pictures: Collection[str]) -> None:
         """Clear these topics, and send nothing else. Waiting messages are for `release`."""
         with self._lock:
             self._withdrawn = True
-            self._send_clearings(topics, pictures)
-
-    def _send_clearings(self, topics: Sequence[str], pictures: Sequence[str]) -> None:
-        for topic in topics:
-            self._states.send(clearing(topic))
-        for topic in pictures:
-            self._pictures.send(clearing(topic, JPEG_TYPE))
+            self._clear(gone, pictures)
 
     def online(self) -> None:
         """Send `online` in this connection and in each later one."""
@@ -100,22 +112,23 @@ class SendQueue:
             self._online = True
             self._before_online = self._outbox.last
 
-    def release(self) -> tuple[list[Pending], list[RetainedMessage]]:
-        """Empty the queue. Returns the unacknowledged messages: answers and events, oldest first, and clearings."""
+    def release(self) -> list[Pending]:
+        """Empty the queue. Returns the unacknowledged answers and events, oldest first."""
         with self._lock:
             self._in_flight.clear()
-            return self._outbox.release(), [*self._states.clearings(), *self._pictures.clearings()]
+            return self._outbox.release()
 
-    def adopt(
-        self, waiting: Sequence[Pending], clearings: Collection[RetainedMessage], own_topic: Callable[[str], bool]
-    ) -> None:
-        """Put the messages that another queue released first; only answers of an `own_topic` may be retained."""
+    def adopt(self, released: Sequence[Pending]) -> None:
+        """Put the messages that another queue released, or that an earlier process left, before all others."""
         with self._lock:
-            for message in clearings:
-                topics = self._topics_of(message)
-                if message.topic not in topics:
-                    topics.send(message)
-            self._outbox.adopt(waiting, lambda topic: own_topic(topic) and topic not in self._states)
+            self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in self._states)
+
+    def restore(self, retained: RetainedMessage) -> None:
+        """An answer that was retained before this process began: it is sent again at each connect."""
+        with self._lock:
+            known = retained.topic in self._states or self._outbox.has_newer(retained.topic)
+            if not known and self._may_retain(retained.topic):
+                self._states.send(retained)
 
     def figures(self, reconnects: int) -> PublisherFigures:
         with self._lock:
@@ -133,6 +146,17 @@ class SendQueue:
         with self._lock:
             dropped, self._dropped_reported = self._outbox.dropped - self._dropped_reported, self._outbox.dropped
             return dropped
+
+    def finished(self) -> list[int]:
+        """The numbers of messages that were acknowledged, refused or dropped since the last call."""
+        with self._lock:
+            return self._outbox.finished()
+
+    def cleared(self) -> list[str]:
+        """The topics whose clearing was acknowledged since the last call."""
+        with self._lock:
+            cleared, self._cleared = self._cleared, []
+            return cleared
 
     # The connection
 
@@ -154,6 +178,19 @@ class SendQueue:
         with self._lock:
             self._connected = False
 
+    def mark_late(self) -> None:
+        """Set `late` in everything that waited in an outage and cannot have arrived. Waits for the store.
+
+        The store has to know before the message is sent: after a crash it would send another payload under the same id.
+        """
+        with self._lock:
+            unmarked = self._outbox.unmarked()
+        payloads = {pending: as_late(payload) for pending in unmarked if (payload := self._payload(pending))}
+        self._store.mark_late({pending.number: payload for pending, payload in payloads.items()})
+        with self._lock:
+            for pending, payload in payloads.items():
+                pending.payload, pending.late = payload, True
+
     @property
     def in_flight(self) -> int:
         with self._lock:
@@ -163,7 +200,7 @@ class SendQueue:
     def drained(self) -> bool:
         """True if nothing is in flight and nothing waits that may be sent."""
         with self._lock:
-            remaining = len(self._in_flight) + self._states.unsent
+            remaining = self._coming + len(self._in_flight) + self._states.unsent
             if self._online or self._withdrawn:
                 remaining += self._pictures.unsent
             if self._online and not self._withdrawn:
@@ -171,9 +208,19 @@ class SendQueue:
         return remaining == 0
 
     def next(self) -> tuple[Entry, Message] | None:
-        with self._lock:
-            entry = self._next()
-            return None if entry is None else (entry, entry.message())
+        while True:
+            with self._lock:
+                entry = self._next()
+                if entry is None or isinstance(entry, RetainedMessage) or entry.can_be_sent:
+                    return None if entry is None else (entry, entry.message())
+            if entry.unmarked:
+                self.mark_late()
+            payload = self._payload(entry)
+            with self._lock:
+                if payload is not None and not entry.unmarked:
+                    entry.payload = payload
+                    return entry, entry.message()
+                self._outbox.drop(entry)  # it is on disk only, and cannot be read
 
     def sent(self, mid: int, entry: Entry, message: Message) -> None:
         with self._lock:
@@ -199,15 +246,39 @@ class SendQueue:
             if entry is not None:
                 self._settle(entry, accepted)
 
+    def _payload(self, pending: Pending) -> bytes | None:
+        return pending.payload if pending.payload is not None else self._store.payload(pending.number)
+
     # With the lock held
+
+    def _may_retain(self, topic: str) -> bool:
+        return not self._withdrawn and (self._own is None or topic in self._own)
+
+    def _add(self, pending: Pending) -> None:
+        pending.outage = pending.outage or not self._connected
+        if not pending.is_event:
+            if self._may_retain(pending.topic):
+                self._states.drop(pending.topic)
+            elif not self._withdrawn:  # the question left the config while its answer was being written
+                pending.outage = pending.overtaken = True
+        self._outbox.add(pending)
+
+    def _clear(self, gone: Collection[str], pictures: Collection[str]) -> None:
+        for topic in gone:
+            self._outbox.forget(topic)
+            self._states.send(clearing(topic))
+        for topic in pictures:
+            self._pictures.send(clearing(topic, JPEG_TYPE))
 
     def _settle(self, entry: Entry, accepted: bool) -> None:
         self._published += accepted
         self._refused += not accepted
         if isinstance(entry, RetainedMessage):
-            self._topics_of(entry).settle(entry)
-        elif self._outbox.settle(entry) and not self._withdrawn:
-            self._states.remember(RetainedMessage(Message(entry.topic, entry.payload, retain=True), entry.until))
+            if self._topics_of(entry).settle(entry) and accepted:
+                self._cleared.append(entry.topic)
+        elif self._outbox.settle(entry) and not self._withdrawn and entry.payload is not None:
+            message = Message(entry.topic, entry.payload, retain=True)
+            self._states.remember(RetainedMessage(message, entry.stored.until))
 
     def _next(self) -> Entry | None:
         if self._withdrawn:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edged.core.specs import CameraSpec
 from edged.core.types import Answer, CameraState, Event
 
 SCHEMA = 1
@@ -65,6 +67,21 @@ class Topics:
         return "/".join((self.prefix, self.node, *levels))
 
 
+def retained_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
+    """The topics that may have a retained message while edged runs with these cameras."""
+    retained = {topics.state, topics.info, topics.health}
+    for camera in cameras:
+        retained.add(topics.availability(camera.name))
+        retained |= {topics.answer(camera.name, question.name) for question in camera.all_questions()}
+        if camera.image and camera.questions:
+            retained.add(topics.image(camera.name))
+    return retained
+
+
+def is_picture(topic: str) -> bool:
+    return topic.endswith("/image/jpeg")
+
+
 def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -99,7 +116,7 @@ def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
     }
 
 
-def event_payload(event: Event, node: str) -> dict[str, Any]:
+def event_payload(event: Event, node: str, late: bool) -> dict[str, Any]:
     return {
         "event_type": event.kind,
         "schema": SCHEMA,
@@ -111,6 +128,7 @@ def event_payload(event: Event, node: str) -> dict[str, Any]:
         "to": event.after,
         "since": None if event.since is None else event.since.timestamp(),
         "ts": event.at.timestamp(),
+        "late": late,
     }
 
 
@@ -134,5 +152,5 @@ def encode(payload: dict[str, Any]) -> bytes:
 
 
 def as_late(payload: bytes) -> bytes:
-    """The payload of an answer, with `late` set to true."""
+    """The payload of an answer or an event, with `late` set to true."""
     return encode({**json.loads(payload), "late": True})

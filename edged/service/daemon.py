@@ -69,6 +69,8 @@ class Daemon:
     def _startup(self, stack: ExitStack) -> None:
         """Start each part. Leaving `stack` stops them in reverse order. Raises EdgedError, Stopped."""
         service = self.service
+        service.open_store()
+        stack.callback(self._close_store)
         service.open_publisher()
         stack.callback(self._close_publisher)
         service.publisher.start()
@@ -109,6 +111,10 @@ class Daemon:
     def _close_publisher(self) -> None:
         if not self.service.publisher.close():
             log.info('the broker did not acknowledge "offline"; it publishes the last will instead')
+
+    def _close_store(self) -> None:
+        if not self.service.store.close():
+            log.error("store: still writing after 5 s; what is not written is lost")
 
     # commands
 
@@ -155,7 +161,7 @@ class Daemon:
 
     def _makes_progress(self) -> bool:
         """True if model calls, schedule and publisher are within their limits."""
-        publisher_s = time.monotonic() - self.service.publisher.moved_at
+        publisher_s = time.monotonic() - min(self.service.publisher.moved_at, self.service.store.moved_at)
         timer_s = self.service.schedule.timer_lateness_s()
         return self.service.queue.overdue_s() == 0 and max(timer_s, publisher_s) < PROGRESS_LIMIT_S
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.core.specs import BrokerSpec, CameraSpec, Config
+from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
 
 
@@ -51,12 +51,6 @@ def plan(old: Config, new: Config) -> Plan:
         model=old.model != new.model,
         mqtt=_mqtt_changes(old, new),
     )
-
-
-def questions_gone(before: CameraSpec, after: CameraSpec) -> tuple[str, ...]:
-    """The names of the questions that are no longer asked, follow-ups included."""
-    kept = {question.name for question in after.all_questions()}
-    return tuple(question.name for question in before.all_questions() if question.name not in kept)
 
 
 def _mqtt_changes(old: Config, new: Config) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Reload:
     def _prepare_publisher(self, change: Plan, new: Config) -> Publisher | None:
         if not change.mqtt:
             return None
-        publisher = self.service.factories.open_publisher(new.mqtt, new.node)
+        publisher = self.service.new_publisher(new)
         publisher.prepare()
         return publisher
 
@@ -158,7 +158,7 @@ class Reload:
         try:
             service.converge(old)
             if service.publisher is not before.publisher:
-                publisher = service.factories.open_publisher(old.mqtt, old.node)  # a closed one cannot be used again
+                publisher = service.new_publisher(old)  # a closed one cannot be used again
                 # the cameras are those of the old config already
                 service.change_broker(publisher, replace(prepared.config, cameras=()), old, self.wait_uninterrupted)
         except Exception as error:

@@ -16,13 +16,12 @@ from threading import Event as StopSignal
 
 from edged.cameras.source import close_all
 from edged.core.errors import ModelError
-from edged.core.interfaces import Camera, Publisher, VisionModel
+from edged.core.interfaces import Camera, Publisher, Store, VisionModel
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
-from edged.service.plan import questions_gone
 from edged.service.scheduler import Schedule
 from edged.service.waiting import Wait
 from edged.service.worker import WorkerGroup
@@ -49,7 +48,8 @@ class Factories:
     check_model: Callable[[ModelSpec, Sequence[QuestionSpec]], None]
     load_model: Callable[[ModelSpec], VisionModel]
     fit_together: Callable[[ModelSpec, ModelSpec], bool]
-    open_publisher: Callable[[BrokerSpec, str], Publisher]
+    open_publisher: Callable[[BrokerSpec, str, Store], Publisher]
+    open_store: Callable[[str], Store]
     clock_synced: Callable[[], bool]
     version: str
 
@@ -70,8 +70,18 @@ class Service:
         self.looks = Looks(self.queue, stop, factories.clock_synced, lost)
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
+        self._store: Store | None = None
         self._publisher: Publisher | None = None
         self._scheduled: dict[str, object] = {}  # the settings that each camera's job depends on
+
+    @property
+    def store(self) -> Store:
+        assert self._store, "open_store() was not called"
+        return self._store
+
+    def open_store(self) -> None:
+        """Raises EdgedError if another edged uses the store, or a newer one has written it."""
+        self._store = self.factories.open_store(self.config.node)
 
     @property
     def publisher(self) -> Publisher:
@@ -80,7 +90,10 @@ class Service:
 
     def open_publisher(self) -> None:
         """Create the publisher of the config. It is not started."""
-        self._publisher = self.factories.open_publisher(self.config.mqtt, self.config.node)
+        self._publisher = self.new_publisher(self.config)
+
+    def new_publisher(self, config: Config) -> Publisher:
+        return self.factories.open_publisher(config.mqtt, config.node, self.store)
 
     # cameras
 
@@ -105,15 +118,10 @@ class Service:
                 runtime = opened.get(spec.name) or self.open_camera(spec, config.rev)
                 self._start(runtime, before.get(spec.name))
             else:
-                self._adopt(spec, config.rev)
+                self.cameras[spec.name].adopt(spec, config.rev)
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
-
-    def _adopt(self, spec: CameraSpec, config_rev: str) -> None:
-        runtime = self.cameras[spec.name]
-        before = runtime.spec
-        runtime.adopt(spec, config_rev)
-        self._clear_gone(before, spec)
+        self.publisher.follow(config)
 
     def close_cameras(self, reason: str) -> None:
         """Publish every camera as offline for this reason, and close it. Bounded."""
@@ -127,27 +135,19 @@ class Service:
         for runtime in stopping.values():
             runtime.retire()
         close_all([runtime.camera for runtime in stopping.values()])
-        for name, runtime in stopping.items():
+        for name in stopping:
             del self.cameras[name]
             if config.camera(name) is None:
                 self.schedule.remove(name)
                 self._scheduled.pop(name, None)
                 self.looks.model_outage.camera_removed(name)
-                names = [question.name for question in runtime.spec.all_questions()]
-                self.publisher.clear(name, names, gone=True)
 
     def _start(self, runtime: CameraRuntime, before: CameraRuntime | None) -> None:
         name = runtime.spec.name
         if before:
             runtime.inherit(before)
-            self._clear_gone(before.spec, runtime.spec)
         self.cameras[name] = runtime
         runtime.camera.start()
-
-    def _clear_gone(self, before: CameraSpec, after: CameraSpec) -> None:
-        """Clear the retained messages that a remaining camera will not publish any more."""
-        no_picture = before.image and not (after.image and after.questions)
-        self.publisher.clear(after.name, questions_gone(before, after), picture=no_picture)
 
     # looks
 
@@ -214,6 +214,7 @@ class Service:
             closing.start()
             wait(lambda: not closing.is_alive(), CLOSE_LIMIT_S)
         publisher.adopt(before.release())
+        publisher.follow(new)
         publisher.start()
         publisher.online()
 
@@ -221,10 +222,7 @@ class Service:
         for runtime in self.cameras.values():
             runtime.report_again()  # takes its lock, so no look publishes through the old publisher after this
         if _topics(old) != _topics(new):
-            names: dict[str, set[str]] = {}
-            for spec in (*old.cameras, *(runtime.spec for runtime in self.cameras.values())):
-                names.setdefault(spec.name, set()).update(question.name for question in spec.all_questions())
-            before.withdraw({camera: sorted(questions) for camera, questions in names.items()})
+            before.withdraw()
 
 
 def _must_stop(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:

@@ -20,6 +20,7 @@ from support.making import frame, question
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, SourceSpec
+from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
@@ -49,7 +50,7 @@ def main(looks: int) -> None:
     stop = threading.Event()
     queue = WorkerQueue(stop)
     queue.serve(queue.load([QuietModel]))
-    publisher = MqttPublisher(BrokerSpec(port=1, client_id="bench"), "bench", outbox_limit=1000)
+    publisher = MqttPublisher(BrokerSpec(port=1, client_id="bench"), "bench", limits=Limits(messages=1000))
     publisher.start()
     publisher.online()
     looker = Looks(queue, stop, lambda: True, lambda _error, _crew: None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edged.core.errors import ModelFolderError, Stopped
-from edged.core.specs import QuestionSpec
-from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Frame, Reply
+from edged.core.specs import Config, QuestionSpec
+from edged.core.types import Answer, CameraFigures, CameraState, Event, Exchange, Fact, Frame, Reply
 from support.making import frame
 
 
@@ -97,7 +97,9 @@ class FakePublisher:
 
     def online(self) -> None: ...
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+    def answers(
+        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+    ) -> None:
         self.answered += answers
         self.events += events
         self.images += [image] if image else []
@@ -111,9 +113,9 @@ class FakePublisher:
 
     def figures(self) -> Any: ...
 
-    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None: ...
+    def follow(self, config: Config) -> None: ...
 
-    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None: ...
+    def withdraw(self) -> None: ...
 
     def close(self) -> bool:
         return True

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edged.core.specs import BrokerSpec
+from edged.core.answer_types import Number
+from edged.core.interfaces import Store
+from edged.core.memory_store import MemoryStore
+from edged.core.secret import Secret
+from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceSpec
 from edged.core.types import Event
 from edged.mqtt.publisher import MqttPublisher
 from support.broker import HOST, Received, Subscriber, Wire, until
+from support.making import question
 
 SINCE = datetime(2026, 7, 1, 12, tzinfo=UTC)
 PEOPLE = "edged/box/dock/people"
@@ -23,9 +29,31 @@ ONLINE = {"state": "online"}
 OFFLINE = {"state": "offline"}
 
 
+def asking(node: str = "box", image: bool = True, **cameras: list[str]) -> Config:
+    """A config with these questions at these cameras."""
+    specs = [
+        CameraSpec(
+            name,
+            SourceSpec("usb", Secret("0"), "usb:0"),
+            image=image,
+            questions=tuple(question("How many?", Number(True), asked) for asked in names),
+        )
+        for name, names in cameras.items()
+    ]
+    return Config(node, ModelSpec(Path("m")), BrokerSpec(), tuple(specs), None, "r1", Path("edged.yaml"))
+
+
+ALL = ["people", "gate_open", "weather"]
+WHOLE = asking(dock=ALL, back=ALL, yard=ALL)
+
+
 @contextmanager
-def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[MqttPublisher]:
-    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box")
+def publishing(
+    port: int, host: str = HOST, store: Store | None = None, config: Config | None = None, **more: Any
+) -> Iterator[MqttPublisher]:
+    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box", store)
+    if config:
+        running.follow(config)
     running.start()
     running.online()
     try:
@@ -35,9 +63,15 @@ def publishing(port: int, host: str = HOST, **more: Any) -> Iterator[MqttPublish
 
 
 @pytest.fixture
-def publisher(wire: Wire) -> Iterator[MqttPublisher]:
+def store() -> MemoryStore:
+    """The store of `publisher`, for its successors."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def publisher(wire: Wire, store: MemoryStore) -> Iterator[MqttPublisher]:
     """Connected to mosquitto through the wire; `online` is published."""
-    with publishing(wire.port) as running:
+    with publishing(wire.port, store=store) as running:
         until(lambda: running.figures().published == 1)
         yield running
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from edged.core.answer_types import Number, YesNo
 from edged.core.errors import FileUnusable
+from edged.core.memory_store import MemoryStore
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec, SourceSpec
-from edged.core.types import Answer, CameraReport, CameraState, Event, utc_now
+from edged.core.types import Answer, CameraReport, CameraState, Event, Fact, utc_now
 from edged.mqtt.send_queue import PublisherFigures
 from edged.service.reload import Reload
 from edged.service.service import Factories, Service
@@ -69,7 +70,10 @@ class Publisher:
         self.world.may_fail("publisher.adopt")
         self.waiting = [*released, *self.waiting]
 
-    def answers(self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None) -> None:
+    def answers(
+        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+    ) -> None:
+        self.world.store.remember(facts)
         if not self.started or self.spec.host == "away":
             self.waiting += answers
             return
@@ -86,9 +90,8 @@ class Publisher:
 
     def info(self, info: dict[str, Any]) -> None: ...
 
-    def withdraw(self, cameras: Mapping[str, Sequence[str]]) -> None:
-        for camera, questions in cameras.items():
-            self.clear(camera, questions, gone=True)
+    def withdraw(self) -> None:
+        self._clear_all_but(set())
         self.broker.withdrawn.append(self.node)
 
     def health(self, health: dict[str, Any]) -> None:
@@ -97,11 +100,17 @@ class Publisher:
     def figures(self) -> PublisherFigures:
         return PublisherFigures(self.started, 0, len(self.waiting), 0, 0, 0)
 
-    def clear(self, camera: str, questions: Sequence[str], gone: bool = False, picture: bool = False) -> None:
-        self.world.may_fail(f"publisher.clear {camera}") if questions else None
-        names = [*questions, *(["availability"] if gone else []), *(["image"] if gone or picture else [])]
-        for name in names:
-            self.broker.retained.pop((self.node, camera, name), None)
+    def follow(self, config: Config) -> None:
+        self.world.may_fail("publisher.follow")
+        own = {(spec.name, "availability") for spec in config.cameras}
+        own |= {(spec.name, question.name) for spec in config.cameras for question in spec.all_questions()}
+        own |= {(spec.name, "image") for spec in config.cameras if spec.image and spec.questions}
+        self._clear_all_but(own)
+
+    def _clear_all_but(self, own: Collection[tuple[str, str]]) -> None:
+        for node, camera, name in list(self.broker.retained):
+            if node == self.node and (camera, name) not in own:
+                del self.broker.retained[(node, camera, name)]
 
     def close(self) -> bool:
         self.closed = True
@@ -141,6 +150,7 @@ class World:
         self.fit = False
         self.stop = threading.Event()
         self.lost: list[Any] = []
+        self.store = MemoryStore()
         self.loading: Callable[[], Any] = lambda: None
         self.factories = Factories(
             load_config=lambda: self.config,
@@ -148,7 +158,8 @@ class World:
             check_model=lambda spec, questions: self.may_fail(f"check {spec.path}"),
             load_model=self._load_model,
             fit_together=lambda old, new: self.fit,
-            open_publisher=lambda spec, node: Publisher(self, spec, node),
+            open_publisher=lambda spec, node, store: Publisher(self, spec, node),
+            open_store=lambda node: self.store,
             clock_synced=lambda: True,
             version="0",
         )
@@ -156,6 +167,7 @@ class World:
         self.reload = Reload(self.service, self.wait, self.wait)
 
     def start(self) -> None:
+        self.service.open_store()
         self.service.open_publisher()
         self.service.publisher.start()
         self.service.serve(self.service.load(self.config, self.wait))

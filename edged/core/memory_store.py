@@ -1,0 +1,59 @@
+"""A store without a file: nothing survives the process. For tests and one-shot commands."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edged.core.types import Fact, StoredMessage, StoreFigures
+
+
+class MemoryStore:
+    """See `core.interfaces.Store`."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._facts: dict[str, dict[str, Any]] = {}
+
+    @property
+    def moved_at(self) -> float:
+        """Monotonic: when the writing thread last made progress; infinite without one."""
+        return float("inf")
+
+    def facts(self, kind: str) -> dict[str, Any]:
+        with self._lock:
+            return dict(self._facts.get(kind, {}))
+
+    def remember(self, facts: Sequence[Fact]) -> None:
+        with self._lock:
+            for fact in facts:
+                of_kind = self._facts.setdefault(fact.kind, {})
+                of_kind.pop(fact.name, None)
+                if fact.value is not None:
+                    of_kind[fact.name] = fact.value
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        self.remember(facts)
+        then(False)
+
+    def mark_late(self, payloads: Mapping[int, bytes]) -> None: ...
+
+    def done(self, numbers: Sequence[int]) -> None: ...
+
+    def payload(self, number: int) -> bytes | None:
+        return None
+
+    def found(self) -> Sequence[StoredMessage]:
+        return ()
+
+    def figures(self) -> StoreFigures:
+        return StoreFigures(working=True, bytes=0, lost=0)
+
+    def close(self) -> bool:
+        return True

@@ -1,0 +1,135 @@
+"""What survives a restart of edged: messages, the history of answers, and facts. See `core.interfaces.Store`."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from edged.core.memory_store import MemoryStore
+from edged.core.types import Fact, StoredMessage, StoreFigures
+from edged.store import rows
+from edged.store.file import StateFile
+from edged.store.moments import Clocks, this_boot
+from edged.store.rows import MessageRows
+from edged.store.writer import Operation, Write, Writer
+
+log = logging.getLogger(__name__)
+
+DONE_S = 5.0  # how long acknowledgements may wait for a look to be written with
+MARK_S = 2.0
+CLOSE_S = 5.0
+
+
+class DiskStore(MemoryStore):
+    """A store in the file at `path`. `synced` tells if the wall clock can be trusted."""
+
+    def __init__(self, path: Path, synced: Callable[[], bool]) -> None:
+        super().__init__()
+        self._file = StateFile(path)
+        self._synced = synced
+        self._writer = Writer(self._file, self._opened, self._lazy)
+        self._rows: MessageRows | None = None  # for the writing thread, but for its `offset`
+        self._done: list[int] = []
+        self._done_since = 0.0
+        self._found: list[StoredMessage] = []
+        self._reader: sqlite3.Connection | None = None
+        self._reader_lock = threading.Lock()
+
+    def open(self) -> None:
+        """Raises StoreInUse, StoreTooNew. A file that cannot be used for another reason is tried again later."""
+        self._writer.start()
+
+    @property
+    def moved_at(self) -> float:
+        return self._writer.moved_at
+
+    def remember(self, facts: Sequence[Fact]) -> None:
+        if facts:
+            super().remember(facts)
+            self._writer.submit(Operation(lambda connection: rows.put_facts(connection, facts)))
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        super().remember(facts)
+        self._writer.submit(Operation(lambda connection: self._insert(connection, messages, facts), then))
+
+    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
+        if not payloads:
+            return
+        written = threading.Event()
+        self._writer.submit(Operation(lambda _: self._messages.mark_late(payloads), lambda _: written.set()))
+        written.wait(MARK_S)
+
+    def done(self, numbers: Sequence[int]) -> None:
+        with self._lock:
+            if not self._done:
+                self._done_since = time.monotonic()
+            self._done += numbers
+
+    def payload(self, number: int) -> bytes | None:
+        if self._rows is None:
+            return None
+        with self._reader_lock:
+            try:
+                if self._reader is None:
+                    uri = f"{self._file.path.absolute().as_uri()}?mode=ro"
+                    self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                return rows.payload(self._reader, number + self._rows.offset)
+            except sqlite3.Error:
+                self._close_reader()
+                return None
+
+    def found(self) -> Sequence[StoredMessage]:
+        with self._lock:
+            found, self._found = self._found, []
+            return found
+
+    def figures(self) -> StoreFigures:
+        return StoreFigures(self._writer.working, self._file.used_bytes(), self._writer.lost)
+
+    def close(self) -> bool:
+        """Write what is left. False if that took longer than 5 s; it may be on disk nevertheless."""
+        with self._reader_lock:
+            self._close_reader()
+        return self._writer.close(CLOSE_S)
+
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader:
+            with suppress(sqlite3.Error):
+                reader.close()
+
+    # The writing thread
+
+    @property
+    def _messages(self) -> MessageRows:
+        assert self._rows, "no file is open"
+        return self._rows
+
+    def _opened(self, connection: sqlite3.Connection) -> None:
+        first = self._rows is None
+        offset = self._rows.offset if self._rows else None
+        self._rows = MessageRows(connection, Clocks(this_boot(connection), self._synced), offset)
+        if first:
+            found, known = list(self._rows.found()), rows.read_facts(connection)
+            with self._lock:
+                self._found += found
+                for fact in known:
+                    self._facts.setdefault(fact.kind, {}).setdefault(fact.name, fact.value)
+
+    def _insert(self, connection: sqlite3.Connection, messages: Sequence[StoredMessage], facts: Sequence[Fact]) -> None:
+        for message in messages:
+            self._messages.insert(message)
+        rows.put_facts(connection, facts)
+
+    def _lazy(self, now: bool) -> Write | None:
+        """What acknowledgements have to be written: with a look, or if they have waited long enough."""
+        with self._lock:
+            if not self._done or not (now or time.monotonic() - self._done_since >= DONE_S):
+                return None
+            numbers, self._done = self._done, []
+        return lambda _: self._messages.done(numbers)

@@ -1,0 +1,244 @@
+"""The one thread that writes to edged.db. What cannot be written is kept in memory, in order, and tried again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from edged.core.errors import EdgedError
+from edged.core.outage import Outage
+from edged.store.file import StateFile, is_damaged, transaction
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0  # from one attempt to write to the next while the disk is unusable
+TICK_S = 1.0
+BACKLOG_LIMIT = 5_000  # operations that are kept for a disk that cannot be written
+AT_ONCE = 200  # operations in one transaction
+OPEN_S = 30.0  # how long `start` waits for the first opening, with its check of the whole file
+
+Write: TypeAlias = Callable[[sqlite3.Connection], None]
+
+REASONS = {
+    sqlite3.SQLITE_FULL: "disk full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_IOERR: "I/O error",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+    sqlite3.SQLITE_BUSY: "locked by another program",
+    sqlite3.SQLITE_PERM: "permission denied",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One thing to write. `then` is called once: True after the commit, False if it is not on disk yet."""
+
+    write: Write
+    then: Callable[[bool], None] | None = None
+
+    def tell(self, written: bool) -> None:
+        then, self.then = self.then, None
+        if then is None:
+            return
+        try:
+            then(written)
+        except Exception:
+            log.exception("unexpected error after a write")
+
+
+class Writer:
+    """Writes operations in order. `opened` gets each new connection before anything is written to it.
+
+    `lazy` gives what is to be written along with other operations, or at a tick; it is called in the writing thread.
+    """
+
+    def __init__(
+        self, file: StateFile, opened: Callable[[sqlite3.Connection], None], lazy: Callable[[bool], Write | None]
+    ) -> None:
+        self._file = file
+        self._opened = opened
+        self._lazy = lazy
+        self._queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self._backlog: deque[Operation] = deque()
+        self._connection: sqlite3.Connection | None = None
+        self._checked = False
+        self._retry_at = 0.0
+        self._outage = Outage("store", log, "writing again")
+        self._thread = threading.Thread(target=self._run, name="edged-store", daemon=True)
+        self._first_try = threading.Event()
+        self._fatal: EdgedError | None = None
+        self._closing = threading.Event()
+        self.lost = 0  # operations that were never written because the backlog was full
+        self.moved_at = time.monotonic()
+
+    @property
+    def working(self) -> bool:
+        return self._connection is not None and not self._outage.on
+
+    def start(self) -> None:
+        """Open the file; if that fails, go on in memory. Raises EdgedError: another edged uses it, or it is too new."""
+        self._thread.start()
+        self._first_try.wait(OPEN_S)
+        if self._fatal:
+            raise self._fatal
+
+    def submit(self, operation: Operation) -> None:
+        if self._closing.is_set():
+            operation.tell(False)
+        else:
+            self._queue.put(operation)
+
+    def close(self, wait_s: float) -> bool:
+        """Write what is left, and close the file. False if that took longer than `wait_s`."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    # The writing thread
+
+    def _run(self) -> None:
+        self._open()
+        self._first_try.set()
+        while not self._fatal:
+            batch = self._next_batch()
+            try:
+                self._write(batch)
+            except Exception:
+                log.exception("store: unexpected error")
+                self._disconnect()  # what the file's readers remember may have been rolled back
+                for operation in batch:
+                    operation.tell(False)
+            self.moved_at = time.monotonic()
+            if self._closing.is_set() and self._queue.empty():
+                break
+        self._disconnect()
+        self._file.unlock()
+        self._answer_the_rest()
+
+    def _answer_the_rest(self) -> None:
+        with suppress(Empty):
+            while True:
+                if operation := self._queue.get_nowait():
+                    operation.tell(False)
+
+    def _next_batch(self) -> list[Operation]:
+        batch: list[Operation] = []
+        try:
+            first = self._queue.get(timeout=TICK_S)
+            batch += [first] if first else []
+            while len(batch) < AT_ONCE:
+                following = self._queue.get_nowait()
+                batch += [following] if following else []
+        except Empty:
+            pass
+        return batch
+
+    def _write(self, batch: Sequence[Operation]) -> None:
+        lazy = self._lazy(bool(batch) or self._closing.is_set())
+        operations = [*([Operation(lazy)] if lazy else []), *batch]
+        if self._backlog and self._may_try():
+            self._write_backlog()
+        if not operations:
+            return
+        if self._backlog or not (self._may_try() and self._commit(operations)):
+            self._keep(operations)
+
+    def _write_backlog(self) -> None:
+        while self._backlog:
+            first = [self._backlog[number] for number in range(min(AT_ONCE, len(self._backlog)))]
+            if not self._commit(first):
+                return
+            for _ in first:
+                self._backlog.popleft()
+
+    def _keep(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            operation.tell(False)
+            self._backlog.append(operation)
+            if len(self._backlog) > BACKLOG_LIMIT:
+                self._backlog.popleft()
+                self.lost += 1
+
+    def _may_try(self) -> bool:
+        return not self._outage.on or time.monotonic() >= self._retry_at
+
+    def _commit(self, operations: Sequence[Operation]) -> bool:
+        """Write all of these in one transaction. False, and nothing written, if the file cannot be written now."""
+        if not self._connection and not self._open():
+            return False
+        assert self._connection
+        try:
+            with transaction(self._connection):
+                for operation in operations:
+                    operation.write(self._connection)
+        except sqlite3.Error as error:
+            if is_damaged(error):
+                return self._replace(error) and self._commit(operations)
+            if not isinstance(error, sqlite3.OperationalError):
+                raise
+            self._fail(_reason(error))
+            return False
+        except OSError as error:
+            self._fail(_reason(error))
+            return False
+        self._outage.end()
+        for operation in operations:
+            operation.tell(True)
+        return True
+
+    # The file
+
+    def _open(self) -> bool:
+        try:
+            self._file.lock()
+            self._connection = self._file.connect(check=not self._checked)
+            self._checked = True
+            with transaction(self._connection):
+                self._opened(self._connection)
+        except EdgedError as error:
+            self._fatal_or_failed(error)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(_reason(error))
+        return self._connection is not None
+
+    def _fatal_or_failed(self, error: EdgedError) -> None:
+        if self._first_try.is_set():  # edged runs: a file that became somebody else's is an outage like others
+            self._fail(str(error))
+        else:
+            self._fatal = error
+
+    def _replace(self, error: sqlite3.Error) -> bool:
+        self._disconnect()
+        try:
+            self._file.set_aside(str(error))
+        except OSError as failure:
+            self._fail(_reason(failure))
+            return False
+        return self._open()
+
+    def _fail(self, reason: str) -> None:
+        self._outage.begin(f"{self._file.path}: {reason}; answers are kept in memory until it can be written")
+        self._retry_at = time.monotonic() + RETRY_S
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def _reason(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))

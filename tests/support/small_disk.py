@@ -1,0 +1,51 @@
+"""A file system of 2 MB that a test can fill and make read-only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SIZE = "2m"
+
+
+class SmallDisk:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self) -> None:
+        """Leave not a single block free."""
+        file = os.open(self.folder / "ballast", os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(file, bytes(4096))
+        except OSError:
+            pass
+        finally:
+            os.close(file)
+
+    def free(self) -> None:
+        (self.folder / "ballast").unlink()
+
+    def make_read_only(self) -> None:
+        """For files that are opened from now on."""
+        subprocess.run(["mount", "--bind", self.folder, self.folder], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", self.folder], check=True)
+
+    def make_writable(self) -> None:
+        subprocess.run(["umount", "-l", self.folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "edged-test", folder], check=True)
+    try:
+        yield SmallDisk(folder)
+    finally:
+        while subprocess.run(["umount", "-l", folder], capture_output=True).returncode == 0:
+            pass
