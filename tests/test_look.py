@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import math
 import threading
@@ -18,6 +19,7 @@ from support.broker import until
 from support.fakes import FakeCamera, FakeModel, FakePublisher
 from support.making import frame, question
 
+from edged.core import alerts
 from edged.core.answer_types import Number, Text, YesNo
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
@@ -53,8 +55,9 @@ class Stage:
         return models[0]
 
     def camera(self, *questions: QuestionSpec, camera: Any = None, name: str = "dock", **spec: Any) -> CameraRuntime:
+        remembered = spec.pop("remembered", {})
         full = CameraSpec(name, SOURCE, questions=questions, **{"schedule": Every(30.0)} | spec)
-        runtime = CameraRuntime(full, "c1", lambda: self.publisher)
+        runtime = CameraRuntime(full, "c1", lambda: self.publisher, remembered)
         runtime.use(camera or FakeCamera())
         return runtime
 
@@ -482,6 +485,27 @@ def test_events_say_what_changed_and_alerts_wait_for_their_count(stage: Stage):
         ("changed", True, False),
         ("alert_off", True, False),
     ]
+
+
+def test_an_alert_goes_on_where_it_was_after_a_restart(stage: Stage):
+    alerting = replace(GATE, alert=AlertSpec(when=True, after=2))
+    model = stage.open(FakeModel())
+    for reply in ("No", "Yes", "Yes", "No", "No"):
+        model.replies["gate"] = reply
+        remembered = {fact.name: json.loads(json.dumps(fact.value)) for fact in stage.publisher.facts}
+        stage.look(stage.camera(alerting, remembered=remembered))  # a new process at each look
+    assert [(event.kind, event.before, event.after) for event in stage.publisher.events] == [
+        ("changed", False, True),
+        ("alert_on", False, True),
+        ("changed", True, False),
+        ("alert_off", True, False),
+    ]
+    assert stage.publisher.events[3].since == stage.publisher.events[1].at
+
+
+@pytest.mark.parametrize("stored", [None, 3, {}, {"value": 1}, {"value": 1, "since": "x"}])
+def test_a_damaged_memory_of_an_alert_is_a_new_beginning(stored: Any):
+    assert alerts.from_json(stored) == alerts.History()
 
 
 def test_prompts_are_swapped_between_two_looks(stage: Stage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.broker import Mosquitto, Subscriber, until
+from support.broker import Mosquitto, Received, Subscriber, until
 from support.making import picture
+from support.publishing import retained
 from support.rtsp import Server, serving
 from support.running import Edged
 
@@ -305,6 +307,90 @@ def test_without_a_broker_looks_go_on_and_the_broker_gets_the_answers_later(
         listening.wait_for_topic("edged/box/yard/people")
         assert edged.stop()[0] == 0
         listening.close()
+
+
+@pytest.mark.slow
+def test_answers_that_wait_for_the_broker_survive_kill_9(tmp_path: Path, tiny_folder: Path, pictures: Path):
+    with Mosquitto(tmp_path) as broker:
+        broker.kill()
+        path = config(tmp_path, tiny_folder, broker.port, yard(pictures, every="500ms"))
+        with Edged("run", "--config", path) as edged:
+            edged.wait_for(r"camera yard: scene: ")
+            for _ in range(3):
+                edged.wait_for(r"camera yard: people: ", after=len(edged.lines))
+            edged.send(signal.SIGKILL)
+            edged.exit_code()
+            looks = len(edged.said(r"camera yard: people: "))  # the last one may have been logged and not written
+            assert looks > 3
+        broker.start()
+        listening = Subscriber(broker.port)
+        with Edged("run", "--config", path) as edged:
+            edged.wait_for(r"broker .*: connected")
+            edged.wait_for(r"camera yard: people: ")
+            listening.wait_for(lambda messages: _late(messages, "people") >= looks - 1, 30.0)
+            scenes = [*listening.of("edged/box/yard/scene/late"), *listening.of("edged/box/yard/scene")]
+            assert scenes[0].json["late"]
+            assert edged.stop()[0] == 0
+
+
+def _late(messages: list[Received], question: str) -> int:
+    """How many answers came late, on either topic."""
+    topics = (f"edged/box/yard/{question}", f"edged/box/yard/{question}/late")
+    return len({each.json["id"] for each in messages if each.topic in topics and each.json["late"]})
+
+
+@pytest.mark.slow
+def test_a_broker_without_its_store_gets_the_newest_answer_of_an_edged_that_was_restarted(
+    tmp_path: Path, tiny_folder: Path, pictures: Path
+):
+    with Mosquitto(tmp_path) as broker:
+        path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
+        with Edged("run", "--config", path) as edged:
+            listening = Subscriber(broker.port)
+            scene = listening.wait_for_topic("edged/box/yard/scene")[0]
+            until(lambda: listening.of("edged/box/yard/people"))
+            assert edged.stop()[0] == 0
+        path.write_text(path.read_text().replace("every: 1s", "cron: '0 3 1 1 *'"))
+        broker.kill()
+        broker.start()
+        listening = Subscriber(broker.port)
+        with Edged("run", "--config", path) as edged:
+            again = listening.wait_for_topic("edged/box/yard/scene")[0]
+            assert (again.payload, again.retain) == (scene.payload, True)
+            assert edged.stop()[0] == 0
+
+
+@pytest.mark.slow
+def test_a_camera_that_left_the_config_while_edged_was_off_is_cleared(
+    tmp_path: Path, tiny_folder: Path, pictures: Path
+):
+    with Mosquitto(tmp_path) as broker:
+        path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
+        with Edged("run", "--config", path) as edged:
+            Subscriber(broker.port).wait_for_topic("edged/box/yard/scene")
+            assert edged.stop()[0] == 0
+        path.write_text(path.read_text().replace("  yard:", "  dock:"))
+        with Edged("run", "--config", path) as edged:
+            listening = Subscriber(broker.port)
+            listening.wait_for_topic("edged/box/dock/scene")
+            until(lambda: not [topic for topic in retained(broker.port) if "/yard/" in topic])
+            assert edged.stop()[0] == 0
+
+
+@pytest.mark.slow
+def test_a_second_edged_with_the_same_state_is_refused(tmp_path: Path, tiny_folder: Path, pictures: Path):
+    with Mosquitto(tmp_path) as broker:
+        path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
+        with Edged("run", "--config", path) as first:
+            first.wait_for(STARTED)
+            with Edged("run", "--config", path) as second:
+                assert second.exit_code() == 75
+            [line] = second.said("ERROR")
+            assert re.search(
+                r"another edged uses .*/edged/box/edged\.db; give each its own STATE_DIRECTORY or node", line
+            )
+            assert first.running
+            assert first.stop()[0] == 0
 
 
 @pytest.mark.slow

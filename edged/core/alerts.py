@@ -6,7 +6,7 @@ Only answers with status `ok` count: a refusal neither changes a value nor ends 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from edged.core.specs import AlertSpec
@@ -26,6 +26,35 @@ class History:
     alert_on: bool = False
     alert_since: datetime | None = None
     against: int = 0
+
+
+def to_json(history: History) -> dict[str, Any]:
+    """For the store."""
+    return {
+        "value": history.value,
+        "since": None if history.since is None else history.since.timestamp(),
+        "alert_on": history.alert_on,
+        "alert_since": None if history.alert_since is None else history.alert_since.timestamp(),
+        "against": history.against,
+    }
+
+
+def from_json(stored: Any) -> History:
+    """The history that `to_json` gave; a new one if it is anything else."""
+    try:
+        return History(
+            value=stored["value"],
+            since=_moment(stored["since"]),
+            alert_on=bool(stored["alert_on"]),
+            alert_since=_moment(stored["alert_since"]),
+            against=int(stored["against"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return History()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
+from types import MappingProxyType
+from typing import Any
 
 from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import Answer, CameraState, Event, utc_now
+from edged.core.types import Answer, CameraState, Event, Fact, utc_now
 from edged.service.judging import new_id
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome
@@ -24,10 +26,22 @@ from edged.service.outcomes import LastAnswer, Outcome
 log = logging.getLogger("edged.look")
 
 
-class CameraRuntime:
-    """A camera in service. `publisher` returns the current one, which a reload may replace."""
+ALERT = "alert"  # the kind of facts that hold the history of a question, by `_fact_name`
 
-    def __init__(self, spec: CameraSpec, config_rev: str, publisher: Callable[[], Publisher]) -> None:
+
+class CameraRuntime:
+    """A camera in service. `publisher` returns the current one, which a reload may replace.
+
+    `remembered` has the facts of the kind ALERT.
+    """
+
+    def __init__(
+        self,
+        spec: CameraSpec,
+        config_rev: str,
+        publisher: Callable[[], Publisher],
+        remembered: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.spec = spec
         self.config_rev = config_rev
         self.looks = 0
@@ -38,7 +52,7 @@ class CameraRuntime:
         self._retired = False
         self._state: CameraState | None = None
         self._last: dict[str, LastAnswer] = {}
-        self._histories: dict[tuple[str, str], alerts.History] = {}
+        self._histories = _histories(spec, remembered)
 
     # the source
 
@@ -139,10 +153,18 @@ class CameraRuntime:
             steps = [self._step(answer, questions[answer.question]) for answer in answers]
             events = [event for _, _, changes in steps for event in changes]
             if answers:
-                self._publisher().answers(answers, events, image if self.spec.image else None)
+                picture = image if self.spec.image else None
+                self._publisher().answers(answers, events, picture, self._changed_facts(steps))
             self._histories |= {key: history for key, history, _ in steps}
             self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
             self.looks += 1
+
+    def _changed_facts(self, steps: Sequence[tuple[tuple[str, str], alerts.History, list[Event]]]) -> list[Fact]:
+        return [
+            Fact(ALERT, fact_name(self.spec.name, *key), alerts.to_json(history))
+            for key, history, _ in steps
+            if history != self._histories.get(key, alerts.History())
+        ]
 
     def _step(self, answer: Answer, question: QuestionSpec) -> tuple[tuple[str, str], alerts.History, list[Event]]:
         key, at = (answer.question, answer.type), utc_now()
@@ -152,6 +174,17 @@ class CameraRuntime:
             for change in changes
         ]
         return key, history, events
+
+
+def fact_name(camera: str, question: str, kind: str) -> str:
+    """`kind` is that of the answer: a question whose type was changed begins anew."""
+    return f"{camera}/{question}/{kind}"
+
+
+def _histories(spec: CameraSpec, remembered: Mapping[str, Any]) -> dict[tuple[str, str], alerts.History]:
+    keys = [(question.name, question.answer.kind) for question in spec.all_questions()]
+    known = [(key, remembered.get(fact_name(spec.name, *key))) for key in keys]
+    return {key: alerts.from_json(stored) for key, stored in known if stored is not None}
 
 
 def _is_same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:

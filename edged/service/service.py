@@ -19,8 +19,8 @@ from edged.core.errors import ModelError
 from edged.core.interfaces import Camera, Publisher, Store, VisionModel
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
-from edged.core.types import CameraReport
-from edged.service.camera_runtime import CameraRuntime
+from edged.core.types import CameraReport, Fact
+from edged.service.camera_runtime import ALERT, CameraRuntime, fact_name
 from edged.service.look import Looks
 from edged.service.scheduler import Schedule
 from edged.service.waiting import Wait
@@ -99,7 +99,7 @@ class Service:
 
     def open_camera(self, spec: CameraSpec, config_rev: str) -> CameraRuntime:
         """Create a camera's runtime, not started. It does not replace the camera's current runtime: see `converge`."""
-        runtime = CameraRuntime(spec, config_rev, lambda: self.publisher)
+        runtime = CameraRuntime(spec, config_rev, lambda: self.publisher, self.store.facts(ALERT))
         runtime.use(self.factories.open_camera(spec, runtime.report))
         return runtime
 
@@ -122,6 +122,17 @@ class Service:
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
         self.publisher.follow(config)
+        self._forget_alerts(config)
+
+    def _forget_alerts(self, config: Config) -> None:
+        """Of questions that the config does not have."""
+        kept = {
+            fact_name(spec.name, question.name, question.answer.kind)
+            for spec in config.cameras
+            for question in spec.all_questions()
+        }
+        gone = sorted(set(self.store.facts(ALERT)) - kept)
+        self.store.remember([Fact(ALERT, name, None) for name in gone])
 
     def close_cameras(self, reason: str) -> None:
         """Publish every camera as offline for this reason, and close it. Bounded."""

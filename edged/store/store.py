@@ -14,6 +14,7 @@ from edged.core.memory_store import MemoryStore
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
 from edged.store.file import StateFile
+from edged.store.keeping import Keep, clean
 from edged.store.moments import Clocks, this_boot
 from edged.store.rows import MessageRows
 from edged.store.writer import Operation, Write, Writer
@@ -28,11 +29,12 @@ CLOSE_S = 5.0
 class DiskStore(MemoryStore):
     """A store in the file at `path`. `synced` tells if the wall clock can be trusted."""
 
-    def __init__(self, path: Path, synced: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, synced: Callable[[], bool], keep: Keep = Keep()) -> None:  # noqa: B008  # frozen
         super().__init__()
         self._file = StateFile(path)
         self._synced = synced
-        self._writer = Writer(self._file, self._opened, self._lazy)
+        self._keep = keep
+        self._writer = Writer(self._file, self._opened, self._lazy, self._clean)
         self._rows: MessageRows | None = None  # for the writing thread, but for its `offset`
         self._done: list[int] = []
         self._done_since = 0.0
@@ -125,6 +127,9 @@ class DiskStore(MemoryStore):
         for message in messages:
             self._messages.insert(message)
         rows.put_facts(connection, facts)
+
+    def _clean(self, connection: sqlite3.Connection) -> None:
+        clean(connection, self._keep, self._synced())
 
     def _lazy(self, now: bool) -> Write | None:
         """What acknowledgements have to be written: with a look, or if they have waited long enough."""

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0  # from one attempt to write to the next while the disk is unusable
 TICK_S = 1.0
+CLEAN_S = 60.0  # from one deletion of old rows to the next
 BACKLOG_LIMIT = 5_000  # operations that are kept for a disk that cannot be written
 AT_ONCE = 200  # operations in one transaction
 OPEN_S = 30.0  # how long `start` waits for the first opening, with its check of the whole file
@@ -58,15 +59,22 @@ class Operation:
 class Writer:
     """Writes operations in order. `opened` gets each new connection before anything is written to it.
 
-    `lazy` gives what is to be written along with other operations, or at a tick; it is called in the writing thread.
+    `lazy` gives what is to be written along with other operations, or at a tick. `clean` deletes old rows, in
+    transactions of its own, every CLEAN_S. Both are called in the writing thread.
     """
 
     def __init__(
-        self, file: StateFile, opened: Callable[[sqlite3.Connection], None], lazy: Callable[[bool], Write | None]
+        self,
+        file: StateFile,
+        opened: Callable[[sqlite3.Connection], None],
+        lazy: Callable[[bool], Write | None],
+        clean: Callable[[sqlite3.Connection], None],
     ) -> None:
         self._file = file
         self._opened = opened
         self._lazy = lazy
+        self._clean = clean
+        self._clean_at = time.monotonic() + CLEAN_S
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._backlog: deque[Operation] = deque()
         self._connection: sqlite3.Connection | None = None
@@ -113,6 +121,7 @@ class Writer:
             batch = self._next_batch()
             try:
                 self._write(batch)
+                self._clean_if_due()
             except Exception:
                 log.exception("store: unexpected error")
                 self._disconnect()  # what the file's readers remember may have been rolled back
@@ -152,6 +161,18 @@ class Writer:
             return
         if self._backlog or not (self._may_try() and self._commit(operations)):
             self._keep(operations)
+
+    def _clean_if_due(self) -> None:
+        if not self._connection or time.monotonic() < self._clean_at:
+            return
+        self._clean_at = time.monotonic() + CLEAN_S
+        try:
+            self._clean(self._connection)
+        except sqlite3.Error as error:
+            if is_damaged(error):
+                self._replace(error)
+            else:
+                self._fail(_reason(error))
 
     def _write_backlog(self) -> None:
         while self._backlog:

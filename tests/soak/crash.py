@@ -64,8 +64,12 @@ class Child:
 
     def wait(self, timeout_s: float = 20.0) -> None:
         self.process.wait(timeout_s)
-        assert self.reader
+        assert self.reader is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.reader.join(10)
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def drain(self) -> int:
         assert self.process.stdin

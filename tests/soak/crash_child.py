@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +97,7 @@ def main(path: Path, port: int, first: int, point: str, count: int) -> None:
     publisher.start()
     publisher.online()
     stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+    threading.Thread(target=_stop_at_a_line, args=(stop,), daemon=True).start()
     number = first
     while not stop.wait(LOOK_S):
         look(publisher, number)
@@ -106,7 +105,11 @@ def main(path: Path, port: int, first: int, point: str, count: int) -> None:
     until(lambda: publisher.figures().connected and publisher.figures().waiting == 0, DRAIN_S)
     publisher.close()
     store.close()
-    time.sleep(0)
+
+
+def _stop_at_a_line(stop: threading.Event) -> None:
+    sys.stdin.readline()
+    stop.set()
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class FakePublisher:
         self.answered: list[Answer] = []
         self.events: list[Event] = []
         self.images: list[bytes] = []
+        self.facts: list[Fact] = []
         self.states: list[tuple[str, CameraState]] = []
         self.moved_at = time.monotonic()
 
@@ -102,6 +103,7 @@ class FakePublisher:
     ) -> None:
         self.answered += answers
         self.events += events
+        self.facts += facts
         self.images += [image] if image else []
 
     def camera(self, name: str, state: CameraState) -> None:
