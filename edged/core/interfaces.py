@@ -101,7 +101,7 @@ class Store(Protocol):
         """Replace the payloads of these messages, which say `late` now. Waits for the disk, 2 s at most."""
 
     def done(self, numbers: Sequence[int]) -> None:
-        """These messages are acknowledged, refused or dropped. Written with the next look, or after 5 s."""
+        """These messages are acknowledged, refused or dropped. Written with the next look, or after a minute."""
 
     def payload(self, number: int) -> bytes | None:
         """The payload of a message on disk; None if it cannot be read."""

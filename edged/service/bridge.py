@@ -37,6 +37,7 @@ def health(service: Service, uptime_s: float) -> dict[str, Any]:
         "lateness_longest_s": round(longest_s, 2),
         "waiting_looks": service.queue.waiting(),
         "broker": dataclasses.asdict(service.publisher.figures()),
+        "store": dataclasses.asdict(service.store.figures()),
         "process": {"resident_bytes": _resident_bytes(), "cpu_s": round(_cpu_s(), 1)},
         "clock_synced": service.factories.clock_synced(),
     }

@@ -13,7 +13,7 @@ log = logging.getLogger("edged")
 CLOCK_JUMP_S = 5.0
 EXTEND_EVERY_S = 5.0
 EXTEND_US = 30_000_000
-STUCK = "a model call, the schedule or the publisher makes no progress; WATCHDOG=1 is no longer sent"
+STUCK = "a model call, the schedule, the publisher or the store makes no progress; WATCHDOG=1 is no longer sent"
 
 
 class Watchdog:

@@ -21,7 +21,7 @@ from edged.store.writer import Operation, Write, Writer
 
 log = logging.getLogger(__name__)
 
-DONE_S = 5.0  # how long acknowledgements may wait for a look to be written with
+DONE_S = 60.0  # how long acknowledgements may wait for a look to be written with: a write of its own would cost flash
 MARK_S = 2.0
 CLOSE_S = 5.0
 
