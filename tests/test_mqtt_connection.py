@@ -23,6 +23,7 @@ from support.broker import (
     CONNACK_V311,
     HOST,
     Mosquitto,
+    Subscriber,
     Wire,
     an_answer,
     free_port,
@@ -43,6 +44,8 @@ from support.publishing import (
 from edged.core.errors import EXIT_CONFIG, FileUnusable
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec
+from edged.mqtt import connection as connection_module
+from edged.mqtt.back_off import ShortConnections
 from edged.mqtt.client import V5, ClientEvent, Connack, ConnectFailed, PahoClient, Puback
 from edged.mqtt.connection import Connection
 from edged.mqtt.follower import Follower
@@ -307,6 +310,51 @@ def test_after_a_failure_in_3_1_1_mqtt_5_is_tried_again(caplog: pytest.LogCaptur
         connection.close(0.0)
     assert versions == [5, 4, 5]
     assert f"broker mqtt://{HOST}:{port}: connection closed before CONNACK; retrying" in logged(caplog)
+
+
+def test_a_broker_that_has_spoken_mqtt_5_and_stalls_is_not_taken_for_an_old_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection_module, "CONNACK_S", 0.3)
+    versions = []
+
+    def answers(number: int, connect: bytes) -> bytes:
+        versions.append(protocol_level(connect))
+        ends = b"\xe0\x02\x8b\x00"  # DISCONNECT: server shutting down
+        return [CONNACK_V5 + ends, b"", b"", CONNACK_V5][number]
+
+    with scripted_broker(answers) as port:
+        connection = Connection(BrokerSpec(host=HOST, port=port), "box", IgnoringListener())
+        connection.start()
+        processed_until(connection, lambda: connection.connections == 2)
+        connection.close(0.0)
+    assert versions == [5, 5, 5, 5]
+    assert not [line for line in logged(caplog, "INFO") if "3.1.1" in line]
+
+
+def test_a_message_without_its_acknowledgement_ends_the_connection_and_is_sent_again(
+    wire: Wire, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection_module, "PUBACK_S", 1.0)
+    with publishing(wire.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        wire.deaf.set()
+        publisher.answers([an_answer("a")], [], None)
+        subscriber.wait_for_topic("edged/box/dock/people")
+        until(lambda: not publisher.figures().connected)
+        wire.deaf.clear()
+        until(lambda: publisher.figures().connected and publisher.figures().waiting == 0)
+    assert [message.json["id"] for message in subscriber.of("edged/box/dock/people")] == ["a", "a"]
+    shown = f"broker mqtt://{HOST}:{wire.port}:"
+    assert logged(caplog) == [f"{shown} a message was not acknowledged within 1 s; retrying"]
+
+
+def test_a_broker_that_flaps_is_tried_again_within_seconds() -> None:
+    short = ShortConnections()
+    for number in range(50):
+        short.connected(float(number))
+        short.lost(number + 0.1)
+        assert short.pause_s <= 5.0
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from support.broker import (
@@ -33,6 +34,7 @@ from support.publishing import (
     logged,
     online_again,
     publisher,
+    publishing,
     retained,
     settled,
     store,
@@ -40,9 +42,10 @@ from support.publishing import (
 
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
-from edged.core.types import CameraState
+from edged.core.types import CameraState, StoredMessage
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
+from edged.mqtt.topics import answer_payload, encode
 
 # An outage
 
@@ -204,6 +207,47 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
     assert ids(subscriber.of(PEOPLE)) == ["303"]
     assert ids(subscriber.of(GATE)) == ["gate"]  # the oldest of all, but the newest of its question
     assert logged(caplog) == [f"broker mqtt://{HOST}:{wire.port}: outbox full; 5 oldest messages dropped"]
+
+
+# A restart of edged
+
+
+class FoundStore(MemoryStore):
+    """The store of an earlier process: answers of `people` that wait, and a newer one that was acknowledged."""
+
+    def __init__(self, newest_until: float) -> None:
+        super().__init__()
+        rows = [(-2, "old 1", True, False), (-1, "old 2", True, True), (0, "newest", False, False)]
+        self._payloads = {
+            number: encode(answer_payload(an_answer(name), "box", late)) for number, name, _, late in rows
+        }
+        self._found = [
+            StoredMessage(
+                number, PEOPLE, "dock", "people", None, 600, time.monotonic(), newest_until, late=late, waiting=waits
+            )
+            for number, _, waits, late in rows
+        ]
+
+    def found(self) -> list[StoredMessage]:
+        found, self._found = self._found, []
+        return found
+
+    def payload(self, number: int) -> bytes | None:
+        return self._payloads.get(number)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_an_answer_of_an_earlier_process_does_not_replace_a_newer_one_that_was_acknowledged(
+    mosquitto: Mosquitto, subscriber: Subscriber, expired: bool
+) -> None:
+    store = FoundStore(time.monotonic() + (-1 if expired else 60))
+    with publishing(mosquitto.port, store=store) as publisher:
+        subscriber.wait_for_topic(f"{PEOPLE}/late")
+        settled(publisher)
+        subscriber.catch_up()
+        own = [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)]
+        assert own == ([("old 1", False)] if expired else [("newest", True), ("old 1", False)])
+        assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
 
 
 # Another broker

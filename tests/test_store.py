@@ -116,15 +116,6 @@ def test_what_is_done_does_not_wait_but_the_newest_answer_of_a_question_is_found
     assert newest.until == pytest.approx(new.until)
 
 
-def test_an_expired_answer_is_not_found_but_a_waiting_one_is(opened: Opened) -> None:
-    store = opened()
-    done, waits = message(store, until=time.monotonic() - 1), message(store, topic="w", until=time.monotonic() - 1)
-    write(store, done, waits)
-    store.done([done.number])
-    store.close()
-    assert [each.topic for each in found(opened())] == ["w"]
-
-
 def test_a_late_mark_replaces_the_payload(opened: Opened) -> None:
     store = opened()
     waits = message(store, b'{"late":false}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SLOWEST_RETRY_S = 60
+SLOWEST_SHORT_S = 5
 STEADY_S = 5.0
 SHORT_LIMIT = 3  # so many connections in a row that ended within STEADY_S are an outage of their own
 
@@ -25,8 +26,11 @@ class ShortConnections:
 
     @property
     def pause_s(self) -> float:
-        """The wait before the next try while there are `too_many`: 2, 4, 8 s and so on."""
-        return float(min(SLOWEST_RETRY_S, 2 ** min(self._count - SHORT_LIMIT + 1, 6)))
+        """The wait before the next try while there are `too_many`: 2, 4, and then 5 s.
+
+        Not longer: a broker that restarts again and again looks the same as two clients with one id.
+        """
+        return float(min(SLOWEST_SHORT_S, 2 ** min(self._count - SHORT_LIMIT + 1, 6)))
 
     def connected(self, now: float) -> None:
         self._connected_at = now

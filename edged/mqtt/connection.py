@@ -44,6 +44,7 @@ from edged.mqtt.topics import Message, Topics, bridge_payload, encode
 log = logging.getLogger(__name__)
 
 CONNACK_S = 10.0  # how long a broker may take to answer CONNECT
+PUBACK_S = 20.0  # how long it may take to acknowledge a message, before the connection is ended and all is sent again
 DISCONNECT_S = 0.5  # how long `close` waits for paho's thread after the last message
 WINDOW = 20  # messages that may be without acknowledgement at a time
 UNSUPPORTED_VERSION = 0x84  # reason code of MQTT 5
@@ -83,6 +84,7 @@ class Connection:
         self._client: PahoClient | None = None
         self._client_number = 0  # events of earlier clients are ignored
         self._protocol = V5
+        self._knows_v5 = False  # it has accepted a connection with MQTT 5
         self._begin_at: float | None = None
         self._connack_due: float | None = None
         self._connack_received = False  # in this try
@@ -132,6 +134,9 @@ class Connection:
         if self._connack_due is not None and now >= self._connack_due:
             self._connack_due = None
             self._no_connack(Failure("unreachable", f"no CONNACK within {CONNACK_S:.0f} s"))
+        if self.connected and now >= self._acknowledgements.oldest + PUBACK_S:
+            self._connection_lost(Failure("unreachable", f"a message was not acknowledged within {PUBACK_S:.0f} s"))
+            self._begin_later(V5, retry_pause_s(1))
 
     def fits(self, message: Message) -> bool:
         """True if the broker accepts messages of this size; it would end the connection at a larger one."""
@@ -248,6 +253,7 @@ class Connection:
             self._connection_lost(LOST)
             if self._client is None:
                 return
+        self._knows_v5 = self._knows_v5 or self._protocol == V5
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self._largest_packet = getattr(properties, "MaximumPacketSize", None)
         if not self._short.too_many:
@@ -282,10 +288,13 @@ class Connection:
 
     def _no_connack(self, failure: Failure) -> None:
         # Brokers that know only MQTT 3.1.1 should reject MQTT 5 by a reason code; some just close, or wait for more.
-        if self._protocol == V5:
+        # One that has spoken MQTT 5 is only slow: with 3.1.1 its retained answers would not expire.
+        if self._protocol == V5 and not self._knows_v5:
             self._begin(V311)
-        else:
-            self._not_connected(failure)
+            return
+        self._not_connected(failure)
+        if self._protocol == V5:
+            self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _not_connected(self, failure: Failure) -> None:
         if not self._closed:

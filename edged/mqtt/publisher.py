@@ -198,11 +198,14 @@ class MqttPublisher:
     def _adopt_found(self) -> None:
         """What an earlier process left, once the store has read it."""
         found = self._store.found()
-        self._queue.adopt([waiting(message, on_disk=True) for message in found if message.waiting])
-        for message in found:
-            if not message.waiting and (payload := self._store.payload(message.number)) is not None:
-                retained = Message(message.topic, payload, retain=True)
-                self._queue.restore(RetainedMessage(retained, message.until))
+        acknowledged = [message for message in found if not message.waiting]
+        self._queue.adopt(
+            [waiting(message, on_disk=True) for message in found if message.waiting],
+            superseded={message.topic for message in acknowledged},
+        )
+        for message in acknowledged:
+            if (payload := self._store.payload(message.number)) is not None:
+                self._queue.restore(RetainedMessage(Message(message.topic, payload, retain=True), message.until))
 
     def _tell_store(self) -> None:
         if finished := self._queue.finished():

@@ -118,10 +118,14 @@ class SendQueue:
             self._in_flight.clear()
             return self._outbox.release()
 
-    def adopt(self, released: Sequence[Pending]) -> None:
-        """Put the messages that another queue released, or that an earlier process left, before all others."""
+    def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
+        """Put the messages that another queue released, or that an earlier process left, before all others.
+
+        Newer answers of the topics `superseded` were acknowledged already.
+        """
         with self._lock:
-            self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in self._states)
+            taken = {*superseded, *(pending.topic for pending in released if pending.topic in self._states)}
+            self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in taken)
 
     def restore(self, retained: RetainedMessage) -> None:
         """An answer that was retained before this process began: it is sent again at each connect."""

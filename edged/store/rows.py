@@ -59,15 +59,12 @@ class MessageRows:
         self._connection.executemany("UPDATE message SET late = 1, payload = ? WHERE number = ?", rows)
 
     def found(self) -> Iterator[StoredMessage]:
-        """Messages that wait, and the newest answer of each question if it is acknowledged; oldest first, no payloads.
+        """The newest answer of each question if it is acknowledged, expired or not; then messages that wait, in order.
 
-        Answers that have expired and are acknowledged are left out.
+        Without their payloads.
         """
         for where in (_NEWEST, "WHERE waiting ORDER BY number"):
-            for row in self._connection.execute(_SELECT + where):
-                message = self._message(row)
-                if message.waiting or message.until > time.monotonic():
-                    yield message
+            yield from map(self._message, self._connection.execute(_SELECT + where))
 
     def _series_id(self, message: StoredMessage) -> int:
         if message.topic not in self._series:
