@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -23,6 +24,7 @@ from edged.core.types import Fact, StoredMessage
 from edged.store import moments, writer
 from edged.store.file import StoreInUse
 from edged.store.keeping import Keep, clean
+from edged.store.path import state_file
 from edged.store.schema import StoreTooNew
 from edged.store.store import DiskStore
 
@@ -281,6 +283,40 @@ def opened_again_payload(path: Path, number: int) -> bytes | None:
     with sqlite3.connect(path) as connection:
         row = connection.execute("SELECT payload FROM message WHERE number = ?", (number,)).fetchone()
     return bytes(row[0]) if row else None
+
+
+def test_a_file_that_was_deleted_under_a_running_edged_is_created_again(
+    opened: Opened, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "CLEAN_S", 0.1)
+    store = opened()
+    write(store, message(store, b"before"))
+    shutil.rmtree(path.parent)
+    until(lambda: logged(caplog, "ERROR"), WRITTEN_S)
+    assert logged(caplog, "ERROR")[0] == (
+        f"store: {path} was removed or replaced by another file; edged goes on with it"
+    )
+    assert write(store, message(store, b"after"))
+    store.close()
+    again = opened()
+    assert [again.payload(each.number) for each in found(again)] == [b"after"]
+
+
+# Where the file is
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/edged", "XDG_STATE_HOME": "/x"}, "/var/lib/edged/edged.db"),
+        ({"STATE_DIRECTORY": "/var/lib/edged:/var/lib/other"}, "/var/lib/edged/edged.db"),
+        ({"XDG_STATE_HOME": "/x", "HOME": "/home/ann"}, "/x/edged/box/edged.db"),
+        ({"XDG_STATE_HOME": "relative", "HOME": "/home/ann"}, "/home/ann/.local/state/edged/box/edged.db"),
+        ({}, "/var/lib/edged/box/edged.db"),
+    ],
+)
+def test_the_file_is_in_the_state_directory(environment: dict[str, str], expected: str) -> None:
+    assert state_file("box", environment) == Path(expected)
 
 
 # A disk that cannot be used

@@ -33,6 +33,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
+        self._inode: int | None = None
 
     def lock(self) -> None:
         """Create the folder, and lock the file for this process, until `unlock`. Raises StoreInUse, OSError."""
@@ -78,6 +79,10 @@ class StateFile:
                 Path(f"{self.path}{companion}").rename(f"{aside}{companion}")
         log.error("store: %s is damaged (%s); renamed to %s and started anew", self.path, reason, aside.name)
 
+    def is_current(self) -> bool:
+        """False if the file that was opened is not at its path any more."""
+        return _inode(self.path) == self._inode
+
     def used_bytes(self) -> int:
         """The size of the file and of its write-ahead log; 0 if they cannot be read."""
         return sum(_size(Path(f"{self.path}{companion}")) for companion in COMPANIONS[:2])
@@ -101,6 +106,7 @@ class StateFile:
         except BaseException:
             connection.close()
             raise
+        self._inode = _inode(self.path)
         return connection
 
 
@@ -135,3 +141,10 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None

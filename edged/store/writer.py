@@ -20,6 +20,7 @@ from edged.store.file import StateFile, is_damaged, transaction
 
 log = logging.getLogger(__name__)
 
+REPLACE_S = 60.0  # at least, from one damaged file that is replaced to the next
 RETRY_S = 5.0  # from one attempt to write to the next while the disk is unusable
 TICK_S = 1.0
 CLEAN_S = 60.0  # from one deletion of old rows to the next
@@ -80,6 +81,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._checked = False
         self._retry_at = 0.0
+        self._replaced_at = -REPLACE_S
         self._outage = Outage("store", log, "writing again")
         self._thread = threading.Thread(target=self._run, name="edged-store", daemon=True)
         self._first_try = threading.Event()
@@ -115,7 +117,10 @@ class Writer:
     # The writing thread
 
     def _run(self) -> None:
-        self._open()
+        try:
+            self._open()
+        except Exception:
+            log.exception("store: unexpected error")
         self._first_try.set()
         while not self._fatal:
             batch = self._next_batch()
@@ -132,6 +137,7 @@ class Writer:
                 break
         self._disconnect()
         self._file.unlock()
+        self._closing.set()  # for what is submitted from now on
         self._answer_the_rest()
 
     def _answer_the_rest(self) -> None:
@@ -166,6 +172,11 @@ class Writer:
         if not self._connection or time.monotonic() < self._clean_at:
             return
         self._clean_at = time.monotonic() + CLEAN_S
+        if not self._file.is_current():
+            log.error("store: %s was removed or replaced by another file; edged goes on with it", self._file.path)
+            self._disconnect()
+            self._file.unlock()  # its lock may be gone too
+            return
         try:
             self._clean(self._connection)
         except sqlite3.Error as error:
@@ -204,7 +215,8 @@ class Writer:
                     operation.write(self._connection)
         except sqlite3.Error as error:
             if is_damaged(error):
-                return self._replace(error) and self._commit(operations)
+                self._replace(error)
+                return False  # the new file gets them with the backlog
             if not isinstance(error, sqlite3.OperationalError):
                 raise
             self._fail(_reason(error))
@@ -238,14 +250,17 @@ class Writer:
         else:
             self._fatal = error
 
-    def _replace(self, error: sqlite3.Error) -> bool:
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Set the damaged file aside; the next write creates another one."""
+        if time.monotonic() < self._replaced_at + REPLACE_S:
+            self._fail(f"damaged again ({error})")
+            return
+        self._replaced_at = time.monotonic()
         self._disconnect()
         try:
             self._file.set_aside(str(error))
         except OSError as failure:
             self._fail(_reason(failure))
-            return False
-        return self._open()
 
     def _fail(self, reason: str) -> None:
         self._outage.begin(f"{self._file.path}: {reason}; answers are kept in memory until it can be written")
