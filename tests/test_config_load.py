@@ -9,7 +9,7 @@ from support.config import ASK, CAMERA, MODEL, write
 
 from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import YesNo
-from edged.core.specs import Cron, Generation
+from edged.core.specs import Cron, Generation, HistorySpec
 
 
 def test_each_warning_has_a_kind(tmp_path: Path):
@@ -130,3 +130,14 @@ def test_frozen_after_is_a_duration_or_false(tmp_path: Path):
         return load(write(tmp_path, f"{MODEL}cameras: {{dock: {camera}}}\n")).cameras[0].frozen_after_s
 
     assert [frozen_after(text) for text in ("", "frozen_after: 2m, ", "frozen_after: false, ")] == [30.0, 120.0, None]
+
+
+def test_the_history_is_bounded_by_time_and_size_or_switched_off(tmp_path: Path):
+    def history(text: str) -> HistorySpec | None:
+        return load(write(tmp_path, f"{MODEL}{text}\n")).history
+
+    assert history("") == HistorySpec(7 * 86400.0, 200_000_000)
+    assert history("history: {}") == HistorySpec()
+    assert history("history: {keep: 90d}") == HistorySpec(keep_s=90 * 86400.0)
+    assert history("history: {keep: 30m, max: 1.5GB}") == HistorySpec(1800.0, 1_500_000_000)
+    assert history("history: false") is None

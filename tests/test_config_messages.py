@@ -38,6 +38,43 @@ BAD = {
         CAMERA + "    max_age: soon\n",
         ['edged.yaml:5: camera "dock": max_age must be a duration such as 30s, 10m or 1h, not "soon"'],
     ),
+    "a history of nothing": (
+        MODEL + "history:\n",
+        ["edged.yaml:2: history has no value; it must be a mapping such as {keep: 7d, max: 200MB}, or false"],
+    ),
+    "a history that is switched on": (
+        MODEL + "history: true\n",
+        ["edged.yaml:2: history must be a mapping such as {keep: 7d, max: 200MB}, or false, not true"],
+    ),
+    "sizes and durations of the history": (
+        MODEL + "history: {keep: 7 days, max: 200 mb}\n",
+        [
+            'edged.yaml:2: history: keep must be a duration such as 30s, 10m or 1h, not "7 days"; write 7d',
+            'edged.yaml:2: history: max must be a size such as 200MB or 2GB, not "200 mb"; write 200MB',
+        ],
+    ),
+    "a size without a unit, and a duration out of range": (
+        MODEL + "history: {keep: 10s, max: 200}\n",
+        [
+            'edged.yaml:2: history: keep "10s" is out of range (1m to 3650d)',
+            "edged.yaml:2: history: max needs a unit: 200MB or 200GB",
+        ],
+    ),
+    "sizes that cannot be": (
+        MODEL + "history: {max: 2TiB, keep: 4000d}\n",
+        [
+            'edged.yaml:2: history: keep "4000d" is out of range (1m to 3650d)',
+            'edged.yaml:2: history: max must be a size such as 200MB or 2GB, not "2TiB"; write 2000GB',
+        ],
+    ),
+    "a size that is too small": (
+        MODEL + "history: {max: 900kB}\n",
+        ['edged.yaml:2: history: max "900kB" is out of range (1MB to 1000GB)'],
+    ),
+    "a key of the history elsewhere": (
+        MODEL + "keep: 7d\n",
+        ['edged.yaml:2: unknown key "keep"; it belongs to history; check the indentation'],
+    ),
     "two schedules": (
         CAMERA + '    every: 5s\n    cron: "* * * * *"\n',
         ['edged.yaml:6: camera "dock": every and cron both say when to look; keep one of them'],

@@ -12,16 +12,19 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from edged.config import addresses
-from edged.config.keys import Form, key, needed
+from edged.config.keys import FalseForNone, Form, key, needed
+from edged.config.phrases import shown
 from edged.config.problems import wrong
 from edged.config.question_form import GenerationForm, QuestionForm
 from edged.config.shapes import ShapeForm, area
 from edged.config.values import (
     NAME_LENGTH,
+    Bytes,
     CoresText,
     CronText,
     Duration,
     FrozenAfter,
+    Keep,
     Node,
     PictureSize,
     Prefix,
@@ -261,6 +264,27 @@ class MqttForm(Form):
     )
 
 
+class HistoryForm(Form):
+    keep: Keep | None = key("How long answers and events are kept on the box. Default: 7d.", sample="30d")
+    max: Bytes | None = key(
+        "Largest size of the file, in kB, MB or GB (1 MB = 1,000,000 bytes). The oldest answers are deleted first. "
+        "Default: 200MB.",
+        sample="1GB",
+    )
+
+
+def _history(value: Any) -> Any:
+    rule = "must be a mapping such as {keep: 7d, max: 200MB}, or false"
+    if value is None:
+        raise wrong(f"has no value; it {rule}")
+    if value is not False and not isinstance(value, dict):
+        raise wrong(f"{rule}, not {shown(value)}")
+    return None if value is False else value
+
+
+History = Annotated[HistoryForm | None, BeforeValidator(_history), FalseForNone()]
+
+
 class ConfigForm(Form):
     """The config of edged, edged.yaml."""
 
@@ -278,6 +302,12 @@ class ConfigForm(Form):
         "The broker and the login. Default: mqtt://localhost:1883 without a login.",
         MqttForm(),
         sample={"url": "mqtt://localhost:1883"},
+    )
+    history: History = key(
+        "Answers and events that are kept on the box for `edged history`. `false`: only what the broker has not "
+        "acknowledged, and the newest answer of each question. Default: 7 days, at most 200 MB.",
+        HistoryForm(),
+        sample={"keep": "7d", "max": "200MB"},
     )
     questions: dict[str, QuestionForm] = key(
         "Questions that several cameras ask, by name. A camera may override any of their keys. Default: none.",

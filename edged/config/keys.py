@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 
 def key(description: str, default: Any = None, *, sample: Any = None, alias: str | None = None) -> Any:
@@ -19,3 +20,12 @@ def needed(description: str, *, sample: Any = None, alias: str | None = None) ->
 
 class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FalseForNone:
+    """Beside a validator that turns `false` into None: editors are told of `false` instead of `null`."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        schema["anyOf"] = [{"const": False} if part == {"type": "null"} else part for part in schema["anyOf"]]
+        return schema

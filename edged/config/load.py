@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from edged.config.credentials import Credentials
 from edged.config.document import Document, Problem, read
-from edged.config.form import CameraForm, ConfigForm
+from edged.config.form import CameraForm, ConfigForm, HistoryForm
 from edged.config.names import check_names
 from edged.config.phrases import shown
 from edged.config.places import KeyPath
@@ -29,6 +29,8 @@ from edged.core.answer_types import Language
 from edged.core.errors import EXIT_CONFIG, EdgedError
 from edged.core.specs import (
     DEFAULT_EVERY_S,
+    DEFAULT_HISTORY_BYTES,
+    DEFAULT_KEEP_S,
     DEFAULT_MAX_AGE_S,
     DEFAULT_WARM_UP_S,
     CameraSpec,
@@ -36,6 +38,7 @@ from edged.core.specs import (
     Cron,
     Every,
     Generation,
+    HistorySpec,
     QuestionSpec,
     RegionSpec,
     revision,
@@ -125,8 +128,15 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         path=report.path,
         language=parsed.language,
         generation=defaults,
+        history=_history(parsed.history),
         warnings=report.warnings(),
     )
+
+
+def _history(parsed: HistoryForm | None) -> HistorySpec | None:
+    if parsed is None:
+        return None
+    return HistorySpec(parsed.keep or DEFAULT_KEEP_S, parsed.max or DEFAULT_HISTORY_BYTES)
 
 
 def _host_name() -> str:

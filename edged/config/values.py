@@ -24,7 +24,12 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
 SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+SHORTEST_KEPT_S, LONGEST_KEPT_S = 60.0, 3650 * 86400.0
 LONGEST_WARM_UP_S = 60.0
+BYTES = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB)")
+LOOSE_BYTES = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?\s*")  # `200 MB`, `200mb`, `200M`, `200MiB`
+UNITS_BYTES = {"kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+LEAST_BYTES, MOST_BYTES = 1_000_000, 1_000_000_000_000
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
 REPLY_RULE = "it must be one line without special tokens, and must not begin or end with a space"
 SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
@@ -32,6 +37,15 @@ WINDOW = re.compile(r"(?:(\D*)\s)?(.*)", re.DOTALL)  # days and span
 
 
 def duration_s(value: Any) -> float:
+    return _duration_between(value, SHORTEST_S, LONGEST_S, "100ms to 31d")
+
+
+def kept_s(value: Any) -> float:
+    """A duration of the history: at least a minute, at most ten years."""
+    return _duration_between(value, SHORTEST_KEPT_S, LONGEST_KEPT_S, "1m to 3650d")
+
+
+def _duration_between(value: Any, least: float, most: float, span: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise wrong(f"needs a unit: {value:g}s, {value:g}m or {value:g}h")
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -39,8 +53,8 @@ def duration_s(value: Any) -> float:
         hint = _duration_hint(value) if isinstance(value, str) else ""
         raise wrong(f"must be a duration such as 30s, 10m or 1h, not {shown(value)}{hint}")
     seconds = float(match[1]) * UNITS_S[match[2]]
-    if not SHORTEST_S <= seconds <= LONGEST_S:
-        raise wrong(f"{shown(value)} is out of range (100ms to 31d)")
+    if not least <= seconds <= most:
+        raise wrong(f"{shown(value)} is out of range ({span})")
     return seconds
 
 
@@ -56,6 +70,30 @@ def _duration_hint(text: str) -> str:
     wholes = [unit for unit in ("d", "h", "m", "s") if seconds >= UNITS_S[unit] and not seconds % UNITS_S[unit]]
     unit = wholes[0] if wholes else "ms"
     return f"; write {seconds / UNITS_S[unit]:.15g}{unit}"
+
+
+def size_bytes(value: Any) -> int:
+    """A size such as 200MB; 1 MB is 1,000,000 bytes."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise wrong(f"needs a unit: {value:.15g}MB or {value:.15g}GB")
+    match = BYTES.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
+    if not match:
+        hint = _size_hint(value) if isinstance(value, str) else ""
+        raise wrong(f"must be a size such as 200MB or 2GB, not {shown(value)}{hint}")
+    size = round(float(match[1]) * UNITS_BYTES[match[2]])
+    if not LEAST_BYTES <= size <= MOST_BYTES:
+        raise wrong(f"{shown(value)} is out of range (1MB to 1000GB)")
+    return size
+
+
+def _size_hint(text: str) -> str:
+    """`; write 200MB` for `200 mb`, `200M` and `200MiB`."""
+    match = LOOSE_BYTES.fullmatch(text.lower()) if len(text) <= 40 else None
+    if not match:
+        return ""
+    number, unit = (float(match[1]) * 1000, "g") if match[2] == "t" else (float(match[1]), match[2])
+    written = {"k": "kB", "m": "MB", "g": "GB"}[unit]
+    return f"; write {number:.15g}{written}"
 
 
 def hours(value: Any) -> tuple[Hours, ...]:
@@ -208,9 +246,12 @@ def valid_reply(text: str) -> bool:
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
+_BYTES_SCHEMA = {"type": "string", "pattern": f"^{BYTES.pattern}$"}
 _HOURS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+Keep = Annotated[float, BeforeValidator(kept_s), WithJsonSchema(_DURATION_SCHEMA)]
+Bytes = Annotated[int, BeforeValidator(size_bytes), WithJsonSchema(_BYTES_SCHEMA)]
 FrozenAfter = Annotated[
     float | Literal[False],
     BeforeValidator(_frozen_after),

@@ -23,6 +23,8 @@ DEFAULT_FROZEN_AFTER_S = 30.0
 DEFAULT_WARM_UP_S = 1.0
 DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
+DEFAULT_KEEP_S = 7 * 86400.0
+DEFAULT_HISTORY_BYTES = 200_000_000
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ANY = "any"  # `when` of a follow-up without a condition
 
@@ -245,6 +247,14 @@ class BrokerSpec:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class HistorySpec:
+    """How long answers and events are kept on the box, and how large the store's file may become because of them."""
+
+    keep_s: float = DEFAULT_KEEP_S
+    max_bytes: int = DEFAULT_HISTORY_BYTES
+
+
 WarningKind = Literal[
     "missing_model",
     "missing_file",
@@ -272,7 +282,8 @@ class Config:
     """A complete and valid config.
 
     `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
-    model's defaults, for questions asked outside of a look. `warnings` are sentences for the log.
+    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept. `warnings` are
+    sentences for the log.
     """
 
     node: str
@@ -284,6 +295,7 @@ class Config:
     path: Path = field(compare=False)
     language: Language = "en"
     generation: Generation = Generation()
+    history: HistorySpec | None = HistorySpec()
     warnings: tuple[ConfigWarning, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:
