@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "edged.db"
+SERVICE_FILE = Path("/var/lib/edged") / NAME  # where the systemd unit has it
 
 
 def state_file(node: str, environment: Mapping[str, str]) -> Path:

@@ -57,10 +57,14 @@ class StoreTooNew(EdgedError):
     code = EXIT_CONFIG
 
 
+def too_new(shown: str, version: int) -> StoreTooNew:
+    return StoreTooNew(f"{shown} was written by a newer edged (version {version} of its tables, {VERSION} here)")
+
+
 def migrate(connection: sqlite3.Connection, shown: str) -> None:
     """Bring the file to VERSION, each step in a transaction of its own. Raises StoreTooNew, sqlite3.Error."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        raise StoreTooNew(f"{shown} was written by a newer edged (version {version} of its tables, {VERSION} here)")
+        raise too_new(shown, version)
     for step in range(version, VERSION):
         connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;")

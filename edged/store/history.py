@@ -1,0 +1,159 @@
+"""Reads the answers in edged.db, also while edged writes to it. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.errors import EdgedError
+from edged.store.file import is_damaged
+from edged.store.path import SERVICE_FILE, state_file
+from edged.store.schema import VERSION, too_new
+
+BUSY_S = 5.0
+# Messages are read in groups, with nothing open in between: an open read keeps edged from shortening its log, and
+# the output may go to a pager that waits for somebody.
+GROUP = 500
+DENIED = "permission denied; use the account of edged, or root (sudo)"
+
+_QUESTIONS = "SELECT id, camera, question FROM series WHERE question IS NOT NULL ORDER BY camera, question"
+_BEGIN = "SELECT number FROM message WHERE ts BETWEEN ? AND ? ORDER BY number LIMIT 1"
+_GROUP = "SELECT number, series, payload FROM message WHERE number > ? AND {} ORDER BY number LIMIT ?"
+
+
+class HistoryUnreadable(EdgedError):
+    """There is no store's file, or it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The answers to one question. `key` identifies it in this file."""
+
+    key: int
+    camera: str
+    question: str
+
+
+class History:
+    """The answers in an open file. Every method raises sqlite3.Error; see `open_history`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def series(self) -> list[Series]:
+        """The questions that have answers, or had some, by name."""
+        return [Series(*row) for row in self._connection.execute(_QUESTIONS)]
+
+    def answers(self, of: Sequence[Series], since: float, now: float) -> Iterator[tuple[Series, bytes]]:
+        """The payloads of these questions' answers, oldest first, from the first message of the period on.
+
+        `since` and `now` are the wall clock. An answer that was given before the clock was synchronised belongs to the
+        period if it was given after another answer of the period.
+        """
+        by_key = {each.key: each for each in of}
+        begin = self._connection.execute(_BEGIN, (since, now)).fetchone()
+        after = begin[0] - 1 if begin and of else None
+        while after is not None:
+            group = self._group(list(by_key), after)
+            yield from ((by_key[key], bytes(payload)) for _, key, payload in group)
+            after = group[-1][0] if len(group) == GROUP else None
+
+    def _group(self, keys: Sequence[int], after: int) -> list[tuple[int, int, bytes]]:
+        # One question is found by the index of its series. For several, the table is read in its order: `+` says so.
+        where = "series = ?" if len(keys) == 1 else f"+series IN ({', '.join('?' * len(keys))})"
+        return self._connection.execute(_GROUP.format(where), (after, *keys, GROUP)).fetchall()
+
+
+def find_file(node: str, environment: Mapping[str, str], service_file: Path = SERVICE_FILE) -> Path:
+    """The file of this node's edged, whether it runs or not. Raises HistoryUnreadable if there is none.
+
+    A user beside the service has no $STATE_DIRECTORY, so the service's file counts too. Of two files, the one that was
+    written last.
+    """
+    own = state_file(node, environment)
+    places = [own] if environment.get("STATE_DIRECTORY") else [own, service_file]
+    existing = [path for path in places if _exists(path)]
+    if not existing:
+        missing = f"neither {own} nor {service_file} exists" if len(places) > 1 else f"{own} does not exist"
+        raise HistoryUnreadable(f"no stored answers: {missing}; --file names another file")
+    return max(existing, key=_written_at)
+
+
+def _exists(path: Path) -> bool:
+    """Also true if it may not be examined: opening it says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _written_at(path: Path) -> float:
+    """When edged wrote to the file or to its write-ahead log, which a reader may have created empty."""
+    times = [0.0]
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            state = file.stat()
+            times += [state.st_mtime] if state.st_size else []
+    return max(times)
+
+
+@contextmanager
+def open_history(path: Path) -> Iterator[History]:
+    """The history in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
+    _check_file(path)
+    try:
+        with closing(_connect(path)) as connection:
+            _check_version(connection, path)
+            yield History(connection)
+    except sqlite3.Error as error:
+        raise HistoryUnreadable(f"{path} {_reason(error)}") from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+
+
+def _check_file(path: Path) -> None:
+    # Not by opening it: closing it again would end the locks that an edged in this process has on it.
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)  # SQLite would wait for somebody to write to a FIFO
+    except OSError as error:
+        raise HistoryUnreadable(f"{path} cannot be read: {_spoken(error)}") from None
+    if not regular:
+        raise HistoryUnreadable(f"{path} is not a regular file")
+    if not os.access(path, os.R_OK, effective_ids=True):
+        raise HistoryUnreadable(f"{path} cannot be read: {DENIED}")
+
+
+def _spoken(error: OSError) -> str:
+    return DENIED if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise too_new(str(path), version)
+    if version < VERSION:
+        raise HistoryUnreadable(
+            f"{path} has tables of version {version}, not {VERSION}; edged brings them up to date when it starts"
+        )
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """The predicate of a sentence about the file."""
+    if is_damaged(error):
+        return f"is damaged ({error}); edged sets it aside and begins a new one when it starts"
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY:
+            return "is locked by another program"
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY:  # the files -wal and -shm, which a reader needs too
+            return "cannot be opened: SQLite must be able to create files beside it; copy it to a folder of your own"
+    return f"cannot be read: {error}"
