@@ -20,10 +20,10 @@ from support.publishing import logged
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
 from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
+from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage
 from edged.store import moments, writer
 from edged.store.file import StoreInUse
-from edged.store.keeping import Keep, clean
 from edged.store.path import state_file
 from edged.store.schema import StoreTooNew
 from edged.store.store import DiskStore
@@ -447,49 +447,20 @@ def rows_left(path: Path) -> int:
         connection.close()
 
 
-def filled(opened: Opened, path: Path, count: int, synced: bool = True) -> None:
-    store = opened(path, lambda: synced)
-    messages = [message(store, b"x" * 1000) for _ in range(count)]
-    waits = message(store, b"waits", "w")
-    write(store, *messages, waits)
-    store.done([each.number for each in messages])
-    store.close()
-
-
-@pytest.mark.parametrize(
-    ("keep", "synced", "left"),
-    [
-        (Keep(seconds=3600), True, 1202),  # nothing is old
-        (Keep(seconds=0), True, 2),  # the newest, and the one that waits
-        (Keep(seconds=0), False, 1202),  # a box that does not know the time
-        (Keep(max_bytes=0), False, 2),
-    ],
-)
-def test_old_rows_are_deleted_but_never_the_newest_or_one_that_waits(
-    opened: Opened, path: Path, keep: Keep, synced: bool, left: int
+@pytest.mark.parametrize(("history", "left"), [(HistorySpec(max_bytes=500_000), 500), (None, 1), (HistorySpec(0.5), 1)])
+def test_a_running_store_keeps_no_more_than_the_history(
+    opened: Opened, path: Path, history: HistorySpec | None, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(opened, path, 1201)
-    connection = sqlite3.connect(path, isolation_level=None)
-    assert clean(connection, keep, synced) == 1202 - left
-    connection.close()
-    assert rows_left(path) == left
-
-
-def test_a_row_that_was_written_without_the_right_time_is_not_judged_by_age(opened: Opened, path: Path) -> None:
-    filled(opened, path, 10, synced=False)
-    connection = sqlite3.connect(path, isolation_level=None)
-    assert clean(connection, Keep(seconds=0), True) == 0
-    connection.close()
-
-
-def test_a_running_store_stays_within_its_bound(opened: Opened, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "CLEAN_S", 0.1)
-    store = DiskStore(path, lambda: True, Keep(max_bytes=500_000))
-    store.open()
+    store = opened()
+    store.keep(history)
     for _ in range(30):
         messages = [message(store, b"x" * 1000) for _ in range(100)]
         write(store, *messages)
         store.done([each.number for each in messages])
-    until(lambda: rows_left(path) < 500)
+    write(store, last := message(store))
+    store.done([last.number])
+    write(store, message(store, topic="waits"))
+    until(lambda: rows_left(path) <= left + 1, WRITTEN_S)
     store.close()
-    assert path.stat().st_size < 3_500_000
+    assert rows_left(path) >= 2

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event as StopSignal
 from typing import Any, Protocol
 
-from edged.core.specs import Config, QuestionSpec
+from edged.core.specs import Config, HistorySpec, QuestionSpec
 from edged.core.types import (
     Answer,
     CameraFigures,
@@ -81,6 +81,9 @@ class Store(Protocol):
 
     @property
     def moved_at(self) -> float: ...
+
+    def keep(self, history: HistorySpec | None) -> None:
+        """How much of what is acknowledged is kept. None: only the newest answer of each question."""
 
     def facts(self, kind: str) -> dict[str, Any]:
         """The facts of a kind: values by name."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 
 
@@ -22,6 +23,8 @@ class MemoryStore:
     def moved_at(self) -> float:
         """Monotonic: when the writing thread last made progress; infinite without one."""
         return float("inf")
+
+    def keep(self, history: HistorySpec | None) -> None: ...
 
     def facts(self, kind: str) -> dict[str, Any]:
         with self._lock:

@@ -122,6 +122,7 @@ class Service:
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
         self.publisher.follow(config)
+        self.store.keep(config.history)
         self._forget_alerts(config)
 
     def _forget_alerts(self, config: Config) -> None:

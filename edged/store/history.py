@@ -39,7 +39,7 @@ class Series:
     question: str
 
 
-class History:
+class StoredAnswers:
     """The answers in an open file. Every method raises sqlite3.Error; see `open_history`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -106,13 +106,13 @@ def _written_at(path: Path) -> float:
 
 
 @contextmanager
-def open_history(path: Path) -> Iterator[History]:
+def open_history(path: Path) -> Iterator[StoredAnswers]:
     """The history in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
     _check_file(path)
     try:
         with closing(_connect(path)) as connection:
             _check_version(connection, path)
-            yield History(connection)
+            yield StoredAnswers(connection)
     except sqlite3.Error as error:
         raise HistoryUnreadable(f"{path} {_reason(error)}") from None
 

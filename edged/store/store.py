@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from edged.core.memory_store import MemoryStore
+from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
 from edged.store.file import StateFile
-from edged.store.keeping import Keep, clean
+from edged.store.keeping import Cleaner
 from edged.store.moments import Clocks, this_boot
 from edged.store.rows import MessageRows
 from edged.store.writer import Operation, Write, Writer
@@ -29,11 +30,12 @@ CLOSE_S = 5.0
 class DiskStore(MemoryStore):
     """A store in the file at `path`. `synced` tells if the wall clock can be trusted."""
 
-    def __init__(self, path: Path, synced: Callable[[], bool], keep: Keep = Keep()) -> None:  # noqa: B008  # frozen
+    def __init__(self, path: Path, synced: Callable[[], bool]) -> None:
         super().__init__()
         self._file = StateFile(path)
         self._synced = synced
-        self._keep = keep
+        self._history: HistorySpec | None = HistorySpec()
+        self._cleaner = Cleaner()
         self._writer = Writer(self._file, self._opened, self._lazy, self._clean)
         self._rows: MessageRows | None = None  # for the writing thread, but for its `offset`
         self._done: list[int] = []
@@ -49,6 +51,9 @@ class DiskStore(MemoryStore):
     @property
     def moved_at(self) -> float:
         return self._writer.moved_at
+
+    def keep(self, history: HistorySpec | None) -> None:
+        self._history = history
 
     def remember(self, facts: Sequence[Fact]) -> None:
         if facts:
@@ -129,7 +134,9 @@ class DiskStore(MemoryStore):
         rows.put_facts(connection, facts)
 
     def _clean(self, connection: sqlite3.Connection) -> None:
-        clean(connection, self._keep, self._synced())
+        history = self._history
+        keep_s, max_bytes = (history.keep_s, history.max_bytes) if history else (0.0, 0)
+        self._cleaner.clean(connection, keep_s, max_bytes, time.time(), self._synced())
 
     def _lazy(self, now: bool) -> Write | None:
         """What acknowledgements have to be written: with a look, or if they have waited long enough."""
