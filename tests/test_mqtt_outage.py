@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from support.broker import (
@@ -42,7 +44,7 @@ from support.publishing import (
 
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
-from edged.core.types import CameraState, StoredMessage
+from edged.core.types import CameraState, Fact, StoredMessage
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload, encode
@@ -248,6 +250,53 @@ def test_an_answer_of_an_earlier_process_does_not_replace_a_newer_one_that_was_a
         own = [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)]
         assert own == ([("old 1", False)] if expired else [("newest", True), ("old 1", False)])
         assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
+
+
+class SlowStore(MemoryStore):
+    """Keeps looks back until `release`, and marks nothing before `may_mark`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+        self.kept: list[Callable[[bool], None]] = []
+        self.marking, self.may_mark = threading.Event(), threading.Event()
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        self.kept.append(then)
+        if not self.slow:
+            self.release()
+
+    def release(self) -> None:
+        kept, self.kept = self.kept, []
+        for then in kept:
+            then(True)
+
+    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
+        if payloads:
+            self.marking.set()
+            assert self.may_mark.wait(10)
+
+
+def test_an_answer_that_was_written_while_the_connection_was_lost_is_marked_before_a_newer_one_is_sent(
+    wire: Wire, subscriber: Subscriber
+) -> None:
+    store = SlowStore()
+    with publishing(wire.port, store=store) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        store.slow = True
+        publisher.answers([an_answer("p1")], [], None)  # while connected
+        wire.cut()
+        disconnected(publisher)
+        store.release()
+        publisher.answers([an_answer("p2")], [], None)
+        store.release()
+        wire.mend()
+        assert store.marking.wait(10)
+        subscriber.catch_up()
+        assert subscriber.of(PEOPLE) == []
+        store.may_mark.set()
+        assert ids(subscriber.wait_for_topic(PEOPLE)) == ["p2"]
+        assert ids(subscriber.wait_for_topic(f"{PEOPLE}/late")) == ["p1"]
 
 
 # Another broker

@@ -165,6 +165,8 @@ class MqttPublisher:
     # Called by the connection, in the sending thread
 
     def on_connected(self) -> None:
+        # Before a newer answer is sent: after a crash, one that is not marked would be taken for one that was sent.
+        self._queue.mark_late()
         self._queue.connected()
         self._log_dropped()
 
