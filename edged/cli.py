@@ -154,6 +154,23 @@ def look(options: argparse.Namespace) -> int:
     return looking.look(config, chosen, _stop_signal())
 
 
+def history(options: argparse.Namespace) -> int:
+    """Show the answers that edged has stored on this machine: for each question its course, the newest value and since
+    when it has been that, and the share of each status.
+
+    Works whether edged runs or not. `history:` in the config sets how long answers are kept.
+    """
+    from edged.tools.history import command
+
+    named = options.file and not options.config
+    config = None if named else load(config_file(options.config, options.system_config))
+    path = options.file or command.file_of(config.node if config else "", os.environ)
+    chosen = command.HistoryOptions(
+        options.of, options.since, "json" if options.json else "csv" if options.csv else None
+    )
+    return command.history(config, path, chosen)
+
+
 def prepare(options: argparse.Namespace) -> int:
     """Make a model folder from the four files of the compile tutorial and the files of the processor.
 
@@ -291,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
     arguments.look(add_command(look, "show what the model would see", arguments.LOOK_EXAMPLES))
     arguments.watch(add_command(watch, "show the answers of a running edged"))
+    arguments.history(add_command(history, "show the stored answers", arguments.HISTORY_EXAMPLES))
     arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))
     arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))

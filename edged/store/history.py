@@ -32,7 +32,10 @@ class HistoryUnreadable(EdgedError):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The answers to one question. `key` identifies it in this file."""
+    """The answers to one question under one topic. `key` identifies it in this file.
+
+    A question has several if the node's name or the prefix was changed.
+    """
 
     key: int
     camera: str
@@ -40,13 +43,13 @@ class Series:
 
 
 class StoredAnswers:
-    """The answers in an open file. Every method raises sqlite3.Error; see `open_history`."""
+    """In an open file. Every method raises sqlite3.Error; see `open_history`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def series(self) -> list[Series]:
-        """The questions that have answers, or had some, by name."""
+        """Of all questions that have answers, by name."""
         return [Series(*row) for row in self._connection.execute(_QUESTIONS)]
 
     def answers(self, of: Sequence[Series], since: float, now: float) -> Iterator[tuple[Series, bytes]]:
@@ -107,7 +110,7 @@ def _written_at(path: Path) -> float:
 
 @contextmanager
 def open_history(path: Path) -> Iterator[StoredAnswers]:
-    """The history in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
+    """The answers in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
     _check_file(path)
     try:
         with closing(_connect(path)) as connection:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from edged.config.load import DEFAULT_PATH
+from edged.config.values import kept_s
 from edged.core.answer_types import LANGUAGES
 from edged.core.specs import DEFAULT_MAX_NEW_TOKENS
 
@@ -27,6 +28,12 @@ examples:
   edged look dock --save dock.png
   edged look dock --region gate --save gate.png
   edged look dock --outline --save regions.jpg
+"""
+HISTORY_EXAMPLES = """\
+examples:
+  edged history
+  edged history dock/people --since 7d
+  edged history dock --csv > dock.csv
 """
 PREPARE_EXAMPLES = """\
 example:
@@ -100,6 +107,19 @@ def watch(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
 
 
+def history(parser: argparse.ArgumentParser) -> None:
+    of = "a camera, or a question of a camera; default: all"
+    parser.add_argument("of", nargs="?", metavar="CAMERA[/QUESTION]", help=of)
+    since = "how far back, such as 30m, 24h or 7d; default: 24h"
+    parser.add_argument("--since", type=_period, default="24h", metavar="TIME", help=since)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print each answer as it was published, one per line")
+    form.add_argument("--csv", action="store_true", help="print the answers as CSV with a header")
+    _add_config(parser)
+    file = "the file to read; default: that of the config's node. No config is needed then"
+    parser.add_argument("--file", type=Path, metavar="DB", help=file)
+
+
 def doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_config(parser)
@@ -142,6 +162,13 @@ def _add_image(parser: argparse.ArgumentParser, required: bool = False, default:
 
 def _add_plain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plain", action="store_true", help="print a line for each answer instead of a table")
+
+
+def _period(text: str) -> float:
+    try:
+        return kept_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -24,6 +24,7 @@ class Row:
     camera: str = "dock"
     question: str | None = "people"
     payload: bytes = b"{}"
+    node: str = "box"
     synced: bool = True
     waiting: bool = False
 
@@ -41,7 +42,7 @@ def add(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Store the rows with the numbers that follow, in one transaction."""
     connection.execute("BEGIN")
     for row in rows:
-        topic = f"edged/box/{row.camera}/{row.question or 'event'}"
+        topic = f"edged/{row.node}/{row.camera}/{row.question or 'event'}"
         key = (topic, row.camera, row.question)
         connection.execute("INSERT OR IGNORE INTO series (topic, camera, question) VALUES (?, ?, ?)", key)
         connection.execute(
@@ -66,7 +67,7 @@ def refused(
 
 def row_of(answer: Answer) -> Row:
     payload = encode(answer_payload(answer, "box", late=False))
-    return Row(answer.answered_ts, answer.camera, answer.question, payload, answer.clock_synced)
+    return Row(answer.answered_ts, answer.camera, answer.question, payload, synced=answer.clock_synced)
 
 
 def _answer(ts: float, camera: str, question: str, **changes: Any) -> Answer:
