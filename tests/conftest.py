@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes minutes and boots a virtual machine; only with --long")
+    config.addinivalue_line(
+        "markers", "long: takes minutes, or needs what only bash tests/run --long installs; only with --long"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

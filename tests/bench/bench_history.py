@@ -113,7 +113,7 @@ def growth(connection: sqlite3.Connection, path: Path, count: int) -> bool:
 
 
 def reading(path: Path, form: str) -> bool:
-    command = [sys.executable, "-c", MEASURED, path, form]
+    command = [sys.executable, "-c", MEASURED, str(path), form]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     seconds, memory = map(float, done.stderr.split())
     name = f"--{form}" if form else "the table"
