@@ -29,6 +29,7 @@ def test_the_history_has_each_published_answer(
         "      people: {prompt: How many?, answer: integer}\n      gate: {prompt: Open?, answer: yes_no}\n"
     )
     with Edged("run", "--config", config) as edged:
+        edged.wait_for(r"INFO ready: ")
         for topic in TOPICS:
             subscriber.wait_for_topic(topic, 3)
         assert main(["history", "--json", "--config", str(config)]) == 0
