@@ -197,7 +197,7 @@ def test_without_answers_json_is_empty_and_csv_is_its_header(
 
 
 def test_rows_that_are_no_answers_are_left_out(stored: sqlite3.Connection, capsys: pytest.CaptureFixture[str]):
-    odd = [b"\xff", b"[]", b"{}", b'{"answered_ts":"x"}', b"1"]
+    odd = [b"\xff", b"[]", b"{}", b'{"answered_ts":"x"}', b'{"answered_ts":1e300}', b'{"answered_ts":NaN}', b"1"]
     add(stored, [*(Row(NOW, payload=payload) for payload in odd), answered(NOW, 7)])
     assert run() == 0
     assert capsys.readouterr().out.startswith("1 answer since ")

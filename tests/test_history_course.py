@@ -82,6 +82,7 @@ def test_choices_without_latin_letters_have_numbers():
 
 def test_choices_may_have_values_of_any_type_and_any_number():
     assert marks([True, None, 5, 5], "choices") == "t·11"
+    assert marks([10**400], "choices") == "1"
     course = a_day(*(answered(NOW - 60, f"{number:03}", "choices") for number in range(400)))
     assert len(course.choices) == 256
     assert course.marks()[-1] == "1"

@@ -1,7 +1,7 @@
 """What the history loses: messages that are too old, and the oldest of a file that is too large.
 
-Never deleted are messages that wait for the broker, and the newest of each series: alerts and retained answers are
-restored from it.
+Never deleted are messages that wait for the broker, and the newest of each series: it is published again to a broker
+that has lost its retained messages.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def history(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print each answer as it was published, one per line")
     form.add_argument("--csv", action="store_true", help="print the answers as CSV with a header")
     _add_config(parser)
-    file = "the file to read; default: that of the config's node. No config is needed then"
+    file = "read this file, instead of that of the config's node; needs no config"
     parser.add_argument("--file", type=Path, metavar="DB", help=file)
 
 

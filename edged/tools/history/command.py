@@ -22,6 +22,7 @@ from edged.tools.history.course import Course
 from edged.tools.streams import report, write_line
 
 DEFAULT_SINCE_S = 86_400.0
+LATEST_TS = 4e9  # the year 2096
 Stored: TypeAlias = Iterator[tuple[Series, bytes]]
 
 
@@ -41,7 +42,8 @@ def history(config: Config | None, path: Path, options: HistoryOptions) -> int:
     with open_history(path) as stored:
         every = stored.series()
         names = chosen(options.of, config, every)
-        answers = stored.answers([each for each in every if (each.camera, each.question) in names], since, now)
+        wanted = [each for each in every if (each.camera, each.question) in names]
+        answers = stored.answers(wanted, since, now)
         if options.form == "json":
             _print_lines(answers)
         elif options.form == "csv":
@@ -66,14 +68,18 @@ def _print_lines(answers: Stored) -> None:
 
 
 def _decoded(answers: Stored) -> Iterator[tuple[Series, dict[str, Any]]]:
-    """Without what edged has not written: a file of another program may have tables of the same names."""
+    """Without what edged cannot have written: the file may have been edited."""
     for series, payload in answers:
         try:
             answer = json.loads(payload)
         except ValueError:
             continue
-        if isinstance(answer, dict) and isinstance(answer.get("answered_ts"), int | float):
+        if isinstance(answer, dict) and _is_stamp(answer.get("answered_ts")):
             yield series, answer
+
+
+def _is_stamp(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= LATEST_TS
 
 
 def _courses(names: Sequence[Name], answers: Stored, since: float, now: float) -> dict[Name, Course]:

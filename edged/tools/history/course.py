@@ -11,6 +11,7 @@ COLUMNS = 24  # parts of the period: for a day, hours
 LEVELS = "▁▂▃▄▅▆▇█"
 REFUSED, NOTHING = "·", " "
 SAME, CHANGED = "─", "┼"
+NUMERIC = ("integer", "number", "yes_no")
 MOST_VALUES = 256  # as many choices as a question may have
 OTHER = "?"  # a mark for further values
 
@@ -103,7 +104,7 @@ class Course:
         if self.has_value and value != self.value:
             self.changed_ts, part.changed = self._moment, True
             self.changes += 1
-        if isinstance(value, int | float):  # booleans are integers
+        if self.type in NUMERIC and isinstance(value, int | float):  # booleans are integers
             self.low = min(self.low, value) if self.has_value else value
             self.high = max(self.high, value) if self.has_value else value
             part.total += value
