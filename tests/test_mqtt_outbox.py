@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from edged.core.types import StoredMessage
+from edged.mqtt import outbox as outbox_module
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.retained import RetainedMessage, RetainedTopics
 from edged.mqtt.topics import Message, as_late
@@ -211,6 +215,17 @@ def test_adopted_answers_of_another_node_are_not_retained() -> None:
     assert everything(outbox.take_answer) == [own]
     assert outbox.take_overtaken() is other_node
     assert marked(other_node) == Message("old/a/late", b'{"late":true}')
+
+
+def test_only_the_newest_payloads_that_are_on_disk_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "IN_MEMORY", 1)
+    payloads = [b'{"id":%d}' % number for number in range(3)]
+    references = [sys.getrefcount(payload) for payload in payloads]
+    pendings = [waiting(stored("a", "people", payload), on_disk=True) for payload in payloads]
+    filled(*pendings)
+    assert [pending.payload for pending in pendings] == [None, None, payloads[2]]
+    remaining = [sys.getrefcount(payload) for payload in payloads]
+    assert remaining[:2] == references[:2]
 
 
 def test_adoption_keeps_to_the_limit() -> None:

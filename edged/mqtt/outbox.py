@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edged.core.types import StoredMessage
 from edged.mqtt.expiry import seconds_until
@@ -33,11 +33,13 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message that the broker has not acknowledged. `payload` is None if it has to be read from the store."""
+    """A message that the broker has not acknowledged. `payload` is None if it has to be read from the store.
+
+    `stored` has no payload: it would keep in memory what `payload` has let go of.
+    """
 
     stored: StoredMessage
     payload: bytes | None = field(repr=False)
-    size: int = 0
     on_disk: bool = False
     late: bool = False  # the payload says so
     outage: bool = False  # it waited while there was no connection
@@ -84,9 +86,8 @@ def waiting(message: StoredMessage, on_disk: bool) -> Pending:
     """A new message, or one that an earlier process left: that one may have arrived unless it is late."""
     new = message.number > 0
     return Pending(
-        message,
+        replace(message, payload=None),
         message.payload,
-        size=message.size,
         on_disk=on_disk,
         late=message.late,
         outage=message.late or not new,
@@ -241,7 +242,7 @@ class Outbox:
 
     def _count_in(self, pending: Pending) -> None:
         self._count += 1
-        self._size += pending.size
+        self._size += pending.stored.size
         if not pending.on_disk:
             self._not_on_disk_count += 1
             self._not_on_disk.append(pending)
@@ -255,7 +256,7 @@ class Outbox:
             return
         pending.gone = True
         self._count -= 1
-        self._size -= pending.size
+        self._size -= pending.stored.size
         self._not_on_disk_count -= not pending.on_disk
         self._finished.append(pending.number)
         lanes = (self._answers, self._events, self._overtaken)
