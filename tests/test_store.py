@@ -32,9 +32,6 @@ PEOPLE = "edged/box/dock/people"
 WRITTEN_S = 20.0
 
 
-def never(_: bool) -> None: ...
-
-
 def message(store: DiskStore, payload: bytes = b'{"late":false}', topic: str = PEOPLE, **more: Any) -> StoredMessage:
     now = time.monotonic()
     question = more.pop("question", topic.rpartition("/")[2])

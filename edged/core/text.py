@@ -22,6 +22,11 @@ def counted(count: int, one: str, more: str = "") -> str:
     return f"{count} {one if count == 1 else more or one + 's'}"
 
 
+def system_text(error: OSError) -> str:
+    """`connection refused`: the system's text, or the error's own if it has none."""
+    return (error.strerror or str(error)).lower()
+
+
 def shorten(text: str, length: int = 60) -> str:
     """At most `length` characters; an ellipsis replaces the rest."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -69,8 +69,8 @@ CameraReport: TypeAlias = Callable[[CameraState], None]
 class Fact:
     """Something that is remembered over a restart: a JSON value by kind and name. None forgets it.
 
-    Kinds: `alert` (the state of a question's alert), `active` (what is paused), `retained` (topics at a broker that may
-    have a retained message of ours), `discovery` (the components that Home Assistant was told of).
+    Kinds: `alert` (the state of a question's alert), `active` (what is paused), `retained HOST:PORT` (topics at
+    a broker that may have a retained message of ours), `discovery` (the components that Home Assistant was told of).
     """
 
     kind: str

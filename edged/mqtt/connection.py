@@ -293,8 +293,7 @@ class Connection:
             self._begin(V311)
             return
         self._not_connected(failure)
-        if self._protocol == V5:
-            self._begin_later(V5, retry_pause_s(self._log.tries))
+        self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _not_connected(self, failure: Failure) -> None:
         if not self._closed:

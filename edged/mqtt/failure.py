@@ -10,6 +10,8 @@ from typing import Literal
 
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edged.core.text import system_text
+
 # login: user or password rejected. certificate: not trusted, or of another host. tls: no TLS at this port, or the
 # handshake failed. unreachable: no route, or no reply in time. name: the host name cannot be resolved. refused: nothing
 # listens at the port. lost: the connection ended, before or after CONNACK.
@@ -48,9 +50,9 @@ def connect_failure(error: Exception, tls: bool) -> Failure:
         case TimeoutError():
             return Failure("unreachable", "connection timed out")
         case ConnectionError():  # a port without TLS may close the connection on a TLS handshake
-            return Failure("tls" if tls else "lost", _system_text(error))
+            return Failure("tls" if tls else "lost", system_text(error))
         case OSError():
-            return Failure("unreachable" if error.errno in UNREACHABLE else "other", _system_text(error))
+            return Failure("unreachable" if error.errno in UNREACHABLE else "other", system_text(error))
     return Failure("other", str(error))
 
 
@@ -71,7 +73,3 @@ def disconnect_failure(by_broker: bool, reason: ReasonCode) -> Failure:
     if reason.getName() == "Keep alive timeout":
         return Failure("lost", "connection lost (keep-alive time-out)")
     return LOST
-
-
-def _system_text(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from edged.core.types import StoredMessage
 from edged.mqtt.expiry import seconds_until
-from edged.mqtt.topics import Message
+from edged.mqtt.topics import Message, late_topic
 
 OUTBOX_LIMIT = 100_000  # messages
 OUTBOX_BYTES = 200_000_000
@@ -78,7 +78,7 @@ class Pending:
         if self.is_event:
             return Message(self.topic, self.payload)
         if self.overtaken:
-            return Message(f"{self.topic}/late" if self.goes_to_late else self.topic, self.payload)
+            return Message(late_topic(self.topic) if self.goes_to_late else self.topic, self.payload)
         return Message(self.topic, self.payload, retain=True, expires_s=seconds_until(self.stored.until))
 
 

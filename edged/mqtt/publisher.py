@@ -118,7 +118,7 @@ class MqttPublisher:
         """
         own, known = retained_topics(self._topics, config.cameras), set(self._store.facts(self._retained_kind))
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
-        self._queue.follow(own, *self._split(known - own))
+        self._queue.follow(own, *_split(known - own))
         self._connection.wake()
 
     def withdraw(self) -> None:
@@ -127,12 +127,8 @@ class MqttPublisher:
         No more answers are sent. Waiting answers are for the next publisher.
         """
         known = set(self._store.facts(self._retained_kind))
-        self._queue.withdraw(*self._split(known - {self._topics.state}))
+        self._queue.withdraw(*_split(known - {self._topics.state}))
         self._connection.wake()
-
-    def _split(self, topics: set[str]) -> tuple[list[str], list[str]]:
-        """Topics of JSON, and topics of pictures."""
-        return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))
 
     def figures(self) -> PublisherFigures:
         return self._queue.figures(reconnects=max(0, self._connection.connections - 1))
@@ -200,6 +196,8 @@ class MqttPublisher:
     def _adopt_found(self) -> None:
         """What an earlier process left, once the store has read it."""
         found = self._store.found()
+        if not found:
+            return
         acknowledged = [message for message in found if not message.waiting]
         self._queue.adopt(
             [waiting(message, on_disk=True) for message in found if message.waiting],
@@ -266,3 +264,8 @@ class MqttPublisher:
     ) -> StoredMessage:
         number, now = self._store.next_number(), time.monotonic()
         return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late)
+
+
+def _split(topics: set[str]) -> tuple[list[str], list[str]]:
+    """Topics of JSON, and topics of pictures."""
+    return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))

@@ -40,7 +40,6 @@ class SendQueue:
     """
 
     def __init__(self, online: Message, store: Store, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
-        self.limits = limits
         self._online_message = online
         self._store = store
         self._lock = threading.Lock()  # over all that follows

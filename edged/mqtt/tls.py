@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edged.core.errors import FileUnusable
 from edged.core.specs import BrokerSpec
+from edged.core.text import system_text
 
 PEM = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----", b"-----BEGIN X509 CERTIFICATE-----")
 
@@ -45,5 +46,5 @@ def _ca_problem(ca: Path) -> str | None:
     except ssl.SSLError as error:
         return f"damaged certificate ({(error.reason or str(error)).lower().replace('_', ' ')})"
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return system_text(error)
     return None

@@ -33,9 +33,6 @@ class Topics:
     prefix: str
     node: str
 
-    def contains(self, topic: str) -> bool:
-        return topic.startswith(self._topic(""))
-
     @property
     def state(self) -> str:
         return self._topic("bridge", "state")
@@ -55,7 +52,7 @@ class Topics:
         return self._topic(camera, question)
 
     def late(self, camera: str, question: str) -> str:
-        return self._topic(camera, question, "late")
+        return late_topic(self.answer(camera, question))
 
     def image(self, camera: str) -> str:
         return self._topic(camera, "image", "jpeg")
@@ -65,6 +62,10 @@ class Topics:
 
     def _topic(self, *levels: str) -> str:
         return "/".join((self.prefix, self.node, *levels))
+
+
+def late_topic(answer_topic: str) -> str:
+    return f"{answer_topic}/late"
 
 
 def retained_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:

@@ -26,7 +26,7 @@ from edged.service.outcomes import LastAnswer, Outcome
 log = logging.getLogger("edged.look")
 
 
-ALERT = "alert"  # the kind of facts that hold the history of a question, by `_fact_name`
+ALERT = "alert"  # the kind of facts that hold the history of a question, by its name of `fact_names`
 
 
 class CameraRuntime:
@@ -161,7 +161,7 @@ class CameraRuntime:
 
     def _changed_facts(self, steps: Sequence[tuple[tuple[str, str], alerts.History, list[Event]]]) -> list[Fact]:
         return [
-            Fact(ALERT, fact_name(self.spec.name, *key), alerts.to_json(history))
+            Fact(ALERT, _fact_name(self.spec.name, *key), alerts.to_json(history))
             for key, history, _ in steps
             if history != self._histories.get(key, alerts.History())
         ]
@@ -176,15 +176,19 @@ class CameraRuntime:
         return key, history, events
 
 
-def fact_name(camera: str, question: str, kind: str) -> str:
+def fact_names(spec: CameraSpec) -> dict[tuple[str, str], str]:
+    """The name of the fact for each question, by the question's name and type."""
+    keys = [(question.name, question.answer.kind) for question in spec.all_questions()]
+    return {key: _fact_name(spec.name, *key) for key in keys}
+
+
+def _fact_name(camera: str, question: str, kind: str) -> str:
     """`kind` is that of the answer: a question whose type was changed begins anew."""
     return f"{camera}/{question}/{kind}"
 
 
 def _histories(spec: CameraSpec, remembered: Mapping[str, Any]) -> dict[tuple[str, str], alerts.History]:
-    keys = [(question.name, question.answer.kind) for question in spec.all_questions()]
-    known = [(key, remembered.get(fact_name(spec.name, *key))) for key in keys]
-    return {key: alerts.from_json(stored) for key, stored in known if stored is not None}
+    return {key: alerts.from_json(remembered[name]) for key, name in fact_names(spec).items() if name in remembered}
 
 
 def _is_same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:

@@ -160,10 +160,10 @@ class Daemon:
         self._watchdog.tell(self._status(), self._makes_progress())
 
     def _makes_progress(self) -> bool:
-        """True if model calls, schedule and publisher are within their limits."""
-        publisher_s = time.monotonic() - min(self.service.publisher.moved_at, self.service.store.moved_at)
+        """True if model calls, schedule, publisher and store are within their limits."""
+        threads_s = time.monotonic() - min(self.service.publisher.moved_at, self.service.store.moved_at)
         timer_s = self.service.schedule.timer_lateness_s()
-        return self.service.queue.overdue_s() == 0 and max(timer_s, publisher_s) < PROGRESS_LIMIT_S
+        return self.service.queue.overdue_s() == 0 and max(timer_s, threads_s) < PROGRESS_LIMIT_S
 
     def _status(self) -> str:
         if self._stopping:

@@ -8,7 +8,7 @@ back.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edged.core.errors import CannotGoOn, EdgedError, ModelError, Stopped
 from edged.core.interfaces import Publisher
@@ -159,8 +159,7 @@ class Reload:
             service.converge(old)
             if service.publisher is not before.publisher:
                 publisher = service.new_publisher(old)  # a closed one cannot be used again
-                # the cameras are those of the old config already
-                service.change_broker(publisher, replace(prepared.config, cameras=()), old, self.wait_uninterrupted)
+                service.change_broker(publisher, prepared.config, old, self.wait_uninterrupted)
         except Exception as error:
             raise CannotGoOn(f"the previous config could not be restored: {error!r}") from error
         if service.queue.serving() is not before.group:

@@ -20,7 +20,7 @@ from edged.core.interfaces import Camera, Publisher, Store, VisionModel
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact
-from edged.service.camera_runtime import ALERT, CameraRuntime, fact_name
+from edged.service.camera_runtime import ALERT, CameraRuntime, fact_names
 from edged.service.look import Looks
 from edged.service.scheduler import Schedule
 from edged.service.waiting import Wait
@@ -127,11 +127,7 @@ class Service:
 
     def _forget_alerts(self, config: Config) -> None:
         """Of questions that the config does not have."""
-        kept = {
-            fact_name(spec.name, question.name, question.answer.kind)
-            for spec in config.cameras
-            for question in spec.all_questions()
-        }
+        kept = {name for spec in config.cameras for name in fact_names(spec).values()}
         gone = sorted(set(self.store.facts(ALERT)) - kept)
         self.store.remember([Fact(ALERT, name, None) for name in gone])
 

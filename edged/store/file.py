@@ -33,7 +33,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
-        self._inode: int | None = None
+        self._inode = 0
 
     def lock(self) -> None:
         """Create the folder, and lock the file for this process, until `unlock`. Raises StoreInUse, OSError."""
@@ -81,19 +81,18 @@ class StateFile:
 
     def is_current(self) -> bool:
         """False if the file that was opened is not at its path any more."""
-        return _inode(self.path) == self._inode
+        return _stat(self.path, "st_ino") == self._inode
 
     def used_bytes(self) -> int:
         """The size of the file and of its write-ahead log; 0 if they cannot be read."""
-        return sum(_size(Path(f"{self.path}{companion}")) for companion in COMPANIONS[:2])
+        return sum(_stat(Path(f"{self.path}{companion}"), "st_size") for companion in COMPANIONS[:2])
 
     def _free_name(self, name: str) -> Path:
         candidates = [name, *(f"{name}-{number}" for number in range(2, 100))]
         return next(path for each in candidates if not (path := self.path.with_name(each)).exists())
 
     def _connect(self, check: bool) -> sqlite3.Connection:
-        created = not self.path.exists()
-        if created:
+        if not self.path.exists():
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would use the umask
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
@@ -106,7 +105,7 @@ class StateFile:
         except BaseException:
             connection.close()
             raise
-        self._inode = _inode(self.path)
+        self._inode = _stat(self.path, "st_ino")
         return connection
 
 
@@ -123,8 +122,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """The file for reading, also while edged writes to it. Raises sqlite3.Error."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """The primary result code of SQLite, such as SQLITE_FULL; 0 if the error has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def is_damaged(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
+    return error_code(error) in DAMAGED
 
 
 def _check(connection: sqlite3.Connection) -> None:
@@ -136,15 +147,9 @@ def _check(connection: sqlite3.Connection) -> None:
         raise error
 
 
-def _size(path: Path) -> int:
+def _stat(path: Path, what: str) -> int:
+    """`st_ino` or `st_size` of a file; 0 if it cannot be read."""
     try:
-        return path.stat().st_size
+        return int(getattr(path.stat(), what))
     except OSError:
         return 0
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import EdgedError
-from edged.store.file import is_damaged
+from edged.core.text import system_text
+from edged.store.file import error_code, is_damaged, read_only
 from edged.store.path import SERVICE_FILE, state_file
 from edged.store.schema import VERSION, too_new
 
-BUSY_S = 5.0
 # Messages are read in groups, with nothing open in between: an open read keeps edged from shortening its log, and
 # the output may go to a pager that waits for somebody.
 GROUP = 500
@@ -113,15 +113,11 @@ def open_history(path: Path) -> Iterator[StoredAnswers]:
     """The answers in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
     _check_file(path)
     try:
-        with closing(_connect(path)) as connection:
+        with closing(read_only(path)) as connection:
             _check_version(connection, path)
             yield StoredAnswers(connection)
     except sqlite3.Error as error:
         raise HistoryUnreadable(f"{path} {_reason(error)}") from None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
 
 
 def _check_file(path: Path) -> None:
@@ -137,7 +133,7 @@ def _check_file(path: Path) -> None:
 
 
 def _spoken(error: OSError) -> str:
-    return DENIED if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+    return DENIED if isinstance(error, PermissionError) else system_text(error)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
@@ -154,7 +150,7 @@ def _reason(error: sqlite3.Error) -> str:
     """The predicate of a sentence about the file."""
     if is_damaged(error):
         return f"is damaged ({error}); edged sets it aside and begins a new one when it starts"
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+    match error_code(error):
         case sqlite3.SQLITE_BUSY:
             return "is locked by another program"
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY:  # the files -wal and -shm, which a reader needs too

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
@@ -14,13 +13,11 @@ from edged.core.memory_store import MemoryStore
 from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
-from edged.store.file import StateFile
+from edged.store.file import StateFile, read_only
 from edged.store.keeping import Cleaner
 from edged.store.moments import Clocks, this_boot
 from edged.store.rows import MessageRows
 from edged.store.writer import Operation, Write, Writer
-
-log = logging.getLogger(__name__)
 
 DONE_S = 60.0  # how long acknowledgements may wait for a look to be written with: a write of its own would cost flash
 MARK_S = 2.0
@@ -82,9 +79,7 @@ class DiskStore(MemoryStore):
             return None
         with self._reader_lock:
             try:
-                if self._reader is None:
-                    uri = f"{self._file.path.absolute().as_uri()}?mode=ro"
-                    self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                self._reader = self._reader or read_only(self._file.path)
                 return rows.payload(self._reader, number + self._rows.offset)
             except sqlite3.Error:
                 self._close_reader()

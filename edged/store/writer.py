@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -16,7 +15,8 @@ from typing import TypeAlias
 
 from edged.core.errors import EdgedError
 from edged.core.outage import Outage
-from edged.store.file import StateFile, is_damaged, transaction
+from edged.core.text import system_text
+from edged.store.file import StateFile, error_code, is_damaged, transaction
 
 log = logging.getLogger(__name__)
 
@@ -276,5 +276,5 @@ class Writer:
 
 def _reason(error: sqlite3.Error | OSError) -> str:
     if isinstance(error, OSError):
-        return (os.strerror(error.errno) if error.errno else str(error)).lower()
-    return REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))
+        return system_text(error)
+    return REASONS.get(error_code(error), str(error))
