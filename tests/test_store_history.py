@@ -21,6 +21,7 @@ from support.history import NOW, Row, add, answered, database
 from edged.core.errors import EXIT_CONFIG, EXIT_WRONG, EdgedError
 from edged.core.types import StoredMessage
 from edged.mqtt.topics import answer_payload, encode
+from edged.store import file as store_file
 from edged.store import history
 from edged.store.history import HistoryUnreadable, find_file, open_history
 from edged.store.store import DiskStore
@@ -186,7 +187,7 @@ def test_an_empty_file(path: Path):
 
 
 def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(history, "BUSY_S", 0.1)
+    monkeypatch.setattr(store_file, "BUSY_S", 0.1)
     locking = sqlite3.connect(path, isolation_level=None)
     locking.execute("PRAGMA locking_mode = EXCLUSIVE")
     locking.execute("CREATE TABLE x (x)")
