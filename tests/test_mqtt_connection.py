@@ -46,7 +46,7 @@ from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec
 from edged.mqtt import connection as connection_module
 from edged.mqtt.back_off import ShortConnections
-from edged.mqtt.client import V5, ClientEvent, Connack, ConnectFailed, PahoClient, Puback
+from edged.mqtt.client import V5, ClientEvent, Connack, ConnectFailed, Incoming, PahoClient, Puback
 from edged.mqtt.connection import Connection
 from edged.mqtt.follower import Follower
 from edged.mqtt.publisher import MqttPublisher
@@ -66,6 +66,8 @@ class IgnoringListener:
     def on_lost(self) -> None: ...
 
     def on_acknowledged(self, mid: int, accepted: bool) -> None: ...
+
+    def on_message(self, incoming: Incoming) -> None: ...
 
 
 def processed_until(connection: Connection, condition: Callable[[], Any], timeout_s: float = 15.0) -> None:

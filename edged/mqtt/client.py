@@ -11,9 +11,10 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -23,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.specs import BrokerSpec
 from edged.mqtt.failure import Failure, connect_failure, disconnect_failure
+from edged.mqtt.properties import connect_properties
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,31 @@ class ThreadDied:
     """paho's network thread ended by an error; this client does nothing any more."""
 
 
-ClientEvent = ConnectStarted | ConnectSent | ConnectFailed | Connack | Disconnected | Puback | ThreadDied
+@dataclass(frozen=True, slots=True)
+class Suback:
+    mid: int
+    reasons: tuple[ReasonCode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a topic that edged subscribes to, and when it arrived (monotonic).
+
+    The last three are of MQTT 5 only. `expires_s` is what is left of the message's expiry; None: it has none.
+    """
+
+    topic: str
+    payload: bytes = field(repr=False)
+    retained: bool
+    received_at: float
+    response_topic: str | None = None
+    correlation: bytes | None = None
+    expires_s: int | None = None
+
+
+ClientEvent = (
+    ConnectStarted | ConnectSent | ConnectFailed | Connack | Disconnected | Puback | Suback | Incoming | ThreadDied
+)
 
 
 def _logged(callback: Callable[..., None]) -> Callable[..., None]:
@@ -116,12 +142,15 @@ class PahoClient(mqtt.Client):
         self.on_connect = PahoClient._on_connack
         self.on_disconnect = PahoClient._on_lost
         self.on_publish = PahoClient._on_puback
+        self.on_subscribe = PahoClient._on_suback
+        self.on_message = PahoClient._on_incoming
 
     def begin(self, slowest_retry_s: int) -> None:
         """Connect, and reconnect with back-off from 1 s to `slowest_retry_s`; returns at once."""
         self.reconnect_delay_set(1, slowest_retry_s)
         if self._with_properties:
-            self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S, clean_start=True)
+            properties = connect_properties()
+            self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S, clean_start=True, properties=properties)
         else:
             self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S)
         self.loop_start()
@@ -187,3 +216,25 @@ class PahoClient(mqtt.Client):
     @_logged
     def _on_puback(self, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
         self._report(Puback(mid, reason))
+
+    @_logged
+    def _on_suback(self, _u: Any, mid: int, reasons: list[ReasonCode], _p: Any) -> None:
+        self._report(Suback(mid, tuple(reasons)))
+
+    @_logged
+    def _on_incoming(self, _u: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # not a topic of MQTT; no filter of edged's can mean it
+        self._report(
+            Incoming(
+                topic,
+                bytes(message.payload),
+                bool(message.retain),
+                time.monotonic(),
+                getattr(message.properties, "ResponseTopic", None),
+                getattr(message.properties, "CorrelationData", None),
+                getattr(message.properties, "MessageExpiryInterval", None),
+            )
+        )

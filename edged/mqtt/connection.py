@@ -9,6 +9,7 @@ import logging
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -30,14 +31,17 @@ from edged.mqtt.client import (
     ConnectSent,
     ConnectStarted,
     Disconnected,
+    Incoming,
     PahoClient,
     Puback,
+    Suback,
     ThreadDied,
 )
 from edged.mqtt.connection_log import ConnectionLog
 from edged.mqtt.failure import LOST, NO_CONNACK, Failure, connack_failure
 from edged.mqtt.properties import publish_properties, will_properties
 from edged.mqtt.refused_topics import RefusedTopics
+from edged.mqtt.subscriptions import Subscriptions
 from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import Message, Topics, bridge_payload, encode
 
@@ -48,6 +52,7 @@ PUBACK_S = 20.0  # how long it may take to acknowledge a message, before the con
 DISCONNECT_S = 0.5  # how long `close` waits for paho's thread after the last message
 WINDOW = 20  # messages that may be without acknowledgement at a time
 UNSUPPORTED_VERSION = 0x84  # reason code of MQTT 5
+MOST_EVENTS = 200  # in the queue; incoming messages beyond are dropped, so that a flood does not fill the memory
 
 
 class ConnectionListener(Protocol):
@@ -62,15 +67,24 @@ class ConnectionListener(Protocol):
     def on_acknowledged(self, mid: int, accepted: bool) -> None:
         """`accepted` is false if the broker refused the message; sending it again would not help."""
 
+    def on_message(self, incoming: Incoming) -> None:
+        """A message of one of the subscriptions."""
+
 
 class Connection:
     """One broker, retried without end, with MQTT 5 first and MQTT 3.1.1 where MQTT 5 is not supported.
 
-    `start`, `process_events`, `publish` and `close` are for one thread; `wake` is for any.
+    `start`, `process_events`, `publish` and `close` are for one thread; `wake` is for any. `subscriptions` are topic
+    filters. Nothing is received for a time without a connection.
     """
 
     def __init__(
-        self, spec: BrokerSpec, node: str, listener: ConnectionListener, client_type: type[PahoClient] = PahoClient
+        self,
+        spec: BrokerSpec,
+        node: str,
+        listener: ConnectionListener,
+        client_type: type[PahoClient] = PahoClient,
+        subscriptions: Sequence[str] = (),
     ) -> None:
         self._spec = spec
         self._client_id = spec.client_id or f"edged-{node}"
@@ -92,6 +106,7 @@ class Connection:
         self._short = ShortConnections()
         self._refused = RefusedTopics(spec.shown)
         self._acknowledgements = Acknowledgements(self._refused)
+        self._subscriptions = Subscriptions(spec.shown, subscriptions)
         self._largest_packet: int | None = None
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
@@ -204,6 +219,8 @@ class Connection:
 
     def _record(self, client_number: int, event: ClientEvent) -> None:
         """Called by paho's thread."""
+        if isinstance(event, Incoming) and self._events.qsize() >= MOST_EVENTS:
+            return
         self._events.put((client_number, event))
 
     # Events, in the thread that calls `process_events`
@@ -225,10 +242,19 @@ class Connection:
             case Disconnected(failure):
                 self._connack_due = None
                 self._disconnected(failure)
-            case Puback(mid, reason):
-                self._acknowledged(mid, reason)
             case ThreadDied():
                 self._thread_died()
+            case Puback() | Suback() | Incoming() as packet:
+                self._packet(packet)
+
+    def _packet(self, packet: Puback | Suback | Incoming) -> None:
+        match packet:
+            case Puback(mid, reason):
+                self._acknowledged(mid, reason)
+            case Suback(mid, reasons):
+                self._subscriptions.answered(mid, reasons)
+            case Incoming():
+                self._listener.on_message(packet)
 
     def _attempt(self) -> None:
         self._connack_received = False
@@ -261,6 +287,8 @@ class Connection:
         self._short.connected(time.monotonic())
         self.connections += 1
         self.connected = True
+        assert self._client is not None  # its event is being processed
+        self._subscriptions.request(self._client)
         self._listener.on_connected()
 
     def _disconnected(self, failure: Failure) -> None:

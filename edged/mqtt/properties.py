@@ -1,4 +1,4 @@
-"""Properties of MQTT 5: message expiry and content type. They are optional: the payload is complete without them."""
+"""Properties of MQTT 5, such as expiry and content type. They are optional: the payload is complete without them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edged.mqtt.topics import JSON_TYPE, Message
+
+LARGEST_INCOMING = 256 * 1024  # bytes; brokers do not deliver larger messages
+
+
+def connect_properties() -> Properties:
+    properties = _properties(PacketTypes.CONNECT)
+    properties.MaximumPacketSize = LARGEST_INCOMING
+    return properties
 
 
 def will_properties() -> Properties:

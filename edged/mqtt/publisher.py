@@ -16,6 +16,7 @@ from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
 from edged.core.types import Answer, CameraState, Event, Fact, StoredMessage
+from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
 from edged.mqtt.outbox import Limits, Pending, waiting
 from edged.mqtt.retained import RetainedMessage
@@ -172,6 +173,9 @@ class MqttPublisher:
 
     def on_acknowledged(self, mid: int, accepted: bool) -> None:
         self._queue.acknowledged(mid, accepted)
+
+    def on_message(self, incoming: Incoming) -> None:
+        log.debug("broker %s: message on %s", self._spec.shown, incoming.topic)
 
     # The sending thread
 
