@@ -50,9 +50,9 @@ class Child:
     reader: threading.Thread | None = None
 
     @classmethod
-    def started(cls, path: Path, port: int, first: int, point: str, count: int) -> Child:
+    def started(cls, path: Path, port: int, first: int, point: str, count: int, look_s: float = 0.004) -> Child:
         command = [sys.executable, str(Path(__file__).with_name("crash_child.py")), str(path), str(port), str(first)]
-        command += [point, str(count)]
+        command += [point, str(count), str(look_s)]
         child = cls(subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         child.reader = threading.Thread(target=child._read)
         child.reader.start()
@@ -108,7 +108,7 @@ class World:
     def kill_broker(self, seconds: float) -> None:
         """SIGKILL; the broker has no store. edged is cut off first, so that the subscriber can keep up."""
         self.wire.cut()
-        self._collect()
+        self.collect()
         self.broker.kill()
         time.sleep(seconds)
         self.broker.start()
@@ -116,11 +116,11 @@ class World:
         self.wire.mend()
 
     def close(self) -> None:
-        self._collect()
+        self.collect()
         self.wire.cut()
         self.broker.kill()
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
         self.subscriber.catch_up()
         self.received += self.subscriber.messages
         self.subscriber.close()
@@ -146,7 +146,7 @@ def run(seed: int, folder: Path) -> Outcome:
         finished += last.finished
     finally:
         world.close()
-    return _judged(seed, finished, world.received, points, code, path)
+    return judged(seed, finished, world.received, points, code, path)
 
 
 def _disturb(world: World, chance: random.Random, child: Child) -> None:
@@ -160,7 +160,7 @@ def _disturb(world: World, chance: random.Random, child: Child) -> None:
     child.kill()
 
 
-def _judged(
+def judged(
     seed: int, finished: list[int], received: list[Received], points: list[str], code: int, path: Path
 ) -> Outcome:
     messages = [message for message in received if message.topic.startswith("edged/box/dock/") and message.payload]

@@ -1,8 +1,8 @@
 """The process that `crash.py` kills: a publisher with its store, and looks that never end.
 
-crash_child.py STATE_FILE PORT FIRST_LOOK POINT COUNT: writes `w NUMBER` for each look that is on disk. At the
-COUNT-th time that it comes to POINT it kills itself with SIGKILL. After a line on standard input it makes no more
-looks, waits until everything is delivered, and ends.
+crash_child.py STATE_FILE PORT FIRST_LOOK POINT COUNT [LOOK_S]: looks every LOOK_S seconds (default 0.004) and writes
+`w NUMBER` for each look that is on disk. At the COUNT-th time that it comes to POINT it kills itself with SIGKILL.
+After a line on standard input it makes no more looks, waits until everything is delivered, and ends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ POINTS: dict[str, tuple[type, str, bool]] = {  # class, method, and if the proce
     "after an outage began": (SendQueue, "lost", True),
     "after a connect": (SendQueue, "connected", True),
 }
-LOOK_S = 0.004
 DRAIN_S = 60.0
 SINCE = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -87,7 +86,7 @@ def look(publisher: MqttPublisher, number: int) -> None:
     publisher.answers(answers, events, None, [Fact("alert", "dock/people", number)])
 
 
-def main(path: Path, port: int, first: int, point: str, count: int) -> None:
+def main(path: Path, port: int, first: int, point: str, count: int, look_s: float) -> None:
     if point in POINTS:
         kill_at(point, count)
     store = ReportingStore(path, lambda: True)
@@ -99,7 +98,7 @@ def main(path: Path, port: int, first: int, point: str, count: int) -> None:
     stop = threading.Event()
     threading.Thread(target=_stop_at_a_line, args=(stop,), daemon=True).start()
     number = first
-    while not stop.wait(LOOK_S):
+    while not stop.wait(look_s):
         look(publisher, number)
         number += 1
     until(lambda: publisher.figures().connected and publisher.figures().waiting == 0, DRAIN_S)
@@ -113,4 +112,5 @@ def _stop_at_a_line(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+    path, port, first, point, count, *pace = sys.argv[1:]
+    main(Path(path), int(port), int(first), point, int(count), float(pace[0]) if pace else 0.004)
