@@ -201,7 +201,9 @@ def sentences(spec: ModelSpec, sentence: str) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize(("change", "sentence"), PLAIN, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(
+    ("change", "sentence"), PLAIN, ids=lambda value: value[:50] if isinstance(value, str) else None
+)
 def test_a_broken_folder_is_reported_as_by_load(plain: Path, change: Change, sentence: str):
     change(plain)
     checked, loaded = sentences(ModelSpec(plain), sentence)
@@ -209,7 +211,9 @@ def test_a_broken_folder_is_reported_as_by_load(plain: Path, change: Change, sen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "sentence"), COMPILED, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(
+    ("change", "sentence"), COMPILED, ids=lambda value: value[:50] if isinstance(value, str) else None
+)
 def test_a_broken_compiled_folder_is_reported_as_by_load(npu_folder: Path, change: Change, sentence: str):
     change(npu_folder)
     with simulator.installed() as board:

@@ -129,7 +129,9 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "code", "sentence"), LOADING, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"), LOADING, ids=lambda value: value[:60] if isinstance(value, str) else None
+)
 def test_a_load_that_fails_gives_the_reason_and_leaves_nothing_launched(folder: Path, change, code: int, sentence: str):
     with simulator.installed() as board:
         change(board, folder)
