@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from edged.service import clock, daemon
     from edged.service.service import Factories
     from edged.tools.load_model import load_model
+    from edged.vlm.npu_monitor import NpuMonitor
 
     path = config_file(options.config, options.system_config)
     return daemon.start(
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
             open_store=_open_store,
             clock_synced=clock.synced,
             version=version("edged"),
+            npu_figures=NpuMonitor().figures,
         ),
         path,
     )

@@ -75,6 +75,28 @@ BAD = {
         MODEL + "keep: 7d\n",
         ['edged.yaml:2: unknown key "keep"; it belongs to history; check the indentation'],
     ),
+    "metrics without an address": (
+        MODEL + "metrics: 9817\n",
+        [
+            "edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not 9817; "
+            "write 127.0.0.1:9817"
+        ],
+    ),
+    "metrics at a name": (
+        MODEL + "metrics: localhost:9817\n",
+        [
+            'edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not "localhost:9817"; '
+            "write 127.0.0.1:9817"
+        ],
+    ),
+    "metrics at no port": (
+        MODEL + "metrics: 0.0.0.0:70000\n",
+        ['edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not "0.0.0.0:70000"'],
+    ),
+    "metrics that are switched on": (
+        MODEL + "metrics: true\n",
+        ["edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not true"],
+    ),
     "two schedules": (
         CAMERA + '    every: 5s\n    cron: "* * * * *"\n',
         ['edged.yaml:6: camera "dock": every and cron both say when to look; keep one of them'],

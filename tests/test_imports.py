@@ -35,9 +35,11 @@ THIRD_PARTY = {
     "huggingface_hub": {"tools"},
     "jinja2": {"vlm"},
     "llguidance": {"vlm"},
+    "mbltml": {"vlm"},
     "numpy": {"cameras", "core", "demo", "service", "tools", "vlm"},  # core: the type of a frame's pixels only
     "paho": {"mqtt"},
     "PIL": {"demo", "service", "tools", "vlm"},
+    "prometheus_client": {"service"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "tools"},

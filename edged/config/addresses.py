@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from edged.config.phrases import shown
 from edged.config.problems import wrong
+from edged.core.specs import ListenAddress
 
 SECRET_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # noqa: S105  # the pattern of a name, not a secret
 SECRET_IN_TEXT = re.compile(rf"\{{secret:\s*({SECRET_NAME})\s*\}}")
@@ -20,6 +22,8 @@ ADDRESS = re.compile(
 )
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 CONTROL_CODE = re.compile("%[01][0-9A-Fa-f]|%7[Ff]")
+LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+PORT_ONLY = re.compile(r"(?:localhost|\*)?:?([0-9]{1,5})")
 PASSWORD_IN_PATH = re.compile(r"(?i)(?<![a-z])(pass[a-z]*|pwd|psw|pw|token|key|auth|user[a-z]*|usr|login|secret)[=:].*")
 
 
@@ -113,6 +117,22 @@ def broker_url(value: Any) -> Any:
     if not valid:
         raise wrong("is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)")
     return value
+
+
+def listen(value: Any) -> ListenAddress:
+    """An IP address of this machine and a port, or a problem."""
+    match = LISTEN.fullmatch(value) if isinstance(value, str) else None
+    try:
+        parsed = (
+            ListenAddress(str(ipaddress.ip_address(match["host"].strip("[]"))), int(match["port"])) if match else None
+        )
+    except ValueError:
+        parsed = None
+    if parsed and 0 < parsed.port < 65536:
+        return parsed
+    port = PORT_ONLY.fullmatch(str(value))
+    hint = f"; write 127.0.0.1:{port[1]}" if port and 0 < int(port[1]) < 65536 else ""
+    raise wrong(f"must be an IP address and a port such as 127.0.0.1:9817, not {shown(value)}{hint}")
 
 
 def password(value: Any) -> Any:

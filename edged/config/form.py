@@ -35,7 +35,7 @@ from edged.config.values import (
 )
 from edged.core import npu_cores
 from edged.core.intervals import why_never
-from edged.core.specs import DEFAULT_FROZEN_AFTER_S, Cron, Point
+from edged.core.specs import DEFAULT_FROZEN_AFTER_S, Cron, ListenAddress, Point
 
 PATH_LENGTH = 4096
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
@@ -58,6 +58,9 @@ _PASSWORD_SCHEMA = {
 Source = Annotated[str, BeforeValidator(addresses.source), Field(max_length=PATH_LENGTH)]
 BrokerUrl = Annotated[str, BeforeValidator(addresses.broker_url)]
 Password = Annotated[Any, BeforeValidator(addresses.password), WithJsonSchema(_PASSWORD_SCHEMA)]
+Listen = Annotated[
+    ListenAddress, BeforeValidator(addresses.listen), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+]
 PathText = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
 Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
@@ -308,6 +311,11 @@ class ConfigForm(Form):
         "acknowledged, and the newest answer of each question. Default: 7 days, at most 200 MB.",
         HistoryForm(),
         sample={"keep": "7d", "max": "200MB"},
+    )
+    metrics: Listen | None = key(
+        "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "
+        "or an address that only the monitoring can reach. Default: none.",
+        sample="127.0.0.1:9817",
     )
     questions: dict[str, QuestionForm] = key(
         "Questions that several cameras ask, by name. A camera may override any of their keys. Default: none.",

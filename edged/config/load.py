@@ -129,6 +129,7 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         language=parsed.language,
         generation=defaults,
         history=_history(parsed.history),
+        metrics=parsed.metrics,
         warnings=report.warnings(),
     )
 

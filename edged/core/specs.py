@@ -248,6 +248,18 @@ class BrokerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where this machine listens: the IP address of one of its interfaces, or of all, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def shown(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class HistorySpec:
     """How long answers and events are kept on the box, and how large the store's file may become because of them."""
 
@@ -282,8 +294,8 @@ class Config:
     """A complete and valid config.
 
     `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
-    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept. `warnings` are
-    sentences for the log.
+    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `metrics` if
+    they are not served. `warnings` are sentences for the log.
     """
 
     node: str
@@ -296,6 +308,7 @@ class Config:
     language: Language = "en"
     generation: Generation = Generation()
     history: HistorySpec | None = HistorySpec()
+    metrics: ListenAddress | None = None
     warnings: tuple[ConfigWarning, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:

@@ -62,6 +62,15 @@ class CameraFigures:
     damaged: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class NpuFigures:
+    """What an NPU reports about itself. `utilization` is 0 to 1; None for what it does not report."""
+
+    device: int
+    temperature_c: float | None
+    utilization: float | None
+
+
 CameraReport: TypeAlias = Callable[[CameraState], None]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from edged.core.specs import CameraSpec
 from edged.core.text import counted
+from edged.service.camera_runtime import CameraRuntime
 from edged.service.service import Service
 
 
@@ -28,11 +29,11 @@ def info(service: Service, problems: Sequence[str]) -> dict[str, Any]:
 
 
 def health(service: Service, uptime_s: float) -> dict[str, Any]:
-    """The payload of `bridge/health`."""
+    """The payload of `bridge/health`. For any thread."""
     mean_s, longest_s = service.looks.lateness.figures()
     return {
         "uptime_s": round(uptime_s),
-        "cameras": {name: _camera_health(service, name) for name in service.cameras},
+        "cameras": {name: _camera_health(service, runtime) for name, runtime in service.cameras.copy().items()},
         "lateness_s": round(mean_s, 2),
         "lateness_longest_s": round(longest_s, 2),
         "waiting_looks": service.queue.waiting(),
@@ -59,11 +60,10 @@ def _camera_info(camera: CameraSpec) -> dict[str, Any]:
     }
 
 
-def _camera_health(service: Service, name: str) -> dict[str, Any]:
-    runtime = service.cameras[name]
+def _camera_health(service: Service, runtime: CameraRuntime) -> dict[str, Any]:
     return {
         "looks": runtime.looks,
-        "skipped": service.schedule.ticks(name).skipped,
+        "skipped": service.schedule.ticks(runtime.spec.name).skipped,
         "online": runtime.online,
         **dataclasses.asdict(runtime.camera.figures()),
     }

@@ -20,6 +20,7 @@ from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
 from edged.core.types import Answer, CameraState, Event, Fact, utc_now
 from edged.service.judging import new_id
+from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome
 
@@ -45,6 +46,7 @@ class CameraRuntime:
         self.spec = spec
         self.config_rev = config_rev
         self.looks = 0
+        self.meter = LookMeter()
         self.unexpected = Outage(f"camera {spec.name}", log, "looks work again")
         self._publisher = publisher
         self._camera: Camera | None = None
@@ -94,13 +96,14 @@ class CameraRuntime:
         same_pictures = before.spec.pictures == self.spec.pictures
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
-            self._histories, self.looks = dict(before._histories), before.looks
+            self._histories, self.looks, self.meter = dict(before._histories), before.looks, before.meter
         self._forget_gone()
 
     def _forget_gone(self) -> None:
         names = {question.name for question in self.spec.all_questions()}
         self._last = {name: last for name, last in self._last.items() if name in names}
         self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
+        self.meter.keep(names)
 
     def retire(self, reason: str | None = None) -> None:
         """Publish `offline` if there is a `reason`, and nothing after that. Does not close the source."""
@@ -158,6 +161,7 @@ class CameraRuntime:
             self._histories |= {key: history for key, history, _ in steps}
             self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
             self.looks += 1
+            self.meter.add(answers)
 
     def _changed_facts(self, steps: Sequence[tuple[tuple[str, str], alerts.History, list[Event]]]) -> list[Fact]:
         return [

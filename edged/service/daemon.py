@@ -14,6 +14,8 @@ from edged.core.specs import Config
 from edged.core.text import counted
 from edged.service import bridge
 from edged.service.commands import Command, Commands, DeviceLost, signals_to
+from edged.service.metrics import CONTENT_TYPE, Metrics
+from edged.service.metrics_server import MetricsServer
 from edged.service.plan import Plan
 from edged.service.reload import Reload
 from edged.service.service import Factories, Service
@@ -46,6 +48,8 @@ class Daemon:
         self._watchdog = Watchdog()
         self._file = file
         self._started = time.monotonic()
+        metrics = Metrics(self.service, lambda: self.problems, self._uptime_s)
+        self._metrics = MetricsServer(metrics.text, CONTENT_TYPE)
         self._health_due = self._started
         self._ready = False
         self._stopping = False
@@ -74,6 +78,8 @@ class Daemon:
         service.open_publisher()
         stack.callback(self._close_publisher)
         service.publisher.start()
+        stack.callback(self._metrics.stop)
+        self._metrics.follow(service.config.metrics)
         stack.callback(service.wait_for_dismissed, self._waiting.wait_uninterrupted)
         service.serve(service.load(service.config, self._waiting.wait))
         stack.callback(service.close_cameras, STOPPED)
@@ -175,7 +181,10 @@ class Daemon:
 
     def _publish_health(self) -> None:
         self._health_due = time.monotonic() + HEALTH_EVERY_S
-        self.service.publisher.health(bridge.health(self.service, time.monotonic() - self._started))
+        self.service.publisher.health(bridge.health(self.service, self._uptime_s()))
+
+    def _uptime_s(self) -> float:
+        return time.monotonic() - self._started
 
     # reload
 
@@ -199,6 +208,7 @@ class Daemon:
         else:
             self.problems = []
             log.info("config reloaded: %s", change)
+            self._metrics.follow(self.service.config.metrics)
         self._reloaded_at = time.monotonic()
         self._publish_info()
         self._publish_health()  # a new broker or node has none yet

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, JobSubmissionEvent
@@ -32,10 +33,16 @@ STOP_WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """A camera's ticks since it was added: all of them, and those that were skipped."""
+    """A camera's ticks since it was added: all, those that were skipped, and those outside of its hours.
+
+    `done_at` (monotonic) is when one was last followed by a look that has ended, or was outside of the hours; at first,
+    when the camera was added. None: there is no such camera.
+    """
 
     due: int = 0
     skipped: int = 0
+    outside_hours: int = 0
+    done_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Schedule:
         time_zone = zone(timezone)
         when = trigger(camera, time_zone, soon)
         with self._lock:
-            self._ticks.setdefault(camera.name, Ticks())
+            self._ticks.setdefault(camera.name, Ticks(done_at=time.monotonic()))
         self._scheduler.add_job(
             self._tick,
             when,
@@ -137,21 +144,25 @@ class Schedule:
         return self._pool.wait(wait_s)
 
     def _tick(self, tick: _Tick) -> None:
-        if tick.within_hours():
+        if within_hours := tick.within_hours():
             self._look(tick.name)
+        with self._lock:
+            if ticks := self._ticks.get(tick.name):
+                outside = ticks.outside_hours + (not within_hours)
+                self._ticks[tick.name] = replace(ticks, outside_hours=outside, done_at=time.monotonic())
 
     # in APScheduler's thread; an event may come after its camera was removed
 
     def _submitted(self, event: JobSubmissionEvent) -> None:
         with self._lock:
             if ticks := self._ticks.get(event.job_id):
-                self._ticks[event.job_id] = Ticks(ticks.due + 1, ticks.skipped)
+                self._ticks[event.job_id] = replace(ticks, due=ticks.due + 1)
                 self._skipped_looks.kept(event.job_id)
 
     def _skipped(self, event: JobSubmissionEvent) -> None:
         with self._lock:
             if ticks := self._ticks.get(event.job_id):
-                self._ticks[event.job_id] = Ticks(ticks.due + 1, ticks.skipped + 1)
+                self._ticks[event.job_id] = replace(ticks, due=ticks.due + 1, skipped=ticks.skipped + 1)
                 self._skipped_looks.skipped(event.job_id)
 
 

@@ -19,7 +19,7 @@ from edged.core.errors import ModelError
 from edged.core.interfaces import Camera, Publisher, Store, VisionModel
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
-from edged.core.types import CameraReport, Fact
+from edged.core.types import CameraReport, Fact, NpuFigures
 from edged.service.camera_runtime import ALERT, CameraRuntime, fact_names
 from edged.service.look import Looks
 from edged.service.scheduler import Schedule
@@ -40,7 +40,7 @@ class Factories:
     """How to create the parts of edged.
 
     `check_model` checks a model's folder and the questions before it is loaded. `fit_together` is True if the device
-    has room for both models at once. `version` is edged's.
+    has room for both models at once. `version` is edged's. `npu_figures` may wait for the NPU's driver.
     """
 
     load_config: Callable[[], Config]
@@ -52,6 +52,7 @@ class Factories:
     open_store: Callable[[str], Store]
     clock_synced: Callable[[], bool]
     version: str
+    npu_figures: Callable[[], Sequence[NpuFigures]] = tuple
 
 
 class Service:
