@@ -173,6 +173,13 @@ def history(options: argparse.Namespace) -> int:
     return command.history(config, path, chosen)
 
 
+def acl(options: argparse.Namespace) -> int:
+    """Print an ACL file for the mosquitto broker, with the least that edged and its subscribers must be granted."""
+    from edged.tools.acl import acl as print_acl
+
+    return print_acl(load(config_file(options.config, options.system_config)))
+
+
 def prepare(options: argparse.Namespace) -> int:
     """Make a model folder from the four files of the compile tutorial and the files of the processor.
 
@@ -312,6 +319,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.watch(add_command(watch, "show the answers of a running edged"))
     arguments.history(add_command(history, "show the stored answers", arguments.HISTORY_EXAMPLES))
     arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
+    arguments.acl(add_command(acl, "print an ACL file for the mosquitto broker", arguments.ACL_EXAMPLES))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))
     arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))
     arguments.demo(add_command(demo, "run edged without a camera or an NPU"))

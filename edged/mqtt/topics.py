@@ -60,6 +60,12 @@ class Topics:
     def event(self, camera: str) -> str:
         return self._topic(camera, "event")
 
+    def request(self, what: str) -> str:
+        return self._topic("bridge", "request", what)
+
+    def response(self, what: str) -> str:
+        return self._topic("bridge", "response", what)
+
     def _topic(self, *levels: str) -> str:
         return "/".join((self.prefix, self.node, *levels))
 

@@ -35,6 +35,11 @@ examples:
   edged history dock/people --since 7d
   edged history dock --csv > dock.csv
 """
+ACL_EXAMPLES = """\
+examples:
+  edged acl
+  edged acl --config edged.yaml > edged.acl
+"""
 PREPARE_EXAMPLES = """\
 example:
   edged prepare --compiled mxq/ --processor mobilint/Qwen2-VL-2B-Instruct \\
@@ -122,6 +127,10 @@ def history(parser: argparse.ArgumentParser) -> None:
 
 def doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    _add_config(parser)
+
+
+def acl(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
 
 

@@ -1,0 +1,63 @@
+"""What the users of a broker need access to: edged, those who read its answers, and those who send it requests. Pure.
+
+The names of cameras and questions are wildcards. So a change of the config needs no change at the broker, and edged
+can clear the retained messages of what has left the config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edged.mqtt.topics import Topics
+
+ANY = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`topic` may have wildcards, as in a subscription."""
+
+    access: Literal["read", "write"]
+    topic: str
+
+
+def of_edged(topics: Topics, discovery: str | None) -> list[Grant]:
+    """`discovery` is the prefix of Home Assistant's discovery; None without it."""
+    own = [*_published(topics), topics.response(ANY)]
+    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.state])]
+    if discovery:
+        grants += [Grant("write", _announcements(discovery)), Grant("read", _birth(discovery))]
+    return grants
+
+
+def of_subscriber(topics: Topics) -> list[Grant]:
+    return _grants("read", _published(topics))
+
+
+def of_requester(topics: Topics) -> list[Grant]:
+    """One that sends requests, and waits for the responses."""
+    return [Grant("write", topics.request(ANY)), *_grants("read", [topics.response(ANY), topics.state])]
+
+
+def of_home_assistant(topics: Topics, discovery: str) -> list[Grant]:
+    """Its birth message has its default topic."""
+    read = _grants("read", [*_published(topics), _announcements(discovery)])
+    return [*read, Grant("write", topics.request(ANY)), Grant("write", _birth(discovery))]
+
+
+def _published(topics: Topics) -> list[str]:
+    """Answers, states, events, reports and pictures."""
+    return [topics.answer(ANY, ANY), topics.late(ANY, ANY), topics.image(ANY)]
+
+
+def _announcements(discovery: str) -> str:
+    return f"{discovery}/device/{ANY}/config"
+
+
+def _birth(discovery: str) -> str:
+    return f"{discovery}/status"
+
+
+def _grants(access: Literal["read", "write"], topics: list[str]) -> list[Grant]:
+    return [Grant(access, topic) for topic in topics]
