@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import time
 from pathlib import Path
+from textwrap import indent
 from typing import get_args
 
 import pytest
 from support.broker import an_answer
+from support.publishing import an_event
 
 from edged.config.load import load
+from edged.core.conditions import Comparison
+from edged.core.specs import AlertSpec, Hours
 from edged.core.types import Status
-from edged.mqtt.topics import answer_payload
+from edged.mqtt.topics import answer_payload, event_payload
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -81,10 +86,30 @@ def test_the_example_of_regions_is_a_valid_config(tmp_path: Path):
 
 
 def test_the_example_messages_have_the_keys_of_an_answer():
-    short, whole = (json.loads(block) for block in blocks("json"))
+    short, whole = (json.loads(block) for block in blocks("json")[:2])
     keys = answer_payload(an_answer("a"), node="dock-box", late=False).keys()
     assert whole.keys() == keys
     assert short.items() <= whole.items()
+
+
+def test_the_example_event_has_the_keys_of_an_event():
+    event = next(json.loads(block) for block in blocks("json") if "event_type" in block)
+    assert list(event) == list(event_payload(an_event("e"), "dock-box", late=False))
+
+
+def test_the_example_of_an_alert_is_a_valid_question(tmp_path: Path):
+    question = next(block for block in blocks("yaml") if "alert:" in block)
+    path = tmp_path / "edged.yaml"
+    cameras = "cameras: {dock: {source: usb:0, ask: {people: {}}}}"
+    path.write_text(f"model: {{path: m}}\nquestions:\n{indent(question, '  ')}{cameras}\n")
+    (camera,) = load(path).cameras
+    assert camera.questions[0].alert == AlertSpec(
+        when=Comparison(">", 3),
+        for_s=120.0,
+        clear_when=Comparison("<=", 1),
+        clear_after=3,
+        quiet=(Hours(frozenset(range(7)), time(22), time(6)),),
+    )
 
 
 def test_the_table_of_statuses_is_complete():

@@ -21,6 +21,7 @@ from support.making import frame, question
 
 from edged.core import alerts
 from edged.core.answer_types import Number, Text, YesNo
+from edged.core.conditions import OneOf
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, RegionSpec, SourceSpec
@@ -32,6 +33,7 @@ from edged.service.worker_queue import WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
 GATE = question("Is the gate open?", YesNo(), "gate")
+OPEN_TWICE = AlertSpec(OneOf((True,)), after=2, clear_after=2)
 
 
 def _same(model: FakeModel) -> FakeModel:
@@ -475,7 +477,7 @@ def test_what_a_stop_cuts_off_is_not_published(stage: Stage):
 
 def test_events_say_what_changed_and_alerts_wait_for_their_count(stage: Stage):
     model = stage.open(FakeModel())
-    dock = stage.camera(replace(GATE, alert=AlertSpec(when=True, after=2)))
+    dock = stage.camera(replace(GATE, alert=OPEN_TWICE))
     for reply in ("No", "Yes", "Yes", "Yes", "No", "No"):
         model.replies["gate"] = reply
         stage.look(dock)
@@ -488,7 +490,7 @@ def test_events_say_what_changed_and_alerts_wait_for_their_count(stage: Stage):
 
 
 def test_an_alert_goes_on_where_it_was_after_a_restart(stage: Stage):
-    alerting = replace(GATE, alert=AlertSpec(when=True, after=2))
+    alerting = replace(GATE, alert=OPEN_TWICE)
     model = stage.open(FakeModel())
     for reply in ("No", "Yes", "Yes", "No", "No"):
         model.replies["gate"] = reply

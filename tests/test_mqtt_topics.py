@@ -84,9 +84,9 @@ def test_a_late_answer_differs_in_one_key_only():
     assert list(json.loads(after)) == list(json.loads(before))
 
 
-def test_an_event_has_both_values_and_since_when_the_first_was_true():
+def test_an_event_has_both_states_since_when_the_first_was_true_and_the_value_that_ended_it():
     since, at = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 7, 1, 12, 5, tzinfo=UTC)
-    event = Event("e1", "dock", "gate_open", "alert_on", False, True, since, at)
+    event = Event("e1", "dock", "gate_open", "alert_on", False, True, since, at, value=True)
     assert event_payload(event, "dock-box", late=False) == {
         "event_type": "alert_on",
         "schema": 1,
@@ -97,6 +97,7 @@ def test_an_event_has_both_values_and_since_when_the_first_was_true():
         "from": False,
         "to": True,
         "since": since.timestamp(),
+        "value": True,
         "ts": at.timestamp(),
         "late": False,
     }

@@ -10,7 +10,7 @@ from edged.config.answers import Answer
 from edged.config.keys import Form, key, needed
 from edged.config.phrases import flow
 from edged.config.problems import wrong
-from edged.config.values import Duration, Instruction, Prompt, Reply, Share, Title
+from edged.config.values import CountOrDuration, Duration, Instruction, Prompt, Reply, Share, Title, Windows
 
 
 class GenerationForm(Form):
@@ -36,9 +36,32 @@ class GenerationForm(Form):
 
 
 class AlertForm(Form):
-    when: Any = needed("The answer that raises the alert.")
+    when: Any = needed(
+        "The answer that raises the alert: a value, a list of values, or for `integer` and `number` a comparison in "
+        'quotes, such as `"> 3"` (`>`, `>=`, `<`, `<=`, `!=`).'
+    )
     after: Annotated[int, Field(ge=1, le=10_000)] = key(
-        "How many looks in a row must agree before the alert goes on or off. Default: 1.", 1
+        "How many answers in a row must fulfil `when` before the alert goes on. Default: 1.", 1
+    )
+    for_: Duration | None = key(
+        "For how long they must fulfil it, from the first of them to the last. Default: any time.",
+        sample="2m",
+        alias="for",
+    )
+    clear_when: Any = key(
+        "The answer that ends the alert, in the same form. Between the two the alert stays as it is. "
+        "Default: any answer that does not fulfil `when`."
+    )
+    clear_after: CountOrDuration | None = key(
+        "How many answers in a row must fulfil `clear_when` before the alert goes off (`3`), or for how long they must "
+        "(`2m`). Default: as many as `after`.",
+        sample=3,
+    )
+    quiet: Windows = key(
+        "When the alert does not go on: a time window such as `22:00-06:00`, or a list of them. If the condition still "
+        "holds afterwards, it goes on with the next answer. Default: never.",
+        (),
+        sample="22:00-06:00",
     )
 
 
@@ -91,7 +114,7 @@ class PromptForm(GenerationForm):
         "An answer with a lower confidence (0 to 1) has the status `unsure` and no value. Default: 0.", sample=0.7
     )
     alert: AlertForm | None = key(
-        "Publish an event when the answer becomes `when`, and another when it is no longer `when`. Default: none.",
+        "Publish the event `alert_on` when a condition is fulfilled, and `alert_off` when it has ended. Default: none.",
         sample={"when": True, "after": 2},
     )
     then: dict[str, FollowUpForm] = key(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
 
-from edged.config.phrases import shown
+from edged.config.conditions import alert_spec, impossible
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.question_form import FollowUpForm, GenerationForm, PromptForm, QuestionForm
 from edged.core.answer_types import YES_NO_WORDS, AnswerType, Choices, Grammar, Json, Language, Number, Text, YesNo
-from edged.core.specs import ANY, AlertSpec, Generation, QuestionSpec, RegionSpec
+from edged.core.specs import ANY, Generation, QuestionSpec, RegionSpec
 from edged.core.text import shorten
 
 GrammarProblem: TypeAlias = Callable[[Grammar], str | None]
@@ -49,7 +49,7 @@ class QuestionBuilder:
             generation=generation(parsed, self.generation),
             every_s=parsed.every if isinstance(parsed, QuestionForm) else None,
             min_confidence=parsed.min_confidence or 0.0,
-            alert=AlertSpec(parsed.alert.when, parsed.alert.after) if parsed.alert else None,
+            alert=alert_spec(parsed.alert, answer, (*path, "alert"), self.report) if parsed.alert else None,
             when=_condition(parsed),
             then=tuple(
                 self.question(below, follow_up, (*path, "then", below), region)
@@ -61,16 +61,14 @@ class QuestionBuilder:
         if parsed.prompt is None and name not in self.shared:
             hint = self.report.hint(name, self.shared)
             self.report.problem(path, f"has no prompt, and no shared question has this name{hint}")
-        if parsed.alert:
-            self._check_value((*path, "alert", "when"), parsed.alert.when, answer)
         for below, follow_up in parsed.then.items():
             if "when" in follow_up.model_fields_set:
                 self._check_value((*path, "then", below, "when"), follow_up.when, answer)
         self._check_grammar((*path, "answer"), answer)
 
     def _check_value(self, path: KeyPath, value: Any, answer: AnswerType) -> None:
-        if possible := _impossible(value, answer):
-            self.report.about(path, f"{shown(value)} is not a possible answer ({possible})")
+        if problem := impossible(value, answer):
+            self.report.about(path, problem)
 
     def _check_grammar(self, path: KeyPath, answer: AnswerType) -> None:
         grammar = answer.grammar()
@@ -149,26 +147,3 @@ def generation(own: GenerationForm, default: Generation) -> Generation:
         repetition_penalty=chosen(own.repetition_penalty, default.repetition_penalty),
         deadline_s=chosen(own.deadline, default.deadline_s),
     )
-
-
-def _impossible(value: Any, answer: AnswerType) -> str | None:
-    """The possible values, if this is not one of them."""
-    match answer:
-        case YesNo():
-            return None if isinstance(value, bool) else "true, false"
-        case Number(whole, low, high):
-            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            inside = number and (low is None or low <= value) and (high is None or value <= high)
-            bounds = "" if low is None else f" from {low} to {high}"
-            return None if inside else f"{'whole numbers' if whole else 'numbers'}{bounds}"
-        case Choices(options):
-            values = [option for _, option in options]
-            possible = any(_equal(value, option) for option in values)
-            return None if possible else ", ".join(shown(option) for option in values)
-        case _:
-            return None
-
-
-def _equal(value: Any, other: Any) -> bool:
-    """As in JSON: 1 equals 1.0, and neither equals true."""
-    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)

@@ -14,7 +14,7 @@ from edged.config.levels import Table, fields, level_at
 from edged.config.phrases import flow, shown
 from edged.config.places import KeyPath
 from edged.config.problems import MAX_PROBLEMS, Report
-from edged.config.question_form import QuestionForm
+from edged.config.question_form import AlertForm, QuestionForm
 from edged.config.trees import mapping
 
 HIDDEN_KEYS = {"source", "password", "username", "url"}
@@ -33,6 +33,7 @@ OWNERS: dict[str, type[Form]] = {  # where a key belongs that was written elsewh
     "at the top level": ConfigForm,
     "to a camera": CameraForm,
     "to a question": QuestionForm,
+    "to alert": AlertForm,
     "to model": ModelForm,
     "to mqtt": MqttForm,
     "to history": HistoryForm,

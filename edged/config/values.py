@@ -24,6 +24,7 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LOOSE_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])[a-z]*\s*")  # `1m30s`, `5 m`, `2 hours`
 SHORTEST_S, LONGEST_S = 0.1, 31 * 86400.0
+MOST_ANSWERS = 10_000
 SHORTEST_KEPT_S, LONGEST_KEPT_S = 60.0, 3650 * 86400.0
 LONGEST_WARM_UP_S = 60.0
 BYTES = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB)")
@@ -70,6 +71,15 @@ def _duration_hint(text: str) -> str:
     wholes = [unit for unit in ("d", "h", "m", "s") if seconds >= UNITS_S[unit] and not seconds % UNITS_S[unit]]
     unit = wholes[0] if wholes else "ms"
     return f"; write {seconds / UNITS_S[unit]:.15g}{unit}"
+
+
+def count_or_duration(value: Any) -> int | float:
+    """A number of answers, or a duration in seconds, which is a float."""
+    if isinstance(value, str):
+        return duration_s(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ANSWERS:
+        raise wrong(f"must be a number of answers such as 3, or a duration such as 2m, not {shown(value)}")
+    return value
 
 
 def size_bytes(value: Any) -> int:
@@ -250,6 +260,11 @@ _BYTES_SCHEMA = {"type": "string", "pattern": f"^{BYTES.pattern}$"}
 _HOURS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+CountOrDuration = Annotated[
+    int | float,
+    BeforeValidator(count_or_duration),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_ANSWERS}, _DURATION_SCHEMA]}),
+]
 Keep = Annotated[float, BeforeValidator(kept_s), WithJsonSchema(_DURATION_SCHEMA)]
 Bytes = Annotated[int, BeforeValidator(size_bytes), WithJsonSchema(_BYTES_SCHEMA)]
 FrozenAfter = Annotated[

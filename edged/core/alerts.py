@@ -1,16 +1,31 @@
 """Turns answers into events: `changed`, `alert_on`, `alert_off`. Pure.
 
-Only answers with status `ok` count: a refusal neither changes a value nor ends an alert.
+Only answers with status `ok` count: a refusal neither changes a value nor raises or ends an alert. How long a condition
+has held is the sum of the times between answers that follow each other. What lies between two answers of different
+processes, or with a refusal between them, or farther apart than an answer is valid, does not count: nobody looked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from edged.core.conditions import same
 from edged.core.specs import AlertSpec
 from edged.core.types import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment on both clocks: `local` is aware, in the time zone of the config; `mono` is of time.monotonic()."""
+
+    local: datetime
+    mono: float
+
+    @property
+    def at(self) -> datetime:
+        return self.local.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +33,9 @@ class History:
     """The state of a question between two answers. Small enough to be stored.
 
     `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
-    `against` counts the answers in a row that contradict the alert's state.
+    `against` counts the answers in a row that speak for a change of the alert's state, and `held_s` is for how long
+    they have; both stop at what the alert requires. `conditions_rev` is that of the alert they were counted for.
+    `seen_mono` is the moment of the last answer; None after a refusal, and in a new process.
     """
 
     value: Any = None
@@ -26,30 +43,38 @@ class History:
     alert_on: bool = False
     alert_since: datetime | None = None
     against: int = 0
+    held_s: float = 0.0
+    conditions_rev: str | None = None
+    seen_mono: float | None = field(default=None, compare=False)
 
 
 def to_json(history: History) -> dict[str, Any]:
-    """For the store."""
+    """For the store: all but `seen_mono`, which says nothing to another process."""
     return {
         "value": history.value,
         "since": None if history.since is None else history.since.timestamp(),
         "alert_on": history.alert_on,
         "alert_since": None if history.alert_since is None else history.alert_since.timestamp(),
         "against": history.against,
+        "held_s": history.held_s,
+        "conditions_rev": history.conditions_rev,
     }
 
 
 def from_json(stored: Any) -> History:
     """The history that `to_json` gave; a new one if it is anything else."""
     try:
+        rev = stored.get("conditions_rev")
         return History(
             value=stored["value"],
             since=_moment(stored["since"]),
             alert_on=bool(stored["alert_on"]),
             alert_since=_moment(stored["alert_since"]),
             against=int(stored["against"]),
+            held_s=float(stored.get("held_s", 0.0)),
+            conditions_rev=None if rev is None else str(rev),
         )
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return History()
 
 
@@ -67,32 +92,58 @@ class Change:
     since: datetime | None
 
 
-def step(history: History, answer: Answer, alert: AlertSpec | None, at: datetime) -> tuple[History, list[Change]]:
+def step(history: History, answer: Answer, alert: AlertSpec | None, now: Now) -> tuple[History, list[Change]]:
     """The history after this answer, and the changes it caused. Free text is never `changed`: every reply differs."""
     if answer.status != "ok":
-        return history, []
+        return replace(history, seen_mono=None), []
     changes: list[Change] = []
+    gap_s = _gap_s(history, answer, now)
+    history = replace(history, seen_mono=now.mono)
     if history.since is None or not same(history.value, answer.value):
         if history.since is not None and answer.type != "text":
             changes.append(Change("changed", history.value, answer.value, history.since))
-        history = replace(history, value=answer.value, since=at)
-    if alert is None:
-        return replace(history, alert_on=False, alert_since=None, against=0), changes
-    return _alert_step(history, same(answer.value, alert.when), alert, at, changes)
+        history = replace(history, value=answer.value, since=now.at)
+    if alert is None or history.conditions_rev not in (None, alert.conditions_rev):
+        history, ended = _begun_anew(history, alert, now)
+        changes += ended
+    if alert is not None:
+        history, turned = _alert_step(history, alert, gap_s, now)
+        changes += turned
+    return history, changes
 
 
-def same(first: Any, second: Any) -> bool:
-    """Equal, where True is not 1: in Python it is."""
-    return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
+def _gap_s(history: History, answer: Answer, now: Now) -> float:
+    """Seconds since the last answer; 0 if it was a refusal, of another process, or has expired meanwhile."""
+    gap_s = 0.0 if history.seen_mono is None else now.mono - history.seen_mono
+    return gap_s if 0.0 <= gap_s <= answer.expires_s else 0.0
 
 
-def _alert_step(
-    history: History, condition: bool, alert: AlertSpec, at: datetime, changes: list[Change]
-) -> tuple[History, list[Change]]:
-    if condition == history.alert_on:
-        return replace(history, against=0), changes
-    if history.against + 1 < alert.after:
-        return replace(history, against=history.against + 1), changes
-    kind: Literal["alert_on", "alert_off"] = "alert_on" if condition else "alert_off"
-    changes = [*changes, Change(kind, not condition, condition, history.alert_since)]
-    return replace(history, alert_on=condition, alert_since=at, against=0), changes
+def _begun_anew(history: History, alert: AlertSpec | None, now: Now) -> tuple[History, list[Change]]:
+    """The alert was removed, or its conditions were changed: it goes off, unless it would go on for this value."""
+    history = replace(history, against=0, held_s=0.0, conditions_rev=None)
+    if not history.alert_on or (alert is not None and alert.when.holds(history.value)):
+        return history, []
+    return _turned(history, now)
+
+
+def _alert_step(history: History, alert: AlertSpec, gap_s: float, now: Now) -> tuple[History, list[Change]]:
+    history = replace(history, conditions_rev=alert.conditions_rev)
+    speaks_against = alert.clears(history.value) if history.alert_on else alert.when.holds(history.value)
+    if not speaks_against:
+        return replace(history, against=0, held_s=0.0), []
+    needed, needed_s = (alert.clear_after, alert.clear_for_s) if history.alert_on else (alert.after, alert.for_s)
+    held_s = history.held_s + gap_s if history.against else 0.0
+    # Up to what is needed: during quiet hours, the stored state would else change with each answer.
+    history = replace(history, against=min(history.against + 1, needed), held_s=min(held_s, needed_s))
+    if history.against < needed or history.held_s < needed_s:
+        return history, []
+    if not history.alert_on and any(window.contains(now.local) for window in alert.quiet):
+        return history, []
+    return _turned(history, now)
+
+
+def _turned(history: History, now: Now) -> tuple[History, list[Change]]:
+    """The alert goes on if it is off, and off if it is on."""
+    on = not history.alert_on
+    change = Change("alert_on" if on else "alert_off", not on, on, history.alert_since)
+    return replace(history, alert_on=on, alert_since=now.at, against=0, held_s=0.0), [change]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from edged.core.answer_types import AnswerType, Language
+from edged.core.conditions import Condition
 from edged.core.secret import Secret
 
 DEFAULT_EVERY_S = 60.0
@@ -46,10 +47,28 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class AlertSpec:
-    """The alert goes on after `after` answers in a row with the value `when`, and off after as many with another."""
+    """When the alert of a question goes on and off. Only answers with a value count.
 
-    when: Any
+    It goes on after `after` answers in a row for which `when` holds, the last of them `for_s` seconds after the first
+    or later, but not in the hours `quiet` (in the time zone of the config). It goes off after `clear_after` answers in
+    a row for which `clear_when` holds (None: for which `when` does not), and `clear_for_s` seconds.
+    """
+
+    when: Condition
     after: int = 1
+    for_s: float = 0.0
+    clear_when: Condition | None = None
+    clear_after: int = 1
+    clear_for_s: float = 0.0
+    quiet: tuple[Hours, ...] = ()
+
+    def clears(self, value: Any) -> bool:
+        return not self.when.holds(value) if self.clear_when is None else self.clear_when.holds(value)
+
+    @property
+    def conditions_rev(self) -> str:
+        """Changes with what the alert is about; not with its counts, times and quiet hours."""
+        return revision([repr(self.when), repr(self.clear_when)])
 
 
 Point: TypeAlias = tuple[float, float]  # x and y, as fractions of the picture's width and height, 0 to 1

@@ -155,7 +155,7 @@ class Event:
     """A change of an answer's value or of an alert, at `at` (aware UTC).
 
     `before` and `after` are values, or for an alert booleans. `since` is when the state before it began, None if not
-    known.
+    known. `value` is the value of the answer that caused it.
     """
 
     id: str
@@ -166,6 +166,7 @@ class Event:
     after: Value
     since: datetime | None
     at: datetime
+    value: Value = None
 
 
 @dataclass(frozen=True, slots=True)

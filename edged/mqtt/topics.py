@@ -134,6 +134,7 @@ def event_payload(event: Event, node: str, late: bool) -> dict[str, Any]:
         "from": event.before,
         "to": event.after,
         "since": None if event.since is None else event.since.timestamp(),
+        "value": event.value,
         "ts": event.at.timestamp(),
         "late": late,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +34,7 @@ ALERT = "alert"  # the kind of facts that hold the history of a question, by its
 class CameraRuntime:
     """A camera in service. `publisher` returns the current one, which a reload may replace.
 
-    `remembered` has the facts of the kind ALERT.
+    `remembered` has the facts of the kind ALERT. `time_zone` is that of the config, for the quiet hours of alerts.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class CameraRuntime:
         config_rev: str,
         publisher: Callable[[], Publisher],
         remembered: Mapping[str, Any] = MappingProxyType({}),
+        time_zone: tzinfo = UTC,
     ) -> None:
         self.spec = spec
         self.config_rev = config_rev
@@ -55,6 +57,7 @@ class CameraRuntime:
         self._state: CameraState | None = None
         self._last: dict[str, LastAnswer] = {}
         self._histories = _histories(spec, remembered)
+        self._time_zone = time_zone
 
     # the source
 
@@ -85,10 +88,10 @@ class CameraRuntime:
 
     # a reload
 
-    def adopt(self, spec: CameraSpec, config_rev: str) -> None:
+    def adopt(self, spec: CameraSpec, config_rev: str, time_zone: tzinfo = UTC) -> None:
         """Take a new spec with the same source. Forgets the answers to questions that are gone."""
         with self._lock:
-            self.spec, self.config_rev = spec, config_rev
+            self.spec, self.config_rev, self._time_zone = spec, config_rev, time_zone
             self._forget_gone()
 
     def inherit(self, before: CameraRuntime) -> None:
@@ -153,7 +156,8 @@ class CameraRuntime:
             live = [outcome for outcome in outcomes if _is_same(outcome.question, current.get(outcome.question.name))]
             answers = [answer for outcome in live for answer in outcome.answers]
             questions = {question.name: question for question in self.spec.all_questions()}
-            steps = [self._step(answer, questions[answer.question]) for answer in answers]
+            now = alerts.Now(datetime.now(self._time_zone), time.monotonic())
+            steps = [self._step(answer, questions[answer.question], now) for answer in answers]
             events = [event for _, _, changes in steps for event in changes]
             if answers:
                 picture = image if self.spec.image else None
@@ -170,14 +174,26 @@ class CameraRuntime:
             if history != self._histories.get(key, alerts.History())
         ]
 
-    def _step(self, answer: Answer, question: QuestionSpec) -> tuple[tuple[str, str], alerts.History, list[Event]]:
-        key, at = (answer.question, answer.type), utc_now()
-        history, changes = alerts.step(self._histories.get(key, alerts.History()), answer, question.alert, at)
-        events = [
-            Event(new_id(), answer.camera, answer.question, change.kind, change.before, change.after, change.since, at)
-            for change in changes
-        ]
-        return key, history, events
+    def _step(
+        self, answer: Answer, question: QuestionSpec, now: alerts.Now
+    ) -> tuple[tuple[str, str], alerts.History, list[Event]]:
+        key = (answer.question, answer.type)
+        history, changes = alerts.step(self._histories.get(key, alerts.History()), answer, question.alert, now)
+        return key, history, [_event(answer, change, now.at) for change in changes]
+
+
+def _event(answer: Answer, change: alerts.Change, at: datetime) -> Event:
+    return Event(
+        id=new_id(),
+        camera=answer.camera,
+        question=answer.question,
+        kind=change.kind,
+        before=change.before,
+        after=change.after,
+        since=change.since,
+        at=at,
+        value=answer.value,
+    )
 
 
 def fact_names(spec: CameraSpec) -> dict[tuple[str, str], str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from edged.core import alerts
+from edged.core.conditions import same
 from edged.core.specs import ANY, QuestionSpec
 from edged.core.types import Answer, Exchange, Reply, Status
 from edged.service.judging import Provenance, answer, judge
@@ -51,7 +51,7 @@ def _applies(follow_up: QuestionSpec, first: Answer) -> bool:
     """True if the follow-up is asked after this answer."""
     if follow_up.when is ANY:
         return first.status in ("ok", "unsure")
-    return first.status == "ok" and alerts.same(first.value, follow_up.when)
+    return first.status == "ok" and same(first.value, follow_up.when)
 
 
 def _why_not_asked(follow_up: QuestionSpec, first: Answer) -> str:

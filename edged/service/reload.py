@@ -83,7 +83,7 @@ class Reload:
 
     def _prepare_cameras(self, change: Plan, new: Config) -> dict[str, CameraRuntime]:
         names = {*change.start, *change.reopen}
-        return {spec.name: self.service.open_camera(spec, new.rev) for spec in new.cameras if spec.name in names}
+        return {spec.name: self.service.open_camera(spec, new) for spec in new.cameras if spec.name in names}
 
     def _prepare_model(self, change: Plan, old: Config, new: Config) -> WorkerGroup | None:
         """The loaded group of the new model; None if the model stays. Raises ModelError; the old one serves then.

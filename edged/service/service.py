@@ -23,6 +23,7 @@ from edged.core.types import CameraReport, Fact, NpuFigures
 from edged.service.camera_runtime import ALERT, CameraRuntime, fact_names
 from edged.service.look import Looks
 from edged.service.scheduler import Schedule
+from edged.service.time_zone import zone
 from edged.service.waiting import Wait
 from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import WorkerQueue
@@ -98,9 +99,10 @@ class Service:
 
     # cameras
 
-    def open_camera(self, spec: CameraSpec, config_rev: str) -> CameraRuntime:
+    def open_camera(self, spec: CameraSpec, config: Config) -> CameraRuntime:
         """Create a camera's runtime, not started. It does not replace the camera's current runtime: see `converge`."""
-        runtime = CameraRuntime(spec, config_rev, lambda: self.publisher, self.store.facts(ALERT))
+        remembered, time_zone = self.store.facts(ALERT), zone(config.timezone)
+        runtime = CameraRuntime(spec, config.rev, lambda: self.publisher, remembered, time_zone)
         runtime.use(self.factories.open_camera(spec, runtime.report))
         return runtime
 
@@ -116,10 +118,10 @@ class Service:
         self._stop_cameras(config)
         for spec in config.cameras:
             if spec.name not in self.cameras:
-                runtime = opened.get(spec.name) or self.open_camera(spec, config.rev)
+                runtime = opened.get(spec.name) or self.open_camera(spec, config)
                 self._start(runtime, before.get(spec.name))
             else:
-                self.cameras[spec.name].adopt(spec, config.rev)
+                self.cameras[spec.name].adopt(spec, config.rev, zone(config.timezone))
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
         self.publisher.follow(config)
