@@ -265,6 +265,11 @@ class MqttForm(Form):
         "Default: the system's CAs.",
         sample="ca.pem",
     )
+    allow_prompts: bool = key(
+        "Answer requests whose prompt is not in the config. Whoever may publish to the broker can then ask anything "
+        "about the cameras. Default: false.",
+        False,
+    )
 
 
 class HistoryForm(Form):

@@ -75,7 +75,12 @@ def load(path: Path, grammar_problem: GrammarProblem = no_grammar_problem) -> Co
     return config
 
 
-def one_question(values: dict[str, Any], language: Language = "en", defaults: Generation | None = None) -> QuestionSpec:
+def one_question(
+    values: dict[str, Any],
+    language: Language = "en",
+    defaults: Generation | None = None,
+    region: RegionSpec | None = None,
+) -> QuestionSpec:
     """A question that is not in a file, by the same rules. Raises ConfigError."""
     report = Report(Path("question"), Document())
     try:
@@ -83,7 +88,7 @@ def one_question(values: dict[str, Any], language: Language = "en", defaults: Ge
     except ValidationError as error:
         report_errors(error, report)
         raise ConfigError(report.problems()) from None
-    return QuestionBuilder(report, language, defaults or Generation()).question("question", parsed, ())
+    return QuestionBuilder(report, language, defaults or Generation()).question("question", parsed, (), region)
 
 
 def _parsed(report: Report) -> ConfigForm | None:

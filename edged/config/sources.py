@@ -62,6 +62,7 @@ class Surroundings:
             prefix=parsed.prefix,
             client_id=parsed.client_id or f"edged-{node}",
             problem=problem,
+            allow_prompts=parsed.allow_prompts,
         )
 
     def source(self, text: str, path: KeyPath) -> SourceSpec:

@@ -249,6 +249,8 @@ class BrokerSpec:
 
     `prefix` begins every topic. `ca` is None for the system's CAs. An empty `client_id` means `edged-<node>`.
     `problem` says why there can be no login, such as a missing secret: then edged does not connect. None: no problem.
+    `allow_prompts`: a request may have a prompt that is not in the config. It is not compared, because no connection
+    depends on it.
     """
 
     host: str = "localhost"
@@ -260,6 +262,7 @@ class BrokerSpec:
     prefix: str = "edged"
     client_id: str = ""
     problem: str | None = None
+    allow_prompts: bool = field(default=False, compare=False)
 
     @property
     def shown(self) -> str:
