@@ -19,6 +19,7 @@ from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
 from edged.core.interfaces import Camera, Publisher, Store
+from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
 from edged.core.types import CameraReport
 from edged.tools import arguments, streams
@@ -292,10 +293,10 @@ def _open_store(node: str) -> Store:
     return store
 
 
-def _open_publisher(spec: BrokerSpec, node: str, store: Store) -> Publisher:
+def _open_publisher(spec: BrokerSpec, node: str, store: Store, requested: Callable[[Received], None]) -> Publisher:
     from edged.mqtt.publisher import MqttPublisher
 
-    return MqttPublisher(spec, node, store)
+    return MqttPublisher(spec, node, store, requested=requested)
 
 
 # the command line

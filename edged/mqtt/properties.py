@@ -26,6 +26,8 @@ def publish_properties(message: Message) -> Properties:
     properties = _properties(PacketTypes.PUBLISH)
     if message.expires_s is not None:
         properties.MessageExpiryInterval = message.expires_s
+    if message.correlation is not None:
+        properties.CorrelationData = message.correlation
     if message.payload:
         properties.ContentType = message.content_type
         if message.content_type == JSON_TYPE:

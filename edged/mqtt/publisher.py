@@ -6,19 +6,21 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import filterfalse
 from typing import Any
 
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
+from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
 from edged.core.types import Answer, CameraState, Event, Fact, StoredMessage
 from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
 from edged.mqtt.outbox import Limits, Pending, waiting
+from edged.mqtt.request_queue import RequestQueue
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import PublisherFigures, SendQueue
 from edged.mqtt.topics import (
@@ -43,7 +45,10 @@ DROPPED_EVERY_S = 3600.0  # how often drops are logged while the broker is conne
 
 
 class MqttPublisher:
-    """Publishes answers and states. Only `close` waits for the network, 12 s at most."""
+    """Publishes answers and states. Only `close` waits for the network, 12 s at most.
+
+    `requested` is called with each request, in the sending thread, and returns at once. None: no requests are received.
+    """
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class MqttPublisher:
         node: str,
         store: Store | None = None,
         limits: Limits = Limits(),  # noqa: B008  # frozen
+        requested: Callable[[Received], None] | None = None,
     ) -> None:
         self._spec = spec
         self._node = node
@@ -59,7 +65,9 @@ class MqttPublisher:
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
-        self._connection = Connection(spec, node, self)
+        filters = [self._topics.request("+")] if requested else []
+        self._connection = Connection(spec, node, self, subscriptions=filters)
+        self._requests = RequestQueue(self._topics, spec.shown, requested or _ignore, self._connection.wake)
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._deadline = math.inf
@@ -141,6 +149,7 @@ class MqttPublisher:
         """
         if not self._closing.is_set():
             self._deadline = time.monotonic() + CLOSE_S
+            self._requests.closing()
             self._closing.set()
             self._connection.wake()
         if self._thread is not None:
@@ -165,17 +174,21 @@ class MqttPublisher:
         # Before a newer answer is sent: after a crash, one that is not marked would be taken for one that was sent.
         self._queue.mark_late()
         self._queue.connected()
+        self._requests.connected()
         self._log_dropped()
 
     def on_lost(self) -> None:
+        self._requests.lost()
         self._queue.lost()
         self._queue.mark_late()
 
     def on_acknowledged(self, mid: int, accepted: bool) -> None:
+        self._requests.acknowledged(mid)
         self._queue.acknowledged(mid, accepted)
 
     def on_message(self, incoming: Incoming) -> None:
-        log.debug("broker %s: message on %s", self._spec.shown, incoming.topic)
+        if self._requests.is_request(incoming):
+            self._requests.receive(incoming)
 
     # The sending thread
 
@@ -219,10 +232,18 @@ class MqttPublisher:
 
     def _nothing_to_wait_for(self) -> bool:
         too_late = time.monotonic() > self._deadline - OFFLINE_S
-        return too_late or not self._connection.connected or self._queue.drained
+        drained = self._queue.drained and self._requests.drained
+        return too_late or not self._connection.connected or drained
 
     def _send(self) -> None:
-        while self._connection.connected and self._queue.in_flight < self._connection.window:
+        # Responses first, in half of the window: answers go on while many requests arrive.
+        while self._may_send() and 2 * self._requests.in_flight < self._connection.window:
+            response = self._requests.next()
+            if response is None:
+                break
+            if self._connection.fits(response) and (mid := self._connection.publish(response)) is not None:
+                self._requests.sent(mid)
+        while self._may_send():
             following = self._queue.next()
             if following is None:
                 return
@@ -235,6 +256,10 @@ class MqttPublisher:
                 self._queue.put_back(entry)
                 return
             self._queue.sent(mid, entry, message)
+
+    def _may_send(self) -> bool:
+        in_flight = self._queue.in_flight + self._requests.in_flight
+        return self._connection.connected and in_flight < self._connection.window
 
     def _log_dropped(self) -> None:
         dropped = self._queue.newly_dropped()
@@ -268,6 +293,10 @@ class MqttPublisher:
     ) -> StoredMessage:
         number, now = self._store.next_number(), time.monotonic()
         return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late)
+
+
+def _ignore(_received: Received) -> None:
+    """No requests are subscribed to."""
 
 
 def _split(topics: set[str]) -> tuple[list[str], list[str]]:

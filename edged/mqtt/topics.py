@@ -17,13 +17,17 @@ JPEG_TYPE = "image/jpeg"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH, QoS 1. `expires_s` None: never expires. An empty retained payload clears the topic."""
+    """One PUBLISH, QoS 1. `expires_s` None: never expires. An empty retained payload clears the topic.
+
+    `correlation` is the correlation data of the request that this is the response to.
+    """
 
     topic: str
     payload: bytes = field(repr=False)
     retain: bool = False
     expires_s: int | None = None
     content_type: str = JSON_TYPE
+    correlation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Topics:
 
     prefix: str
     node: str
+
+    @property
+    def own(self) -> str:
+        """What all of them begin with."""
+        return self._topic("")
 
     @property
     def state(self) -> str:

@@ -17,6 +17,7 @@ from threading import Event as StopSignal
 from edged.cameras.source import close_all
 from edged.core.errors import ModelError
 from edged.core.interfaces import Camera, Publisher, Store, VisionModel
+from edged.core.requests import Received, Response
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact, NpuFigures
@@ -49,7 +50,7 @@ class Factories:
     check_model: Callable[[ModelSpec, Sequence[QuestionSpec]], None]
     load_model: Callable[[ModelSpec], VisionModel]
     fit_together: Callable[[ModelSpec, ModelSpec], bool]
-    open_publisher: Callable[[BrokerSpec, str, Store], Publisher]
+    open_publisher: Callable[[BrokerSpec, str, Store, Callable[[Received], None]], Publisher]
     open_store: Callable[[str], Store]
     clock_synced: Callable[[], bool]
     version: str
@@ -95,7 +96,7 @@ class Service:
         self._publisher = self.new_publisher(self.config)
 
     def new_publisher(self, config: Config) -> Publisher:
-        return self.factories.open_publisher(config.mqtt, config.node, self.store)
+        return self.factories.open_publisher(config.mqtt, config.node, self.store, _not_supported)
 
     # cameras
 
@@ -234,6 +235,10 @@ class Service:
             runtime.report_again()  # takes its lock, so no look publishes through the old publisher after this
         if _topics(old) != _topics(new):
             before.withdraw()
+
+
+def _not_supported(received: Received) -> None:
+    received.respond(Response(error="requests are not supported yet"))
 
 
 def _must_stop(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:

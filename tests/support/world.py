@@ -158,7 +158,7 @@ class World:
             check_model=lambda spec, questions: self.may_fail(f"check {spec.path}"),
             load_model=self._load_model,
             fit_together=lambda old, new: self.fit,
-            open_publisher=lambda spec, node, store: Publisher(self, spec, node),
+            open_publisher=lambda spec, node, store, requested: Publisher(self, spec, node),
             open_store=lambda node: self.store,
             clock_synced=lambda: True,
             version="0",
