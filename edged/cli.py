@@ -127,7 +127,16 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def ask(options: argparse.Namespace) -> int:
-    """Ask one question about one picture. Only the answer is written to standard output."""
+    """Ask one question about one picture, or about what a camera of the running edged sees now. Only the answer is
+    written to standard output.
+
+    With --camera, the running edged is asked, through the broker of the config. It accepts a PROMPT if the config has
+    `mqtt: {allow_prompts: true}`.
+    """
+    if why := arguments.why_not_ask(options):
+        options.usage_error(why)
+    if options.camera is not None:
+        return _ask_camera(options)
     from edged.tools import ask as asking
 
     stop = _stop_signal()
@@ -141,6 +150,30 @@ def ask(options: argparse.Namespace) -> int:
     )
     spec = ModelSpec(options.model.resolve()) if options.model or not config else config.model.each_worker()[0]
     return asking.ask(spec, ask_options, stop)
+
+
+def _ask_camera(options: argparse.Namespace) -> int:
+    from edged.tools import request
+
+    config = load(config_file(options.config, options.system_config))
+    keys = {name: getattr(options, name) for name in ("answer", "range", "region", "max_new_tokens")}
+    asked = request.CameraQuestion(options.camera, options.question, options.prompt, keys, options.json)
+    return request.ask(config, asked, _stop_signal())
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Let the running edged read its config file now. Prints the revision of the new config, or what is wrong with it.
+
+    The request goes through the broker of the config.
+    """
+    from edged.tools import request
+
+    try:
+        config = load(config_file(options.config, options.system_config))
+    except ConfigError as error:
+        streams.report(*error.problems, "edged: not reloaded")
+        return EXIT_WRONG
+    return request.reload(config, _stop_signal())
 
 
 def look(options: argparse.Namespace) -> int:
@@ -316,6 +349,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.check(add_command(check, "check a config file"))
     arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
     arguments.ask(add_command(ask, "ask one question about one picture", arguments.ASK_EXAMPLES))
+    arguments.reload(add_command(reload, "let the running edged read its config now"))
     arguments.look(add_command(look, "show what the model would see", arguments.LOOK_EXAMPLES))
     arguments.watch(add_command(watch, "show the answers of a running edged"))
     arguments.history(add_command(history, "show the stored answers", arguments.HISTORY_EXAMPLES))

@@ -31,6 +31,7 @@ LIMIT_S = 1800  # for an installation
 FOLLOW_S = 120  # until a command that runs for ever prints what is expected
 
 NOT_RUN = {
+    r"/bridge/(request|response)/": "for the node dock-box; tests/test_mqtt_clients.py runs it",
     r"pipx run uv": "for Debian 13; uv downloads a Python",
     r"pipx ": "for Debian 13",
     r"edged prepare": "needs a compiled model; tests/test_npu_prepare.py runs it on a simulated one",

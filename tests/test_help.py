@@ -12,7 +12,21 @@ import pytest
 from edged import cli
 
 README = Path(__file__).parent.parent / "README.md"
-COMMANDS = ["acl", "ask", "bench", "check", "demo", "doctor", "history", "init", "look", "prepare", "run", "watch"]
+COMMANDS = [
+    "acl",
+    "ask",
+    "bench",
+    "check",
+    "demo",
+    "doctor",
+    "history",
+    "init",
+    "look",
+    "prepare",
+    "reload",
+    "run",
+    "watch",
+]
 
 
 def test_every_documented_command_exists_and_every_command_is_documented(capsys: pytest.CaptureFixture[str]):

@@ -35,5 +35,15 @@ def publish_properties(message: Message) -> Properties:
     return properties
 
 
+def request_properties(response_topic: str, correlation: bytes, expires_s: int) -> Properties:
+    properties = _properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic = response_topic
+    properties.CorrelationData = correlation
+    properties.MessageExpiryInterval = expires_s
+    properties.ContentType = JSON_TYPE
+    properties.PayloadFormatIndicator = 1
+    return properties
+
+
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]  # paho publishes no types for it

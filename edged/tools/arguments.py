@@ -22,6 +22,8 @@ examples:
   edged ask --image yard.jpg "What is in this picture?"
   edged ask --image yard.jpg --answer yes_no "Is the gate open?"
   edged ask --image yard.jpg --answer "[clear, rain]" "How is the weather?"
+  edged ask --camera dock --question people
+  edged ask --camera dock --answer integer "How many cars are there?"
 """
 LOOK_EXAMPLES = """\
 examples:
@@ -74,10 +76,15 @@ def init(parser: argparse.ArgumentParser) -> None:
 
 
 def ask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="the question")
-    _add_image(parser, required=True)
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question")
+    about = parser.add_mutually_exclusive_group(required=True)
+    _add_image(about)
+    about.add_argument("--camera", metavar="NAME", help="ask the running edged about a fresh picture of this camera")
+    name = "a question of the config by its name, instead of PROMPT; with --camera only"
+    parser.add_argument("--question", metavar="NAME", help=name)
+    parser.add_argument("--region", metavar="NAME", help="a region of the camera; with --camera and PROMPT only")
     types = "text (default), yes_no, integer, number, a list of choices '[a, b]', or '{json: SCHEMA}'"
-    parser.add_argument("--answer", default="text", metavar="TYPE", help=types)
+    parser.add_argument("--answer", metavar="TYPE", help=types)
     parser.add_argument("--range", metavar="RANGE", help="bounds of an integer or number: '[LOW, HIGH]'")
     parser.add_argument(
         "--language",
@@ -92,6 +99,26 @@ def ask(parser: argparse.ArgumentParser) -> None:
         parser,
         f"use this config's model, model settings and language; {CONFIG_DEFAULT}; no default if --model is given",
     )
+
+
+def why_not_ask(options: argparse.Namespace) -> str | None:
+    """Which options of `ask` do not go together; None if they do."""
+    if options.camera is None:
+        only = [name for name in ("question", "region") if getattr(options, name) is not None]
+        missing = "the following arguments are required: PROMPT" if options.prompt is None else None
+        return f"--{only[0]} needs --camera" if only else missing
+    if (options.prompt is None) == (options.question is None):
+        return "--camera needs either PROMPT or --question NAME"
+    if other := [name for name in ("model", "language") if getattr(options, name) is not None]:
+        return f"--{other[0]} is not allowed with --camera: the running edged has its own"
+    names = ("answer", "range", "region", "max_new_tokens")
+    if options.question and (other := [name for name in names if getattr(options, name) is not None]):
+        return f"--{other[0].replace('_', '-')} is not allowed with --question: the question of the config has its own"
+    return None
+
+
+def reload(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
 
 
 def look(parser: argparse.ArgumentParser) -> None:
@@ -164,9 +191,9 @@ def _add_config(parser: argparse.ArgumentParser, explanation: str = f"the config
     parser.add_argument("--config", type=Path, metavar="FILE", help=explanation)
 
 
-def _add_image(parser: argparse.ArgumentParser, required: bool = False, default: str = "") -> None:
+def _add_image(parser: argparse._ActionsContainer, default: str = "") -> None:
     explanation = "a picture file or an http(s) address" + (f"; default: {default}" if default else "")
-    parser.add_argument("--image", required=required, metavar="PATH-or-URL", help=explanation)
+    parser.add_argument("--image", metavar="PATH-or-URL", help=explanation)
 
 
 def _add_plain(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ from threading import Event as StopSignal
 from typing import Any
 
 from edged.cameras.source import fetch_picture
-from edged.config.document import parse
 from edged.config.load import ConfigError, one_question
 from edged.core.errors import EXIT_OK, EXIT_WRONG, UsageError
 from edged.core.interfaces import VisionModel
@@ -20,6 +19,7 @@ from edged.service import clock
 from edged.service.judging import Provenance, Verdict, answer, judge
 from edged.tools.load_model import load_in_foreground
 from edged.tools.streams import report, write, write_line
+from edged.tools.yaml_option import yaml_option
 
 YAML_OPTIONS = ("answer", "range")
 
@@ -46,7 +46,7 @@ def question(prompt: str, options: Mapping[str, str | int | None], config: Confi
     still YAML.
     """
     values = {key: value for key, value in options.items() if value is not None}
-    yaml: dict[str, Any] = {key: _yaml(f"--{key}", str(values[key])) for key in YAML_OPTIONS if key in values}
+    yaml: dict[str, Any] = {key: yaml_option(f"--{key}", str(values[key])) for key in YAML_OPTIONS if key in values}
     form = {**values, **yaml, "prompt": prompt}
     try:
         return one_question(form, config.language, config.generation) if config else one_question(form)
@@ -89,10 +89,3 @@ def _as_json(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply
     payload = answer_payload(answer(options.question, verdict, of, 0.0, reply), node="", late=False)
     payload |= {"node": None, "camera": None, "config_rev": options.config_rev}
     return json.dumps(payload, ensure_ascii=False)
-
-
-def _yaml(option: str, text: str) -> object:
-    document = parse(text)
-    if document.problems:
-        raise UsageError("\n".join(f"{option}: {problem.text}" for problem in document.problems))
-    return document.tree
