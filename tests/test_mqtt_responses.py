@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-import queue
 import random
+import re
 import threading
 import time
 from typing import Any
@@ -20,7 +20,7 @@ from test_mqtt_requests import random_payload
 from edged.core.requests import MOST_WAITING, AskRequest, InfoRequest, Response
 from edged.mqtt.client import Incoming
 from edged.mqtt.request_queue import MOST_RESPONSES, RequestQueue
-from edged.mqtt.responses import why_refused
+from edged.mqtt.responses import too_large, why_refused
 from edged.mqtt.topics import Topics, answer_payload
 
 INFO = Response({"version": "0.1.0"})
@@ -91,6 +91,19 @@ def test_a_response_that_is_no_json_becomes_an_error(mosquitto: Mosquitto):
     assert "cannot be written as JSON" in response["error"]
 
 
+def test_a_response_that_is_too_large_for_the_broker_becomes_an_error():
+    desk = Desk()
+    desk.queue.receive(Incoming(f"{BRIDGE}/request/info", b'{"transaction": [7]}', False, time.monotonic()))
+    desk.handler.received[0].respond(Response({"text": "x" * 1000}))
+    message = desk.queue.next()
+    assert message is not None
+    assert json.loads(too_large(message).payload) == {
+        "status": "error",
+        "transaction": [7],
+        "error": "the response is larger than the broker accepts",
+    }
+
+
 def test_a_retained_request_is_refused_and_logged_once(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture):
     handler = Handler()
     with calling(mosquitto.port) as caller:
@@ -104,7 +117,8 @@ def test_a_retained_request_is_refused_and_logged_once(mosquitto: Mosquitto, cap
         {"status": "error", "transaction": None, "error": error},
     ]
     assert handler.received == []
-    assert len([line for line in logged(caplog) if "retained request on" in line]) == 1
+    [line] = [line for line in logged(caplog) if "retained request" in line]
+    assert re.fullmatch(r'broker mqtt://[\d.:]+: retained request "(reload|info)" refused', line)
 
 
 def test_the_time_until_a_request_expires_is_handed_over(mosquitto: Mosquitto):

@@ -207,7 +207,7 @@ def test_an_edged_that_goes_offline_meanwhile_is_reported(mosquitto: Mosquitto):
         closing.start()
         error = no_response(mosquitto.port, 30)
         closing.join()
-    assert error == f'broker mqtt://127.0.0.1:{mosquitto.port}: edged on node "box" is offline, or still starting'
+    assert error == f'broker mqtt://127.0.0.1:{mosquitto.port}: edged on node "box" went offline before it responded'
 
 
 def test_ctrl_c_ends_the_wait(mosquitto: Mosquitto):

@@ -175,11 +175,16 @@ class Caller:
     def _received(self, incoming: Incoming) -> dict[str, Any] | None:
         payload = _json_object(incoming.payload)
         if incoming.topic == self._topics.state:
-            if payload.get("state") == "offline":
-                raise self._failed(Failure("other", f'edged on node "{self._node}" is offline, or still starting'))
-            self._online_seen = True
+            self._state_changed(payload.get("state"))
             return None
         return payload if payload.get("transaction") == self._transaction else None
+
+    def _state_changed(self, state: object) -> None:
+        if state == "offline" and self._online_seen:
+            raise self._failed(Failure("lost", f'edged on node "{self._node}" went offline before it responded'))
+        if state == "offline":
+            raise self._failed(Failure("other", f'edged on node "{self._node}" is offline, or still starting'))
+        self._online_seen = True
 
     # Errors
 

@@ -21,6 +21,7 @@ from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
 from edged.mqtt.outbox import Limits, Pending, waiting
 from edged.mqtt.request_queue import RequestQueue
+from edged.mqtt.responses import too_large
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import PublisherFigures, SendQueue
 from edged.mqtt.topics import (
@@ -241,6 +242,8 @@ class MqttPublisher:
             response = self._requests.next()
             if response is None:
                 break
+            if not self._connection.fits(response):
+                response = too_large(response)
             if self._connection.fits(response) and (mid := self._connection.publish(response)) is not None:
                 self._requests.sent(mid)
         while self._may_send():

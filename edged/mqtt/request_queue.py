@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from edged.config.phrases import shown
 from edged.core.requests import MOST_WAITING, Received, Response
 from edged.mqtt.client import Incoming
 from edged.mqtt.requests import Parsed, parse
@@ -78,7 +79,7 @@ class RequestQueue:
     def _log_retained(self, incoming: Incoming) -> None:
         if time.monotonic() >= self._retained_logged_at + LOGGED_EVERY_S:
             self._retained_logged_at = time.monotonic()
-            log.warning("broker %s: retained request on %s refused", self._broker, incoming.topic)
+            log.warning("broker %s: retained request %s refused", self._broker, shown(what_of(incoming)))
 
     # Responses, from any thread
 

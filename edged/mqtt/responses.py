@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edged.config.phrases import shown
@@ -27,6 +28,13 @@ def response_message(response: Response, to: Incoming, parsed: Parsed, topics: T
         topic = topics.response(what_of(to))
     payload = _encode(_payload(response, parsed, topics.node))
     return Message(topic, payload, correlation=to.correlation)
+
+
+def too_large(message: Message) -> Message:
+    """An error in place of a response that the broker would not accept."""
+    transaction = json.loads(message.payload)["transaction"]
+    error = "the response is larger than the broker accepts"
+    return replace(message, payload=_encode({"status": "error", "transaction": transaction, "error": error}))
 
 
 def what_of(incoming: Incoming) -> str:
