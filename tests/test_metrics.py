@@ -16,48 +16,21 @@ from typing import Any
 
 import pytest
 from support.broker import an_answer, until
-from support.scraping import samples, values
-from support.world import CONFIG, GATE, PEOPLE, World, camera
+from support.metered import Box, complete
+from support.scraping import samples
+from support.world import CONFIG, GATE, PEOPLE, camera
 
 from edged.core.errors import CameraError, ModelError
-from edged.core.specs import Config, Cron, Every, Hours
+from edged.core.specs import Cron, Every, Hours
 from edged.core.types import CameraState, NpuFigures, utc_now
 from edged.service import bridge
 from edged.service.lateness import Lateness
 from edged.service.look_meter import BUCKETS_S, LookMeter
-from edged.service.metrics import Metrics
 from edged.service.scheduler import Schedule
 from edged.vlm.npu_monitor import NpuMonitor
 
 PACKAGE = Path(__file__).parent.parent / "edged"
 IN_THREE_DAYS = Hours(frozenset({(utc_now().weekday() + 3) % 7}), clock(0), clock(23, 59))
-
-
-class Box:
-    """A service on fakes, and its metrics."""
-
-    def __init__(self, config: Config = CONFIG) -> None:
-        self.world = World(config)
-        self.problems: list[str] = []
-        self.metrics = Metrics(self.world.service, lambda: self.problems, lambda: 12.0)
-
-    def __enter__(self) -> Box:
-        self.world.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.world.service.queue.halt()
-
-    def values(self, name: str) -> dict[str, float]:
-        return values(self.metrics.text().decode(), name)
-
-    def value(self, name: str) -> float:
-        (value,) = self.values(name).values()
-        return value
-
-    def reload(self, config: Config) -> None:
-        self.world.config = config
-        self.world.reload.take(config)
 
 
 @pytest.fixture
@@ -242,16 +215,6 @@ def test_a_camera_without_questions_is_not_overdue(box: Box):
 def test_one_module_alone_imports_the_library():
     users = [path.name for path in PACKAGE.rglob("*.py") if "prometheus_client" in path.read_text()]
     assert users == ["metrics.py"]
-
-
-def complete() -> dict[str, set[str]]:
-    """The names of all metrics, each with its labels."""
-    with Box() as box:
-        box.world.service.factories = replace(box.world.factories, npu_figures=lambda: [NpuFigures(0, 40.0, 0.5)])
-        for runtime in box.world.service.cameras.values():
-            box.world.service.schedule.add(runtime.spec, "UTC")
-        box.world.look()
-        return {name: set(labels) for name, labels, _ in samples(box.metrics.text().decode())}
 
 
 def test_the_table_of_the_readme_has_every_metric_with_its_labels():

@@ -51,7 +51,7 @@ class Metrics(Collector):
 
     def _about_edged(self) -> Iterator[Metric]:
         service = self._service
-        yield _info("edged_build_info", "Version of edged.", version=service.factories.version)
+        yield _info("edged_build_info", "This edged.", version=service.factories.version, node=service.config.node)
         yield _info("edged_config_info", "Revision of the config in force.", revision=service.config.rev)
         problems = "Problems of a changed config that was not loaded; 0 if the file is in force."
         yield GaugeMetricFamily("edged_config_problems", problems, len(self._problems()))
