@@ -326,7 +326,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
     publisher.follow(asking(dock=["people", "gate_open"]))
     assert publisher.close() is False
     handover = publisher.release()
-    assert len(handover) == 7
+    assert len(handover.messages) == 7
     assert publisher.figures().waiting == 0
 
     following = Subscriber(other_broker.port)

@@ -236,7 +236,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path) -> None:
         begun = time.monotonic()
         assert publisher.close() is False
         assert time.monotonic() - begun < 12
-        assert len(publisher.release()) > 150
+        assert len(publisher.release().messages) > 150
         broker.thaw()
         after = Subscriber(broker.port)
         assert after.wait_for_topic(STATE)[-1].json == OFFLINE
@@ -293,7 +293,7 @@ def test_a_failed_start_never_publishes_online(mosquitto: Mosquitto, subscriber:
     subscriber.wait_for_topic(STATE)
     published = [(message.topic, message.json["state"], message.retain) for message in subscriber.messages]
     assert published == [("edged/box/dock/availability", "online", True), (STATE, "offline", True)]
-    assert len(publisher.release()) == 2
+    assert len(publisher.release().messages) == 2
 
 
 def test_a_missing_secret_is_logged_with_the_config_and_not_by_the_connection(

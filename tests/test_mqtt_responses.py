@@ -298,15 +298,16 @@ def test_random_requests_through_the_broker_change_nothing(mosquitto: Mosquitto,
     answers_to = [None, "answers/here", "edged/box/dock/people", f"{BRIDGE}/state", "/", "a" * 2000, "/" * 180]
     with (
         serving_requests(mosquitto, handler) as publisher,
-        calling(mosquitto.port, topics=("answers/#", f"{BRIDGE}/response/#", "/", "//#")) as caller,
+        calling(mosquitto.port, topics=("answers/#", f"{BRIDGE}/response/#", "//#")) as caller,
     ):
         before = retained(mosquitto.port)
-        for _ in range(300):
+        for number in range(300):
             properties: dict[str, Any] = {"CorrelationData": chance.randbytes(9)} if chance.random() < 0.3 else {}
             if topic := chance.choice(answers_to):
                 properties["ResponseTopic"] = topic
             caller.send(chance.choice(topics), random_payload(chance), **properties)
-        until(lambda: caller.arrived.qsize() >= 300, 30)
+            if number % 30 == 29:  # fewer than may wait at edged
+                until(lambda: caller.arrived.qsize() > number, 30)  # noqa: B023  # called before the next one
         assert retained(mosquitto.port) == before
         assert publisher.figures().reconnects == 0
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []

@@ -1,6 +1,6 @@
 """`edged ask --camera` and `edged reload` send a request through the broker, and print the response."""
 
-# ruff: noqa: F401  # fixtures are imported, and then named as arguments
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
-from support.broker import HOST, Mosquitto, an_answer, free_port, scripted_broker, until
+from support.broker import HOST, Mosquitto, Subscriber, an_answer, free_port, other_broker, scripted_broker, until
 from support.config import write
 from support.requesting import BRIDGE, Handler, calling, serving_requests
 
@@ -208,6 +209,45 @@ def test_an_edged_that_goes_offline_meanwhile_is_reported(mosquitto: Mosquitto):
         error = no_response(mosquitto.port, 30)
         closing.join()
     assert error == f'broker mqtt://127.0.0.1:{mosquitto.port}: edged on node "box" went offline before it responded'
+
+
+def test_a_response_comes_although_a_reload_replaced_the_publisher(mosquitto: Mosquitto):
+    handler = Handler()
+    with serving_requests(mosquitto, handler, client_id="first") as publisher:
+        until(lambda: publisher.figures().published == 1)
+        data = SimpleQueue[object]()
+        caller = Caller(BrokerSpec(host=HOST, port=mosquitto.port), "box", "reload", {}, 30)
+        calling = threading.Thread(target=lambda: data.put(caller.call(threading.Event())))
+        calling.start()
+        until(lambda: handler.received)
+        publisher.close()
+        successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port, client_id="second"), "box")
+        successor.adopt(publisher.release())
+        successor.start()
+        successor.online()
+        handler.received[0].respond(Response({"config_rev": "abc"}))
+        assert data.get(timeout=15) == {"config_rev": "abc"}
+        calling.join(10)
+        successor.close()
+
+
+def test_another_broker_does_not_get_the_responses_of_the_one_before(mosquitto: Mosquitto, other_broker: Mosquitto):
+    handler = Handler()
+    with serving_requests(mosquitto, handler) as publisher, calling(mosquitto.port) as caller:
+        caller.send("reload", {})
+        until(lambda: handler.received)
+        publisher.close()
+        elsewhere = Subscriber(other_broker.port)
+        successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box")
+        successor.adopt(publisher.release())
+        handler.received[0].respond(Response({"config_rev": "abc"}))
+        successor.start()
+        successor.online()
+        elsewhere.wait_for_topic(f"{BRIDGE}/state")
+        successor.close()
+        elsewhere.catch_up()
+        assert {message.topic for message in elsewhere.messages} == {f"{BRIDGE}/state"}
+        elsewhere.close()
 
 
 def test_ctrl_c_ends_the_wait(mosquitto: Mosquitto):

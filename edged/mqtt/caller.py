@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from edged.mqtt.topics import Topics, encode
 NO_SUBSCRIBERS = 0x10  # reason code of MQTT 5
 POLL_S = 0.25  # how soon a stop signal is noticed
 CLOSE_S = 2.0
+OFFLINE_S = 5.0  # for an edged that went offline, which it does briefly when `mqtt:` was changed, to come back
 RETRY_S = 60  # paho's; the first failure ends the call
 
 
@@ -66,6 +68,7 @@ class Caller:
         self._connack_due = 0.0
         self._connected = False
         self._online_seen = False
+        self._offline_due = math.inf
 
     def call(self, stop: StopSignal) -> Any:
         """Send the request; the `data` of its response. Raises EdgedError if there is none, or an error; Stopped."""
@@ -86,6 +89,8 @@ class Caller:
         now = time.monotonic()
         if now >= self._deadline:
             raise self._failed(Failure("other", self._no_response()))
+        if now >= self._offline_due:
+            raise self._failed(Failure("lost", f'edged on node "{self._node}" went offline before it responded'))
         if not self._connected and now >= self._connack_due:
             self._no_connack(Failure("unreachable", f"no CONNACK within {CONNACK_S:.0f} s"))
         with suppress(Empty):
@@ -180,10 +185,9 @@ class Caller:
         return payload if payload.get("transaction") == self._transaction else None
 
     def _state_changed(self, state: object) -> None:
-        if state == "offline" and self._online_seen:
-            raise self._failed(Failure("lost", f'edged on node "{self._node}" went offline before it responded'))
-        if state == "offline":
+        if state == "offline" and not self._online_seen:
             raise self._failed(Failure("other", f'edged on node "{self._node}" is offline, or still starting'))
+        self._offline_due = time.monotonic() + OFFLINE_S if state == "offline" else math.inf
         self._online_seen = True
 
     # Errors

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import filterfalse
 from typing import Any
@@ -43,6 +44,15 @@ CLOSE_S = 10.0
 OFFLINE_S = 2.0  # of CLOSE_S, reserved for the acknowledgement of `offline`
 TICK_S = 1.0
 DROPPED_EVERY_S = 3600.0  # how often drops are logged while the broker is connected, and too slow
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response."""
+
+    messages: list[Pending]
+    requests: RequestQueue
+    broker: BrokerSpec
 
 
 class MqttPublisher:
@@ -157,17 +167,19 @@ class MqttPublisher:
             self._thread.join(CLOSE_S + OFFLINE_S)
         return self._offline_acknowledged
 
-    def release(self) -> list[Pending]:
-        """Call after `close`. The messages that no broker has acknowledged, oldest first."""
-        return self._queue.release()
+    def release(self) -> Released:
+        """Call after `close`. What is left for the next publisher."""
+        return Released(self._queue.release(), self._requests, self._spec)
 
-    def adopt(self, released: list[Pending]) -> None:
+    def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
 
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         An answer that was sent before, and may have arrived, keeps its topic and its payload.
         """
-        self._queue.adopt(released)
+        self._queue.adopt(released.messages)
+        if released.broker.shown == self._spec.shown:
+            released.requests.hand_over(self._requests)
 
     # Called by the connection, in the sending thread
 

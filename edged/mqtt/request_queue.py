@@ -40,7 +40,8 @@ class RequestQueue:
         self._retained_logged_at = -math.inf
         self._closing = False
         self._lock = threading.Lock()  # over all that follows
-        self._connected = False
+        self._connected = True  # before the first connection too: there may be a predecessor's responses
+        self._successor: RequestQueue | None = None
         self._running: set[int] = set()  # requests without a response, by number
         self._number = 0
         self._responses: deque[Message] = deque()
@@ -99,9 +100,20 @@ class RequestQueue:
             if number not in self._running:
                 return
             self._running.discard(number)
+            successor = self._successor
+        (successor or self).send(message)
+
+    def send(self, message: Message) -> None:
+        """Dropped without a connection."""
+        with self._lock:
             if self._connected and len(self._responses) < MOST_RESPONSES:
                 self._responses.append(message)
         self._wake()
+
+    def hand_over(self, successor: RequestQueue) -> None:
+        """From now on, responses to the requests of this queue are sent by another one, of the same broker."""
+        with self._lock:
+            self._successor = successor
 
     # The connection
 

@@ -117,11 +117,12 @@ def serving_requests(
     """A publisher of the node `box` whose requests go to the handler. It is subscribed before this returns."""
     spec = BrokerSpec(host=HOST, port=port or broker.port, **more)
     publisher = MqttPublisher(spec, "box", requested=handler)
-    granted = broker.log().count("Sending SUBACK to edged-box")
+    client_id = spec.client_id or "edged-box"
+    granted = broker.log().count(f"Sending SUBACK to {client_id}")
     publisher.start()
     publisher.online()
     try:
-        until(lambda: broker.log().count("Sending SUBACK to edged-box") > granted)
+        until(lambda: broker.log().count(f"Sending SUBACK to {client_id}") > granted)
         yield publisher
     finally:
         publisher.close()
