@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.broker import until
+from support.broker import HOST, free_port, until
 from support.fakes import FakeModel
+from support.scraping import fetch, listens, values
 from support.world import CONFIG, World, fake_publisher
 
 from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
-from edged.core.specs import BrokerSpec, Config, Every, ModelSpec
+from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
 from edged.service.daemon import Daemon, start
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
@@ -134,6 +135,47 @@ def test_online_is_published_only_when_the_model_is_loaded(box: Box):
     box.world.loading = load
     box.run(lambda: until(lambda: states and fake_publisher(box.daemon.service).is_online))
     assert states == [(True, False)]
+
+
+def scraped(port: int, name: str) -> float:
+    """The value of a metric without labels."""
+    until(lambda: listens(port))
+    return values(fetch(port).text, name)[""]
+
+
+def test_the_metrics_are_served_while_the_model_loads_and_until_the_stop(tmp_path: Path):
+    port, up = free_port(), []
+    box = Box(tmp_path, replace(QUICK, metrics=ListenAddress(HOST, port)))
+    box.world.loading = lambda: up.append(scraped(port, "edged_model_up"))
+
+    def story() -> None:
+        until(box.answers)
+        up.append(scraped(port, "edged_model_up"))
+
+    box.run(story)
+    assert up == [0.0, 1.0]
+    assert not listens(port)
+
+
+def test_a_config_that_cannot_be_taken_leaves_the_metrics_where_they_are(tmp_path: Path):
+    port, other = free_port(), free_port()
+    box = Box(tmp_path, replace(QUICK, metrics=ListenAddress(HOST, port)))
+
+    def story() -> None:
+        until(box.answers)
+        box.world.broken["check m2"] = ModelError("model: there is none")
+        model, metrics = ModelSpec(Path("m2")), ListenAddress(HOST, other)
+        box.config = replace(QUICK, model=model, metrics=metrics, rev="r2")
+        box.commands.put("reload")
+        until(lambda: box.daemon.problems)
+        assert scraped(port, "edged_config_problems") == 1
+        assert not listens(other)
+        box.config = replace(QUICK, metrics=metrics, rev="r3")
+        box.commands.put("reload")
+        assert scraped(other, "edged_config_problems") == 0
+        assert not listens(port)
+
+    assert box.run(story) == 0
 
 
 def test_a_start_that_fails_never_publishes_online(box: Box):

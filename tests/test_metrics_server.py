@@ -15,7 +15,7 @@ from PIL import Image
 from support.broker import HOST, Mosquitto, free_port, until
 from support.making import picture
 from support.running import Edged
-from support.scraping import fetch, values
+from support.scraping import fetch, listens, values
 
 from edged.core.specs import ListenAddress
 from edged.service import metrics_server
@@ -34,14 +34,6 @@ def server() -> Iterator[MetricsServer]:
     running = MetricsServer(lambda: b"edged_camera_up 1\n", TYPE)
     yield running
     running.stop()
-
-
-def listens(port: int, host: str = HOST) -> bool:
-    try:
-        socket.create_connection((host, port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def serve(server: MetricsServer, port: int, host: str = HOST) -> None:

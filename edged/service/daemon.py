@@ -208,7 +208,6 @@ class Daemon:
         else:
             self.problems = []
             log.info("config reloaded: %s", change)
-            self._metrics.follow(self.service.config.metrics)
         self._reloaded_at = time.monotonic()
         self._publish_info()
         self._publish_health()  # a new broker or node has none yet
@@ -218,7 +217,9 @@ class Daemon:
         for warning in new.warnings:
             if warning not in self.service.config.warnings:
                 log.warning("%s", warning)
-        return self._reload.take(new)
+        change = self._reload.take(new)
+        self._metrics.follow(new.metrics)
+        return change
 
     def _not_reloaded(self, problems: list[str]) -> None:
         self.problems = problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,15 @@ def fetch(port: int, path: str = "/metrics", method: str = "GET", host: str = HO
         return Response(response.status, response.getheader("Content-Type"), response.read().decode())
     finally:
         connection.close()
+
+
+def listens(port: int, host: str = HOST) -> bool:
+    """True if the port accepts a connection."""
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
