@@ -43,7 +43,7 @@ def test_another_size_is_another_picture_so_everything_is_asked_again(tmp_path: 
     )
     (question,) = before.spec.questions
     last = LastAnswer(question.answer_rev, None, (), None, 0.0, 0.0)
-    before.publish([Outcome(question, (), last)], None)
+    before.publish([Outcome(question, (), last)], None, 0.0)
     after.inherit(before)
     assert before.last_answer(question) is last
     assert after.last_answer(question) is None

@@ -58,7 +58,7 @@ def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
             "edged/box/dock/image/jpeg",
         }
         publisher.follow(asking())
-        until(lambda: publisher.figures().published == 10)
+        until(lambda: publisher.figures().published == 11)
         assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
 
 
@@ -118,7 +118,7 @@ def test_a_waiting_picture_of_a_removed_camera_is_never_published(mosquitto: Mos
     assert retained(mosquitto.port) == {STATE}
     assert [message.payload for message in subscriber.messages if message.retain and message.topic != STATE] == [
         b""
-    ] * 3
+    ] * 4
 
 
 def test_a_camera_that_is_added_again_publishes_again(

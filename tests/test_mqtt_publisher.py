@@ -110,6 +110,18 @@ def test_states_come_first_and_then_online(mosquitto: Mosquitto, subscriber: Sub
     assert subscriber.messages[3].json == ONLINE
 
 
+def test_what_is_paused_is_retained_and_sent_again_after_a_reconnect(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
+    state = {"active": False, "questions": {"people": True}, "since": 1785312000.0}
+    publisher.active("dock", state)
+    subscriber.wait_for_topic("edged/box/dock/active")
+    wire.cut()
+    wire.mend()
+    first, again = subscriber.wait_for_topic("edged/box/dock/active", 2)
+    assert (first.retain, first.json, again.json) == (True, state, state)
+
+
 def test_many_looks_at_once_keep_the_order_of_each(publisher: MqttPublisher, subscriber: Subscriber) -> None:
     def look(camera: str) -> None:
         for number in range(50):

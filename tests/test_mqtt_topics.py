@@ -45,6 +45,7 @@ def test_every_topic_begins_with_prefix_and_node():
         "edged/dock-box/bridge/health",
     ]
     assert topics.availability("dock") == "edged/dock-box/dock/availability"
+    assert topics.active("dock") == "edged/dock-box/dock/active"
     assert topics.answer("dock", "people") == "edged/dock-box/dock/people"
     assert topics.late("dock", "people") == "edged/dock-box/dock/people/late"
     assert topics.image("dock") == "edged/dock-box/dock/image/jpeg"

@@ -89,8 +89,9 @@ def assert_runs(world: World, config: Config) -> None:
     asked = {(config.node, c.name, q.name) for c in config.cameras for q in c.all_questions()}
     pictures = {(config.node, c.name, "image") for c in config.cameras if c.image and c.questions}
     states = {(config.node, c.name, "availability") for c in config.cameras}
+    pauses = {(config.node, c.name, "active") for c in config.cameras}
     for host, broker in world.brokers.items():
-        assert set(broker.retained) == (asked | states | pictures if host == config.mqtt.host else set()), host
+        assert set(broker.retained) == (asked | states | pauses | pictures if host == config.mqtt.host else set()), host
     for key in states:
         assert world.brokers[config.mqtt.host].retained[key].online
     for key in asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from support.fakes import FakeModel
 from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
+from edged.service.worker_queue import ModelChanged, NoTurn, Ticket, WorkerQueue
 
 
 class Looks:
@@ -121,6 +122,15 @@ def test_two_workers_serve_two_looks_at_once(looks: Looks):
     looks.look("first")
     looks.look("second")
     until(lambda: sorted(looks.asked) == ["first", "second"])
+
+
+def test_a_request_that_gets_no_turn_in_time_gives_up(looks: Looks):
+    looks.open(FakeModel)
+    looks.look("first", urgent=True)
+    until(lambda: looks.asked == ["first"])
+    with looks.queue.join(urgent=True, until=time.monotonic() + 0.05) as ticket, pytest.raises(NoTurn):
+        ticket.wait_near()
+    assert looks.queue.waiting() == 0
 
 
 def test_a_stop_ends_waiting_looks(looks: Looks):

@@ -145,6 +145,9 @@ class Publisher(Protocol):
 
     def camera(self, name: str, state: CameraState) -> None: ...
 
+    def active(self, camera: str, state: dict[str, Any]) -> None:
+        """Publish what of a camera is paused."""
+
     def info(self, info: dict[str, Any]) -> None: ...
 
     def health(self, health: dict[str, Any]) -> None: ...

@@ -124,6 +124,9 @@ class MqttPublisher:
     def camera(self, name: str, state: CameraState) -> None:
         self._publish_state(self._topics.availability(name), availability_payload(state))
 
+    def active(self, camera: str, state: dict[str, Any]) -> None:
+        self._publish_state(self._topics.active(camera), state)
+
     def info(self, info: dict[str, Any]) -> None:
         self._publish_state(self._topics.info, info)
 

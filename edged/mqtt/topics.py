@@ -57,6 +57,9 @@ class Topics:
     def availability(self, camera: str) -> str:
         return self._topic(camera, "availability")
 
+    def active(self, camera: str) -> str:
+        return self._topic(camera, "active")
+
     def answer(self, camera: str, question: str) -> str:
         return self._topic(camera, question)
 
@@ -87,7 +90,7 @@ def retained_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
     """The topics that may have a retained message while edged runs with these cameras."""
     retained = {topics.state, topics.info, topics.health}
     for camera in cameras:
-        retained.add(topics.availability(camera.name))
+        retained |= {topics.availability(camera.name), topics.active(camera.name)}
         retained |= {topics.answer(camera.name, question.name) for question in camera.all_questions()}
         if camera.image and camera.questions:
             retained.add(topics.image(camera.name))

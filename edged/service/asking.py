@@ -1,31 +1,27 @@
 """Asks a model about one frame: the part of a look that runs in the worker's thread.
 
-Each region that a question is about is encoded once. Its questions are asked before the next region is encoded.
+Each region that a question is about is encoded once. Its questions are asked before the next region is encoded. Only a
+look that gave way to a request encodes its region again.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 from edged.core.errors import ModelError, Stopped, release_frames
 from edged.core.interfaces import VisionModel
 from edged.core.intervals import expiry_s
 from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
-from edged.core.types import Exchange, Reply
 from edged.service.conversation import Conversation
+from edged.service.encoded_picture import EncodedPicture
 from edged.service.judging import Provenance
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals, without
 from edged.service.picture import Thumbnail
 from edged.service.region import cut
-from edged.service.worker_queue import Ticket
-
-log = logging.getLogger("edged.look")
+from edged.service.worker_queue import Overtaken, Ticket
 
 
 @dataclass(slots=True)
@@ -34,6 +30,7 @@ class Asking:
 
     Model, age and encode time are added to `of` step by step, so that refusals after an error have them too.
     `thumbnails` has one of each region with `when_changed`, else none. `looked_at` (monotonic) is when the look began.
+    `paused` returns the questions that are not asked now, and why; `unwanted` if the look has lost its camera.
     """
 
     camera: CameraSpec
@@ -44,27 +41,31 @@ class Asking:
     ticket: Ticket[list[Outcome]]
     succeeded: Callable[[ModelCall], None]
     failed: Callable[[ModelCall, ModelError], None]
+    paused: Callable[[], Mapping[str, str]]
+    unwanted: Callable[[], bool]
     region: RegionSpec | None = None  # the one that was encoded last, or is being encoded
     conversation: Conversation | None = None  # the one with the question that is being asked; None while encoding
 
     def __call__(self, model: VisionModel) -> list[Outcome]:
-        """An outcome for each question. Raises Stopped if the model was replaced meanwhile."""
+        """An outcome for each question. Raises Stopped if model or camera were replaced meanwhile, Overtaken."""
         assert self.of.frame
         # Once: later regions wait for answers about the same frame, as later questions do.
         age_s = self.of.frame.age_s()
         self.of = replace(self.of, model=model, frame_age_s=age_s)
         if age_s > self.camera.max_age_s:
+            if self.ticket.overtaken:
+                raise Overtaken
             reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
             return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
         outcomes: list[Outcome] = []
         try:
             for region, questions in by_region(self.questions).items():
-                self._encode(model, region)
+                picture = self._encode(model, region)
                 asked_at = time.monotonic()
                 for question in questions:
                     if len(outcomes) + 1 == len(self.questions):
                         self.ticket.nearly_done()
-                    outcomes.append(self._ask(model, question, asked_at))
+                    outcomes.append(self._ask(picture, question, asked_at))
         except ModelError as error:
             release_frames(error)
             if self.ticket.stop.is_set():
@@ -72,27 +73,29 @@ class Asking:
             outcomes += self._refuse_the_rest(error, outcomes)
         return outcomes
 
-    def _encode(self, model: VisionModel, region: RegionSpec | None) -> None:
+    def _encode(self, model: VisionModel, region: RegionSpec | None) -> EncodedPicture:
         if self.ticket.stop.is_set():
             raise Stopped
         assert self.of.frame
         self.region, self.conversation = region, None
-        picture = cut(self.of.frame, region)
-        self.ticket.expect_encode()
-        begun = time.monotonic()
-        self.of = replace(self.of, frame_age_s=picture.age_s(), encode_ms=None)
-        self.of = replace(self.of, encode_ms=model.encode(picture))
-        self.ticket.encoded(time.monotonic() - begun)
+        self.ticket.give_way()
+        picture = EncodedPicture(model, self.ticket, cut(self.of.frame, region), self.of, self.unwanted)
+        try:
+            picture.encode()
+        finally:
+            self.of = picture.of
         self.succeeded(self._call())
+        return picture
 
-    def _ask(self, model: VisionModel, question: QuestionSpec, asked_at: float) -> Outcome:
-        # not a method of this object: that would be a cycle, in which the frame lives until the collector runs
-        ask = partial(_ask_model, model, self.ticket, self.camera.name)
-        self.conversation = Conversation(question, self.of, expiry_s(self.camera, question.every_s), ask)
-        self.conversation.run()
+    def _ask(self, picture: EncodedPicture, question: QuestionSpec, asked_at: float) -> Outcome:
+        self.conversation = Conversation(question, picture, expiry_s(self.camera, question.every_s), self.paused)
+        try:
+            self.conversation.run()
+        finally:
+            self.of = picture.of
         self.succeeded(self._call())
         answers, thumbnail = tuple(self.conversation.answers), self.thumbnails.get(question.region)
-        last = LastAnswer(question.answer_rev, model.revision, answers, thumbnail, asked_at, self.looked_at)
+        last = LastAnswer(question.answer_rev, picture.model.revision, answers, thumbnail, asked_at, self.looked_at)
         return Outcome(question, answers, last)
 
     def _refuse_the_rest(self, error: ModelError, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -110,11 +113,3 @@ class Asking:
         if self.conversation:
             return ModelCall(camera, worker, self.conversation.question.name)
         return ModelCall(camera, worker, None, self.region)
-
-
-def _ask_model(
-    model: VisionModel, ticket: Ticket[Any], camera: str, history: Sequence[Exchange], question: QuestionSpec
-) -> Reply:
-    log.debug("camera %s: asking %s", camera, question.name)
-    ticket.expect(question.generation.deadline_s)
-    return model.ask(history, question, ticket.stop)

@@ -45,9 +45,12 @@ def health(service: Service, uptime_s: float) -> dict[str, Any]:
 
 
 def status(service: Service, problems: Sequence[str]) -> str:
-    """One line for `systemctl status`: `4 cameras, 1 not online; broker connected`."""
-    offline = sum(1 for runtime in service.cameras.values() if not runtime.online)
-    cameras = counted(len(service.cameras), "camera") + (f", {offline} not online" if offline else "")
+    """One line for `systemctl status`: `4 cameras, 1 paused, 1 not online; broker connected`."""
+    runtimes = service.cameras.values()
+    paused = sum(1 for runtime in runtimes if not runtime.is_open)
+    offline = sum(1 for runtime in runtimes if runtime.is_open and not runtime.online)
+    groups = [(paused, "paused"), (offline, "not online")]
+    cameras = ", ".join([counted(len(runtimes), "camera"), *(f"{count} {state}" for count, state in groups if count)])
     broker = "broker connected" if service.publisher.figures().connected else "broker not connected"
     return "; ".join([cameras, broker, *(f"config not reloaded: {problem}" for problem in problems[:1])])
 

@@ -2,14 +2,17 @@
 
 Everything that is published about a camera goes through its runtime, under one lock. So nothing is published by a
 retired runtime, whose camera may still report, and no answer to a question that a reload has removed or changed, even
-if the look began before the reload.
+if the look began before the reload. Nor is an answer to a question that was paused meanwhile, or one about an older
+frame than the answer before it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from threading import Lock
 from types import MappingProxyType
@@ -20,10 +23,10 @@ from edged.core.interfaces import Camera, Publisher
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
 from edged.core.types import Answer, CameraState, Event, Fact, utc_now
-from edged.service.judging import new_id
+from edged.service.judging import Provenance, new_id
 from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
-from edged.service.outcomes import LastAnswer, Outcome
+from edged.service.outcomes import LastAnswer, Outcome, refusals_for
 
 log = logging.getLogger("edged.look")
 
@@ -35,6 +38,8 @@ class CameraRuntime:
     """A camera in service. `publisher` returns the current one, which a reload may replace.
 
     `remembered` has the facts of the kind ALERT. `time_zone` is that of the config, for the quiet hours of alerts.
+    `paused` returns the questions that are not asked now, with the reasons; `is_open` is false for a camera that is
+    paused.
     """
 
     def __init__(
@@ -44,18 +49,26 @@ class CameraRuntime:
         publisher: Callable[[], Publisher],
         remembered: Mapping[str, Any] = MappingProxyType({}),
         time_zone: tzinfo = UTC,
+        paused: Callable[[CameraSpec], Mapping[str, str]] = lambda _: {},
+        is_open: bool = True,
     ) -> None:
         self.spec = spec
         self.config_rev = config_rev
         self.looks = 0
         self.meter = LookMeter()
+        self.grabbing = Lock()  # held while a frame is taken: a request may look at the same time as the schedule
         self.unexpected = Outage(f"camera {spec.name}", log, "looks work again")
+        self.is_open = is_open
         self._publisher = publisher
+        self._paused = paused
         self._camera: Camera | None = None
         self._lock = Lock()  # for all that follows; held while publishing, never while a camera is started or closed
         self._retired = False
         self._state: CameraState | None = None
+        self._active: dict[str, Any] | None = None  # the payload of `<camera>/active`
         self._last: dict[str, LastAnswer] = {}
+        self._newest: dict[str, float] = {}  # by question: when (monotonic) the frame of its last answer was taken
+        self._newest_picture = -math.inf
         self._histories = _histories(spec, remembered)
         self._time_zone = time_zone
 
@@ -73,6 +86,11 @@ class CameraRuntime:
     def use(self, camera: Camera) -> None:
         self._camera = camera
 
+    @property
+    def retired(self) -> bool:
+        """True if it publishes nothing any more: the camera was removed, replaced or paused."""
+        return self._retired
+
     def report(self, state: CameraState) -> None:
         """Publish the camera's new state. For the camera's thread. Does nothing once the runtime is retired."""
         with self._lock:
@@ -80,11 +98,20 @@ class CameraRuntime:
                 self._state = state
                 self._publisher().camera(self.spec.name, state)
 
+    def report_active(self, state: dict[str, Any]) -> None:
+        """Publish what is paused, if that has changed."""
+        with self._lock:
+            if state != self._active and not self._retired:
+                self._active = state
+                self._publisher().active(self.spec.name, state)
+
     def report_again(self) -> None:
-        """Publish the camera's state to another broker."""
+        """Publish the camera's states to another broker."""
         with self._lock:
             if self._state and not self._retired:
                 self._publisher().camera(self.spec.name, self._state)
+            if self._active and not self._retired:
+                self._publisher().active(self.spec.name, self._active)
 
     # a reload
 
@@ -105,6 +132,7 @@ class CameraRuntime:
     def _forget_gone(self) -> None:
         names = {question.name for question in self.spec.all_questions()}
         self._last = {name: last for name, last in self._last.items() if name in names}
+        self._newest = {name: moment for name, moment in self._newest.items() if name in names}
         self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
         self.meter.keep(names)
 
@@ -129,9 +157,17 @@ class CameraRuntime:
             return self.spec, self.config_rev
 
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
-        """The questions whose own interval has passed, with 5 % tolerance (1 s at most), or that were changed."""
-        now = time.monotonic()
-        return [question for question in spec.questions if _is_due(question, self.last_answer(question), now)]
+        """The questions that are not paused, and whose own interval has passed or that were changed.
+
+        The tolerance is 5 % of the interval, 1 s at most.
+        """
+        now, paused = time.monotonic(), self.paused(spec)
+        asked = [question for question in spec.questions if question.name not in paused]
+        return [question for question in asked if _is_due(question, self.last_answer(question), now)]
+
+    def paused(self, spec: CameraSpec) -> Mapping[str, str]:
+        """The questions of `spec`, follow-ups too, that are not asked now, and why."""
+        return self._paused(spec)
 
     def makes(self, call: ModelCall) -> bool:
         """True if the next looks make this call of the model."""
@@ -144,28 +180,58 @@ class CameraRuntime:
             last = self._last.get(question.name)
         return last if last and last.answer_rev == question.answer_rev else None
 
-    def publish(self, outcomes: Sequence[Outcome], image: bytes | None) -> None:
-        """Remember and publish the outcomes of a look, except of questions that a reload removed or changed meanwhile.
+    def publish(self, outcomes: Sequence[Outcome], image: bytes | None, seen_at: float) -> None:
+        """Remember and publish the outcomes of a look that took its frame at `seen_at` (monotonic).
 
-        Raises ValueError, and remembers nothing, if an answer cannot be encoded as JSON.
+        Not published are answers to questions that a reload removed or changed meanwhile, or that were paused, and
+        those that are older than a published one. Raises ValueError, and remembers nothing, if an answer cannot be
+        encoded as JSON.
         """
         with self._lock:
-            if self._retired:
-                return
-            current = {question.name: question for question in self.spec.questions}
-            live = [outcome for outcome in outcomes if _is_same(outcome.question, current.get(outcome.question.name))]
-            answers = [answer for outcome in live for answer in outcome.answers]
-            questions = {question.name: question for question in self.spec.all_questions()}
-            now = alerts.Now(datetime.now(self._time_zone), time.monotonic())
-            steps = [self._step(answer, questions[answer.question], now) for answer in answers]
-            events = [event for _, _, changes in steps for event in changes]
-            if answers:
-                picture = image if self.spec.image else None
-                self._publisher().answers(answers, events, picture, self._changed_facts(steps))
-            self._histories |= {key: history for key, history, _ in steps}
-            self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
-            self.looks += 1
-            self.meter.add(answers)
+            if not self._retired:
+                current = {question.name: question for question in self.spec.questions}
+                same = [each for each in outcomes if _is_same(each.question, current.get(each.question.name))]
+                paused = self.paused(self.spec)
+                self._publish([self._in_force(outcome, seen_at, paused) for outcome in same], image, seen_at)
+                self.looks += 1
+
+    def change_pauses(self, change: Callable[[], None], clock_synced: bool) -> None:
+        """Pause or resume by calling `change`. Publishes `not_asked` for each question that is paused by that.
+
+        Looks that have taken their frame before this publish nothing about the questions that it concerns.
+        """
+        with self._lock:
+            before = self.paused(self.spec)
+            change()
+            paused, now = self.paused(self.spec), time.monotonic()
+            concerned = paused.keys() ^ before.keys()
+            of = Provenance(self.spec.name, "request", self.config_rev, clock_synced)
+            refused = refusals_for(paused.keys() - before.keys(), self.spec, of, "not_asked", paused)
+            self._newest |= dict.fromkeys(concerned, now)
+            self._last = {name: last for name, last in self._last.items() if not concerned & last.names}
+            if not self._retired:
+                self._publish(refused, None, now)
+
+    def _in_force(self, outcome: Outcome, seen_at: float, paused: Collection[str]) -> Outcome:
+        """Without the answers that must not be published; not for the next look if one of them is too old."""
+        newer = [answer for answer in outcome.answers if self._newest.get(answer.question, -math.inf) <= seen_at]
+        asked = tuple(answer for answer in newer if answer.question not in paused)
+        return replace(outcome, answers=asked, last=outcome.last if len(newer) == len(outcome.answers) else None)
+
+    def _publish(self, live: Sequence[Outcome], image: bytes | None, seen_at: float) -> None:
+        answers = [answer for outcome in live for answer in outcome.answers]
+        questions = {question.name: question for question in self.spec.all_questions()}
+        now = alerts.Now(datetime.now(self._time_zone), time.monotonic())
+        steps = [self._step(answer, questions[answer.question], now) for answer in answers]
+        events = [event for _, _, changes in steps for event in changes]
+        if answers:
+            picture = image if self.spec.image and seen_at >= self._newest_picture else None
+            self._publisher().answers(answers, events, picture, self._changed_facts(steps))
+            self._newest_picture = seen_at if picture else self._newest_picture
+        self._newest |= {answer.question: seen_at for answer in answers}
+        self._histories |= {key: history for key, history, _ in steps}
+        self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
+        self.meter.add(answers)
 
     def _changed_facts(self, steps: Sequence[tuple[tuple[str, str], alerts.History, list[Event]]]) -> list[Fact]:
         return [

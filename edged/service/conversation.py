@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from edged.core.conditions import same
 from edged.core.specs import ANY, QuestionSpec
-from edged.core.types import Answer, Exchange, Reply, Status
-from edged.service.judging import Provenance, answer, judge
+from edged.core.types import Answer, Exchange, Status
+from edged.service.encoded_picture import EncodedPicture
+from edged.service.judging import answer, judge
 from edged.service.outcomes import refused_answers
 
-Ask: TypeAlias = Callable[[Sequence[Exchange], QuestionSpec], Reply]
+TOO_LATE = "the time limit of the request had passed before this was asked"
 
 
 @dataclass(slots=True)
 class Conversation:
-    """`answers` has the answers so far, also after `ask` has raised."""
+    """`answers` has the answers so far, also after `run` has raised. `paused`: what is not asked now, and why."""
 
     question: QuestionSpec
-    of: Provenance
+    picture: EncodedPicture
     expires_s: float
-    ask: Ask
+    paused: Callable[[], Mapping[str, str]]
     answers: list[Answer] = field(default_factory=list)
 
     def run(self) -> None:
@@ -32,30 +32,31 @@ class Conversation:
     def completed(self, status: Status, reason: str) -> tuple[Answer, ...]:
         """The answers so far, and a refusal for each question that has none."""
         given = {answer.question: answer for answer in self.answers}
-        refused = refused_answers(self.question, self.of, status, reason, self.expires_s)
+        refused = refused_answers(self.question, self.picture.of, status, reason, self.expires_s)
         return tuple(given.get(refusal.question, refusal) for refusal in refused)
 
     def _ask(self, question: QuestionSpec, history: Sequence[Exchange]) -> None:
-        reply = self.ask(history, question)
-        first = answer(question, judge(question, reply), self.of, self.expires_s, reply)
+        if self.picture.too_late():
+            self.answers += refused_answers(question, self.picture.of, "timeout", TOO_LATE, self.expires_s)
+            return
+        asked = self.picture.limited(question)
+        reply = self.picture.ask(history, asked)
+        first = answer(question, judge(asked, reply), self.picture.of, self.expires_s, reply)
         self.answers.append(first)
         for follow_up in question.then:
-            if _applies(follow_up, first):
+            reason = self.paused().get(follow_up.name) or _why_not_asked(follow_up, first)
+            if reason is None:
                 self._ask(follow_up, [*history, Exchange(question.prompt, reply.text)])
             else:
-                reason = _why_not_asked(follow_up, first)
-                self.answers += refused_answers(follow_up, self.of, "not_asked", reason, self.expires_s)
+                self.answers += refused_answers(follow_up, self.picture.of, "not_asked", reason, self.expires_s)
 
 
-def _applies(follow_up: QuestionSpec, first: Answer) -> bool:
-    """True if the follow-up is asked after this answer."""
-    if follow_up.when is ANY:
-        return first.status in ("ok", "unsure")
-    return first.status == "ok" and same(first.value, follow_up.when)
-
-
-def _why_not_asked(follow_up: QuestionSpec, first: Answer) -> str:
+def _why_not_asked(follow_up: QuestionSpec, first: Answer) -> str | None:
+    """None if the follow-up is asked after this answer."""
     if first.status != "ok":
-        return f'"{first.question}" was {first.status}'
+        asked = follow_up.when is ANY and first.status == "unsure"
+        return None if asked else f'"{first.question}" was {first.status}'
+    if follow_up.when is ANY or same(first.value, follow_up.when):
+        return None
     value, wanted = (json.dumps(value, ensure_ascii=False) for value in (first.value, follow_up.when))
     return f'"{first.question}" was {value}, and this is asked only after {wanted}'

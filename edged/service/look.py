@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event as StopSignal
 from typing import TypeAlias
 
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame, Stopped, release_frames
-from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
-from edged.core.types import Frame, Status, Trigger
+from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region, with_follow_ups
+from edged.core.types import Answer, Frame, Status, Trigger
 from edged.service import picture
 from edged.service.asking import Asking
 from edged.service.camera_runtime import CameraRuntime
@@ -24,14 +27,15 @@ from edged.service.gate import Gate
 from edged.service.judging import Provenance
 from edged.service.lateness import Lateness
 from edged.service.model_outage import ModelCall, ModelOutage
-from edged.service.outcomes import Outcome, refusals, without
+from edged.service.outcomes import Outcome, refusals, refusals_for, without
 from edged.service.region import cut
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import ModelChanged, Ticket, WorkerQueue
+from edged.service.worker_queue import ModelChanged, NoTurn, Overtaken, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
 UNEXPECTED = "unexpected error; see edged's log"
+NO_TURN = "the model was busy until the time limit of the request had passed"
 
 Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
 
@@ -48,23 +52,38 @@ class Looks:
     model_outage: ModelOutage = field(default_factory=ModelOutage)
 
     def look(self, runtime: CameraRuntime, trigger: Trigger = "schedule") -> None:
-        """Look once and publish. Never raises: this is one of the two places that catch everything."""
+        """Look once and publish. Never raises: this is one of the places that catch everything."""
         spec, config_rev = runtime.current()
         due = runtime.due(spec)
         if not due:
             return
-        look = _Look(self, runtime, spec, due, Provenance(spec.name, trigger, config_rev, clock_synced=False))
-        try:
-            outcomes = look.outcomes()
-            _log_answers(outcomes)
-            runtime.publish(outcomes, look.image(outcomes))
-            runtime.unexpected.end()
-        except Stopped:
-            return
-        except Exception as error:
-            runtime.unexpected.begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
-            release_frames(error)
-            look.publish_refusals()
+        of = Provenance(spec.name, trigger, config_rev, clock_synced=False)
+        with suppress(Stopped):
+            _Look(self, runtime, spec, due, of).made()
+
+    def request(
+        self,
+        runtime: CameraRuntime,
+        current: tuple[CameraSpec, str],
+        questions: Sequence[QuestionSpec],
+        until: float,
+        published: bool = True,
+    ) -> list[Answer]:
+        """The answers to these questions, follow-ups included, due or not. Paused ones are not asked.
+
+        `current` is what the runtime returned. What is not answered at `until` (monotonic) is a timeout, and is not
+        published. Raises Stopped, also if the camera leaves service.
+        """
+        spec, config_rev = current
+        of = Provenance(spec.name, "request", config_rev, self.clock_synced())
+        wanted = replace(spec, questions=tuple(questions))
+        paused = runtime.paused(wanted)
+        outcomes = refusals_for(paused, wanted, of, "not_asked", paused)
+        if asked := [question for question in questions if question.name not in paused]:
+            look = _Look(self, runtime, spec, asked, of, until=until, published=published)
+            outcomes += look.made()
+        answers = {answer.question: answer for outcome in outcomes for answer in outcome.answers}
+        return [answers[question.name] for question in with_follow_ups(questions)]
 
 
 @dataclass(slots=True)
@@ -76,15 +95,35 @@ class _Look:
     camera: CameraSpec
     due: list[QuestionSpec]
     of: Provenance
+    until: float = math.inf  # monotonic: the end of a request's time
+    published: bool = True
     begun_at: float = field(default_factory=time.monotonic)
+    seen_at: float = field(default_factory=time.monotonic)  # when the frame was taken
+
+    def made(self) -> list[Outcome]:
+        """Look and publish. After an unexpected error the refusals are published. Raises Stopped."""
+        try:
+            outcomes = self.outcomes()
+            _log_answers(outcomes)
+            self._publish(outcomes, self.image(outcomes))
+            self.runtime.unexpected.end()
+        except Stopped:
+            raise
+        except Exception as error:
+            reason = f"unexpected error in a look: {error!r}"
+            self.runtime.unexpected.begin(reason, level=logging.ERROR, exc_info=error)
+            release_frames(error)
+            outcomes = self._publish_refusals()
+        return outcomes
 
     def outcomes(self) -> list[Outcome]:
         """An outcome for each due question. Raises Stopped."""
         while True:
             try:
                 return self._once()
-            except ModelChanged:
-                log.debug("camera %s: the model was replaced; looking again", self.camera.name)
+            except (ModelChanged, Overtaken) as again:
+                why = "requests came first" if isinstance(again, Overtaken) else "the model was replaced"
+                log.debug("camera %s: %s; looking again", self.camera.name, why)
                 self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
 
     def image(self, outcomes: Sequence[Outcome]) -> bytes | None:
@@ -93,32 +132,49 @@ class _Look:
         was_encoded = any(answer.timing_ms["encode"] is not None for answer in answers)
         return picture.jpeg(self.of.frame) if self.camera.image and self.of.frame and was_encoded else None
 
-    def publish_refusals(self) -> None:
+    def _publish(self, outcomes: Sequence[Outcome], image: bytes | None) -> None:
+        if not self.published:
+            return
+        if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
+            outcomes = [outcome for outcome in outcomes if not outcome.has("timeout")]
+        self.runtime.publish(outcomes, image, self.seen_at)
+
+    def _publish_refusals(self) -> list[Outcome]:
         """After an unexpected error: refuse every due question."""
         status: Status = "model_down" if self.of.frame else "camera_down"
+        outcomes = refusals(self.due, self.camera, self.of, status, UNEXPECTED)
         try:
-            self.runtime.publish(refusals(self.due, self.camera, self.of, status, UNEXPECTED), None)
+            self._publish(outcomes, None)
         except Exception:  # the publisher fails, and its own thread reports that
             log.debug("camera %s: the refusals could not be published either", self.camera.name, exc_info=True)
+        return outcomes
 
     def _once(self) -> list[Outcome]:
-        with self.looks.queue.join(urgent=self.of.trigger == "request") as ticket:
-            ticket.wait_near()
-            self.of = replace(self.of, clock_synced=self.looks.clock_synced())
-            if self.of.trigger == "schedule":
-                self.looks.lateness.begun(self.camera.name)
+        with self.looks.queue.join(urgent=self.of.trigger == "request", until=self.until) as ticket:
             try:
+                return self._served(ticket)
+            except NoTurn:
+                return refusals(self.due, self.camera, self.of, "timeout", NO_TURN)
+
+    def _served(self, ticket: Ticket[list[Outcome]]) -> list[Outcome]:
+        ticket.wait_near()
+        self.of = replace(self.of, clock_synced=self.looks.clock_synced())
+        if self.of.trigger == "schedule":
+            self.looks.lateness.begun(self.camera.name)
+        try:
+            with self.runtime.grabbing:
+                self.seen_at = time.monotonic()
                 frame = self.runtime.camera.grab(self.looks.stop)
-            except StaleFrame as error:
-                return refusals(self.due, self.camera, self.of, "stale_frame", str(error))
-            except CameraError as error:
-                return refusals(self.due, self.camera, self.of, "camera_down", str(error))
-            self.of = replace(self.of, frame=frame)
-            thumbnails = self._thumbnails(frame)
-            repeated = self._repeated(frame, thumbnails)
-            if questions := without(self.due, repeated):
-                return [*repeated, *self._asked(ticket, questions, thumbnails)]
-            return repeated
+        except StaleFrame as error:
+            return refusals(self.due, self.camera, self.of, "stale_frame", str(error))
+        except CameraError as error:
+            return refusals(self.due, self.camera, self.of, "camera_down", str(error))
+        self.of = replace(self.of, frame=frame)
+        thumbnails = self._thumbnails(frame)
+        repeated = self._repeated(frame, thumbnails)
+        if questions := without(self.due, repeated):
+            return [*repeated, *self._asked(ticket, questions, thumbnails)]
+        return repeated
 
     def _thumbnails(self, frame: Frame) -> Thumbnails:
         """A thumbnail of each region that a due question is about; none without `when_changed`."""
@@ -145,8 +201,18 @@ class _Look:
             if isinstance(error, ModelLost):
                 self.looks.lost(error, ticket.group)
 
-        succeeded = self.looks.model_outage.succeeded
-        asking = Asking(self.camera, questions, self.of, thumbnails, self.begun_at, ticket, succeeded, failed)
+        asking = Asking(
+            self.camera,
+            questions,
+            self.of,
+            thumbnails,
+            self.begun_at,
+            ticket,
+            self.looks.model_outage.succeeded,
+            failed,
+            paused=partial(self.runtime.paused, self.camera),
+            unwanted=lambda: self.runtime.retired,
+        )
         try:
             return ticket.run(asking)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edged.core.intervals import expiry_s
@@ -28,6 +28,11 @@ class LastAnswer:
     asked_at: float
     looked_at: float
 
+    @property
+    def names(self) -> set[str]:
+        """The question and its follow-ups."""
+        return {answer.question for answer in self.answers}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -36,6 +41,9 @@ class Outcome:
     question: QuestionSpec
     answers: tuple[Answer, ...]
     last: LastAnswer | None = None
+
+    def has(self, status: Status) -> bool:
+        return any(answer.status == status for answer in self.answers)
 
 
 def refusals(
@@ -46,6 +54,19 @@ def refusals(
         Outcome(question, refused_answers(question, of, status, reason, expiry_s(camera, question.every_s)))
         for question in questions
     ]
+
+
+def refusals_for(
+    names: Collection[str], camera: CameraSpec, of: Provenance, status: Status, reasons: Mapping[str, str]
+) -> list[Outcome]:
+    """A refusal for each of these questions and follow-ups, with its own reason."""
+    outcomes = []
+    for question in camera.questions:
+        refused = [each for each in with_follow_ups([question]) if each.name in names]
+        expires_s = expiry_s(camera, question.every_s)
+        verdicts = [(each, Verdict(status, reason=reasons[each.name])) for each in refused]
+        outcomes.append(Outcome(question, tuple(answer(each, verdict, of, expires_s) for each, verdict in verdicts)))
+    return [outcome for outcome in outcomes if outcome.answers]
 
 
 def refused_answers(

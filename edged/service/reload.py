@@ -149,6 +149,7 @@ class Reload:
             service.serve(prepared.group)
             service.wait_for_dismissed(self.wait_uninterrupted)
         service.config = prepared.config
+        service.pauses.keep(prepared.config)
 
     # rollback
 

@@ -23,6 +23,8 @@ from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact, NpuFigures
 from edged.service.camera_runtime import ALERT, CameraRuntime, fact_names
 from edged.service.look import Looks
+from edged.service.paused_camera import PausedCamera
+from edged.service.pauses import Pauses
 from edged.service.scheduler import Schedule
 from edged.service.time_zone import zone
 from edged.service.waiting import Wait
@@ -74,6 +76,7 @@ class Service:
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
         self._store: Store | None = None
+        self._pauses: Pauses | None = None
         self._publisher: Publisher | None = None
         self._scheduled: dict[str, object] = {}  # the settings that each camera's job depends on
 
@@ -85,6 +88,12 @@ class Service:
     def open_store(self) -> None:
         """Raises EdgedError if another edged uses the store, or a newer one has written it."""
         self._store = self.factories.open_store(self.config.node)
+        self._pauses = Pauses(self._store)
+
+    @property
+    def pauses(self) -> Pauses:
+        assert self._pauses, "open_store() was not called"
+        return self._pauses
 
     @property
     def publisher(self) -> Publisher:
@@ -102,10 +111,33 @@ class Service:
 
     def open_camera(self, spec: CameraSpec, config: Config) -> CameraRuntime:
         """Create a camera's runtime, not started. It does not replace the camera's current runtime: see `converge`."""
-        remembered, time_zone = self.store.facts(ALERT), zone(config.timezone)
-        runtime = CameraRuntime(spec, config.rev, lambda: self.publisher, remembered, time_zone)
-        runtime.use(self.factories.open_camera(spec, runtime.report))
+        is_open, remembered = self.pauses.is_active(spec.name), self.store.facts(ALERT)
+        runtime = CameraRuntime(
+            spec,
+            config.rev,
+            lambda: self.publisher,
+            remembered,
+            zone(config.timezone),
+            paused=self.pauses.paused,
+            is_open=is_open,
+        )
+        runtime.use(self.factories.open_camera(spec, runtime.report) if is_open else PausedCamera(runtime.report))
         return runtime
+
+    def set_active(self, name: str, question: str | None, active: bool) -> None:
+        """Pause or resume a camera, or one of its questions. What is resumed is asked within a second."""
+        if self.pauses.is_active(name, question) == active:
+            return
+        what = f"camera {name}" if question is None else f"camera {name}: question {question}"
+        log.info("%s: %s", what, "resumed" if active else "paused")
+        runtime = self.cameras[name]
+        change = partial(self.pauses.set, name, question, active)
+        runtime.change_pauses(change, self.factories.clock_synced())
+        changed = self._is_open(runtime) != runtime.is_open
+        opened = {name: self.open_camera(runtime.spec, self.config)} if changed else {}
+        if active:
+            self._scheduled.pop(name, None)
+        self.converge(self.config, opened)
 
     def converge(self, config: Config, opened: dict[str, CameraRuntime] | None = None) -> None:
         """Make cameras and schedule match this config.
@@ -123,6 +155,7 @@ class Service:
                 self._start(runtime, before.get(spec.name))
             else:
                 self.cameras[spec.name].adopt(spec, config.rev, zone(config.timezone))
+            self.cameras[spec.name].report_active(self.pauses.state(spec))
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
         self.publisher.follow(config)
@@ -141,9 +174,19 @@ class Service:
             runtime.retire(reason)
         close_all([runtime.camera for runtime in self.cameras.values()])
 
+    def _is_open(self, runtime: CameraRuntime) -> bool:
+        """True if this camera should be open."""
+        return self.pauses.is_active(runtime.spec.name)
+
+    def _must_stop(self, runtime: CameraRuntime, spec: CameraSpec | None) -> bool:
+        if spec is None or runtime.spec.connection != spec.connection:
+            return True
+        return runtime.is_open != self._is_open(runtime)
+
     def _stop_cameras(self, config: Config) -> None:
-        """Stop the cameras that are not in the config, and those whose source has to be reopened."""
-        stopping = {name: runtime for name, runtime in self.cameras.items() if _must_stop(runtime, config.camera(name))}
+        """Stop the cameras that are not in the config, and those whose source has to be closed or opened again."""
+        runtimes = self.cameras.items()
+        stopping = {name: runtime for name, runtime in runtimes if self._must_stop(runtime, config.camera(name))}
         for runtime in stopping.values():
             runtime.retire()
         close_all([runtime.camera for runtime in stopping.values()])
@@ -164,7 +207,8 @@ class Service:
     # looks
 
     def _schedule_looks(self, spec: CameraSpec, timezone: str | None) -> None:
-        wanted = (spec.schedule, spec.hours, timezone) if spec.questions else None
+        looks = spec.questions and self.cameras[spec.name].is_open
+        wanted = (spec.schedule, spec.hours, timezone) if looks else None
         if self._scheduled.get(spec.name) == wanted:
             return
         if wanted:
@@ -239,10 +283,6 @@ class Service:
 
 def _not_supported(received: Received) -> None:
     received.respond(Response(error="requests are not supported yet"))
-
-
-def _must_stop(runtime: CameraRuntime, spec: CameraSpec | None) -> bool:
-    return spec is None or runtime.spec.connection != spec.connection
 
 
 def _topics(config: Config) -> tuple[object, ...]:

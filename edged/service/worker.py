@@ -21,8 +21,9 @@ class Worker:
     """One model and its thread. The worker queue's lock guards everything but `load`.
 
     `model` is None until it is loaded and after it was disposed of; `error` is why it could not be loaded. A worker is
-    `finishing` at the last question of a look. `expected_by` (monotonic) is when the current call should have returned,
-    None while idle. `slowest_encode_s` excludes the first encode as soon as there is a second.
+    `finishing` at the last question of a look. While it serves a request it is `urgent`, and `interrupted` if a look
+    waits for the end of that. `expected_by` (monotonic) is when the current call should have returned, None while idle.
+    `slowest_encode_s` excludes the first encode as soon as there is a second.
     """
 
     name: str
@@ -33,9 +34,19 @@ class Worker:
     thread: Thread | None = None
     busy: bool = False
     finishing: bool = False
+    urgent: bool = False
+    interrupted: bool = False
     expected_by: float | None = None
     encodes: int = 0
     slowest_encode_s: float | None = None
+
+    def has_room(self, urgent: bool) -> bool:
+        """True if it can take another look soon; a request (`urgent`) may interrupt a look of the schedule."""
+        if self.model is None:
+            return False
+        if urgent:
+            return not self.urgent or self.finishing
+        return not self.busy or (self.finishing and not self.interrupted)
 
     def encoded(self, seconds: float) -> None:
         """Record how long an encode took."""

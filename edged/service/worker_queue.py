@@ -2,11 +2,15 @@
 
 The next look is notified when its turn is near. It then takes its frame, in its own thread, and passes the questions to
 the worker. So the model does not wait for a frame to be decoded, and frames do not age in a queue.
+
+A request does not wait for the end of a look: a look of the schedule gives way between two questions, and goes on
+afterwards.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,15 +32,26 @@ class ModelChanged(Exception):
     """The model was replaced before the look was done, so it has to look again. Not an error."""
 
 
+class Overtaken(Exception):
+    """Requests were served first, and the frame is too old now, so the look has to look again. Not an error."""
+
+
+class NoTurn(Exception):
+    """The look was not served in time."""
+
+
 @dataclass(slots=True, eq=False)
 class Ticket(Generic[T]):
     """A look's place in the queue, and then its use of a worker. Leaving the context gives both up.
 
     `order` sorts requests before the schedule, then by age. `group` is the one that served when the turn came near.
+    Waiting ends at `until` (monotonic). `overtaken`: requests were served after the turn had come near.
     """
 
     queue: WorkerQueue
     order: tuple[bool, int]
+    until: float = math.inf
+    overtaken: bool = False
     group: WorkerGroup | None = None
     near_since: float | None = None
     ask: Callable[[VisionModel], T] | None = None
@@ -53,14 +68,20 @@ class Ticket(Generic[T]):
     ) -> None:
         self.queue.leave(self)
 
+    @property
+    def urgent(self) -> bool:
+        """A request's."""
+        return not self.order[0]
+
     def wait_near(self) -> None:
-        """Wait until this look is one of the next. Raises Stopped."""
+        """Wait until this look is one of the next. Raises Stopped, NoTurn."""
         self.queue.wait_near(self)
 
     def run(self, ask: Callable[[VisionModel], T]) -> T:
         """Call `ask` with a model, in its worker's thread. Returns or raises what `ask` does.
 
-        Raises Stopped if edged stops, ModelChanged if the model is replaced meanwhile.
+        Raises Stopped if edged stops, ModelChanged if the model is replaced meanwhile, NoTurn if no worker takes it in
+        time.
         """
         return self.queue.run(self, ask)
 
@@ -86,6 +107,10 @@ class Ticket(Generic[T]):
     def expect(self, seconds: float) -> None:
         """Call before a model call that may take so long, in addition to the prefill of its prompt."""
         self._worker.expected_by = time.monotonic() + seconds + self._worker.encode_limit_s()
+
+    def give_way(self) -> bool:
+        """Call before each question: serves the requests that are ready. True if there were any: encode again then."""
+        return self.queue.give_way(self)
 
     def nearly_done(self) -> None:
         """Call before the last question: the next look takes its frame meanwhile."""
@@ -173,11 +198,16 @@ class WorkerQueue:
     def waiting(self) -> int:
         return len(self._waiting) + len(self._near)
 
+    def with_frame(self) -> list[Ticket[Any]]:
+        """The looks that have their frame and wait for a worker."""
+        with self._changed:
+            return [ticket for ticket in self._near if ticket.ask]
+
     # from the look's thread
 
-    def join(self, urgent: bool = False) -> Ticket[Any]:
-        """A place in the queue. `urgent` looks come before all others. Returns at once."""
-        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)))
+    def join(self, urgent: bool = False, until: float = math.inf) -> Ticket[Any]:
+        """A place in the queue, until `until` (monotonic). `urgent` looks come before all others. Returns at once."""
+        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)), until)
         with self._changed:
             self._waiting.append(ticket)
             self._waiting.sort(key=lambda each: each.order)
@@ -186,35 +216,44 @@ class WorkerQueue:
 
     def wait_near(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            while not (self._waiting and self._waiting[0] is ticket and self._has_room()):
-                if self._stop.is_set():
-                    raise Stopped
-                self._changed.wait(POLL_S)
+            while not (self._waiting and self._waiting[0] is ticket and self._has_room(ticket.urgent)):
+                self._wait(ticket)
             self._waiting.remove(ticket)
             self._near.append(ticket)
             ticket.near_since, ticket.group = time.monotonic(), self._serving
             self._changed.notify_all()
 
-    def _has_room(self) -> bool:
-        """True if a worker is idle or at a last question, and no other look is about to use it."""
+    def _has_room(self, urgent: bool) -> bool:
+        """True if a worker is idle or at a last question, and no other look is about to use it.
+
+        For an `urgent` look also if a worker can be interrupted. The schedule's looks are not in its way.
+        """
         if self._serving is None:
             return False
-        free = sum(1 for worker in self._serving.workers if worker.model and (not worker.busy or worker.finishing))
+        free = sum(1 for worker in self._serving.workers if worker.has_room(urgent))
         slow = time.monotonic() - SLOW_FRAME_S
-        coming = sum(1 for ticket in self._near if ticket.ask or (ticket.near_since or 0.0) > slow)
+        before = [ticket for ticket in self._near if ticket.urgent or not urgent]
+        coming = sum(1 for ticket in before if ticket.ask or (ticket.near_since or 0.0) > slow)
         return coming < free
+
+    def _wait(self, ticket: Ticket[Any]) -> None:
+        """Wait for a change. With the lock held. Raises Stopped, NoTurn."""
+        if self._stop.is_set():
+            raise Stopped
+        left_s = POLL_S if ticket.worker else ticket.until - time.monotonic()
+        if left_s <= 0:
+            raise NoTurn
+        self._changed.wait(min(POLL_S, left_s))
 
     def run(self, ticket: Ticket[T], ask: Callable[[VisionModel], T]) -> T:
         with self._changed:
             ticket.ask = ask
             self._changed.notify_all()
             while not ticket.done.is_set():
-                if self._stop.is_set():
-                    raise Stopped
-                if ticket.worker is None and ticket.group is not self._serving:
+                if ticket.worker is None and ticket.group is not self._serving and not self._stop.is_set():
                     raise ModelChanged
-                self._changed.wait(POLL_S)
-        if isinstance(ticket.error, Stopped) and not self._stop.is_set():
+                self._wait(ticket)
+        if isinstance(ticket.error, Stopped) and ticket.stop.is_set() and not self._stop.is_set():
             raise ModelChanged from None
         if ticket.error:
             raise ticket.error
@@ -256,14 +295,58 @@ class WorkerQueue:
     def _next(self, worker: Worker) -> Ticket[Any] | None:
         with self._changed:
             while not worker.group.leaving.is_set():
-                ready = [ticket for ticket in self._near if ticket.ask and ticket.group is worker.group]
-                if ready:
-                    ticket = min(ready, key=lambda ticket: ticket.order)
-                    self._near.remove(ticket)
-                    ticket.worker, worker.busy, worker.finishing = worker, True, False
+                if ticket := self._take(worker):
                     return ticket
                 self._changed.wait(POLL_S)
         return None
+
+    def _take(self, worker: Worker, urgent: bool = False) -> Ticket[Any] | None:
+        """The next look that has its frame, `urgent`: of the requests. With the lock held."""
+        ready = [ticket for ticket in self._near if ticket.ask and ticket.group is worker.group]
+        ticket = min(ready, key=lambda ticket: ticket.order, default=None)
+        if ticket is None or (urgent and not ticket.urgent):
+            return None
+        self._near.remove(ticket)
+        ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
+        for other in self._near:
+            other.overtaken = other.overtaken or (ticket.urgent and not other.urgent)
+        return ticket
+
+    def give_way(self, ticket: Ticket[Any]) -> bool:
+        """Serve the requests that are ready, while the look of `ticket` is interrupted. True if there were any."""
+        worker, served = ticket.worker, False
+        if worker is None or worker.model is None or ticket.urgent:
+            return False
+        finishing = worker.finishing
+        while request := self._take_request(worker):
+            self._serve(worker, worker.model, request)
+            served = True
+        if served:
+            with self._changed:
+                worker.busy, worker.finishing, worker.interrupted = True, finishing, False
+        return served
+
+    def _take_request(self, worker: Worker) -> Ticket[Any] | None:
+        """The next request. Waits for one that is taking its frame, as an idle worker would."""
+        give_up = time.monotonic() + SLOW_FRAME_S
+        with self._changed:
+            while not worker.group.leaving.is_set():
+                if request := self._take(worker, urgent=True):
+                    worker.interrupted = True
+                    return request
+                left_s = give_up - time.monotonic()
+                if left_s <= 0 or not self._request_comes(worker):
+                    break
+                self._changed.wait(left_s)
+            worker.interrupted = False
+        return None
+
+    def _request_comes(self, worker: Worker) -> bool:
+        """True if there are more requests without a frame than idle workers. With the lock held."""
+        slow = time.monotonic() - SLOW_FRAME_S
+        coming = [ticket for ticket in self._near if ticket.urgent and (ticket.near_since or 0.0) > slow]
+        coming += [ticket for ticket in self._waiting if ticket.urgent]
+        return len(coming) > sum(1 for other in worker.group.workers if other.model and not other.busy)
 
     def _serve(self, worker: Worker, model: VisionModel, ticket: Ticket[Any]) -> None:
         ask, outcome, failure = ticket.ask, None, None
@@ -274,7 +357,7 @@ class WorkerQueue:
         if worker.group.leaving.is_set():
             outcome, failure = None, Stopped()  # the look asks the new model
         with self._changed:
-            worker.busy, worker.finishing, worker.expected_by = False, False, None
+            worker.busy, worker.finishing, worker.urgent, worker.expected_by = worker.interrupted, False, False, None
             if ticket.ask:  # else the look did not wait for the end
                 ticket.outcome, ticket.error = outcome, failure
             ticket.done.set()

@@ -347,6 +347,6 @@ def passwords(saves: Iterable[Save]) -> set[str]:
 
 
 def _is_answer(message: Message) -> bool:
-    if message.cleared or message.topic.endswith(("/jpeg", "/event", "/late", "/availability")):
+    if message.cleared or message.topic.endswith(("/jpeg", "/event", "/late", "/availability", "/active")):
         return False
     return "/bridge/" not in message.topic

@@ -90,6 +90,7 @@ class FakePublisher:
         self.images: list[bytes] = []
         self.facts: list[Fact] = []
         self.states: list[tuple[str, CameraState]] = []
+        self.active_states: list[tuple[str, dict[str, Any]]] = []
         self.moved_at = time.monotonic()
 
     def prepare(self) -> None: ...
@@ -108,6 +109,9 @@ class FakePublisher:
 
     def camera(self, name: str, state: CameraState) -> None:
         self.states.append((name, state))
+
+    def active(self, camera: str, state: dict[str, Any]) -> None:
+        self.active_states.append((camera, state))
 
     def info(self, info: dict[str, Any]) -> None: ...
 

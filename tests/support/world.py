@@ -44,6 +44,7 @@ class Publisher:
         self.moved_at = time.monotonic()
         self.waiting: list[Answer] = []
         self.states: dict[str, CameraState] = {}
+        self.active_states: dict[str, dict[str, Any]] = {}
         self.started = self.closed = self.is_online = False
 
     def prepare(self) -> None:
@@ -55,6 +56,8 @@ class Publisher:
         self.started = True
         for name, state in self.states.items():
             self.camera(name, state)
+        for name, active in self.active_states.items():
+            self.active(name, active)
         self.answers(self.waiting, [], None)
         self.waiting = []
 
@@ -88,6 +91,12 @@ class Publisher:
             return
         self.broker.retained[(self.node, name, "availability")] = state
 
+    def active(self, camera: str, state: dict[str, Any]) -> None:
+        if not self.started:
+            self.active_states[camera] = state
+            return
+        self.broker.retained[(self.node, camera, "active")] = state
+
     def info(self, info: dict[str, Any]) -> None: ...
 
     def withdraw(self) -> None:
@@ -102,7 +111,7 @@ class Publisher:
 
     def follow(self, config: Config) -> None:
         self.world.may_fail("publisher.follow")
-        own = {(spec.name, "availability") for spec in config.cameras}
+        own = {(spec.name, state) for spec in config.cameras for state in ("availability", "active")}
         own |= {(spec.name, question.name) for spec in config.cameras for question in spec.all_questions()}
         own |= {(spec.name, "image") for spec in config.cameras if spec.image and spec.questions}
         self._clear_all_but(own)

@@ -1,0 +1,66 @@
+"""The part of a look's frame that the model has encoded. It is encoded again after requests have used the model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edged.core.errors import Stopped
+from edged.core.interfaces import VisionModel
+from edged.core.specs import QuestionSpec
+from edged.core.types import Exchange, Frame, Reply
+from edged.service.judging import Provenance
+from edged.service.worker_queue import Ticket
+
+log = logging.getLogger("edged.look")
+
+
+@dataclass(slots=True)
+class EncodedPicture:
+    """`of` is the provenance of what is answered now: its age and its encode time are of the latest encode.
+
+    `unwanted` is true once nobody wants the answers any more. No field may refer to this object's owner: that would be
+    a cycle, in which the frame lives until the collector runs.
+    """
+
+    model: VisionModel
+    ticket: Ticket[Any]
+    picture: Frame
+    of: Provenance
+    unwanted: Callable[[], bool]
+
+    def encode(self) -> None:
+        """Raises ModelError, Stopped."""
+        if self.ticket.stop.is_set():
+            raise Stopped
+        self.ticket.expect_encode()
+        begun = time.monotonic()
+        self.of = replace(self.of, frame_age_s=self.picture.age_s(), encode_ms=None)
+        self.of = replace(self.of, encode_ms=self.model.encode(self.picture))
+        self.ticket.encoded(time.monotonic() - begun)
+
+    def too_late(self) -> bool:
+        """True if the time limit of the request has passed."""
+        return time.monotonic() >= self.ticket.until
+
+    def limited(self, question: QuestionSpec) -> QuestionSpec:
+        """The question, to be answered before the time limit of the request."""
+        left_s = max(0.01, self.ticket.until - time.monotonic())
+        if left_s >= question.generation.deadline_s:
+            return question
+        return replace(question, generation=replace(question.generation, deadline_s=round(left_s, 2)))
+
+    def ask(self, history: Sequence[Exchange], question: QuestionSpec) -> Reply:
+        """Requests that are ready are served first. Raises ModelError, Stopped."""
+        interrupted = self.ticket.give_way()
+        if self.unwanted():
+            raise Stopped
+        if interrupted:
+            log.debug("camera %s: interrupted by a request; encoding the picture again", self.of.camera)
+            self.encode()
+        log.debug("camera %s: asking %s", self.of.camera, question.name)
+        self.ticket.expect(question.generation.deadline_s)
+        return self.model.ask(history, question, self.ticket.stop)

@@ -1,0 +1,76 @@
+"""What is paused: whole cameras, and single questions. Remembered over a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edged.core.interfaces import Store
+from edged.core.specs import CameraSpec, Config, QuestionSpec
+from edged.core.types import Fact
+
+ACTIVE = "active"  # the kind of facts: what is paused, by camera or `camera/question`
+
+
+class Pauses:
+    """For any thread. `store` is the facts' store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._active_since: dict[str, float] = {}  # cameras that were resumed
+        self._begun_ts = round(time.time(), 3)
+
+    def is_active(self, camera: str, question: str | None = None) -> bool:
+        """True if this camera or question is not paused itself."""
+        return _name(camera, question) not in self._store.facts(ACTIVE)
+
+    def paused(self, spec: CameraSpec) -> dict[str, str]:
+        """The questions of this camera that are not asked now, each with the reason. A pause includes follow-ups."""
+        facts = self._store.facts(ACTIVE)
+        if spec.name in facts:
+            return {question.name: f'camera "{spec.name}" is paused' for question in spec.all_questions()}
+        return dict(_paused(spec.questions, spec.name, facts)) if facts else {}
+
+    def state(self, spec: CameraSpec) -> dict[str, Any]:
+        """The payload of `<camera>/active`. A question is `true` if it is not paused itself."""
+        facts = self._store.facts(ACTIVE)
+        active = spec.name not in facts
+        since = self._active_since.get(spec.name, self._begun_ts) if active else _since(facts[spec.name])
+        questions = {question.name: _name(spec.name, question.name) not in facts for question in spec.all_questions()}
+        return {"active": active, "questions": questions, "since": since}
+
+    def set(self, camera: str, question: str | None, active: bool) -> None:
+        """Pause or resume."""
+        now = round(time.time(), 3)
+        if active and question is None:
+            self._active_since[camera] = now
+        self._store.remember([Fact(ACTIVE, _name(camera, question), None if active else {"since": now})])
+
+    def keep(self, config: Config) -> None:
+        """Forget the pauses of cameras and questions that this config does not have."""
+        kept = {camera.name for camera in config.cameras}
+        kept |= {_name(spec.name, question.name) for spec in config.cameras for question in spec.all_questions()}
+        gone = sorted(set(self._store.facts(ACTIVE)) - kept)
+        self._store.remember([Fact(ACTIVE, name, None) for name in gone])
+
+
+def _name(camera: str, question: str | None) -> str:
+    return camera if question is None else f"{camera}/{question}"
+
+
+def _paused(
+    questions: tuple[QuestionSpec, ...], camera: str, facts: Mapping[str, Any], above: str | None = None
+) -> Iterator[tuple[str, str]]:
+    for question in questions:
+        paused = question.name if _name(camera, question.name) in facts else above
+        if paused:
+            yield question.name, f'question "{paused}" is paused'
+        yield from _paused(question.then, camera, facts, paused)
+
+
+def _since(stored: Any) -> float:
+    try:
+        return float(stored["since"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0
