@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.asked import Asked, Gate
 from support.broker import HOST, free_port, until
 from support.fakes import FakeModel
 from support.scraping import fetch, listens, values
@@ -20,6 +21,7 @@ from support.world import CONFIG, World, fake_publisher
 
 from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
+from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
 from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
 from edged.service.daemon import Daemon, start
 from edged.service.watchdog import Watchdog
@@ -458,3 +460,98 @@ def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
     assert start(replace(world.factories, load_config=load), file) == 0
     thread.join(10)
     assert taken.is_set()
+
+
+def test_a_reload_request_is_answered_with_the_revision_that_is_in_force_then(box: Box):
+    def story() -> None:
+        until(box.answers)
+        box.config = replace(QUICK, rev="r2")
+        assert Asked(box.daemon.requests, ReloadRequest()).data == {"config_rev": "r2"}
+        assert box.daemon.service.config.rev == "r2"
+
+    box.run(story)
+
+
+def test_a_reload_request_is_answered_with_every_problem_of_a_bad_config(box: Box):
+    def story() -> None:
+        until(box.answers)
+        box.config = ConfigError(["edged.yaml:3: one", "edged.yaml:9: two"])
+        error = Asked(box.daemon.requests, ReloadRequest()).error
+        assert error == "config not reloaded: edged.yaml:3: one; edged.yaml:9: two"
+        assert Asked(box.daemon.requests, InfoRequest()).data["config_problems"] == box.config.problems
+
+    box.run(story)
+
+
+def test_an_expired_reload_request_reloads_nothing(box: Box):
+    def story() -> None:
+        until(box.answers)
+        assert Asked(box.daemon.requests, ReloadRequest(), time.monotonic()).error.startswith("the request expired")
+
+    box.run(story)
+    assert box.loads == 0
+
+
+def test_a_request_that_arrives_during_a_reload_is_carried_out_after_it(box: Box):
+    """Until then cameras may be half-way to the new config."""
+    asked: list[Asked] = []
+
+    def load() -> None:
+        if len(box.world.models) == 1:
+            asked.append(Asked(box.daemon.requests, ActiveRequest("dock", False)))
+
+    def story() -> None:
+        until(box.answers)
+        box.world.loading = load
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")), rev="r2")
+        assert Asked(box.daemon.requests, ReloadRequest()).data == {"config_rev": "r2"}
+        assert asked[0].data["active"] is False
+        assert box.retained()[("box", "dock", "availability")].reason == "paused"
+
+    box.run(story)
+
+
+def test_a_stop_during_a_reload_answers_the_request_for_it(box: Box):
+    asked: list[Asked] = []
+    go = threading.Event()
+
+    def load() -> None:
+        if box.world.models:
+            box.commands.put("stop")
+            assert go.wait(20)
+
+    def story() -> None:
+        until(box.answers)
+        box.world.loading = load
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")), rev="r2")
+        asked.append(Asked(box.daemon.requests, ReloadRequest()))
+        assert asked[0].error == "edged is stopping"
+        go.set()
+
+    box.world.fit = True
+    box.run(story)
+
+
+def test_a_stop_answers_a_request_that_the_model_works_on(box: Box):
+    def story() -> None:
+        until(box.answers)
+        gate = box.world.models[0].replies["people"] = Gate("3")
+        gate.wait()
+        asked = Asked(box.daemon.requests, AskRequest("dock", "people"))
+        box.commands.put("stop")
+        assert asked.error == "edged is stopping"
+        gate.open.set()
+
+    assert box.run(story) == 0
+
+
+def test_a_paused_camera_stays_paused_over_a_restart(box: Box, tmp_path: Path):
+    def story() -> None:
+        until(box.answers)
+        assert Asked(box.daemon.requests, ActiveRequest("dock", False)).data["active"] is False
+
+    box.run(story)
+    after = Box(tmp_path, QUICK)
+    after.world.store = box.world.store
+    after.run(lambda: until(lambda: {answer.camera for answer in after.answers()} == {"yard", "shop"}))
+    assert [camera.started for camera in after.world.cameras if camera.spec.name == "dock"] == []

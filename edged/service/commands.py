@@ -1,4 +1,4 @@
-"""Commands for the main thread: stop, reload, or end because a device is lost.
+"""Commands for the main thread: stop, reload, a request, or end because a device is lost.
 
 Signal handlers and other threads only put a command into the queue; the main thread acts on it.
 """
@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Literal, TypeAlias
 
 from edged.core.errors import ModelError
+from edged.core.requests import Received
 from edged.service.worker import WorkerGroup
 
 
@@ -26,7 +27,7 @@ class DeviceLost:
     group: WorkerGroup | None
 
 
-Command: TypeAlias = Literal["stop", "reload"] | DeviceLost
+Command: TypeAlias = Literal["stop", "reload"] | DeviceLost | Received
 
 
 class Commands:

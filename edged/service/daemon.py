@@ -10,6 +10,7 @@ from threading import Event as StopSignal
 
 from edged.config.load import ConfigError
 from edged.core.errors import EXIT_OK, CannotGoOn, EdgedError, ModelError, Stopped
+from edged.core.requests import Received, ReloadRequest, Response
 from edged.core.specs import Config
 from edged.core.text import counted
 from edged.service import bridge
@@ -18,6 +19,7 @@ from edged.service.metrics import CONTENT_TYPE, Metrics
 from edged.service.metrics_server import MetricsServer
 from edged.service.plan import Plan
 from edged.service.reload import Reload
+from edged.service.requests import Requests, is_expired
 from edged.service.service import Factories, Service
 from edged.service.waiting import Waiting
 from edged.service.watchdog import Watchdog
@@ -40,7 +42,8 @@ class Daemon:
     def __init__(self, factories: Factories, config: Config, file: WatchedFile) -> None:
         self.commands = Commands()
         self.stop = StopSignal()
-        self.service = Service(factories, config, self.stop, self._device_lost)
+        self.service = Service(factories, config, self.stop, self._device_lost, self._request)
+        self.requests = Requests(self.service, self.commands.put)
         self.problems: list[str] = []  # of a changed config that could not be loaded
         self.failure: EdgedError | None = None  # why edged has to end
         self._waiting = Waiting(self._while_waiting, self._ending)
@@ -53,7 +56,9 @@ class Daemon:
         self._health_due = self._started
         self._ready = False
         self._stopping = False
+        self._received: list[Received] = []  # not while a reload waits: cameras may be half-way to the new config
         self._reload_wanted = False
+        self._reload_requests: list[Received] = []
         self._reloaded_at = float("-inf")
 
     def run(self) -> int:
@@ -84,13 +89,17 @@ class Daemon:
         service.serve(service.load(service.config, self._waiting.wait))
         stack.callback(service.close_cameras, STOPPED)
         service.converge(service.config)
+        service.pauses.keep(service.config)
         stack.callback(service.schedule.stop)
+        stack.callback(self.requests.close)
+        self.requests.start()
         service.schedule.start()
         self._announce()
 
     def _main_loop(self) -> None:
         while not self._ending():
             self._receive_commands(POLL_S)
+            self._carry_out_requests()
             if self._file.changed():
                 self._reload_wanted = True
             if self._reload_wanted and time.monotonic() >= self._reloaded_at + RELOAD_SPACING_S:
@@ -136,6 +145,8 @@ class Daemon:
                 self._stopping = True
             case "reload":
                 self._reload_wanted = True
+            case Received():
+                self._received.append(command)
             case DeviceLost(error, group) if group is self.service.queue.serving():
                 self.failure = error
             case DeviceLost(error, _):
@@ -144,8 +155,20 @@ class Daemon:
     def _device_lost(self, error: ModelError, group: WorkerGroup | None) -> None:
         self.commands.put(DeviceLost(error, group))
 
+    def _request(self, received: Received) -> None:
+        self.requests.receive(received)
+
     def _ending(self) -> bool:
         return self._stopping or self.failure is not None
+
+    def _carry_out_requests(self) -> None:
+        received, self._received = self._received, []
+        for each in received:
+            if isinstance(each.request, ReloadRequest) and not is_expired(each):
+                self._reload_requests.append(each)
+                self._reload_wanted = True
+            else:
+                self.requests.carry_out(each, self.problems)
 
     # housekeeping
 
@@ -191,6 +214,7 @@ class Daemon:
     def _reload_config(self) -> None:
         """Load the config file and apply it. If that fails, report why and keep the current config."""
         self._reload_wanted = False
+        requests, self._reload_requests = self._reload_requests, []
         self._file.remember()
         try:
             change = self._load_and_follow()
@@ -209,6 +233,8 @@ class Daemon:
             self.problems = []
             log.info("config reloaded: %s", change)
         self._reloaded_at = time.monotonic()
+        for received in requests:
+            self.requests.finish(received, self._reload_response())
         self._publish_info()
         self._publish_health()  # a new broker or node has none yet
 
@@ -220,6 +246,11 @@ class Daemon:
         change = self._reload.take(new)
         self._metrics.follow(new.metrics)
         return change
+
+    def _reload_response(self) -> Response:
+        if self.problems:
+            return Response(error="config not reloaded: " + "; ".join(self.problems))
+        return Response({"config_rev": self.service.config.rev})
 
     def _not_reloaded(self, problems: list[str]) -> None:
         self.problems = problems

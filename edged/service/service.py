@@ -17,7 +17,7 @@ from threading import Event as StopSignal
 from edged.cameras.source import close_all
 from edged.core.errors import ModelError
 from edged.core.interfaces import Camera, Publisher, Store, VisionModel
-from edged.core.requests import Received, Response
+from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact, NpuFigures
@@ -60,7 +60,10 @@ class Factories:
 
 
 class Service:
-    """The running parts, and the config that they follow. `lost` is called when a worker's device is lost."""
+    """The running parts, and the config that they follow.
+
+    `lost` is called when a worker's device is lost, `requested` with each request; both return at once.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Service:
         config: Config,
         stop: StopSignal,
         lost: Callable[[ModelError, WorkerGroup | None], None],
+        requested: Callable[[Received], None],
     ) -> None:
         self.factories = factories
         self.config = config
@@ -75,6 +79,7 @@ class Service:
         self.looks = Looks(self.queue, stop, factories.clock_synced, lost)
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
+        self._requested = requested
         self._store: Store | None = None
         self._pauses: Pauses | None = None
         self._publisher: Publisher | None = None
@@ -105,7 +110,7 @@ class Service:
         self._publisher = self.new_publisher(self.config)
 
     def new_publisher(self, config: Config) -> Publisher:
-        return self.factories.open_publisher(config.mqtt, config.node, self.store, _not_supported)
+        return self.factories.open_publisher(config.mqtt, config.node, self.store, self._requested)
 
     # cameras
 
@@ -279,10 +284,6 @@ class Service:
             runtime.report_again()  # takes its lock, so no look publishes through the old publisher after this
         if _topics(old) != _topics(new):
             before.withdraw()
-
-
-def _not_supported(received: Received) -> None:
-    received.respond(Response(error="requests are not supported yet"))
 
 
 def _topics(config: Config) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from edged.core.answer_types import Number, YesNo
 from edged.core.errors import FileUnusable
 from edged.core.memory_store import MemoryStore
+from edged.core.requests import Received
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec, SourceSpec
 from edged.core.types import Answer, CameraReport, CameraState, Event, Fact, utc_now
@@ -159,6 +160,7 @@ class World:
         self.fit = False
         self.stop = threading.Event()
         self.lost: list[Any] = []
+        self.requested: list[Received] = []
         self.store = MemoryStore()
         self.loading: Callable[[], Any] = lambda: None
         self.factories = Factories(
@@ -172,7 +174,9 @@ class World:
             clock_synced=lambda: True,
             version="0",
         )
-        self.service = Service(self.factories, self.config, self.stop, lambda *lost: self.lost.append(lost))
+        self.service = Service(
+            self.factories, self.config, self.stop, lambda *lost: self.lost.append(lost), self.requested.append
+        )
         self.reload = Reload(self.service, self.wait, self.wait)
 
     def start(self) -> None:
