@@ -140,9 +140,15 @@ def test_a_refusal_neither_raises_nor_clears_nor_interrupts_a_count() -> None:
     assert question.answer(3) == ["alert_off"]
 
 
-def test_time_without_answers_does_not_count() -> None:
+def test_a_refusal_between_two_answers_does_not_interrupt_the_time() -> None:
     question = Question(AlertSpec(MANY, for_s=60.0))
-    question.answer(4, *[REFUSAL] * 10)
+    assert question.answer(4, REFUSAL, REFUSAL) == []
+    assert question.answer(4) == ["alert_on"]
+
+
+def test_time_with_refusals_until_the_last_answer_has_expired_does_not_count() -> None:
+    question = Question(AlertSpec(MANY, for_s=60.0))
+    question.answer(4, *[REFUSAL] * 3)
     assert question.answer(4, 4) == []
     assert question.answer(4) == ["alert_on"]
 

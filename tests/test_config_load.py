@@ -115,6 +115,21 @@ def test_a_source_that_leads_to_itself_or_has_no_possible_name_is_a_warning(tmp_
     assert sorted(kinds) == ["missing_file", "missing_file", "no_questions", "no_questions"]
 
 
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [
+        ("never", None),
+        ("false", None),
+        ("on_event", "on_event"),
+        ("each", "each"),
+        ("true", "each"),
+    ],
+)
+def test_image_is_a_mode_or_true_or_false(tmp_path: Path, written: str, mode: str | None):
+    (camera,) = load(write(tmp_path, CAMERA + f"    image: {written}\n")).cameras
+    assert camera.image == mode
+
+
 def test_a_mask_is_a_polygon_or_a_box(tmp_path: Path):
     masks = "[{polygon: [[0, 0], [1, 0], [0, 1]]}, {box: [0.1, 0.2, 0.6, 0.9]}]"
     config = load(write(tmp_path, CAMERA + f"    mask: {masks}\n"))

@@ -14,6 +14,13 @@ from edged.core.answer_types import Grammar
 BAD = {
     "no model": ("node: box\n", ["edged.yaml:1: model is missing"]),
     "unknown key": (MODEL + "camera: {}\n", ['edged.yaml:2: unknown key "camera". Did you mean "cameras"?']),
+    "image with a typing error": (
+        CAMERA + "    image: on_events\n",
+        [
+            'edged.yaml:5: camera "dock": image must be never, on_event, each, true or false, not "on_events". '
+            'Did you mean "on_event"?'
+        ],
+    ),
     "unknown key below": (
         CAMERA + "    evry: 5s\n",
         ['edged.yaml:5: camera "dock": unknown key "evry". Did you mean "every"?'],
@@ -24,7 +31,7 @@ BAD = {
     ),
     "wrong type": (
         CAMERA + "    image: yes\n",
-        ['edged.yaml:5: camera "dock": image must be true or false, not "yes"'],
+        ['edged.yaml:5: camera "dock": image must be never, on_event, each, true or false, not "yes"'],
     ),
     "new_only of a camera that is no folder": (
         CAMERA.replace("pics", "usb:0") + "    new_only: true\n",

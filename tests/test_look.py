@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,12 @@ from edged.core.answer_types import Number, Text, YesNo
 from edged.core.conditions import OneOf
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
-from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, QuestionSpec, RegionSpec, SourceSpec
+from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, Hours, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import Answer, CameraState, Exchange, Frame, Reply, utc_now
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
+from edged.service.outcomes import Outcome
 from edged.service.worker_queue import WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
@@ -401,7 +403,7 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
     door = replace(GATE, region=RegionSpec("door", (0, 0, 1, 1), ((0, 0), (1, 0), (1, 1))))
     watched = [*(Watched() for _ in range(5)), Watched(age_s=60.0), Watched(*[CameraError("gone")] * 50)]
     kinds = [
-        stage.camera(GATE, camera=watched[0], image=True),
+        stage.camera(GATE, camera=watched[0], image="each"),
         stage.camera(GATE, camera=watched[1], at_least_every_s=300.0),
         stage.camera(question("A?", YesNo(), "fails"), camera=watched[2]),
         stage.camera(question("A?", YesNo(), "breaks"), camera=watched[3]),
@@ -531,20 +533,85 @@ def test_prompt_rev_changes_with_the_prompt_and_with_how_it_is_asked():
 
 def test_a_picture_that_grew_too_old_to_be_analysed_is_not_published(stage: Stage):
     stage.open(FakeModel())
-    stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0, image=True))
+    stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0, image="each"))
     assert (stage.statuses(), stage.publisher.images) == ({"gate": "stale_frame"}, [])
 
 
 def test_a_look_in_flight_does_not_publish_a_picture_that_a_reload_turned_off(stage: Stage):
-    dock = stage.camera(GATE, image=True)
+    dock = stage.camera(GATE, image="each")
 
     def reload_meanwhile() -> str:
-        stage.reload(dock, GATE, image=False)
+        stage.reload(dock, GATE, image=None)
         return "Yes"
 
     stage.open(FakeModel({"gate": reload_meanwhile}))
     stage.look(dock)
     assert (stage.statuses(), stage.publisher.images) == ({"gate": "ok"}, [])
+
+
+def test_on_event_publishes_the_picture_of_a_look_with_an_event_only(stage: Stage):
+    model = stage.open(FakeModel())
+    dock = stage.camera(replace(GATE, alert=OPEN_TWICE), image="on_event")
+    pictures = []
+    for reply in ("No", "No", "Yes", "Yes", "Yes", "No"):
+        model.replies["gate"] = reply
+        stage.look(dock)
+        pictures.append(len(stage.publisher.images))
+    assert [event.kind for event in stage.publisher.events] == ["changed", "alert_on", "changed"]
+    assert pictures == [0, 0, 1, 2, 2, 3]
+    assert all(image.startswith(b"\xff\xd8") for image in stage.publisher.images)
+
+
+def test_on_event_publishes_the_picture_that_an_answer_was_repeated_for(stage: Stage):
+    stage.open(FakeModel())
+    dock = stage.camera(
+        replace(GATE, alert=OPEN_TWICE), camera=FakeCamera(frame(1)), at_least_every_s=300.0, image="on_event"
+    )
+    stage.look(dock)
+    assert stage.publisher.images == []
+    stage.look(dock)
+    assert [bool(answer.reuse_of) for answer in stage.publisher.answered] == [False, True]
+    assert ([event.kind for event in stage.publisher.events], len(stage.publisher.images)) == (["alert_on"], 1)
+
+
+def test_each_publishes_a_picture_only_if_the_model_was_asked_about_it(stage: Stage):
+    stage.open(FakeModel())
+    dock = stage.camera(GATE, camera=FakeCamera(frame(1)), at_least_every_s=300.0, image="each")
+    stage.look(dock)
+    stage.look(dock)
+    assert len(stage.publisher.images) == 1
+
+
+@pytest.mark.parametrize(("mode", "encoded"), [(None, 0), ("on_event", 1), ("each", 3)])
+def test_a_picture_is_encoded_only_for_looks_that_publish_it(stage: Stage, mode: Any, encoded: int):
+    model = stage.open(FakeModel())
+    source, published = stage.camera(GATE, image=mode), []
+    for reply in ("No", "No", "Yes"):
+        model.replies["gate"] = reply
+        stage.look(stage.camera(GATE))
+        answer = stage.publisher.answered[-1]
+
+        def jpeg() -> bytes:
+            published.append(1)
+            return b"jpeg"
+
+        source.publish([Outcome(GATE, (answer,))], jpeg, time.monotonic())
+    assert (len(published), len(stage.publisher.images)) == (encoded, encoded)
+
+
+def test_quiet_hours_are_those_of_the_time_zone_of_the_config(stage: Stage):
+    stage.open(FakeModel())
+    zones = [timezone(timedelta(hours=hours)) for hours in (-6, 6)]
+    begin = (datetime.now(zones[0]) - timedelta(hours=1)).time()
+    end = (datetime.now(zones[0]) + timedelta(hours=1)).time()
+    quiet_there = AlertSpec(OneOf((True,)), quiet=(Hours(frozenset(range(7)), begin, end),))
+    kinds = []
+    for zone in zones:
+        dock = stage.camera(replace(GATE, alert=quiet_there))
+        dock.adopt(dock.spec, "c2", zone)
+        stage.look(dock)
+        kinds.append([event.kind for event in stage.publisher.events])
+    assert kinds == [[], ["alert_on"]]
 
 
 def test_a_repeated_answer_expires_by_the_present_interval(stage: Stage):

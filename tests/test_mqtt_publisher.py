@@ -70,7 +70,7 @@ def test_answers_events_and_picture_go_to_their_topics(publisher: MqttPublisher,
         None,
         "application/json",
     )
-    [picture] = subscriber.of("edged/box/dock/image/jpeg")
+    [picture] = subscriber.wait_for_topic("edged/box/dock/image/jpeg")
     assert picture.payload == b"\xff\xd8jpeg"
     assert (picture.retain, picture.expires_s, picture.content_type) == (True, 90, "image/jpeg")
 

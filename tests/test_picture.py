@@ -202,11 +202,29 @@ def test_black_pictures_can_be_compared() -> None:
     assert changed(scene(), black)
 
 
-def test_jpeg_is_no_wider_than_requested_and_keeps_its_aspect_ratio() -> None:
-    small = decode_picture(jpeg(framed(scene()), max_width=320, quality=90))
+def test_jpeg_has_no_longer_side_than_requested_and_keeps_its_aspect_ratio() -> None:
+    small = decode_picture(jpeg(framed(scene()), max_side=320, quality=90))
     assert small.shape == (180, 320, 3)
     assert np.abs(small.astype(int) - scene(width=320, height=180)).mean() < 12
-    assert decode_picture(jpeg(framed(scene()), max_width=4000)).shape == (360, 640, 3)
+    assert decode_picture(jpeg(framed(scene()), max_side=4000)).shape == (360, 640, 3)
+
+
+def test_jpeg_limits_the_longer_side_of_a_tall_picture_too() -> None:
+    tall = np.rot90(scene()).copy()
+    assert decode_picture(jpeg(framed(tall), max_side=320)).shape == (320, 180, 3)
+
+
+@pytest.mark.parametrize("max_bytes", [300_000, 30_000, 3_000])
+def test_jpeg_is_scaled_down_until_it_has_the_size_that_was_asked_for(max_bytes: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    data = jpeg(framed(noise), max_bytes=max_bytes)
+    height, width, _ = decode_picture(data).shape
+    assert max_bytes / 3 < len(data) <= max_bytes
+    assert width / height == pytest.approx(16 / 9, rel=0.05)
+
+
+def test_jpeg_ends_at_the_least_side_if_the_size_is_impossible() -> None:
+    assert decode_picture(jpeg(framed(scene()), max_bytes=10)).shape == (9, 16, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])

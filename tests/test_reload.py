@@ -43,7 +43,7 @@ CHANGES: dict[str, Callable[[Config], Config]] = {
     "prompt changed": edited("dock", questions=(replace(GATE, prompt="Shut?"), PEOPLE)),
     "question removed": edited("dock", questions=(PEOPLE,)),
     "question added": edited("shop", questions=(GATE, PEOPLE)),
-    "picture off": edited("yard", image=False),
+    "picture off": edited("yard", image=None),
     "interval changed": edited("shop", schedule=Every(7.0)),
     "all questions removed": edited("yard", questions=()),
     "time zone changed": lambda c: replace(c, timezone="Asia/Seoul"),

@@ -25,7 +25,7 @@ from edged.core.types import Fact, StoredMessage
 from edged.store import moments, writer
 from edged.store.file import StoreInUse
 from edged.store.path import state_file
-from edged.store.schema import StoreTooNew
+from edged.store.schema import MIGRATIONS, StoreTooNew, migrate
 from edged.store.store import DiskStore
 
 PEOPLE = "edged/box/dock/people"
@@ -216,6 +216,45 @@ def test_a_second_edged_on_the_same_file_is_refused(opened: Opened, path: Path) 
     with pytest.raises(StoreInUse, match=f"another edged uses {path}") as refused:
         DiskStore(path, lambda: True).open()
     assert refused.value.code == EXIT_UNAVAILABLE
+
+
+def test_a_file_of_version_1_is_brought_up_to_date_with_everything_in_it(opened: Opened, path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as old:
+        old.executescript(MIGRATIONS[0])
+        old.execute("PRAGMA user_version = 1")
+        old.execute("INSERT INTO series VALUES (1, ?, 'dock', 'people')", (PEOPLE,))
+        for number, waits in ((1, 0), (2, 1)):
+            row = (number, 1, time.time(), 1, 1, None, None, 0, waits, b'{"id":%d}' % number)
+            old.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        old.execute("INSERT INTO fact VALUES ('alert', 'dock/people', '{\"on\":true}')")
+    old.close()
+    store = opened()
+    [waiting] = found(store)
+    assert (store.payload(waiting.number), waiting.waiting, waiting.look) == (b'{"id":2}', True, None)
+    assert store.facts("alert") == {"dock/people": {"on": True}}
+    assert write(store, message(store, b'{"id":3}', look="a1b2"))
+    store.close()
+    again = opened()
+    assert [(again.payload(each.number), each.look) for each in found(again)] == [
+        (b'{"id":2}', None),
+        (b'{"id":3}', "a1b2"),
+    ]
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(MIGRATIONS[0])
+    connection.execute("ALTER TABLE message ADD COLUMN look TEXT")  # so that this cannot be done again
+    connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "edged.db")
+    connection.execute("ROLLBACK")
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
 
 
 def test_a_file_of_a_newer_edged_is_refused_and_left_alone(opened: Opened, path: Path) -> None:

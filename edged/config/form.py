@@ -24,6 +24,7 @@ from edged.config.values import (
     CronText,
     Duration,
     FrozenAfter,
+    Image,
     Keep,
     Node,
     PictureSize,
@@ -153,7 +154,12 @@ class CameraForm(Form):
         "`max_age`. Default: false.",
         False,
     )
-    image: bool = key("Publish the analysed picture as JPEG, masked. Default: false.", False)
+    image: Image = key(
+        "Publish the analysed picture as JPEG, masked, its longer side at most 1280 pixels: `never`, `each`, or "
+        "`on_event`, which is only for looks that cause an event. `true` means `each`. Default: never.",
+        "never",
+        sample="on_event",
+    )
     size: PictureSize | None = key(
         "USB cameras only: size of the picture. If the camera does not offer it, the next larger one is used. "
         "Default: 1280x720.",

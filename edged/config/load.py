@@ -181,7 +181,7 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         mask=tuple(mask.points() for mask in parsed.mask),
         regions=tuple(regions.values()),
         at_least_every_s=parsed.when_changed.at_least_every if parsed.when_changed else None,
-        image=parsed.image,
+        image=None if parsed.image == "never" else parsed.image,
         size=parsed.size,
         fps=parsed.fps,
         warm_up_s=DEFAULT_WARM_UP_S if parsed.warm_up is None else parsed.warm_up,

@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edged.config.document import text_problem
-from edged.config.phrases import shown
+from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
 from edged.core import npu_cores
 from edged.core.cron import parse_cron
@@ -31,6 +31,7 @@ BYTES = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB)")
 LOOSE_BYTES = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?\s*")  # `200 MB`, `200mb`, `200M`, `200MiB`
 UNITS_BYTES = {"kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 LEAST_BYTES, MOST_BYTES = 1_000_000, 1_000_000_000_000
+IMAGES = ("never", "on_event", "each")
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
 REPLY_RULE = "it must be one line without special tokens, and must not begin or end with a space"
 SPAN = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
@@ -175,6 +176,15 @@ def _frozen_after(value: Any) -> float | Literal[False]:
     return duration_s(value)
 
 
+def _image(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "each" if value else "never"
+    if value not in IMAGES:
+        hint = suggestion(value, IMAGES) if isinstance(value, str) else ""
+        raise wrong(f"must be {', '.join(IMAGES)}, true or false, not {shown(value)}{hint}")
+    return value
+
+
 def _size(value: Any) -> tuple[int, int]:
     match = SIZE.fullmatch(value) if isinstance(value, str) else None
     if not match:
@@ -271,6 +281,11 @@ FrozenAfter = Annotated[
     float | Literal[False],
     BeforeValidator(_frozen_after),
     WithJsonSchema({"anyOf": [_DURATION_SCHEMA, {"const": False}]}),
+]
+Image = Annotated[
+    Literal["never", "on_event", "each"],
+    BeforeValidator(_image),
+    WithJsonSchema({"enum": [*IMAGES, True, False]}),
 ]
 WarmUp = Annotated[float, BeforeValidator(_warm_up), WithJsonSchema(_DURATION_SCHEMA)]
 PictureSize = Annotated[

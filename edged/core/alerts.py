@@ -1,8 +1,8 @@
 """Turns answers into events: `changed`, `alert_on`, `alert_off`. Pure.
 
 Only answers with status `ok` count: a refusal neither changes a value nor raises or ends an alert. How long a condition
-has held is the sum of the times between answers that follow each other. What lies between two answers of different
-processes, or with a refusal between them, or farther apart than an answer is valid, does not count: nobody looked.
+has held is the sum of the times from each such answer to the next. A time that is longer than an answer is valid does
+not count, nor one in which edged was off: nobody looked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class History:
     `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
     `against` counts the answers in a row that speak for a change of the alert's state, and `held_s` is for how long
     they have; both stop at what the alert requires. `conditions_rev` is that of the alert they were counted for.
-    `seen_mono` is the moment of the last answer; None after a refusal, and in a new process.
+    `seen_mono` is the moment of the last answer; None in a new process.
     """
 
     value: Any = None
@@ -95,7 +95,7 @@ class Change:
 def step(history: History, answer: Answer, alert: AlertSpec | None, now: Now) -> tuple[History, list[Change]]:
     """The history after this answer, and the changes it caused. Free text is never `changed`: every reply differs."""
     if answer.status != "ok":
-        return replace(history, seen_mono=None), []
+        return history, []
     changes: list[Change] = []
     gap_s = _gap_s(history, answer, now)
     history = replace(history, seen_mono=now.mono)
@@ -113,7 +113,7 @@ def step(history: History, answer: Answer, alert: AlertSpec | None, now: Now) ->
 
 
 def _gap_s(history: History, answer: Answer, now: Now) -> float:
-    """Seconds since the last answer; 0 if it was a refusal, of another process, or has expired meanwhile."""
+    """Seconds since the last answer with a value; 0 if another process gave it, or it has expired meanwhile."""
     gap_s = 0.0 if history.seen_mono is None else now.mono - history.seen_mono
     return gap_s if 0.0 <= gap_s <= answer.expires_s else 0.0
 

@@ -138,7 +138,8 @@ class Publisher(Protocol):
     def answers(
         self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
     ) -> None:
-        """Publish the outcomes of one look; `image` is a JPEG. `facts` are stored with them, in one transaction.
+        """Publish the outcomes of one look. `image`, a JPEG, follows its answers, and is dropped if a newer look's are
+        ahead of it. `facts` are stored with them, in one transaction.
 
         Raises ValueError, and publishes nothing, if a value cannot be encoded as JSON.
         """

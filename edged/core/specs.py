@@ -156,6 +156,7 @@ class Hours:
 
 SourceKind = Literal["rtsp", "http", "usb", "path"]
 Rotation = Literal[0, 90, 180, 270]
+ImageMode = Literal["each", "on_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class CameraSpec:
     a live source that has been bit-identical for `frozen_after_s` (None: never). The picture is turned clockwise by
     `rotate` degrees; `mask`, a list of polygons, and `regions` refer to the upright picture. With `at_least_every_s`
     the last answers are repeated while the picture is unchanged, for so long; None asks the model at every look.
-    `image` publishes each analysed frame as JPEG.
+    `image` publishes frames as JPEG: `each` analysed one, or those of looks with an event (`on_event`); None: never.
 
     Of folders: `new_only` takes only the newest picture, and only once.
 
@@ -198,7 +199,7 @@ class CameraSpec:
     mask: tuple[tuple[Point, ...], ...] = ()
     regions: tuple[RegionSpec, ...] = ()
     at_least_every_s: float | None = None
-    image: bool = False
+    image: ImageMode | None = None
     size: tuple[int, int] | None = None
     fps: int | None = None
     warm_up_s: float = DEFAULT_WARM_UP_S

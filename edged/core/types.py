@@ -175,7 +175,8 @@ class StoredMessage:
 
     `number` gives the order. `payload`, of `size` bytes, may be None if it was read back from the store: see
     `Store.payload`. `made_at` and `until`, when an answer expires, are monotonic; those of an earlier process may lie
-    before its start. `late`: the payload says that it is late. `waiting`: the broker has not acknowledged it.
+    before its start. `late`: the payload says that it is late. `waiting`: the broker has not acknowledged it. `look`
+    is shared by the messages of one look; None if an edged that knew no such id has stored it.
     """
 
     number: int
@@ -188,6 +189,7 @@ class StoredMessage:
     until: float
     late: bool
     waiting: bool = True
+    look: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,10 +76,12 @@ class Pending:
         """As it is sent now. The payload must be in memory."""
         assert self.payload is not None
         if self.is_event:
-            return Message(self.topic, self.payload)
+            return Message(self.topic, self.payload, look=self.stored.look)
         if self.overtaken:
-            return Message(late_topic(self.topic) if self.goes_to_late else self.topic, self.payload)
-        return Message(self.topic, self.payload, retain=True, expires_s=seconds_until(self.stored.until))
+            topic = late_topic(self.topic) if self.goes_to_late else self.topic
+            return Message(topic, self.payload, look=self.stored.look)
+        expires_s = seconds_until(self.stored.until)
+        return Message(self.topic, self.payload, retain=True, expires_s=expires_s, look=self.stored.look)
 
 
 def waiting(message: StoredMessage, on_disk: bool) -> Pending:
@@ -200,6 +202,10 @@ class Outbox:
             return False
         del self._newest[pending.topic]
         return True
+
+    def is_sent(self, pending: Pending) -> bool:
+        """True if it was taken and not put back in this connection, or is settled or dropped."""
+        return pending.gone or self._taken.get(pending.number) is pending
 
     def has_newer(self, topic: str) -> bool:
         """True if an answer for this topic waits."""

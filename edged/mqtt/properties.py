@@ -32,6 +32,8 @@ def publish_properties(message: Message) -> Properties:
         properties.ContentType = message.content_type
         if message.content_type == JSON_TYPE:
             properties.PayloadFormatIndicator = 1
+        if message.look is not None:
+            properties.UserProperty = ("look", message.look)
     return properties
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -110,14 +111,15 @@ class MqttPublisher:
     ) -> None:
         """The outcome of one look. Raises ValueError, and publishes nothing, if a value is not valid in JSON."""
         late = not self._queue.is_connected
-        look = [self._stored_answer(answer, late) for answer in answers]
-        look += [self._stored_event(event, late) for event in events]
-        picture = self._picture(answers, image) if image is not None and answers else None
+        look = uuid.uuid4().hex
+        messages = [self._stored_answer(answer, look, late) for answer in answers]
+        messages += [self._stored_event(event, look, late) for event in events]
+        picture = self._picture(answers, image, look) if image is not None and answers else None
         self._queue.coming(1)
-        self._store.write(look, facts, partial(self._send_look, look, picture))
+        self._store.write(messages, facts, partial(self._send_look, messages, picture))
 
-    def _send_look(self, look: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
-        self._queue.add(look, picture, on_disk)
+    def _send_look(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
+        self._queue.add(messages, picture, on_disk)
         self._queue.coming(-1)
         self._connection.wake()
 
@@ -238,7 +240,8 @@ class MqttPublisher:
         )
         for message in acknowledged:
             if (payload := self._store.payload(message.number)) is not None:
-                self._queue.restore(RetainedMessage(Message(message.topic, payload, retain=True), message.until))
+                content = Message(message.topic, payload, retain=True, look=message.look)
+                self._queue.restore(RetainedMessage(content, message.until))
 
     def _tell_store(self) -> None:
         if finished := self._queue.finished():
@@ -291,26 +294,27 @@ class MqttPublisher:
         self._queue.keep(RetainedMessage(Message(topic, encode(payload), retain=True)))
         self._connection.wake()
 
-    def _picture(self, answers: Sequence[Answer], jpeg: bytes) -> RetainedMessage:
-        message = Message(self._topics.image(answers[0].camera), jpeg, retain=True, content_type=JPEG_TYPE)
+    def _picture(self, answers: Sequence[Answer], jpeg: bytes, look: str) -> RetainedMessage:
+        topic = self._topics.image(answers[0].camera)
+        message = Message(topic, jpeg, retain=True, content_type=JPEG_TYPE, look=look)
         return RetainedMessage(message, time.monotonic() + max(answer.expires_s for answer in answers))
 
-    def _stored_answer(self, answer: Answer, late: bool) -> StoredMessage:
+    def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))
         # A box without the right time publishes no expiry: it could not say after a restart what has expired.
         until = time.monotonic() + answer.expires_s if answer.clock_synced else math.inf
         topic = self._topics.answer(answer.camera, answer.question)
-        return self._stored(topic, answer.camera, answer.question, payload, until, late)
+        return self._stored(topic, answer.camera, answer.question, payload, until, late, look)
 
-    def _stored_event(self, event: Event, late: bool) -> StoredMessage:
+    def _stored_event(self, event: Event, look: str, late: bool) -> StoredMessage:
         payload = encode(event_payload(event, self._node, late))
-        return self._stored(self._topics.event(event.camera), event.camera, None, payload, math.inf, late)
+        return self._stored(self._topics.event(event.camera), event.camera, None, payload, math.inf, late, look)
 
     def _stored(
-        self, topic: str, camera: str, question: str | None, payload: bytes, until: float, late: bool
+        self, topic: str, camera: str, question: str | None, payload: bytes, until: float, late: bool, look: str
     ) -> StoredMessage:
         number, now = self._store.next_number(), time.monotonic()
-        return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late)
+        return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late, look=look)
 
 
 def _ignore(_received: Received) -> None:

@@ -2,7 +2,8 @@
 
 After a connect every retained state is sent; once edged is online, the newest answer of each question, and `online`,
 follow. An answer that may have arrived at an earlier connection is sent again, unchanged, ahead of those. After that
-states, answers, events, overtaken answers and pictures take turns, so that none delays another.
+states, answers, events, overtaken answers and pictures take turns, so that none delays another; a picture waits for
+the answers of its look.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from edged.core.interfaces import Store
 from edged.core.types import StoredMessage
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
+from edged.mqtt.pictures import LookPictures
 from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
 from edged.mqtt.topics import JPEG_TYPE, Message, as_late
 
@@ -45,7 +47,7 @@ class SendQueue:
         self._lock = threading.Lock()  # over all that follows
         self._outbox = Outbox(limits)
         self._states = RetainedTopics()
-        self._pictures = RetainedTopics()
+        self._pictures = LookPictures(self._outbox.is_sent)
         self._turns: deque[Callable[[], Entry | None]] = deque(
             (
                 self._states.take,
@@ -80,10 +82,11 @@ class SendQueue:
     def add(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool = False) -> None:
         """The answers and events of one look, and its picture."""
         with self._lock:
+            look = [waiting(message, on_disk) for message in messages]
+            for pending in look:
+                self._add(pending)
             if picture is not None and self._may_retain(picture.topic):
-                self._pictures.send(picture)
-            for message in messages:
-                self._add(waiting(message, on_disk))
+                self._pictures.send(picture, [pending for pending in look if not pending.is_event])
 
     def keep(self, state: RetainedMessage) -> None:
         with self._lock:
@@ -103,6 +106,7 @@ class SendQueue:
         """Clear these topics, and send nothing else. Waiting messages are for `release`."""
         with self._lock:
             self._withdrawn = True
+            self._pictures.drop_all()
             self._clear(gone, pictures)
 
     def online(self) -> None:
@@ -229,6 +233,8 @@ class SendQueue:
         with self._lock:
             if isinstance(entry, Pending):
                 entry.sent_to = message.topic
+                if not entry.is_event:
+                    self._pictures.answer_sent(entry)
             self._in_flight[mid] = entry
 
     def put_back(self, entry: Entry) -> None:
@@ -271,7 +277,7 @@ class SendQueue:
             self._outbox.forget(topic)
             self._states.send(clearing(topic))
         for topic in pictures:
-            self._pictures.send(clearing(topic, JPEG_TYPE))
+            self._pictures.clear(topic)
 
     def _settle(self, entry: Entry, accepted: bool) -> None:
         self._published += accepted
@@ -280,7 +286,7 @@ class SendQueue:
             if self._topics_of(entry).settle(entry) and accepted:
                 self._cleared.append(entry.topic)
         elif self._outbox.settle(entry) and not self._withdrawn and entry.payload is not None:
-            message = Message(entry.topic, entry.payload, retain=True)
+            message = Message(entry.topic, entry.payload, retain=True, look=entry.stored.look)
             self._states.remember(RetainedMessage(message, entry.stored.until))
 
     def _next(self) -> Entry | None:
@@ -307,5 +313,5 @@ class SendQueue:
                 return entry
         return None
 
-    def _topics_of(self, message: RetainedMessage) -> RetainedTopics:
+    def _topics_of(self, message: RetainedMessage) -> RetainedTopics | LookPictures:
         return self._pictures if message.content.content_type == JPEG_TYPE else self._states

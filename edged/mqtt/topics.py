@@ -19,7 +19,8 @@ JPEG_TYPE = "image/jpeg"
 class Message:
     """One PUBLISH, QoS 1. `expires_s` None: never expires. An empty retained payload clears the topic.
 
-    `correlation` is the correlation data of the request that this is the response to.
+    `correlation` is the correlation data of the request that this is the response to. `look` identifies the look whose
+    outcome this is; its messages share it. None for others.
     """
 
     topic: str
@@ -28,6 +29,7 @@ class Message:
     expires_s: int | None = None
     content_type: str = JSON_TYPE
     correlation: bytes | None = None
+    look: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class _Look:
         try:
             outcomes = self.outcomes()
             _log_answers(outcomes)
-            self._publish(outcomes, self.image(outcomes))
+            self._publish(outcomes, self.jpeg())
             self.runtime.unexpected.end()
         except Stopped:
             raise
@@ -126,18 +126,16 @@ class _Look:
                 log.debug("camera %s: %s; looking again", self.camera.name, why)
                 self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
 
-    def image(self, outcomes: Sequence[Outcome]) -> bytes | None:
-        """The frame as JPEG, if the camera publishes it and the model has seen it, or a region of it."""
-        answers = [answer for outcome in outcomes for answer in outcome.answers]
-        was_encoded = any(answer.timing_ms["encode"] is not None for answer in answers)
-        return picture.jpeg(self.of.frame) if self.camera.image and self.of.frame and was_encoded else None
+    def jpeg(self) -> Callable[[], bytes] | None:
+        """Encodes the frame, if there is one and the camera publishes pictures."""
+        return partial(picture.jpeg, self.of.frame) if self.camera.image and self.of.frame else None
 
-    def _publish(self, outcomes: Sequence[Outcome], image: bytes | None) -> None:
+    def _publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> None:
         if not self.published:
             return
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome for outcome in outcomes if not outcome.has("timeout")]
-        self.runtime.publish(outcomes, image, self.seen_at)
+        self.runtime.publish(outcomes, jpeg, self.seen_at)
 
     def _publish_refusals(self) -> list[Outcome]:
         """After an unexpected error: refuse every due question."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -23,6 +24,9 @@ DARK = 24  # levels added to both pictures, because noise in the dark makes larg
 STRONGEST = 0.17  # cells count up to this, so that one snowflake or drop is not enough
 MOST_NOISE = 0.05  # what differs more in half of the cells is not noise but another scene
 CHANGED = 0.08  # tests/bench/bench_yard.py measures what other thresholds cost
+
+MAX_BYTES = 1_000_000  # of a picture that is published
+LEAST_SIDE = 16
 
 LOG_LEVELS = np.log(np.arange(256, dtype=np.float32) + DARK)
 
@@ -83,12 +87,26 @@ def _window_sums(cells: Cells) -> Cells:
     return sums
 
 
-def jpeg(frame: Frame, max_width: int = 1280, quality: int = 80) -> bytes:
-    """Encode the frame as JPEG, scaled down to `max_width` pixels if it is wider. `quality` is 1 to 95."""
+def jpeg(frame: Frame, max_side: int = 1280, quality: int = 80, max_bytes: int = MAX_BYTES) -> bytes:
+    """Encode the frame as JPEG. `quality` is 1 to 95.
+
+    It is scaled down until no side is longer than `max_side` pixels, and it has at most `max_bytes`; but not to less
+    than LEAST_SIDE pixels.
+    """
     image = Image.fromarray(frame.rgb)
-    if image.width > max_width:
-        height = max(1, round(image.height * max_width / image.width))
-        image = image.resize((max_width, height), Image.Resampling.BOX)
+    side = min(max_side, max(image.size))
+    data = _encoded(image, side, quality)
+    while len(data) > max_bytes and side > LEAST_SIDE:
+        side = max(LEAST_SIDE, int(side * min(0.9, math.sqrt(max_bytes / len(data)))))
+        data = _encoded(image, side, quality)
+    return data
+
+
+def _encoded(image: Image.Image, side: int, quality: int) -> bytes:
+    if side < max(image.size):
+        scale = side / max(image.size)
+        width, height = (max(1, round(length * scale)) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.BOX)
     data = io.BytesIO()
     image.save(data, "JPEG", quality=quality)
     return data.getvalue()

@@ -17,7 +17,7 @@ from edged.core.types import Fact, StoredMessage
 from edged.store.moments import Clocks
 
 _SELECT = """
-SELECT number, topic, camera, question, length(payload), ts, synced, boot, until_mono, until_ts, late, waiting
+SELECT number, topic, camera, question, length(payload), ts, synced, boot, until_mono, until_ts, late, waiting, look
 FROM message JOIN series ON series.id = message.series
 """
 _NEWEST = """
@@ -47,8 +47,9 @@ class MessageRows:
             message.late,
             message.waiting,
             message.payload,
+            message.look,
         )
-        self._connection.execute("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._connection.execute("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def done(self, numbers: Sequence[int]) -> None:
         rows = [(number + self.offset,) for number in numbers]
@@ -75,7 +76,7 @@ class MessageRows:
         return self._series[message.topic]
 
     def _message(self, row: tuple[Any, ...]) -> StoredMessage:
-        number, topic, camera, question, size, ts, synced, boot, until_mono, until_ts, late, waiting = row
+        number, topic, camera, question, size, ts, synced, boot, until_mono, until_ts, late, waiting, look = row
         clocks = self._clocks
         made_at = clocks.monotonic(boot=0, mono=None, wall=ts if synced else None)
         return StoredMessage(
@@ -89,6 +90,7 @@ class MessageRows:
             until=clocks.monotonic(boot, until_mono, until_ts),
             late=bool(late),
             waiting=bool(waiting),
+            look=look,
         )
 
 

@@ -6,8 +6,10 @@ import sqlite3
 
 from edged.core.errors import EXIT_CONFIG, EdgedError
 
-VERSION = 1
+VERSION = 2
 
+# Version 1.
+#
 # message: answers and events, in the order in which they were made. One row is history and outbox at once: it waits
 #   until the broker has acknowledged it, and is kept for `history` afterwards. `payload` is the JSON as it is sent;
 #   `late` says that it has "late": true. `ts` is the wall clock, `synced` is 1 if that could be trusted. The row
@@ -47,8 +49,11 @@ CREATE TABLE fact (
 ) WITHOUT ROWID;
 """
 
+# Version 2. `look` is shared by the messages of one look; NULL for those of an older edged.
+ADD_LOOK = "ALTER TABLE message ADD COLUMN look TEXT;"
+
 # What brings a file from version n to n + 1, by n.
-MIGRATIONS: dict[int, str] = {0: TABLES}
+MIGRATIONS: dict[int, str] = {0: TABLES, 1: ADD_LOOK}
 
 
 class StoreTooNew(EdgedError):

@@ -201,6 +201,7 @@ class Received:
     retain: bool
     expires_s: int | None
     content_type: str | None
+    look: str | None = None  # the user property
 
     @property
     def json(self) -> Any:
@@ -273,6 +274,7 @@ class Subscriber:
             message.retain,
             getattr(properties, "MessageExpiryInterval", None),
             getattr(properties, "ContentType", None),
+            dict(getattr(properties, "UserProperty", ())).get("look"),
         )
         with self._changed:
             self.messages.append(received)

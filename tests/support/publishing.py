@@ -35,7 +35,7 @@ def asking(node: str = "box", image: bool = True, **cameras: list[str]) -> Confi
         CameraSpec(
             name,
             SourceSpec("usb", Secret("0"), "usb:0"),
-            image=image,
+            image="each" if image else None,
             questions=tuple(question("How many?", Number(True), asked) for asked in names),
         )
         for name, names in cameras.items()

@@ -226,7 +226,7 @@ CONFIG = Config(
     "box",
     ModelSpec(Path("m1")),
     BrokerSpec("first"),
-    (camera("dock", GATE, PEOPLE), camera("yard", PEOPLE, image=True), camera("shop", GATE)),
+    (camera("dock", GATE, PEOPLE), camera("yard", PEOPLE, image="each"), camera("shop", GATE)),
     "UTC",
     "r1",
     Path("edged.yaml"),

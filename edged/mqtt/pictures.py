@@ -1,0 +1,109 @@
+"""The pictures of looks, and when they may be sent. Not thread-safe.
+
+A picture follows the answers of its look. It is dropped if an answer of a newer look of its camera is sent before it.
+So a subscriber that gets a picture has the answers that belong to it, and no newer ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from edged.mqtt.outbox import Pending
+from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
+from edged.mqtt.topics import JPEG_TYPE
+
+WAITING_LIMIT = 2  # of a camera: the picture whose turn comes next, and the newest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Picture:
+    """A picture and the answers of its look, which it follows."""
+
+    message: RetainedMessage
+    answers: tuple[Pending, ...] = field(repr=False)
+
+    def is_behind(self, answer: Pending) -> bool:
+        """True if the answer is of a newer look of the same camera."""
+        last = self.answers[-1]
+        return answer.stored.camera == last.stored.camera and answer.number > last.number
+
+
+class LookPictures:
+    """`is_sent` tells if an answer was sent in this connection, or will never be."""
+
+    def __init__(self, is_sent: Callable[[Pending], bool]) -> None:
+        self._is_sent = is_sent
+        self._waiting: dict[str, deque[_Picture]] = {}  # by topic
+        self._sent: dict[str, _Picture] = {}  # the last of each topic: sent again at each connect
+        self._clearings = RetainedTopics()
+
+    @property
+    def unsent(self) -> int:
+        return self._clearings.unsent + sum(map(len, self._waiting.values()))
+
+    def send(self, message: RetainedMessage, answers: Sequence[Pending]) -> None:
+        """The picture of a look with these answers. It replaces an older one that waits."""
+        self._clearings.drop(message.topic)
+        waiting = self._waiting.setdefault(message.topic, deque())
+        if len(waiting) == WAITING_LIMIT:
+            waiting.pop()
+        waiting.append(_Picture(message, tuple(answers)))
+
+    def clear(self, topic: str) -> None:
+        self._drop(topic)
+        self._clearings.send(clearing(topic, JPEG_TYPE))
+
+    def answer_sent(self, answer: Pending) -> None:
+        """Drop the pictures that this answer is ahead of."""
+        for topic, waiting in self._waiting.items():
+            while waiting and waiting[0].is_behind(answer):
+                waiting.popleft()
+            if topic in self._sent and self._sent[topic].is_behind(answer):
+                del self._sent[topic]
+
+    def take(self) -> RetainedMessage | None:
+        """The next to send; expired ones are dropped."""
+        if (cleared := self._clearings.take()) is not None:
+            return cleared
+        for topic in list(self._waiting):
+            waiting = self._waiting[topic]
+            while waiting and waiting[0].message.expired:
+                waiting.popleft()
+            if waiting and all(map(self._is_sent, waiting[0].answers)):
+                self._waiting[topic] = self._waiting.pop(topic)  # the other cameras are next
+                self._sent[topic] = waiting.popleft()
+                return self._sent[topic].message
+        return None
+
+    def put_back(self, message: RetainedMessage) -> None:
+        """Put a message back that was taken and not sent."""
+        self._clearings.put_back(message)
+        if (sent := self._sent.get(message.topic)) and sent.message is message:
+            self._send_again(message.topic)
+
+    def settle(self, message: RetainedMessage) -> bool:
+        """The broker has accepted or refused it. True if that ends a clearing, and the topic is not used again."""
+        return self._clearings.settle(message)
+
+    def send_all(self) -> None:
+        """Send the last picture of each topic again, and every clearing that was not acknowledged."""
+        self._clearings.send_all()
+        for topic in list(self._sent):
+            self._send_again(topic)
+
+    def drop_all(self) -> None:
+        """Send nothing but clearings."""
+        for topic in list(self._waiting):
+            self._drop(topic)
+
+    def _send_again(self, topic: str) -> None:
+        waiting = self._waiting[topic]
+        waiting.appendleft(self._sent.pop(topic))
+        if len(waiting) > WAITING_LIMIT:
+            del waiting[1]
+
+    def _drop(self, topic: str) -> None:
+        self._waiting.pop(topic, None)
+        self._sent.pop(topic, None)

@@ -1,0 +1,335 @@
+"""Pictures and answers agree: the same look in both, a picture after its answers and never after newer ones."""
+
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.broker import Mosquitto, Subscriber, Wire, an_answer, mosquitto, subscriber, until, wire
+from support.publishing import EVENT, PEOPLE, an_event, asking, disconnected, publisher, publishing, settled, store
+
+from edged.core.memory_store import MemoryStore
+from edged.core.types import StoredMessage
+from edged.mqtt.publisher import MqttPublisher
+from edged.mqtt.retained import RetainedMessage
+from edged.mqtt.send_queue import Entry, SendQueue
+from edged.mqtt.topics import JPEG_TYPE, Message
+from edged.store.store import DiskStore
+
+PICTURE = "edged/box/dock/image/jpeg"
+ONLINE = Message("state", b'{"state":"online"}', retain=True)
+CAMERAS = ("dock", "yard")
+QUESTIONS = ("people", "gate", "weather")
+
+
+# At a broker
+
+
+def test_answers_events_and_picture_of_a_look_have_its_id_in_a_user_property(
+    publisher: MqttPublisher, subscriber: Subscriber
+) -> None:
+    for number in (1, 2):
+        publisher.answers(
+            [an_answer(f"p{number}"), an_answer(f"g{number}", question="gate_open")],
+            [an_event(f"e{number}")],
+            f"jpeg {number}".encode(),
+        )
+        subscriber.wait_for_topic(PICTURE, number)
+        subscriber.wait_for_topic(EVENT, number)
+    looks = {message.payload: message.look for message in subscriber.of(PICTURE)}
+    first, second = looks[b"jpeg 1"], looks[b"jpeg 2"]
+    assert None not in (first, second)
+    assert first != second
+    for topic in (PEOPLE, "edged/box/dock/gate_open", EVENT):
+        assert [message.look for message in subscriber.of(topic)] == [first, second]
+    assert all(message.look is None for message in subscriber.of("edged/box/bridge/state"))
+
+
+def test_an_answer_that_waited_in_an_outage_keeps_its_look(
+    publisher: MqttPublisher, subscriber: Subscriber, wire: Wire
+) -> None:
+    wire.cut()
+    disconnected(publisher)
+    publisher.answers([an_answer("p1")], [an_event("e1")], None)
+    publisher.answers([an_answer("p2")], [], None)
+    wire.mend()
+    settled(publisher)
+    [late], [event] = subscriber.wait_for_topic(f"{PEOPLE}/late"), subscriber.wait_for_topic(EVENT)
+    [newest] = subscriber.wait_for_topic(PEOPLE)
+    assert late.look == event.look
+    assert None not in (late.look, newest.look)
+    assert late.look != newest.look
+
+
+def test_an_answer_that_is_published_again_after_a_restart_keeps_its_look(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    with Mosquitto(tmp_path / "broker") as broker:
+        looks = []
+        for answers in ([an_answer("p1")], []):
+            store = DiskStore(tmp_path / "edged.db", lambda: True)
+            store.open()
+            subscriber = Subscriber(broker.port)
+            with publishing(broker.port, store=store, config=asking(dock=["people"])) as publisher:
+                if answers:
+                    publisher.answers(answers, [], None)
+                [message] = subscriber.wait_for_topic(PEOPLE)
+                looks.append(message.look)
+                settled(publisher)
+            subscriber.close()
+            store.close()
+            broker.kill()  # it has lost its retained messages
+            broker.start()
+    assert looks[0]
+    assert looks == [looks[0]] * 2
+
+
+# The order of sending
+
+
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Queue:
+    """A send queue, and all that was sent from it: messages with their look, `(camera, number)` as text."""
+
+    queue: SendQueue = field(default_factory=lambda: SendQueue(ONLINE, MemoryStore()))
+    wire: list[Message] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)  # the number of the connection, for each message
+    lost: set[int] = field(default_factory=set)  # the messages that were in flight when theirs was lost, by index
+    in_flight: list[int] = field(default_factory=list)
+    connection: int = 0
+
+    def look(
+        self, name: str, camera: str = "dock", questions: tuple[str, ...] = ("people",), jpeg: bool = True
+    ) -> None:
+        messages = [self._stored(name, camera, question) for question in questions]
+        content = Message(f"{camera}/image/jpeg", b"jpeg", retain=True, content_type=JPEG_TYPE, look=name)
+        self.queue.add(messages, RetainedMessage(content) if jpeg else None)
+
+    def send(self) -> bool:
+        """Send the next message, without its acknowledgement. False if there is none."""
+        following = self.queue.next()
+        if following is None:
+            return False
+        entry, message = following
+        self._sent(entry, message)
+        return True
+
+    def put_back(self) -> None:
+        """Take the next message, which then cannot be sent."""
+        if following := self.queue.next():
+            self.queue.put_back(following[0])
+
+    def acknowledge(self) -> None:
+        if self.in_flight:
+            self.queue.acknowledged(self.in_flight.pop(0), accepted=True)
+
+    def connect(self) -> None:
+        self.connection += 1
+        self.queue.connected()
+
+    def lose(self) -> None:
+        self.lost |= set(self.in_flight)
+        self.in_flight.clear()
+        self.queue.lost()
+        self.queue.mark_late()
+
+    def finish(self) -> list[str]:
+        """Send and acknowledge everything; the topics that were sent."""
+        before = len(self.wire)
+        while self.send():
+            self.acknowledge()
+        while self.in_flight:
+            self.acknowledge()
+        return [f"{message.topic} {message.look or ''}".strip() for message in self.wire[before:]]
+
+    def _sent(self, entry: Entry, message: Message) -> None:
+        mid = len(self.wire)
+        self.queue.sent(mid, entry, message)
+        self.in_flight.append(mid)
+        self.wire.append(message)
+        self.connections.append(self.connection)
+
+    def arrived(self, before: int) -> list[Message]:
+        """Sent before this message, and certainly at the broker if this one is."""
+        indices = range(before)
+        return [
+            self.wire[index]
+            for index in indices
+            if index not in self.lost or self.connections[index] == self.connections[before]
+        ]
+
+    def _stored(self, look: str, camera: str, question: str) -> StoredMessage:
+        now, payload = time.monotonic(), b'{"late":false}'
+        topic = f"{camera}/{question}"
+        return StoredMessage(
+            next(NUMBERS), topic, camera, question, payload, len(payload), now, now + 600, late=False, look=look
+        )
+
+
+def online() -> Queue:
+    queue = Queue()
+    queue.connect()
+    queue.queue.online()
+    assert queue.finish() == ["state"]
+    return queue
+
+
+def test_a_picture_waits_for_every_answer_of_its_look() -> None:
+    queue = online()
+    queue.look("1", questions=QUESTIONS)
+    assert queue.finish() == ["dock/people 1", "dock/gate 1", "dock/weather 1", "dock/image/jpeg 1"]
+
+
+def test_a_picture_is_dropped_when_an_answer_of_a_newer_look_was_sent_before_it() -> None:
+    queue = Queue()
+    queue.queue.online()
+    queue.look("1")
+    queue.look("2", jpeg=False)
+    queue.connect()
+    assert queue.finish() == ["dock/people 2", "state", "dock/people/late 1"]
+    assert queue.queue.drained
+
+
+def test_a_picture_that_waits_does_not_wait_for_the_answers_of_another_camera() -> None:
+    queue = online()
+    queue.look("1", "dock")
+    queue.look("2", "yard")
+    queue.look("3", "yard")
+    assert queue.finish() == [
+        "dock/people 1",
+        "dock/image/jpeg 1",
+        "yard/people 2",
+        "yard/image/jpeg 2",
+        "yard/people 3",
+        "yard/image/jpeg 3",
+    ]
+
+
+def test_under_overload_a_newer_picture_does_not_keep_the_one_before_from_being_sent() -> None:
+    queue = online()
+    for number in range(100):
+        queue.look(str(number))
+    assert queue.finish()[:4] == ["dock/people 0", "dock/image/jpeg 0", "dock/people 1", "dock/people 2"]
+    assert queue.wire[-1].look == "99"
+    assert queue.wire[-1].content_type == JPEG_TYPE
+
+
+def test_a_picture_is_sent_again_after_a_reconnect_only_if_no_newer_answer_was_sent() -> None:
+    queue = online()
+    queue.look("1", "dock")
+    queue.look("2", "yard")
+    queue.finish()
+    queue.look("3", "yard", jpeg=False)
+    queue.finish()
+    queue.lose()
+    queue.connect()
+    assert queue.finish() == ["dock/people 1", "yard/people 3", "state", "dock/image/jpeg 1"]
+
+
+def test_a_picture_is_sent_again_after_the_answers_that_are_sent_again() -> None:
+    queue = online()
+    queue.look("1", questions=QUESTIONS)
+    while queue.send():
+        pass  # nothing is acknowledged
+    queue.lose()
+    queue.connect()
+    again = ["dock/people 1", "dock/gate 1", "dock/weather 1", "state", "dock/image/jpeg 1"]
+    assert queue.finish() == again
+
+
+def test_a_cleared_picture_is_not_sent_and_a_later_one_is() -> None:
+    queue = online()
+    queue.look("1")
+    queue.queue.follow({"dock/people", "dock/image/jpeg"}, [], ["dock/image/jpeg"])
+    queue.finish()
+    assert [message.payload for message in queue.wire if message.content_type == JPEG_TYPE] == [b""]
+    assert queue.queue.cleared() == ["dock/image/jpeg"]
+    queue.look("2")
+    queue.finish()
+    assert queue.wire[-1].look == "2"
+
+
+def test_a_withdrawn_node_sends_no_picture_that_waited() -> None:
+    queue = online()
+    queue.look("1")
+    queue.queue.withdraw(["dock/people"], ["dock/image/jpeg"])
+    queue.finish()
+    assert [message.payload for message in queue.wire[1:]] == [b"", b""]
+    assert queue.queue.drained
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_happens_a_picture_follows_its_answers_and_no_newer_ones(seed: int) -> None:
+    """Looks, sending, acknowledgements and lost connections in random order. A look's number grows with time."""
+    chance = random.Random(seed)
+    queue = Queue()
+    queue.queue.online()
+    asked: dict[str, tuple[str, set[str]]] = {}  # camera and topics of each look
+    newest: dict[str, str | None] = {}  # the newest look of each camera; None if it has no picture
+    connected = False
+    for _ in range(120):
+        match chance.randrange(10):
+            case 0 | 1 | 2:
+                name, camera = f"{len(asked):03}", chance.choice(CAMERAS)
+                questions = tuple(chance.sample(QUESTIONS, chance.randint(1, 3)))
+                asked[name] = (camera, {f"{camera}/{question}" for question in questions})
+                jpeg = chance.random() < 0.7
+                newest[camera] = name if jpeg else None
+                queue.look(name, camera, questions, jpeg)
+            case 3 if not connected:
+                queue.connect()
+                connected = True
+            case 4 if connected and chance.random() < 0.4:
+                queue.lose()
+                connected = False
+            case 5:
+                queue.acknowledge()
+            case 6 if connected:
+                queue.put_back()
+            case _ if connected:
+                queue.send()
+    if not connected:
+        queue.connect()
+    queue.finish()
+    assert queue.queue.drained
+    _check_order(queue, asked)
+    pictures = {message.look for message in queue.wire if message.content_type == JPEG_TYPE}
+    assert {look for look in newest.values() if look} <= pictures
+
+
+def _check_order(queue: Queue, asked: dict[str, tuple[str, set[str]]]) -> None:
+    for index, picture in enumerate(queue.wire):
+        if picture.content_type != JPEG_TYPE or not picture.look:
+            continue
+        camera, topics = asked[picture.look]
+        arrived = {each.topic.removesuffix("/late") for each in queue.arrived(index) if each.look == picture.look}
+        assert topics <= arrived, f"the picture of look {picture.look} is ahead of its answers"
+        before = [each.look for each in queue.wire[:index] if each.look and asked[each.look][0] == camera]
+        assert max(before) == picture.look, f"the picture of look {picture.look} is behind {max(before)}"
+
+
+def test_the_picture_of_the_newest_look_is_retained_after_outages(
+    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire
+) -> None:
+    for number in range(2):
+        wire.cut()
+        disconnected(publisher)
+        publisher.answers([an_answer(f"p{number}")], [], f"jpeg {number}".encode())
+        wire.mend()
+        until(lambda: publisher.figures().connected)
+    settled(publisher)
+    publisher.close()
+    after = Subscriber(mosquitto.port)
+    [answer], [picture] = after.of(PEOPLE), after.of(PICTURE)
+    assert (answer.json["id"], picture.payload) == ("p1", b"jpeg 1")
+    assert picture.look == answer.look is not None
+    after.close()
