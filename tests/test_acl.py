@@ -15,15 +15,19 @@ from support.broker import HOST, Mosquitto, Subscriber, Wire, an_answer, until
 from support.publishing import WHOLE, an_event, asking, disconnected, publishing, settled
 
 from edged.cli import main
+from edged.core.requests import Received, Response
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, Config
 from edged.core.types import CameraState, utc_now
 from edged.mqtt import access
+from edged.mqtt.caller import Caller
+from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import Topics, retained_topics
 from edged.tools.acl import text
 
 SECRET = "abc"
 USERS = dict.fromkeys(["edged", "subscriber", "requester", "homeassistant", "admin"], SECRET)
+ASKING = ("edged", "requester")
 CONFIG = replace(asking(dock=["people", "gate_open"]), mqtt=BrokerSpec(username="edged"))
 TOPICS = Topics("edged", "box")
 ANSWER, LATE, RESPONSE = "edged/box/dock/people", "edged/box/dock/people/late", "edged/box/bridge/response/ask"
@@ -125,6 +129,19 @@ def test_everything_that_edged_publishes_is_accepted(broker: Mosquitto):
         assert publisher.figures().refused == 0
     everything.close()
     wire.cut()
+
+
+def test_a_requester_gets_the_response_of_edged(broker: Mosquitto):
+    def handle(received: Received) -> None:
+        received.respond(Response({"version": "0"}))
+
+    edged, requester = (BrokerSpec(HOST, broker.port, username=name, password=Secret(SECRET)) for name in ASKING)
+    publisher = MqttPublisher(edged, "box", requested=handle)
+    publisher.start()
+    publisher.online()
+    until(lambda: publisher.figures().published == 1)
+    assert Caller(requester, "box", "info", {}, 10.0).call(threading.Event()) == {"version": "0"}
+    publisher.close()
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ CASES: list[tuple[str, dict[str, str], str, bool]] = [
     (
         "EdgedNoLooks",
         {'edged_look_age_seconds{camera="dock"}': "0+60x20", 'edged_look_interval_seconds{camera="dock"}': "60x20"},
-        "4m",
+        "5m",
         False,
     ),
     (
         "EdgedNoLooks",
         {'edged_look_age_seconds{camera="dock"}': "0+60x20", 'edged_look_interval_seconds{camera="dock"}': "60x20"},
-        "5m",
+        "6m",
         True,
     ),
     ("EdgedOutboxGrowing", {"edged_outbox_messages": "0+30x40"}, "25m", True),
