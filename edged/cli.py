@@ -328,8 +328,9 @@ def _open_store(node: str) -> Store:
 
 def _open_publisher(spec: BrokerSpec, node: str, store: Store, requested: Callable[[Received], None]) -> Publisher:
     from edged.mqtt.publisher import MqttPublisher
+    from edged.service.picture import scaled_down
 
-    return MqttPublisher(spec, node, store, requested=requested)
+    return MqttPublisher(spec, node, store, requested=requested, scale_down=scaled_down)
 
 
 # the command line

@@ -9,7 +9,8 @@ from support.config import ASK, CAMERA, MODEL, write
 
 from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import YesNo
-from edged.core.specs import Cron, Generation, HistorySpec
+from edged.core.specs import ClientCertificate, Cron, Generation, HistorySpec
+from edged.service.plan import plan
 
 
 def test_each_warning_has_a_kind(tmp_path: Path):
@@ -19,6 +20,43 @@ def test_each_warning_has_a_kind(tmp_path: Path):
     path = write(tmp_path, text)
     path.chmod(0o644)
     assert sorted(warning.kind for warning in load(path).warnings) == ["clear_password", "missing_file", "no_questions"]
+
+
+def test_insecure_is_a_warning_at_every_start(tmp_path: Path):
+    path = write(tmp_path, ASK + "mqtt: {url: mqtts://b, insecure: true}\n")
+    assert [(warning.kind, str(warning)) for warning in load(path).warnings] == [
+        (
+            "insecure",
+            f"{path}:8: mqtt: insecure: true: the broker's certificate is not verified; "
+            "whoever can intercept the connection can read the password and the answers",
+        )
+    ]
+    assert load(write(tmp_path, ASK + "mqtt: {url: mqtts://b}\n")).mqtt.insecure is False
+
+
+def test_the_key_of_a_client_certificate_is_a_path_or_the_file_of_a_secret(tmp_path: Path):
+    (tmp_path / "credentials").mkdir()
+    for name in ("box.pem", "box.key", "credentials/box-key"):
+        (tmp_path / name).write_text(name)
+    text = ASK + "mqtt: {url: mqtts://b, client_certificate: {certificate: box.pem, key: KEY}}\n"
+    of_a_path = load(write(tmp_path, text.replace("KEY", "box.key"))).mqtt
+    assert of_a_path.client_certificate == ClientCertificate(tmp_path / "box.pem", tmp_path / "box.key")
+    of_a_secret = load(write(tmp_path, text.replace("KEY", "{secret: box-key}")))
+    assert of_a_secret.mqtt.client_certificate is not None
+    assert of_a_secret.mqtt.client_certificate.key == tmp_path / "credentials" / "box-key"
+    assert of_a_secret.warnings == ()
+    (tmp_path / "credentials" / "box-key").write_text("rotated")
+    changed = load(tmp_path / "edged.yaml")
+    assert str(plan(of_a_secret, changed)).endswith("content of the broker's certificate files changed")
+
+
+def test_files_of_a_client_certificate_that_are_not_there_are_warnings(tmp_path: Path):
+    text = ASK + "mqtt: {url: mqtts://b, client_certificate: {certificate: gone.pem, key: {secret: gone-key}}}\n"
+    config = load(write(tmp_path, text))
+    missing = f'the secret "gone-key" is missing (no file {tmp_path}/credentials/gone-key)'
+    assert [warning.kind for warning in config.warnings] == ["missing_file", "missing_secret"]
+    assert str(config.warnings[1]).endswith(missing)
+    assert config.mqtt.problem == missing
 
 
 def test_a_source_that_looks_like_an_address_is_not_only_called_missing(tmp_path: Path):

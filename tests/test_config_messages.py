@@ -169,6 +169,29 @@ BAD = {
         MODEL + "mqtt: {url: broker.lan}\n",
         ["edged.yaml:2: mqtt: url is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)"],
     ),
+    "a client certificate without TLS": (
+        MODEL + "mqtt: {client_certificate: {certificate: a.pem, key: a.key}}\n",
+        ["edged.yaml:2: mqtt: client_certificate is for mqtts:// only"],
+    ),
+    "a client certificate without its key": (
+        MODEL + "mqtt: {url: mqtts://b, client_certificate: box.pem}\n",
+        [
+            "edged.yaml:2: mqtt: client_certificate must be a mapping such as "
+            '{certificate: box.pem, key: {secret: box-key}}, not "box.pem"'
+        ],
+    ),
+    "a private key in the config": (
+        MODEL + 'mqtt: {url: mqtts://b, client_certificate: {certificate: a, key: "-----BEGIN PRIVATE KEY-----"}}\n',
+        ["edged.yaml:2: mqtt: client_certificate.key must be the path of a file or {secret: NAME}, not the key itself"],
+    ),
+    "insecure without TLS": (
+        MODEL + "mqtt: {insecure: true}\n",
+        ["edged.yaml:2: mqtt: insecure is for mqtts:// only"],
+    ),
+    "insecure with a CA": (
+        MODEL + "mqtt: {url: mqtts://b, insecure: true, ca: ca.pem}\n",
+        ["edged.yaml:2: mqtt: insecure: true does not use the CA; keep one of the two"],
+    ),
     "password in the url": (
         MODEL + 'mqtt: {url: "mqtt://me:hunter2@broker"}\n',
         [

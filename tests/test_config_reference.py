@@ -114,6 +114,8 @@ def test_each_key_that_the_example_shows_in_a_comment_is_valid(tmp_path: Path):
             continue
         shown += 1
         text = "\n".join([*lines[:number], match[1] + match[2], *lines[number + 1 :]])
+        if match[3] in ("client_certificate", "insecure"):
+            text = text.replace("mqtt://", "mqtts://")
         reason = instead_of.get(match[3])
         result = outcome(write(tmp_path, text))
         if reason is None:

@@ -562,7 +562,11 @@ def test_nothing_is_published_to_the_broker(broker: Mosquitto, machine: Machine)
         ({"port": 9}, "connection refused", "check that the broker is running and that mqtt.url is right"),
         ({"tls": True}, "connection reset", "mqtts:// needs the broker's TLS port, often 8883"),
         ({"problem": 'the secret "pw" is missing'}, 'the secret "pw" is missing', "see the row for secrets"),
-        ({"tls": True, "ca": Path("/none.crt")}, "mqtt: ca file /none.crt cannot be used", "correct mqtt.ca"),
+        (
+            {"tls": True, "ca": Path("/none.crt")},
+            "mqtt: ca file /none.crt cannot be used",
+            "correct that file, or its name under mqtt",
+        ),
     ],
 )
 def test_a_broker_that_cannot_be_reached(broker: Mosquitto, machine: Machine, change, detail: str, todo: str):

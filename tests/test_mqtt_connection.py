@@ -65,7 +65,7 @@ class IgnoringListener:
 
     def on_lost(self) -> None: ...
 
-    def on_acknowledged(self, mid: int, accepted: bool) -> None: ...
+    def on_acknowledged(self, mid: int, outcome: str) -> None: ...
 
     def on_message(self, incoming: Incoming) -> None: ...
 
@@ -388,7 +388,7 @@ def test_the_reason_of_a_disconnect_by_the_broker_is_logged(caplog: pytest.LogCa
         connection.close(0.0)
     shown = f"broker mqtt://{HOST}:{port}:"
     assert logged(caplog)[:2] == [
-        f"{shown} disconnected by the broker: another client connected with the same client id; retrying",
+        f'{shown} another client connected with the client id "edged-box"; each edged needs its own node and client id',
         f"{shown} disconnected by the broker: server shutting down; retrying",
     ]
 
@@ -404,7 +404,7 @@ def test_a_message_too_large_for_the_broker_is_logged_once(caplog: pytest.LogCap
         assert not connection.fits(Message("a/picture", b"x" * 2001))
         connection.close(0.0)
     shown = f"broker mqtt://{HOST}:{port}:"
-    refused = f"{shown} topic a/picture refused: 2073 bytes exceed the broker's maximum packet size of 1000"
+    refused = f"{shown} topic a/picture refused: 2040 bytes exceed the broker's maximum packet size of 1000"
     assert logged(caplog)[0] == refused
     assert sum("exceed" in text for text in logged(caplog)) == 1
 

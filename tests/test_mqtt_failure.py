@@ -9,9 +9,10 @@ import ssl
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.mqtt.failure import Failure, connack_failure, connect_failure, disconnect_failure
+from edged.mqtt.failure import Failure, FailureKind, connack_failure, connect_failure, disconnect_failure
 
 
 def os_error(number: int) -> OSError:
@@ -35,6 +36,16 @@ def certificate_error() -> ssl.SSLCertVerificationError:
     [
         (certificate_error(), True, Failure("certificate", "certificate not accepted: certificate has expired")),
         (ssl_error("WRONG_VERSION_NUMBER"), True, Failure("tls", "no TLS at this port")),
+        (
+            ssl_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            True,
+            Failure("client_certificate", "the broker requires a client certificate"),
+        ),
+        (
+            ssl_error("SSLV3_ALERT_CERTIFICATE_EXPIRED"),
+            True,
+            Failure("client_certificate", "client certificate not accepted: expired, or not valid yet"),
+        ),
         (ssl_error("NO_SHARED_CIPHER"), True, Failure("tls", "TLS handshake failed: no shared cipher")),
         (os_error(errno.ECONNRESET), True, Failure("tls", "connection reset by peer")),
         (os_error(errno.ECONNRESET), False, Failure("lost", "connection reset by peer")),
@@ -59,6 +70,10 @@ def test_a_failed_connect_has_a_kind(error: Exception, tls: bool, failure: Failu
         (0x87, Failure("login", "not authorised (wrong user or password)")),
         (0x85, Failure("other", 'client id "edged-box" rejected')),
         (0x88, Failure("other", "connection rejected: server unavailable")),
+        (0x89, Failure("other", "connection rejected: server busy")),
+        (0x95, Failure("other", "connection rejected: packet too large for the broker")),
+        (0x97, Failure("other", "connection rejected: quota exceeded")),
+        (0x9C, Failure("other", "connection rejected: use another server")),
     ],
 )
 def test_a_rejected_connection_has_a_kind(code: int, failure: Failure) -> None:
@@ -76,4 +91,13 @@ def test_a_rejected_connection_has_a_kind(code: int, failure: Failure) -> None:
 )
 def test_an_ended_connection_is_lost(by_broker: bool, code: int, text: str) -> None:
     reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
-    assert disconnect_failure(by_broker, reason) == Failure("lost", text)
+    kind: FailureKind = "taken_over" if code == 0x8E else "lost"
+    assert disconnect_failure(by_broker, reason) == Failure(kind, text)
+
+
+def test_the_server_to_use_instead_is_named_and_cannot_break_the_log_line() -> None:
+    properties = Properties(PacketTypes.CONNACK)
+    properties.ServerReference = "b.lan:1883\n"
+    reason = ReasonCode(PacketTypes.CONNACK, identifier=0x9C)
+    text = r"connection rejected: use another server: 'b.lan:1883\n'"
+    assert connack_failure(reason, "edged-box", properties) == Failure("other", text)

@@ -48,7 +48,7 @@ def send_all(queue: SendQueue) -> list[str]:
     while following := queue.next():
         entry, message = following
         queue.sent(len(topics), entry, message)
-        queue.acknowledged(len(topics), accepted=True)
+        queue.acknowledged(len(topics), "accepted")
         topics.append(message.topic)
     return topics
 

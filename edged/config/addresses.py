@@ -137,6 +137,17 @@ def listen(value: Any) -> ListenAddress:
 
 def password(value: Any) -> Any:
     """A password as text or `{secret: NAME}`, or a problem."""
+    return _text_or_secret(value, "text")
+
+
+def key_file(value: Any) -> Any:
+    """The path of a private key or `{secret: NAME}`, or a problem."""
+    if isinstance(value, str) and "-----BEGIN" in value:
+        raise wrong("must be the path of a file or {secret: NAME}, not the key itself")
+    return _text_or_secret(value, "the path of a file")
+
+
+def _text_or_secret(value: Any, text: str) -> Any:
     if isinstance(value, dict):
         name = value.get("secret")
         if value.keys() == {"secret"} and isinstance(name, str) and re.fullmatch(SECRET_NAME, name):
@@ -145,7 +156,7 @@ def password(value: Any) -> Any:
             raise wrong("must be {secret: NAME}, with a space after the colon")
         raise wrong("must be {secret: NAME}, where NAME is a file name without a folder")
     if not isinstance(value, str):
-        raise wrong("must be text or {secret: NAME}")
+        raise wrong(f"must be {text} or {{secret: NAME}}")
     if not value:
         raise wrong("is empty")
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,21 +27,38 @@ class Credentials:
 
     def read(self, name: str) -> str:
         """The secret without a newline at its end; never empty. Raises SecretUnavailable."""
-        files = self._files(name)
-        for file in files:
-            try:
-                return _content(file)
-            except FileNotFoundError:
-                continue
-            except _Unusable as error:
-                raise SecretUnavailable(f'the secret "{shorten(name)}" cannot be used ({file} {error})') from None
-        nowhere = " and ".join(f"no file {file}" for file in files)
-        raise SecretUnavailable(f'the secret "{shorten(name)}" is missing ({nowhere})')
+        return read_secret(self.files(name))
 
-    def _files(self, name: str) -> list[Path]:
+    def file(self, name: str) -> Path:
+        """The file of a secret that is not text, such as a private key. Raises SecretUnavailable if there is none."""
+        files = self.files(name)
+        for file in files:
+            if os.path.lexists(file):
+                return file
+        raise _missing(files)
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """Where the secret may be. The first that exists is taken."""
         beside = self.config.absolute().parent / "credentials" / name
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        return [Path(directory) / name, beside] if directory else [beside]
+        return (Path(directory) / name, beside) if directory else (beside,)
+
+
+def read_secret(files: Sequence[Path]) -> str:
+    """The secret in the first of these files that exists, as `Credentials.read`. Raises SecretUnavailable."""
+    for file in files:
+        try:
+            return _content(file)
+        except FileNotFoundError:
+            continue
+        except _Unusable as error:
+            raise SecretUnavailable(f'the secret "{shorten(file.name)}" cannot be used ({file} {error})') from None
+    raise _missing(files)
+
+
+def _missing(files: Sequence[Path]) -> SecretUnavailable:
+    nowhere = " and ".join(f"no file {file}" for file in files)
+    return SecretUnavailable(f'the secret "{shorten(files[0].name)}" is missing ({nowhere})')
 
 
 class _Unusable(Exception):

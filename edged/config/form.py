@@ -41,7 +41,7 @@ from edged.core.specs import DEFAULT_FROZEN_AFTER_S, Cron, ListenAddress, Point
 PATH_LENGTH = 4096
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
 
-_PASSWORD_SCHEMA = {
+_SECRET_OR_TEXT = {
     "anyOf": [
         {"type": "string"},
         {
@@ -58,10 +58,11 @@ _PASSWORD_SCHEMA = {
 }
 Source = Annotated[str, BeforeValidator(addresses.source), Field(max_length=PATH_LENGTH)]
 BrokerUrl = Annotated[str, BeforeValidator(addresses.broker_url)]
-Password = Annotated[Any, BeforeValidator(addresses.password), WithJsonSchema(_PASSWORD_SCHEMA)]
+Password = Annotated[Any, BeforeValidator(addresses.password), WithJsonSchema(_SECRET_OR_TEXT)]
 Listen = Annotated[
     ListenAddress, BeforeValidator(addresses.listen), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
 ]
+KeyFile = Annotated[Any, BeforeValidator(addresses.key_file), WithJsonSchema(_SECRET_OR_TEXT)]
 PathText = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
 Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
@@ -251,6 +252,15 @@ class ModelForm(GenerationForm):
         return self
 
 
+class ClientCertificateForm(Form):
+    certificate: PathText = needed("File with the certificate in PEM format.", sample="box.pem")
+    key: KeyFile = needed(
+        "File with its private key in PEM format, not encrypted; or `{secret: NAME}`: the file "
+        "`$CREDENTIALS_DIRECTORY/NAME`, else `credentials/NAME` beside the config.",
+        sample={"secret": "box-key"},
+    )
+
+
 class MqttForm(Form):
     url: BrokerUrl = key(
         "Address of the broker: `mqtt://host:1883`, or `mqtts://host:8883` for TLS. Default: mqtt://localhost:1883.",
@@ -274,6 +284,15 @@ class MqttForm(Form):
     allow_prompts: bool = key(
         "Answer requests whose prompt is not in the config. Whoever may publish to the broker can then ask anything "
         "about the cameras. Default: false.",
+        False,
+    )
+    client_certificate: ClientCertificateForm | None = key(
+        "For `mqtts://`: the certificate that edged shows to the broker (mutual TLS). Default: none.",
+        sample={"certificate": "box.pem", "key": {"secret": "box-key"}},
+    )
+    insecure: bool = key(
+        "For `mqtts://`: `true` does not verify the broker's certificate, so that anybody in between can read the "
+        "password and the answers. Default: false.",
         False,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +14,21 @@ from urllib.parse import quote
 
 from edged.config.addresses import SECRET_IN_TEXT, Url, address
 from edged.config.credentials import Credentials, SecretUnavailable
-from edged.config.form import ModelForm, MqttForm
+from edged.config.document import read_bytes
+from edged.config.form import ClientCertificateForm, ModelForm, MqttForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.usb_devices import BY_ID, UsbDevices, node_of
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, ModelSpec, SourceSpec
+from edged.core.specs import BrokerSpec, ClientCertificate, ModelSpec, SourceSpec, revision
 
 LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.0.0.9/stream1, camera.lan:554
 NUMBERED = re.compile(r"(/dev/video)?\d+")  # the kernel gives out the numbers in the order of plugging in
+
+INSECURE = (
+    "insecure: true: the broker's certificate is not verified; whoever can intercept the connection can read the "
+    "password and the answers"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,11 @@ class Surroundings:
         password, problem = self._password(parsed.password)
         if parsed.password is not None and parsed.username is None:
             self.report.problem(("mqtt", "password"), "password without a username")
-        ca = self._beside(parsed.ca) if parsed.ca else None
-        if ca and _file_type(ca) != stat.S_IFREG:
-            self.report.warn("missing_file", ("mqtt", "ca"), f"file {ca} does not exist")
+        self._check_tls_keys(parsed, tls)
+        ca = self._named_file(parsed.ca, ("mqtt", "ca")) if parsed.ca else None
+        shows, no_key = self._client_certificate(parsed.client_certificate)
+        if parsed.insecure:
+            self.report.warn("insecure", ("mqtt", "insecure"), INSECURE)
         return BrokerSpec(
             host=parts.host.strip("[]").lower() if parts else "",
             port=(parts and parts.port) or (8883 if tls else 1883),
@@ -61,9 +71,45 @@ class Surroundings:
             password=None if password is None else Secret(password),
             prefix=parsed.prefix,
             client_id=parsed.client_id or f"edged-{node}",
-            problem=problem,
             allow_prompts=parsed.allow_prompts,
+            problem=problem or no_key,
+            client_certificate=shows,
+            insecure=parsed.insecure,
+            password_files=self._password_files(parsed.password),
+            files_rev=_contents_rev([ca, *((shows.certificate, shows.key) if shows else ())]),
         )
+
+    def _check_tls_keys(self, parsed: MqttForm, tls: bool) -> None:
+        url_is_wrong = "url" not in parsed.model_fields_set and ("mqtt", "url") in self.report.document.lines
+        if not tls and not url_is_wrong:
+            for name in ("client_certificate", "insecure"):
+                if getattr(parsed, name):
+                    self.report.about(("mqtt", name), "is for mqtts:// only")
+        if parsed.insecure and parsed.ca:
+            self.report.problem(("mqtt", "insecure"), "insecure: true does not use the CA; keep one of the two")
+
+    def _client_certificate(self, parsed: ClientCertificateForm | None) -> tuple[ClientCertificate | None, str | None]:
+        """The certificate and its key, or why there is no key."""
+        if parsed is None:
+            return None, None
+        path: KeyPath = ("mqtt", "client_certificate")
+        certificate = self._named_file(parsed.certificate, (*path, "certificate"))
+        if not isinstance(parsed.key, dict):
+            return ClientCertificate(certificate, self._named_file(parsed.key, (*path, "key"))), None
+        try:
+            return ClientCertificate(certificate, self.credentials.file(parsed.key["secret"])), None
+        except SecretUnavailable as error:
+            self.report.warn("missing_secret", (*path, "key"), str(error))
+            return None, str(error)
+
+    def _named_file(self, text: str, path: KeyPath) -> Path:
+        file = self._beside(text)
+        if _file_type(file) != stat.S_IFREG:
+            self.report.warn("missing_file", path, f"file {file} does not exist")
+        return file
+
+    def _password_files(self, written: Any) -> tuple[Path, ...]:
+        return self.credentials.files(written["secret"]) if isinstance(written, dict) else ()
 
     def source(self, text: str, path: KeyPath) -> SourceSpec:
         if parts := address(text):
@@ -146,6 +192,19 @@ class Surroundings:
             self.report.warn(
                 "clear_password", path, f"a clear-text password, in a file that other users can read; {hint}"
             )
+
+
+def _contents_rev(files: Sequence[Path | None]) -> str:
+    """Changes with the content of these files; empty without one."""
+    contents = [_digest(file) for file in files if file]
+    return revision(contents) if contents else ""
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(read_bytes(file)).hexdigest()
+    except OSError as error:
+        return repr(error)
 
 
 def _file_type(file: Path) -> int | None:

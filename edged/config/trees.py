@@ -19,7 +19,7 @@ STAND_INS: dict[str | int, Any] = {
     "box": [0, 0, 1, 1],
     "polygon": [[0, 0], [1, 0], [1, 1]],
 }
-INDIVISIBLE = {"words", "alert", "when_changed"}  # left out as a whole if one key is wrong
+INDIVISIBLE = {"words", "alert", "when_changed", "client_certificate"}  # left out as a whole if one key is wrong
 OF_THE_ANSWER = ("answer", "range", "words", "min_confidence", "alert")
 
 

@@ -245,10 +245,20 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Two files in PEM format: the certificate that edged shows to the broker, and its private key."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerSpec:
     """The broker, the login, and the names that edged uses there.
 
     `prefix` begins every topic. `ca` is None for the system's CAs. An empty `client_id` means `edged-<node>`.
+    `insecure`: the broker's certificate is not verified. `password_files` are where the password may be: the first that
+    exists; empty if it is written in the config. `files_rev` changes with the content of the CA, certificate and key.
     `problem` says why there can be no login, such as a missing secret: then edged does not connect. None: no problem.
     `allow_prompts`: a request may have a prompt that is not in the config. It is not compared, because no connection
     depends on it.
@@ -263,6 +273,10 @@ class BrokerSpec:
     prefix: str = "edged"
     client_id: str = ""
     problem: str | None = None
+    client_certificate: ClientCertificate | None = None
+    insecure: bool = False
+    password_files: tuple[Path, ...] = ()
+    files_rev: str = ""
     allow_prompts: bool = field(default=False, compare=False)
 
     @property
@@ -295,6 +309,7 @@ WarningKind = Literal[
     "missing_file",
     "missing_secret",
     "clear_password",
+    "insecure",
     "unstable_device",
     "no_cameras",
     "no_questions",

@@ -25,7 +25,7 @@ class Grant:
 def of_edged(topics: Topics, discovery: str | None) -> list[Grant]:
     """`discovery` is the prefix of Home Assistant's discovery; None without it."""
     own = [*_published(topics), topics.response(ANY)]
-    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.state])]
+    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.state, topics.health])]
     if discovery:
         grants += [Grant("write", _announcements(discovery)), Grant("read", _birth(discovery))]
     return grants

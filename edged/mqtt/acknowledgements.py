@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from typing import Literal, TypeAlias
 
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edged.mqtt.back_off import retry_pause_s
+from edged.mqtt.failure import in_words
 from edged.mqtt.refused_topics import RefusedTopics
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = (0x80, 0x83, 0x97)  # MQTT 5: unspecified error, implementation specific error, quota exceeded
+MOST_TRIES = 10  # of a topic that is refused although others are accepted: about five minutes
+
+Outcome: TypeAlias = Literal["accepted", "refused", "not_now"]
 
 
 class Acknowledgements:
-    """By message id. A refused message is logged by its topic."""
+    """By message id. Reasons of refusals are logged."""
 
-    def __init__(self, refused: RefusedTopics) -> None:
+    def __init__(self, broker: str, refused: RefusedTopics) -> None:
+        self._broker = broker
         self._refused = refused
         self._topics: dict[int, tuple[str, float]] = {}  # in the order in which they were sent
+        self._tries: dict[str, int] = {}  # of topics that were refused for now
+        self._accepted = 0  # messages since the first of those
+        self._paused_until = 0.0
 
     def expect(self, mid: int, topic: str) -> None:
         self._topics[mid] = (topic, time.monotonic())
@@ -25,12 +40,45 @@ class Acknowledgements:
         """When the oldest unacknowledged message was sent (monotonic); infinite without one."""
         return next((sent_at for _, sent_at in self._topics.values()), math.inf)
 
-    def received(self, mid: int, reason: ReasonCode) -> bool:
-        """True if the broker accepted the message."""
+    @property
+    def paused(self) -> bool:
+        """True while nothing should be sent, because the broker has refused messages for now."""
+        return time.monotonic() < self._paused_until
+
+    def received(self, mid: int, reason: ReasonCode) -> Outcome:
+        """`not_now`: the same message may be accepted later."""
         topic, _ = self._topics.pop(mid, (None, 0.0))
-        if reason.is_failure and topic is not None:
-            self._refused.by_acknowledgement(topic, reason)
-        return not reason.is_failure
+        if topic is None:
+            return "refused" if reason.is_failure else "accepted"
+        if not reason.is_failure:
+            self._accept(topic)
+            return "accepted"
+        if reason.value in TEMPORARY and not self._hopeless(topic):
+            self._wait(topic, in_words(reason))
+            return "not_now"
+        self._tries.pop(topic, None)
+        self._refused.by_acknowledgement(topic, in_words(reason))
+        return "refused"
 
     def connection_lost(self) -> None:
         self._topics.clear()
+        self._paused_until = 0.0
+
+    def _accept(self, topic: str) -> None:
+        self._accepted += 1
+        if self._tries.pop(topic, None) and not self._tries:
+            log.info("broker %s: accepts all messages again", self._broker)
+
+    def _hopeless(self, topic: str) -> bool:
+        """True if the broker accepts others: this one would delay them for ever."""
+        return self._tries.get(topic, 0) >= MOST_TRIES and self._accepted > 0
+
+    def _wait(self, topic: str, reason: str) -> None:
+        if not self._tries:
+            self._accepted = 0
+            log.warning("broker %s: topic %s refused for now: %s; sending again", self._broker, topic, reason)
+        if not self.paused:
+            self._tries[topic] = self._tries.get(topic, 0) + 1
+            self._paused_until = time.monotonic() + retry_pause_s(self._tries[topic])
+        else:
+            self._tries.setdefault(topic, 1)

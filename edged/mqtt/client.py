@@ -19,18 +19,21 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.specs import BrokerSpec
-from edged.mqtt.failure import Failure, connect_failure, disconnect_failure
-from edged.mqtt.properties import connect_properties
+from edged.mqtt.failure import Failure, alert_failure, connect_failure, disconnect_failure
+from edged.mqtt.properties import connect_properties, disconnect_properties
+from edged.mqtt.tls import TlsSocket
 
 log = logging.getLogger(__name__)
 
 V5 = MQTTProtocolVersion.MQTTv5
 V311 = MQTTProtocolVersion.MQTTv311
 KEEPALIVE_S = 30
+WITH_WILL = 0x04  # reason code of MQTT 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class PahoClient(mqtt.Client):
         self._tls = tls
         self._report = report
         self._abandoned = False
+        self._tls_socket: TlsSocket | None = None
         # edged limits the messages in flight itself: paho would send queued ones after a reconnect, before newer ones.
         self.max_inflight_messages_set(0)
         if spec.username is not None:
@@ -144,6 +148,7 @@ class PahoClient(mqtt.Client):
         self.on_publish = PahoClient._on_puback
         self.on_subscribe = PahoClient._on_suback
         self.on_message = PahoClient._on_incoming
+        self.on_socket_open = PahoClient._on_open
 
     def begin(self, slowest_retry_s: int) -> None:
         """Connect, and reconnect with back-off from 1 s to `slowest_retry_s`; returns at once."""
@@ -155,10 +160,20 @@ class PahoClient(mqtt.Client):
             self.connect_async(self._spec.host, self._spec.port, KEEPALIVE_S)
         self.loop_start()
 
-    def abandon(self, wait_s: float = 0.0) -> None:
-        """Disconnect and end the network thread; after `wait_s`, if given, by closing the socket."""
+    def abandon(self, wait_s: float = 0.0, with_will: bool = False) -> None:
+        """Disconnect and end the network thread; after `wait_s`, if given, by closing the socket.
+
+        `with_will`: the broker publishes the last will, unless another client with this id connects in time.
+        """
         self._abandoned = True
-        self.disconnect()
+        if not self._with_properties:
+            if with_will:
+                self._close_socket()
+            self.disconnect()
+        elif with_will:
+            self.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=WITH_WILL))
+        else:
+            self.disconnect(properties=disconnect_properties())
         # loop_stop waits for paho's thread, which may be in a connect or a name look-up for many seconds.
         stopping = threading.Thread(target=self.loop_stop, name="edged-mqtt-stop", daemon=True)
         stopping.start()
@@ -210,8 +225,15 @@ class PahoClient(mqtt.Client):
         self._report(Connack(reason, properties))
 
     @_logged
-    def _on_lost(self, _u: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
-        self._report(Disconnected(disconnect_failure(flags.is_disconnect_packet_from_server, reason)))
+    def _on_open(self, _u: Any, opened: object) -> None:
+        self._tls_socket = opened if isinstance(opened, TlsSocket) else None
+
+    @_logged
+    def _on_lost(self, _u: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, properties: Any) -> None:
+        alert = self._tls_socket.alert if self._tls_socket is not None else None
+        failure = alert_failure(alert) if alert is not None else None
+        by_broker = flags.is_disconnect_packet_from_server
+        self._report(Disconnected(failure or disconnect_failure(by_broker, reason, properties)))
 
     @_logged
     def _on_puback(self, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:

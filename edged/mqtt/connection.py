@@ -6,12 +6,10 @@ paho's callbacks, in its thread, only record what happened; `process_events` act
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -20,8 +18,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.specs import BrokerSpec
-from edged.mqtt.acknowledgements import Acknowledgements
-from edged.mqtt.back_off import SHORT_LIMIT, SLOWEST_RETRY_S, STEADY_S, ShortConnections, retry_pause_s
+from edged.mqtt.acknowledgements import Acknowledgements, Outcome
+from edged.mqtt.back_off import SHORT_LIMIT, STEADY_S, ShortConnections, retry_pause_s
 from edged.mqtt.client import (
     V5,
     V311,
@@ -37,12 +35,13 @@ from edged.mqtt.client import (
     Suback,
     ThreadDied,
 )
+from edged.mqtt.clients import Clients
 from edged.mqtt.connection_log import ConnectionLog
-from edged.mqtt.failure import LOST, NO_CONNACK, Failure, connack_failure
-from edged.mqtt.properties import publish_properties, will_properties
+from edged.mqtt.failure import CREDENTIALS, LOST, NO_CONNACK, Failure, FailureKind, connack_failure
+from edged.mqtt.properties import packet_size, publish_properties
 from edged.mqtt.refused_topics import RefusedTopics
+from edged.mqtt.rivals import Rivals
 from edged.mqtt.subscriptions import Subscriptions
-from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import Message, Topics, bridge_payload, encode
 
 log = logging.getLogger(__name__)
@@ -51,6 +50,7 @@ CONNACK_S = 10.0  # how long a broker may take to answer CONNECT
 PUBACK_S = 20.0  # how long it may take to acknowledge a message, before the connection is ended and all is sent again
 DISCONNECT_S = 0.5  # how long `close` waits for paho's thread after the last message
 WINDOW = 20  # messages that may be without acknowledgement at a time
+READ_AGAIN_S = 1.0  # how often the files are read again while the broker refuses the login or a certificate is refused
 UNSUPPORTED_VERSION = 0x84  # reason code of MQTT 5
 MOST_EVENTS = 200  # in the queue; incoming messages beyond are dropped, so that a flood does not fill the memory
 
@@ -64,8 +64,8 @@ class ConnectionListener(Protocol):
     def on_lost(self) -> None:
         """The connection is lost; unacknowledged messages will not be acknowledged."""
 
-    def on_acknowledged(self, mid: int, accepted: bool) -> None:
-        """`accepted` is false if the broker refused the message; sending it again would not help."""
+    def on_acknowledged(self, mid: int, outcome: Outcome) -> None:
+        """`refused`: sending the message again would not help. `not_now`: it has to be sent again."""
 
     def on_message(self, incoming: Incoming) -> None:
         """A message of one of the subscriptions."""
@@ -85,28 +85,31 @@ class Connection:
         listener: ConnectionListener,
         client_type: type[PahoClient] = PahoClient,
         subscriptions: Sequence[str] = (),
+        instance: str = "",
     ) -> None:
         self._spec = spec
         self._client_id = spec.client_id or f"edged-{node}"
         self._offline = Message(Topics(spec.prefix, node).state, encode(bridge_payload(False)), retain=True)
         self._listener = listener
-        self._client_type = client_type
+        self._health = Topics(spec.prefix, node).health
         self._events: SimpleQueue[tuple[int, ClientEvent] | None] = SimpleQueue()  # None is a wake
         self._woken = threading.Event()  # a wake is in the queue, and one is enough
-        self._prepared = False
-        self._tls: ssl.SSLContext | None = None
-        self._client: PahoClient | None = None
-        self._client_number = 0  # events of earlier clients are ignored
+        self._clients = Clients(spec, self._client_id, self._offline, self._record, client_type)
         self._protocol = V5
         self._knows_v5 = False  # it has accepted a connection with MQTT 5
         self._begin_at: float | None = None
         self._connack_due: float | None = None
         self._connack_received = False  # in this try
+        self._connected_at = 0.0
+        self._lost_to_rival = False
+        self._failure_kind: FailureKind = "other"  # of the last try
+        self._read_again_at = 0.0
         self._log = ConnectionLog(spec.shown)
         self._short = ShortConnections()
+        self._rivals = Rivals(spec.shown, node, self._client_id, instance)
         self._refused = RefusedTopics(spec.shown)
-        self._acknowledgements = Acknowledgements(self._refused)
-        self._subscriptions = Subscriptions(spec.shown, subscriptions)
+        self._acknowledgements = Acknowledgements(spec.shown, self._refused)
+        self._subscriptions = Subscriptions(spec.shown, (*subscriptions, self._health))
         self._largest_packet: int | None = None
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
@@ -116,10 +119,8 @@ class Connection:
         self.window = WINDOW
 
     def prepare(self) -> None:
-        """Read the CA file. Raises FileUnusable. Later calls do nothing."""
-        if not self._prepared:
-            self._tls = tls_context(self._spec)
-            self._prepared = True
+        """Read the files of the certificates. Raises FileUnusable. Later calls do nothing."""
+        self._clients.prepare()
 
     def start(self) -> None:
         """Begin to connect; returns at once. Raises FileUnusable. With a `problem` in the spec it does not connect."""
@@ -142,28 +143,51 @@ class Connection:
                 self._act_on(self._events.get_nowait())
         self._woken.clear()
         now = time.monotonic()
-        if self._begin_at is not None and now >= self._begin_at:
-            self._begin(self._protocol)
-        if self.connected and self._short.steady(now):
-            self._log.connected(self._protocol)
         if self._connack_due is not None and now >= self._connack_due:
             self._connack_due = None
             self._no_connack(Failure("unreachable", f"no CONNACK within {CONNACK_S:.0f} s"))
-        if self.connected and now >= self._acknowledgements.oldest + PUBACK_S:
+        if self.connected:
+            self._check_connection(now)
+        elif not self._closed:
+            self._check_try(now)
+
+    def _check_connection(self, now: float) -> None:
+        if self._short.steady(now):
+            self._log.connected(self._protocol)
+        self._rivals.check(self._connected_at, now)
+        if now >= self._acknowledgements.oldest + PUBACK_S:
             self._connection_lost(Failure("unreachable", f"a message was not acknowledged within {PUBACK_S:.0f} s"))
             self._begin_later(V5, retry_pause_s(1))
 
+    def _check_try(self, now: float) -> None:
+        if self._begin_at is not None and now >= self._begin_at:
+            self._begin(self._protocol)
+        if self._failure_kind in CREDENTIALS and now >= self._read_again_at:
+            self._read_again_at = now + READ_AGAIN_S
+            if self._clients.read_again():
+                self._begin(V5)
+
+    @property
+    def paused(self) -> bool:
+        """True while the broker asks to wait: nothing should be published."""
+        return self._acknowledgements.paused
+
+    def room(self, message: Message) -> int | None:
+        """The largest payload that the broker accepts in this message, in bytes; None without a limit."""
+        if self._largest_packet is None:
+            return None
+        return self._largest_packet - packet_size(message) + len(message.payload)
+
     def fits(self, message: Message) -> bool:
         """True if the broker accepts messages of this size; it would end the connection at a larger one."""
-        size = len(message.payload) + len(message.topic) + 64
-        if self._largest_packet is None or size <= self._largest_packet:
+        if self._largest_packet is None or (size := packet_size(message)) <= self._largest_packet:
             return True
         self._refused.by_size(message.topic, size, self._largest_packet)
         return False
 
     def publish(self, message: Message) -> int | None:
         """Send with QoS 1. The message id of its acknowledgement; None if there is no connection, and nothing sent."""
-        client = self._client
+        client = self._clients.current
         if client is None or not self.connected or not client.is_connected():
             return None
         properties = publish_properties(message) if self._protocol == V5 else None
@@ -185,7 +209,7 @@ class Connection:
             self._publish_offline(deadline)
         self._begin_at = None
         was_connected, self.connected = self.connected, False
-        self._abandon_client(wait_s=DISCONNECT_S if was_connected else 0.0)
+        self._clients.leave(wait_s=DISCONNECT_S if was_connected else 0.0)
         return self._offline_acknowledged
 
     def _publish_offline(self, deadline: float) -> None:
@@ -198,24 +222,12 @@ class Connection:
     # Clients
 
     def _begin(self, protocol: MQTTProtocolVersion) -> None:
-        """Connect with a new client; the one before is abandoned."""
-        self._abandon_client()
-        self._protocol, self._begin_at = protocol, None
-        self._client_number += 1
-        record = partial(self._record, self._client_number)
-        self._client = client = self._client_type(self._spec, self._client_id, protocol, self._tls, record)
-        will = will_properties() if protocol == V5 else None
-        client.will_set(self._offline.topic, self._offline.payload, 1, True, will)
-        client.begin(SLOWEST_RETRY_S)
+        self._protocol, self._begin_at, self._connack_due = protocol, None, None
+        self._clients.begin(protocol)
 
     def _begin_later(self, protocol: MQTTProtocolVersion, pause_s: float) -> None:
-        self._abandon_client()
-        self._protocol, self._begin_at = protocol, time.monotonic() + pause_s
-
-    def _abandon_client(self, wait_s: float = 0.0) -> None:
-        client, self._client, self._connack_due = self._client, None, None
-        if client is not None:
-            client.abandon(wait_s)
+        self._clients.abandon()
+        self._protocol, self._begin_at, self._connack_due = protocol, time.monotonic() + pause_s, None
 
     def _record(self, client_number: int, event: ClientEvent) -> None:
         """Called by paho's thread."""
@@ -226,7 +238,7 @@ class Connection:
     # Events, in the thread that calls `process_events`
 
     def _act_on(self, record: tuple[int, ClientEvent] | None) -> None:
-        if record is None or self._client is None or record[0] != self._client_number:
+        if record is None or not self._clients.is_current(record[0]):
             return
         match record[1]:
             case ConnectStarted():
@@ -253,6 +265,8 @@ class Connection:
                 self._acknowledged(mid, reason)
             case Suback(mid, reasons):
                 self._subscriptions.answered(mid, reasons)
+            case Incoming(topic, payload, retained, received_at) if topic == self._health:
+                self._rivals.heard(payload, retained, received_at)
             case Incoming():
                 self._listener.on_message(packet)
 
@@ -272,37 +286,47 @@ class Connection:
         elif self._protocol == V5 and reason.value == UNSUPPORTED_VERSION:
             self._begin(V311)
         else:
-            self._not_connected(connack_failure(reason, self._client_id))
+            self._not_connected(connack_failure(reason, self._client_id, properties))
 
     def _accepted(self, properties: Properties | None) -> None:
         if self.connected:  # paho has ways to lose a connection without a callback
             self._connection_lost(LOST)
-            if self._client is None:
-                return
+        client = self._clients.current
+        if client is None:
+            return
         self._knows_v5 = self._knows_v5 or self._protocol == V5
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self._largest_packet = getattr(properties, "MaximumPacketSize", None)
-        if not self._short.too_many:
+        if not (self._short.too_many or self._lost_to_rival):
             self._log.connected(self._protocol)
-        self._short.connected(time.monotonic())
+        self._lost_to_rival = False
+        self._connected_at = time.monotonic()
+        self._short.connected(self._connected_at)
+        self._failure_kind = "other"
         self.connections += 1
         self.connected = True
-        assert self._client is not None  # its event is being processed
-        self._subscriptions.request(self._client)
+        self._subscriptions.request(client)
         self._listener.on_connected()
 
     def _disconnected(self, failure: Failure) -> None:
         if self.connected:
             self._connection_lost(failure)
         elif not self._connack_received:
-            self._no_connack(NO_CONNACK)
+            self._no_connack(failure if failure.kind == "client_certificate" else NO_CONNACK)
 
     def _connection_lost(self, failure: Failure) -> None:
         self.connected = False
-        if self._short.lost(time.monotonic()):
+        now = time.monotonic()
+        if failure.kind == "taken_over":
+            self._rivals.taken_over(now)
+        self._lost_to_rival = self._rivals.present and (failure.kind == "taken_over" or failure == LOST)
+        if not self._lost_to_rival and self._short.lost(now):
             self._log.outage_begins()
         self._acknowledgements.connection_lost()
         self._listener.on_lost()
+        if self._lost_to_rival:
+            self._begin_later(V5, self._rivals.pause_s())
+            return
         if not self._short.too_many:
             self._not_connected(failure)
             return
@@ -317,21 +341,25 @@ class Connection:
     def _no_connack(self, failure: Failure) -> None:
         # Brokers that know only MQTT 3.1.1 should reject MQTT 5 by a reason code; some just close, or wait for more.
         # One that has spoken MQTT 5 is only slow: with 3.1.1 its retained answers would not expire.
-        if self._protocol == V5 and not self._knows_v5:
+        if self._protocol == V5 and not self._knows_v5 and failure.kind != "client_certificate":
             self._begin(V311)
             return
         self._not_connected(failure)
         self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _not_connected(self, failure: Failure) -> None:
+        self._failure_kind = failure.kind
+        if self._lost_to_rival:  # and now there is another reason
+            self._lost_to_rival = False
+            self._log.outage_begins()
         if not self._closed:
             self._log.failed(failure.text)
         if self._protocol == V311:  # the broker may be another one when it is back
             self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
-        accepted = self._acknowledgements.received(mid, reason)
+        outcome = self._acknowledgements.received(mid, reason)
         if mid == self._offline_mid:
             self._offline_mid = None
-            self._offline_acknowledged = accepted
-        self._listener.on_acknowledged(mid, accepted)
+            self._offline_acknowledged = outcome == "accepted"
+        self._listener.on_acknowledged(mid, outcome)

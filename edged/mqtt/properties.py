@@ -7,18 +7,29 @@ from paho.mqtt.properties import Properties
 
 from edged.mqtt.topics import JSON_TYPE, Message
 
+WILL_DELAY_S = 5  # a connection that is back before that has published no `offline`
+SESSION_S = 10  # the will is published at the end of the session at the latest, so it must outlive the delay
+HEADER = 9  # bytes of a PUBLISH: type and flags, remaining length, length of the topic, message id
 LARGEST_INCOMING = 256 * 1024  # bytes; brokers do not deliver larger messages
 
 
 def connect_properties() -> Properties:
     properties = _properties(PacketTypes.CONNECT)
     properties.MaximumPacketSize = LARGEST_INCOMING
+    properties.SessionExpiryInterval = SESSION_S
+    return properties
+
+
+def disconnect_properties() -> Properties:
+    properties = _properties(PacketTypes.DISCONNECT)
+    properties.SessionExpiryInterval = 0
     return properties
 
 
 def will_properties() -> Properties:
     properties = _properties(PacketTypes.WILLMESSAGE)
     properties.ContentType = JSON_TYPE
+    properties.WillDelayInterval = WILL_DELAY_S
     return properties
 
 
@@ -45,6 +56,12 @@ def request_properties(response_topic: str, correlation: bytes, expires_s: int) 
     properties.ContentType = JSON_TYPE
     properties.PayloadFormatIndicator = 1
     return properties
+
+
+def packet_size(message: Message) -> int:
+    """The size of its PUBLISH in MQTT 5, in bytes; at most 3 more than it is."""
+    properties = publish_properties(message).pack()  # type: ignore[no-untyped-call]  # as in _properties
+    return HEADER + len(message.topic.encode()) + len(properties) + len(message.payload)
 
 
 def _properties(packet: int) -> Properties:

@@ -8,10 +8,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import filterfalse
-from typing import Any
+from typing import Any, TypeAlias
 
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
@@ -19,6 +19,7 @@ from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
 from edged.core.types import Answer, CameraState, Event, Fact, StoredMessage
+from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
 from edged.mqtt.outbox import Limits, Pending, waiting
@@ -44,7 +45,15 @@ log = logging.getLogger(__name__)
 CLOSE_S = 10.0
 OFFLINE_S = 2.0  # of CLOSE_S, reserved for the acknowledgement of `offline`
 TICK_S = 1.0
+# A JPEG scaled down to this many bytes; None if it is not possible.
+ScaleDown: TypeAlias = Callable[[bytes, int], bytes | None]
 DROPPED_EVERY_S = 3600.0  # how often drops are logged while the broker is connected, and too slow
+
+
+@cache
+def this_process() -> str:
+    """Tells this edged from another one with the same node name."""
+    return uuid.uuid4().hex[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ class MqttPublisher:
     """Publishes answers and states. Only `close` waits for the network, 12 s at most.
 
     `requested` is called with each request, in the sending thread, and returns at once. None: no requests are received.
+
+    `scale_down` is called in the sending thread, with pictures that are too large for the broker.
     """
 
     def __init__(
@@ -69,6 +80,8 @@ class MqttPublisher:
         store: Store | None = None,
         limits: Limits = Limits(),  # noqa: B008  # frozen
         requested: Callable[[Received], None] | None = None,
+        scale_down: ScaleDown | None = None,
+        instance: str | None = None,
     ) -> None:
         self._spec = spec
         self._node = node
@@ -77,9 +90,12 @@ class MqttPublisher:
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
+        self._instance = instance or this_process()
         filters = [self._topics.request("+")] if requested else []
-        self._connection = Connection(spec, node, self, subscriptions=filters)
+        self._connection = Connection(spec, node, self, subscriptions=filters, instance=self._instance)
         self._requests = RequestQueue(self._topics, spec.shown, requested or _ignore, self._connection.wake)
+        self._scale_down = scale_down
+        self._scaling_logged = False
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._deadline = math.inf
@@ -133,7 +149,7 @@ class MqttPublisher:
         self._publish_state(self._topics.info, info)
 
     def health(self, health: dict[str, Any]) -> None:
-        self._publish_state(self._topics.health, health)
+        self._publish_state(self._topics.health, {**health, "instance": self._instance})
 
     def follow(self, config: Config) -> None:
         """Clear what may be retained at the broker and is not of this config. Without a connection that waits too.
@@ -200,9 +216,9 @@ class MqttPublisher:
         self._queue.lost()
         self._queue.mark_late()
 
-    def on_acknowledged(self, mid: int, accepted: bool) -> None:
+    def on_acknowledged(self, mid: int, outcome: Outcome) -> None:
         self._requests.acknowledged(mid)
-        self._queue.acknowledged(mid, accepted)
+        self._queue.acknowledged(mid, outcome)
 
     def on_message(self, incoming: Incoming) -> None:
         if self._requests.is_request(incoming):
@@ -255,6 +271,8 @@ class MqttPublisher:
         return too_late or not self._connection.connected or drained
 
     def _send(self) -> None:
+        if self._connection.paused or not self._queue.send_again():
+            return
         # Responses first, in half of the window: answers go on while many requests arrive.
         while self._may_send() and 2 * self._requests.in_flight < self._connection.window:
             response = self._requests.next()
@@ -269,6 +287,7 @@ class MqttPublisher:
             if following is None:
                 return
             entry, message = following
+            message = self._scaled_down(message)
             if not self._connection.fits(message):
                 self._queue.refuse(entry)
                 continue
@@ -281,6 +300,19 @@ class MqttPublisher:
     def _may_send(self) -> bool:
         in_flight = self._queue.in_flight + self._requests.in_flight
         return self._connection.connected and in_flight < self._connection.window
+
+    def _scaled_down(self, message: Message) -> Message:
+        """A picture so that the broker accepts its size, where that is possible; other messages as they are."""
+        room = self._connection.room(message)
+        if room is None or len(message.payload) <= room or not is_picture(message.topic) or self._scale_down is None:
+            return message
+        scaled = self._scale_down(message.payload, room)
+        if scaled is None:
+            return message
+        if not self._scaling_logged:
+            self._scaling_logged = True
+            log.info("broker %s: pictures are scaled down to its limit of %d bytes", self._spec.shown, room)
+        return replace(message, payload=scaled)
 
     def _log_dropped(self) -> None:
         dropped = self._queue.newly_dropped()

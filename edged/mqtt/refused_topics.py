@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from paho.mqtt.reasoncodes import ReasonCode
-
 log = logging.getLogger(__name__)
 
 LOGGED_LIMIT = 100
-NOT_AUTHORISED = 0x87  # MQTT 5
 
 
 class RefusedTopics:
@@ -17,9 +14,8 @@ class RefusedTopics:
         self._broker = broker
         self._logged: set[str] = set()
 
-    def by_acknowledgement(self, topic: str, reason: ReasonCode) -> None:
-        denied = reason.value == NOT_AUTHORISED
-        self._log(topic, "not authorised to publish" if denied else str(reason).lower())
+    def by_acknowledgement(self, topic: str, reason: str) -> None:
+        self._log(topic, "not authorised to publish" if reason == "not authorised" else reason)
 
     def by_size(self, topic: str, size: int, largest: int) -> None:
         self._log(topic, f"{size} bytes exceed the broker's maximum packet size of {largest}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from edged.core.interfaces import Store
 from edged.core.types import StoredMessage
+from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
 from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
@@ -58,6 +59,7 @@ class SendQueue:
             )
         )
         self._in_flight: dict[int, Entry] = {}  # by message id
+        self._not_now: list[Entry] = []  # refused for now, in order
         self._own: Collection[str] | None = None  # the topics that may have a retained message; None: all
         self._cleared: list[str] = []  # topics whose clearing was acknowledged
         self._connected = False
@@ -119,6 +121,7 @@ class SendQueue:
         """Empty the queue. Returns the unacknowledged answers and events, oldest first."""
         with self._lock:
             self._in_flight.clear()
+            self._not_now.clear()
             return self._outbox.release()
 
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
@@ -179,6 +182,7 @@ class SendQueue:
         with self._lock:
             self._connected = False
             self._in_flight.clear()
+            self._not_now.clear()
             self._outbox.connection_lost()
 
     def closed(self) -> None:
@@ -200,14 +204,15 @@ class SendQueue:
 
     @property
     def in_flight(self) -> int:
+        """Messages that are sent and not accepted."""
         with self._lock:
-            return len(self._in_flight)
+            return len(self._in_flight) + len(self._not_now)
 
     @property
     def drained(self) -> bool:
         """True if nothing is in flight and nothing waits that may be sent."""
         with self._lock:
-            remaining = self._coming + len(self._in_flight) + self._states.unsent
+            remaining = self._coming + len(self._in_flight) + len(self._not_now) + self._states.unsent
             if self._online or self._withdrawn:
                 remaining += self._pictures.unsent
             if self._online and not self._withdrawn:
@@ -249,11 +254,25 @@ class SendQueue:
         with self._lock:
             self._settle(entry, accepted=False)
 
-    def acknowledged(self, mid: int, accepted: bool) -> None:
+    def acknowledged(self, mid: int, outcome: Outcome) -> None:
         with self._lock:
             entry = self._in_flight.pop(mid, None)
-            if entry is not None:
-                self._settle(entry, accepted)
+            if entry is None:
+                return
+            if outcome == "not_now":
+                self._not_now.append(entry)
+            else:
+                self._settle(entry, outcome == "accepted")
+
+    def send_again(self) -> bool:
+        """Put what was refused for now before everything else. False while other messages are in flight: not yet."""
+        with self._lock:
+            if self._not_now and self._in_flight:
+                return False
+            for entry in reversed(self._not_now):
+                self._put_back_refused(entry)
+            self._not_now.clear()
+            return True
 
     def _payload(self, pending: Pending) -> bytes | None:
         return pending.payload if pending.payload is not None else self._store.payload(pending.number)
@@ -288,6 +307,15 @@ class SendQueue:
         elif self._outbox.settle(entry) and not self._withdrawn and entry.payload is not None:
             message = Message(entry.topic, entry.payload, retain=True, look=entry.stored.look)
             self._states.remember(RetainedMessage(message, entry.stored.until))
+
+    def _put_back_refused(self, entry: Entry) -> None:
+        if isinstance(entry, Pending):
+            entry.outage = True  # a newer answer of its topic may have been accepted: that one stays retained
+            self._outbox.put_back(entry)
+        elif entry.content is self._online_message:
+            self._online_sent = False
+        else:
+            self._topics_of(entry).put_back(entry)
 
     def _next(self) -> Entry | None:
         if self._withdrawn:

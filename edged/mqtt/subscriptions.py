@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.mqtt.client import PahoClient
-from edged.mqtt.refused_topics import NOT_AUTHORISED
+from edged.mqtt.failure import in_words
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,5 @@ class Subscriptions:
             self._refused.discard(topic_filter)
         elif topic_filter not in self._refused:
             self._refused.add(topic_filter)
-            denied = reasons[0].value == NOT_AUTHORISED
-            reason = "not authorised" if denied else str(reasons[0]).lower()
+            reason = in_words(reasons[0])
             log.warning("broker %s: subscription to %s refused: %s", self._broker, topic_filter, reason)

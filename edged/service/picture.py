@@ -26,7 +26,8 @@ MOST_NOISE = 0.05  # what differs more in half of the cells is not noise but ano
 CHANGED = 0.08  # tests/bench/bench_yard.py measures what other thresholds cost
 
 MAX_BYTES = 1_000_000  # of a picture that is published
-LEAST_SIDE = 16
+QUALITY = 80
+LEAST_SIDE = 16  # pixels; a picture is not scaled down further
 
 LOG_LEVELS = np.log(np.arange(256, dtype=np.float32) + DARK)
 
@@ -87,13 +88,24 @@ def _window_sums(cells: Cells) -> Cells:
     return sums
 
 
-def jpeg(frame: Frame, max_side: int = 1280, quality: int = 80, max_bytes: int = MAX_BYTES) -> bytes:
+def jpeg(frame: Frame, max_side: int = 1280, quality: int = QUALITY, max_bytes: int = MAX_BYTES) -> bytes:
     """Encode the frame as JPEG. `quality` is 1 to 95.
 
     It is scaled down until no side is longer than `max_side` pixels, and it has at most `max_bytes`; but not to less
     than LEAST_SIDE pixels.
     """
-    image = Image.fromarray(frame.rgb)
+    return _within(Image.fromarray(frame.rgb), max_side, quality, max_bytes)
+
+
+def scaled_down(jpeg_bytes: bytes, limit: int) -> bytes | None:
+    """The JPEG with so few pixels that it has `limit` bytes at most; None if LEAST_SIDE pixels have more."""
+    with Image.open(io.BytesIO(jpeg_bytes)) as opened:
+        image = opened.convert("RGB")
+    data = _within(image, max(image.size), QUALITY, limit)
+    return data if len(data) <= limit else None
+
+
+def _within(image: Image.Image, max_side: int, quality: int, max_bytes: int) -> bytes:
     side = min(max_side, max(image.size))
     data = _encoded(image, side, quality)
     while len(data) > max_bytes and side > LEAST_SIDE:

@@ -68,6 +68,9 @@ def _mqtt_parts(broker: BrokerSpec) -> dict[str, object]:
         "broker": (broker.host, broker.port, broker.tls),
         "broker login": (broker.username, broker.password, broker.problem),
         "broker CA": broker.ca,
+        "client certificate": broker.client_certificate,
+        "content of the broker's certificate files": broker.files_rev,
+        "verification of the broker's certificate": broker.insecure,
         "topic prefix": broker.prefix,
         "client id": broker.client_id,
     }

@@ -24,6 +24,7 @@ from edged.core.types import Answer
 
 MOSQUITTO = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
+MUTUAL_TLS = "require_certificate true"
 CONNACK_V5 = b"\x20\x03\x00\x00\x00"
 CONNACK_V311 = b"\x20\x02\x00\x00"
 
@@ -76,11 +77,17 @@ def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
 class Mosquitto:
     """mosquitto on a free loopback port, the same one after each restart, without persistence.
 
-    `users` maps names to passwords, `acl` is the text of an ACL file, `tls` a folder written by `certificates`.
+    `users` maps names to passwords, `acl` is the text of an ACL file, `tls` a folder written by `certificates`, `more`
+    further lines of its config, such as MUTUAL_TLS.
     """
 
     def __init__(
-        self, folder: Path, users: dict[str, str] | None = None, acl: str = "", tls: Path | None = None
+        self,
+        folder: Path,
+        users: dict[str, str] | None = None,
+        acl: str = "",
+        tls: Path | None = None,
+        more: str = "",
     ) -> None:
         self.port = free_port()
         self._log = folder / "mosquitto.log"
@@ -97,7 +104,8 @@ class Mosquitto:
             (folder / "acl").chmod(0o600)
             lines.append(f"acl_file {folder / 'acl'}")
         if tls:
-            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}"]
+            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}", f"cafile {tls / 'ca.crt'}"]
+        lines.append(more)
         self._config = folder / "mosquitto.conf"
         self._config.write_text("\n".join(lines) + "\n")
 
@@ -315,20 +323,30 @@ def protocol_level(connect: bytes) -> int:
 
 
 def certificates(folder: Path) -> Path:
-    """Write a CA and a certificate for localhost that it signed: ca.crt, server.crt, server.key. The folder."""
+    """Write ca.crt, and certificates that this CA signed: server.crt for localhost, client.crt; each with its .key."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    ca = ["-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA"]
-    server = [*key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"]
+    _openssl(folder, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA")
     (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    sign = ["-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
-    for command in (["req", *ca], ["req", *server], ["x509", *sign, "-extfile", "names", "-out", "server.crt"]):
-        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True, timeout=60)
+    sign = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
+    for name, subject in (("server", "/CN=localhost"), ("client", "/CN=box")):
+        _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *sign, "-out", f"{name}.crt")
     return folder
+
+
+def _openssl(folder: Path, *command: str) -> None:
+    subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def other_tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates of another CA."""
+    return certificates(tmp_path_factory.mktemp("other-certificates"))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def broker(config: Config | None, machine: Machine) -> Check:
             return Check(name, True, f"connected after {spoken(time.monotonic() - begun)}")
         failure = follower.failure
     except EdgedError as error:
-        return Check(name, False, str(error), "correct mqtt.ca")
+        return Check(name, False, str(error), "correct that file, or its name under mqtt")
     finally:
         follower.close()
     if failure is None:
@@ -52,6 +52,10 @@ def next_step(kind: str, spec: BrokerSpec) -> str:
             return "the broker requires a login: set mqtt.username and mqtt.password"
         case "certificate":
             return "mqtt.ca must name the CA that signed the broker's certificate"
+        case "client_certificate" if spec.client_certificate:
+            return "mqtt.client_certificate must be one that the broker accepts"
+        case "client_certificate":
+            return "set mqtt.client_certificate"
         case "tls":
             return "mqtts:// needs the broker's TLS port, often 8883"
         case "name":

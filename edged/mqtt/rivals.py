@@ -1,0 +1,74 @@
+"""Other programs that use the client id or the node name of this edged. Reported once, and once when they are gone.
+
+Every edged publishes its `instance` on `bridge/health` and reads what others publish there. Two with one client id
+disconnect each other whenever they connect; MQTT 5 brokers should say so, but not all do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+
+from edged.mqtt.back_off import retry_pause_s
+
+log = logging.getLogger(__name__)
+
+GONE_S = 150.0  # health is published every minute, and the longest pause is one minute too
+
+
+class Rivals:
+    """All times are of the monotonic clock. For one thread."""
+
+    def __init__(self, broker: str, node: str, client_id: str, instance: str) -> None:
+        self._broker = broker
+        self._node = node
+        self._client_id = client_id
+        self._instance = instance
+        self._logged: set[str] = set()
+        self._own_seen = False
+        self._seen_at = -math.inf
+        self._losses = 0
+
+    @property
+    def present(self) -> bool:
+        return bool(self._logged)
+
+    def taken_over(self, now: float) -> None:
+        """The broker says that another client has connected with our client id."""
+        self._seen(now, f'another client connected with the client id "{self._client_id}"')
+
+    def heard(self, payload: bytes, retained: bool, now: float) -> None:
+        """A message on `bridge/health`. A retained one may be of the process before this one, until ours came back."""
+        instance = _instance(payload)
+        if instance == self._instance:
+            self._own_seen = True
+        elif instance is not None and (self._own_seen or not retained):
+            self._seen(now, f'another edged with the node name "{self._node}" is running')
+
+    def pause_s(self) -> float:
+        """The wait after the connection was lost to another client: 1, 2, 4 s, and so on; at most a minute."""
+        self._losses += 1
+        return retry_pause_s(self._losses)
+
+    def check(self, connected_at: float, now: float) -> None:
+        """Log that there is no other any more, once the connection has lasted GONE_S without a sign of one."""
+        if self.present and now >= max(connected_at, self._seen_at) + GONE_S:
+            self._logged.clear()
+            self._losses = 0
+            log.info("broker %s: no other edged with the node name or client id any more", self._broker)
+
+    def _seen(self, now: float, sign: str) -> None:
+        self._seen_at = now
+        if sign not in self._logged:
+            self._logged.add(sign)
+            log.warning("broker %s: %s; each edged needs its own node and client id", self._broker, sign)
+
+
+def _instance(payload: bytes) -> str | None:
+    try:
+        health = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    instance = health.get("instance") if isinstance(health, dict) else None
+    return instance if isinstance(instance, str) else None
