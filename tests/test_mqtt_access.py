@@ -73,7 +73,17 @@ def test_insecure_connects_to_a_broker_of_an_unknown_ca_and_another_name(tmp_pat
 
 def encrypted(folder: Path, tls: Path) -> ClientCertificate:
     key = folder / "encrypted.key"
-    command = ["openssl", "pkey", "-in", tls / "client.key", "-aes256", "-passout", "pass:hunter2", "-out", key]
+    command = [
+        "openssl",
+        "pkey",
+        "-in",
+        str(tls / "client.key"),
+        "-aes256",
+        "-passout",
+        "pass:hunter2",
+        "-out",
+        str(key),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return ClientCertificate(tls / "client.crt", key)
 
