@@ -41,9 +41,14 @@ class Acknowledgements:
         return next((sent_at for _, sent_at in self._topics.values()), math.inf)
 
     @property
-    def paused(self) -> bool:
-        """True while nothing should be sent, because the broker has refused messages for now."""
-        return time.monotonic() < self._paused_until
+    def pause_s(self) -> float:
+        """So long nothing should be sent, because the broker has refused messages for now; 0 otherwise."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+    @property
+    def refusing(self) -> bool:
+        """True from a refusal for now until that topic is accepted."""
+        return bool(self._tries)
 
     def received(self, mid: int, reason: ReasonCode) -> Outcome:
         """`not_now`: the same message may be accepted later."""
@@ -77,7 +82,7 @@ class Acknowledgements:
         if not self._tries:
             self._accepted = 0
             log.warning("broker %s: topic %s refused for now: %s; sending again", self._broker, topic, reason)
-        if not self.paused:
+        if not self.pause_s:
             self._tries[topic] = self._tries.get(topic, 0) + 1
             self._paused_until = time.monotonic() + retry_pause_s(self._tries[topic])
         else:

@@ -33,9 +33,8 @@ from edged.mqtt.client import (
     ThreadDied,
 )
 from edged.mqtt.connection import CONNACK_S, UNSUPPORTED_VERSION
-from edged.mqtt.failure import NO_CONNACK, Failure, connack_failure
+from edged.mqtt.failure import NO_CONNACK, Failure, connack_failure, in_words
 from edged.mqtt.properties import request_properties
-from edged.mqtt.refused_topics import NOT_AUTHORISED
 from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import Topics, encode
 
@@ -158,7 +157,7 @@ class Caller:
     def _subscribed(self, reasons: tuple[ReasonCode, ...]) -> None:
         if reasons and reasons[0].is_failure:
             topic = self._topics.response(self._what)
-            raise self._failed(Failure("other", f"subscription to {topic} refused: {_reason(reasons[0])}"))
+            raise self._failed(Failure("other", f"subscription to {topic} refused: {in_words(reasons[0])}"))
 
     def _send(self) -> None:
         properties = None
@@ -173,7 +172,7 @@ class Caller:
     def _accepted(self, reason: ReasonCode) -> None:
         if reason.is_failure:
             topic = self._topics.request(self._what)
-            raise self._failed(Failure("other", f"topic {topic} refused: {_reason(reason)}"))
+            raise self._failed(Failure("other", f"topic {topic} refused: {in_words(reason)}"))
         if reason.value == NO_SUBSCRIBERS and self._protocol == V5:
             raise self._failed(Failure("other", f'no edged with the node "{self._node}" is connected'))
 
@@ -207,10 +206,6 @@ def _data(response: Mapping[str, Any]) -> Any:
         error = str(response.get("error"))
         raise EdgedError("".join(char if char.isprintable() or char == "\n" else "·" for char in error))
     return response.get("data")
-
-
-def _reason(reason: ReasonCode) -> str:
-    return "not authorised" if reason.value == NOT_AUTHORISED else str(reason).lower()
 
 
 def _json_object(payload: bytes) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class Connection:
         self._closed = False
         self.connected = False
         self.connections = 0
-        self.window = WINDOW
+        self._window = WINDOW
 
     def prepare(self) -> None:
         """Read the files of the certificates. Raises FileUnusable. Later calls do nothing."""
@@ -168,9 +168,15 @@ class Connection:
                 self._begin(V5)
 
     @property
-    def paused(self) -> bool:
-        """True while the broker asks to wait: nothing should be published."""
-        return self._acknowledgements.paused
+    def pause_s(self) -> float:
+        """So long nothing should be published, because the broker has refused messages for now; 0 otherwise."""
+        return self._acknowledgements.pause_s
+
+    @property
+    def window(self) -> int:
+        """How many messages may be without acknowledgement."""
+        # While the broker refuses messages for now, it could accept those that follow the refused one.
+        return 1 if self._acknowledgements.refusing else self._window
 
     def room(self, message: Message) -> int | None:
         """The largest payload that the broker accepts in this message, in bytes; None without a limit."""
@@ -295,7 +301,7 @@ class Connection:
         if client is None:
             return
         self._knows_v5 = self._knows_v5 or self._protocol == V5
-        self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self._window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self._largest_packet = getattr(properties, "MaximumPacketSize", None)
         if not (self._short.too_many or self._lost_to_rival):
             self._log.connected(self._protocol)

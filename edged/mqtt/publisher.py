@@ -230,7 +230,7 @@ class MqttPublisher:
         while not (self._closing.is_set() and self._nothing_to_wait_for()):
             try:
                 self._adopt_found()
-                self._connection.process_events(TICK_S)
+                self._connection.process_events(min(TICK_S, self._connection.pause_s or TICK_S))
                 self._send()
                 self._tell_store()
                 if self._connection.connected and time.monotonic() >= self._dropped_logged_at + DROPPED_EVERY_S:
@@ -271,7 +271,7 @@ class MqttPublisher:
         return too_late or not self._connection.connected or drained
 
     def _send(self) -> None:
-        if self._connection.paused or not self._queue.send_again():
+        if self._connection.pause_s or not self._queue.send_again():
             return
         # Responses first, in half of the window: answers go on while many requests arrive.
         while self._may_send() and 2 * self._requests.in_flight < self._connection.window:

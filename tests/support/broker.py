@@ -104,7 +104,9 @@ class Mosquitto:
             (folder / "acl").chmod(0o600)
             lines.append(f"acl_file {folder / 'acl'}")
         if tls:
-            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}", f"cafile {tls / 'ca.crt'}"]
+            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}"]
+        if tls and MUTUAL_TLS in more:
+            lines.append(f"cafile {tls / 'ca.crt'}")
         lines.append(more)
         self._config = folder / "mosquitto.conf"
         self._config.write_text("\n".join(lines) + "\n")
@@ -200,6 +202,61 @@ class Wire:
                         far.sendall(data)
                     elif not self.deaf.is_set():
                         near.sendall(data)
+
+
+class Censor:
+    """A TCP proxy to the broker that answers PUBLISH packets itself, where `verdict` gives a reason code for the topic.
+
+    `seen` are the topics of all PUBLISH packets. MQTT 5, QoS 1.
+    """
+
+    def __init__(self, target: int, verdict: Callable[[str], int | None]) -> None:
+        self._target = target
+        self._verdict = verdict
+        self._listening = socket.create_server((HOST, 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.seen: list[str] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection((HOST, self._target), 5)
+                threading.Thread(target=self._carry_back, args=(far, near), daemon=True).start()
+                threading.Thread(target=self._judge, args=(near, far), daemon=True).start()
+
+    def _carry_back(self, far: socket.socket, near: socket.socket) -> None:
+        with suppress(OSError):
+            while data := far.recv(65536):
+                near.sendall(data)
+            near.shutdown(socket.SHUT_RDWR)
+
+    def _judge(self, near: socket.socket, far: socket.socket) -> None:
+        with near, far, suppress(OSError), near.makefile("rb") as stream:
+            while head := stream.read(1):
+                length, size = b"", 0
+                while not length or length[-1] & 128:
+                    length += stream.read(1)
+                    size |= (length[-1] & 127) << 7 * (len(length) - 1)
+                body = stream.read(size)
+                reason = self._reason(body) if head[0] >> 4 == 3 else None
+                if reason is None:
+                    far.sendall(head + length + body)
+                else:
+                    topic_end = 2 + int.from_bytes(body[:2], "big")
+                    near.sendall(b"\x40\x03" + body[topic_end : topic_end + 2] + bytes([reason]))
+            far.shutdown(socket.SHUT_RDWR)
+
+    def _reason(self, publish: bytes) -> int | None:
+        topic = publish[2 : 2 + int.from_bytes(publish[:2], "big")].decode()
+        self.seen.append(topic)
+        return self._verdict(topic)
 
 
 @dataclass(frozen=True)

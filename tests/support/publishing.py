@@ -51,7 +51,8 @@ WHOLE = asking(dock=ALL, back=ALL, yard=ALL)
 def publishing(
     port: int, host: str = HOST, store: Store | None = None, config: Config | None = None, **more: Any
 ) -> Iterator[MqttPublisher]:
-    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box", store)
+    own = {name: more.pop(name) for name in ("scale_down", "instance") if name in more}
+    running = MqttPublisher(BrokerSpec(host=host, port=port, **more), "box", store, **own)
     if config:
         running.follow(config)
     running.start()

@@ -1,0 +1,159 @@
+"""Messages that the broker does not accept: for now, for good, or because of their size."""
+
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.broker import Censor, Mosquitto, Received, Subscriber, an_answer, mosquitto, subscriber, until
+from support.publishing import EVENT, ONLINE, PEOPLE, STATE, an_event, ids, logged, publishing, settled
+
+from edged.mqtt import acknowledgements
+from edged.service.picture import scaled_down
+
+GATE = "edged/box/dock/gate_open"
+PICTURE = "edged/box/dock/image/jpeg"
+UNSPECIFIED, IMPLEMENTATION, QUOTA, NOT_AUTHORISED = 0x80, 0x83, 0x97, 0x87
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledgements, "retry_pause_s", lambda tries: 0.05)
+
+
+@contextmanager
+def censored(port: int, verdict: Any) -> Iterator[Censor]:
+    censor = Censor(port, verdict)
+    try:
+        yield censor
+    finally:
+        censor.close()
+
+
+@pytest.mark.parametrize("code", [UNSPECIFIED, IMPLEMENTATION, QUOTA])
+def test_what_is_refused_for_now_is_sent_again_in_order(
+    mosquitto: Mosquitto, subscriber: Subscriber, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    caplog.set_level("INFO")
+    full = True
+
+    def verdict(topic: str) -> int | None:
+        return code if full else None
+
+    with censored(mosquitto.port, verdict) as censor, publishing(censor.port) as publisher:
+        for number in range(60):
+            publisher.answers([an_answer(f"a{number}")], [an_event(f"e{number}")], None)
+        until(lambda: len(censor.seen) > 60)
+        full = False
+        settled(publisher)
+        subscriber.wait_for(lambda messages: any(each.json == ONLINE for each in messages))
+        assert publisher.figures().refused == 0
+    subscriber.catch_up()
+    assert ids(subscriber.of(f"{PEOPLE}/late") + subscriber.of(PEOPLE)) == [f"a{number}" for number in range(60)]
+    assert ids(subscriber.of(EVENT)) == [f"e{number}" for number in range(60)]
+    refusals = [line for line in logged(caplog) if "refused" in line]
+    assert len(refusals) == 1
+    assert "refused for now" in refusals[0]
+    assert [line for line in logged(caplog, "INFO") if "accepts all messages again" in line]
+
+
+def test_an_older_answer_that_was_refused_for_now_does_not_replace_a_newer_one(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    refused: list[str] = []
+
+    def verdict(topic: str) -> int | None:
+        if topic == PEOPLE and not refused:
+            refused.append(topic)
+            return QUOTA
+        return None
+
+    with censored(mosquitto.port, verdict) as censor, publishing(censor.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        publisher.answers([an_answer("old"), an_answer("new")], [], None)
+        settled(publisher)
+        subscriber.wait_for_topic(PEOPLE, 2)
+        latecomer = Subscriber(mosquitto.port)
+        assert ids(latecomer.of(PEOPLE)) == ["new"]
+        latecomer.close()
+
+
+def test_a_message_that_is_refused_again_and_again_does_not_stop_the_others(
+    mosquitto: Mosquitto, subscriber: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    def verdict(topic: str) -> int | None:
+        return UNSPECIFIED if topic == PEOPLE else None
+
+    with censored(mosquitto.port, verdict) as censor, publishing(censor.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], None)
+        subscriber.wait_for_topic(GATE)
+        until(lambda: publisher.figures().refused == 1, 30)
+        assert publisher.figures().waiting == 0
+        assert censor.seen.count(PEOPLE) == acknowledgements.MOST_TRIES + 1
+    assert f"topic {PEOPLE} refused: unspecified error" in logged(caplog)[-1]
+
+
+def test_what_is_refused_for_good_is_dropped_and_logged_once(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons = {PEOPLE: NOT_AUTHORISED, GATE: 0x99, EVENT: 0x90}
+    with censored(mosquitto.port, reasons.get) as censor, publishing(censor.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        for number in range(3):
+            look = [an_answer(f"p{number}"), an_answer(f"g{number}", question="gate_open")]
+            publisher.answers(look, [an_event(f"e{number}")], None)
+        until(lambda: publisher.figures().refused == 9)
+        assert censor.seen.count(PEOPLE) == 3
+    assert [line.partition(": ")[2] for line in logged(caplog)] == [
+        f"topic {PEOPLE} refused: not authorised to publish",
+        f"topic {GATE} refused: the payload is not in the format that the broker expects",
+        f"topic {EVENT} refused: the broker does not accept this topic name",
+    ]
+
+
+def noise(width: int, height: int) -> bytes:
+    """A JPEG that hardly compresses."""
+    pixels = random.Random(1).randbytes(width * height * 3)
+    data = io.BytesIO()
+    Image.frombytes("RGB", (width, height), pixels).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def test_a_picture_is_scaled_down_to_the_packet_size_of_the_broker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    jpeg = noise(640, 480)
+    limit = 60_000
+    assert len(jpeg) > 3 * limit
+    with Mosquitto(tmp_path, more=f"max_packet_size {limit}") as broker:
+        with publishing(broker.port, scale_down=scaled_down) as publisher:
+            for name in ("a", "b"):
+                publisher.answers([an_answer(name)], [], jpeg)
+            settled(publisher)
+            until(lambda: publisher.figures().published >= 4)
+            assert publisher.figures().refused == 0
+        listening = Subscriber(broker.port)
+        [message] = listening.of(PICTURE)
+        listening.close()
+    with Image.open(io.BytesIO(message.payload)) as image:
+        assert image.width / image.height == pytest.approx(640 / 480, abs=0.05)
+        assert 100 < image.width < 640
+    assert limit / 3 < len(message.payload) < limit
+    assert len([line for line in logged(caplog, "INFO") if "scaled down" in line]) == 1
+    assert logged(caplog) == []
+
+
+def test_a_picture_that_cannot_be_small_enough_is_not_sent() -> None:
+    assert scaled_down(noise(640, 480), 500) is None
+    small = noise(80, 60)
+    assert scaled_down(small, len(small)) == small

@@ -1,0 +1,134 @@
+"""Two edged with one node name, and the last will of an edged that comes back."""
+
+# ruff: noqa: F401, F811  # fixtures are imported, and then named as arguments
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.broker import (
+    CONNACK_V5,
+    HOST,
+    Mosquitto,
+    Subscriber,
+    Wire,
+    mosquitto,
+    scripted_broker,
+    subscriber,
+    until,
+    wire,
+)
+from support.publishing import OFFLINE, STATE, disconnected, logged, publishing
+
+from edged.mqtt import properties, rivals
+from edged.mqtt.rivals import Rivals
+
+HEALTH = "edged/box/bridge/health"
+ANOTHER = 'another edged with the node name "box" is running; each edged needs its own node and client id'
+GONE = "no other edged with the node name or client id any more"
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str, level: str = "WARNING") -> int:
+    return sum(text in line for line in logged(caplog, level))
+
+
+def health(instance: str) -> bytes:
+    return json.dumps({"instance": instance}).encode()
+
+
+@pytest.mark.parametrize("ids", [("", ""), ("one", "two")])
+def test_two_edged_with_one_node_name_report_each_other_once_and_when_it_is_over(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ids: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(rivals, "GONE_S", 4.0)
+    caplog.set_level("INFO")
+    with publishing(mosquitto.port, client_id=ids[0], instance="first") as first:
+        first.health({})
+        until(lambda: first.figures().published == 2)
+        with publishing(mosquitto.port, client_id=ids[1], instance="second") as second:
+            second.health({})
+            deadline = time.monotonic() + 20
+            while said(caplog, ANOTHER) < 2:
+                assert time.monotonic() < deadline, logged(caplog)
+                first.health({})
+                second.health({})
+                time.sleep(0.1)
+        until(lambda: said(caplog, GONE, "INFO") == 1, 20)
+        assert first.figures().connected
+    assert said(caplog, ANOTHER) == 2
+
+
+def test_a_restarted_edged_does_not_take_its_own_past_for_another(
+    mosquitto: Mosquitto, subscriber: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        with publishing(mosquitto.port, instance=f"process-{number}") as publisher:
+            publisher.health({"uptime_s": number})
+            until(lambda: publisher.figures().published == 2)
+    assert subscriber.wait_for_topic(HEALTH, 3)[-1].json == {"uptime_s": 2, "instance": "process-2"}
+    assert logged(caplog) == []
+
+
+def test_who_takes_over_our_connection_is_not_fought_at_full_speed(caplog: pytest.LogCaptureFixture) -> None:
+    connects: list[float] = []
+
+    def answers(number: int, _: bytes) -> bytes:
+        connects.append(time.monotonic())
+        return CONNACK_V5 + b"\xe0\x02\x8e\x00"  # DISCONNECT: session taken over
+
+    with scripted_broker(answers) as port, publishing(port):
+        until(lambda: len(connects) == 4, 20)
+    pauses = [after - before for before, after in pairwise(connects)]
+    assert pauses[0] > 0.9
+    assert pauses[1] > 1.9
+    assert pauses[2] > 3.8
+    assert said(caplog, 'another client connected with the client id "edged-box"') == 1
+
+
+def test_the_pause_between_takeovers_is_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    of_two = Rivals("mqtt://b", "box", "edged-box", "own")
+    assert [of_two.pause_s() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_what_others_publish_as_health_does_not_break_anything(caplog: pytest.LogCaptureFixture) -> None:
+    alone = Rivals("mqtt://b", "box", "edged-box", "own")
+    for payload in (b"", b"\xff", b"[1]", b"{}", b'{"instance":5}', b"[" * 100_000, health("own")):
+        alone.heard(payload, False, 1.0)
+    assert not alone.present
+    alone.heard(health("other"), True, 2.0)
+    assert alone.present
+
+
+# The last will
+
+
+def test_a_quick_reconnect_shows_no_offline(wire: Wire, mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    with publishing(wire.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        subscriber.wait_for_topic(STATE)
+        subscriber.forget()
+        wire.cut()
+        disconnected(publisher)
+        wire.mend()
+        until(lambda: publisher.figures().connected)
+        subscriber.wait_for_topic(STATE)
+        subscriber.catch_up()
+        assert OFFLINE not in [message.json for message in subscriber.of(STATE)]
+
+
+@pytest.mark.slow
+def test_an_edged_that_does_not_come_back_is_offline_after_the_delay(
+    wire: Wire, mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    with publishing(wire.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        subscriber.wait_for_topic(STATE)
+        begun = time.monotonic()
+        wire.cut()
+        subscriber.wait_for(lambda messages: any(each.topic == STATE and each.json == OFFLINE for each in messages))
+        assert properties.WILL_DELAY_S - 1.5 < time.monotonic() - begun < properties.WILL_DELAY_S + 3
