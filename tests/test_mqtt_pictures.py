@@ -130,7 +130,7 @@ class Queue:
 
     def acknowledge(self) -> None:
         if self.in_flight:
-            self.queue.acknowledged(self.in_flight.pop(0), accepted=True)
+            self.queue.acknowledged(self.in_flight.pop(0), "accepted")
 
     def connect(self) -> None:
         self.connection += 1
