@@ -99,6 +99,8 @@ def jpeg(frame: Frame, max_side: int = 1280, quality: int = QUALITY, max_bytes: 
 
 def scaled_down(jpeg_bytes: bytes, limit: int) -> bytes | None:
     """The JPEG with so few pixels that it has `limit` bytes at most; None if LEAST_SIDE pixels have more."""
+    if len(jpeg_bytes) <= limit:
+        return jpeg_bytes
     with Image.open(io.BytesIO(jpeg_bytes)) as opened:
         image = opened.convert("RGB")
     data = _within(image, max(image.size), QUALITY, limit)
