@@ -149,6 +149,11 @@ BAD = {
         "{when: 1, clear_after: 0}",
         "clear_after must be a number of answers such as 3, or a duration such as 2m, not 0",
     ),
+    "always quiet": (
+        "integer",
+        "{when: 1, quiet: [mon-sat 00:00-24:00, sun 00:00-12:00, sun 12:00-24:00]}",
+        "quiet covers the whole week, so the alert would never go on",
+    ),
     "quiet without a time": (
         "integer",
         "{when: 1, quiet: night}",

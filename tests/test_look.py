@@ -20,9 +20,8 @@ from support.broker import until
 from support.fakes import FakeCamera, FakeModel, FakePublisher
 from support.making import frame, question
 
-from edged.core import alerts
 from edged.core.answer_types import Number, Text, YesNo
-from edged.core.conditions import OneOf
+from edged.core.conditions import Comparison, OneOf
 from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, Hours, QuestionSpec, RegionSpec, SourceSpec
@@ -507,9 +506,24 @@ def test_an_alert_goes_on_where_it_was_after_a_restart(stage: Stage):
     assert stage.publisher.events[3].since == stage.publisher.events[1].at
 
 
-@pytest.mark.parametrize("stored", [None, 3, {}, {"value": 1}, {"value": 1, "since": "x"}])
-def test_a_damaged_memory_of_an_alert_is_a_new_beginning(stored: Any):
-    assert alerts.from_json(stored) == alerts.History()
+def test_a_reload_that_changes_the_condition_of_an_alert_ends_it_unless_the_new_one_holds(stage: Stage):
+    people = question("How many?", Number(True), "people")
+    model = stage.open(FakeModel({"people": "5"}))
+    dock = stage.camera(replace(people, alert=AlertSpec(Comparison(">", 3))))
+    stage.look(dock)
+    for bound in (4, 6):
+        stage.reload(dock, replace(people, alert=AlertSpec(Comparison(">", bound))))
+        stage.look(dock)
+    model.replies["people"] = "7"
+    stage.look(dock)
+    stage.reload(dock, people)
+    stage.look(dock)
+    assert [(event.kind, event.value) for event in stage.publisher.events if event.kind != "changed"] == [
+        ("alert_on", 5),
+        ("alert_off", 5),
+        ("alert_on", 7),
+        ("alert_off", 7),
+    ]
 
 
 def test_prompts_are_swapped_between_two_looks(stage: Stage):

@@ -12,6 +12,7 @@ from edged.config.problems import Report
 from edged.config.question_form import AlertForm
 from edged.core.answer_types import AnswerType, Choices, Number, YesNo
 from edged.core.conditions import OPERATORS, Comparison, Condition, OneOf, same
+from edged.core.intervals import is_always
 from edged.core.specs import AlertSpec
 
 COMPARISON = re.compile(r"(>=|<=|!=|>|<)\s*(-?\d{1,9}(?:\.\d{1,6})?)")
@@ -38,6 +39,9 @@ def alert_spec(parsed: AlertForm, answer: AnswerType, path: KeyPath, report: Rep
         report.about(
             (*path, "clear_when"), f"and when are both true for {shown(common[0])}; they must exclude each other"
         )
+        return None
+    if is_always(parsed.quiet):
+        report.about((*path, "quiet"), "covers the whole week, so the alert would never go on")
         return None
     clear = parsed.after if parsed.clear_after is None else parsed.clear_after
     return AlertSpec(

@@ -58,6 +58,11 @@ def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
     return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
 
 
+def is_always(hours: tuple[Hours, ...]) -> bool:
+    """True if these windows cover the whole week."""
+    return len(_minutes_within(hours)) == WEEK_MIN
+
+
 @lru_cache(maxsize=256)
 def _gaps_s(cron: Cron, hours: tuple[Hours, ...]) -> tuple[float, float]:
     """The shortest and the longest gap. The longest is a week if some dates are excluded, which a week cannot show."""
