@@ -114,7 +114,7 @@ def test_everything_that_edged_publishes_is_accepted(broker: Mosquitto):
         publisher.info({})
         publisher.health({})
         publisher.camera("dock", CameraState(True, None, utc_now()))
-        publisher.active("dock", {})
+        publisher.active("dock", {"active": True})
         publisher.answers([an_answer("a"), an_answer("b", question="gate_open")], [an_event("e")], b"jpeg")
         settled(publisher)
         wire.cut()

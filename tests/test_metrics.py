@@ -102,6 +102,18 @@ def test_a_camera_is_up_while_it_delivers_pictures(box: Box):
     assert box.values("edged_camera_damaged_pictures_total")["dock"] == 3
 
 
+def test_a_paused_camera_is_not_active_and_not_overdue(box: Box):
+    box.world.look()
+    box.world.service.set_active("dock", None, False)
+    assert box.values("edged_camera_active") == {"dock": 0, "yard": 1, "shop": 1}
+    assert box.values("edged_camera_up")["dock"] == 0
+    assert set(box.values("edged_look_age_seconds")) == {"yard", "shop"}
+    assert box.values("edged_answers_total")["dock people not_asked"] == 1
+    box.world.service.set_active("dock", None, True)
+    assert box.values("edged_camera_active")["dock"] == 1
+    assert box.values("edged_looks_total")["dock"] == 1
+
+
 def test_the_model_is_down_before_it_is_loaded_and_while_its_calls_fail():
     box = Box()
     box.world.service.open_store()

@@ -22,11 +22,13 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 BY_PROMETHEUS = {"instance", "job"}  # the labels that a scrape adds
 SELECTOR = re.compile(r"\b(edged_\w+|up)\b(?:\{([^}]*)\})?")
 
+UP, ACTIVE = ('edged_camera_up{camera="dock"}', 'edged_camera_active{camera="dock"}')
 # For promtool: an alert, samples once a minute, a moment, and whether the alert is on then
 CASES: list[tuple[str, dict[str, str], str, bool]] = [
-    ("EdgedCameraDown", {'edged_camera_up{camera="dock"}': "0x20"}, "9m", False),
-    ("EdgedCameraDown", {'edged_camera_up{camera="dock"}': "0x20"}, "11m", True),
-    ("EdgedCameraDown", {'edged_camera_up{camera="dock"}': "0x8 1x20"}, "15m", False),
+    ("EdgedCameraDown", {UP: "0x20", ACTIVE: "1x20"}, "9m", False),
+    ("EdgedCameraDown", {UP: "0x20", ACTIVE: "1x20"}, "11m", True),
+    ("EdgedCameraDown", {UP: "0x8 1x20", ACTIVE: "1x20"}, "15m", False),
+    ("EdgedCameraDown", {UP: "0x20", ACTIVE: "0x20"}, "15m", False),
     (
         "EdgedNoLooks",
         {'edged_look_age_seconds{camera="dock"}': "0+60x20", 'edged_look_interval_seconds{camera="dock"}': "60x20"},

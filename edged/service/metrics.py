@@ -79,14 +79,19 @@ class Metrics(Collector):
             reconnects.add_metric([name], figures["reconnects"])
             damaged.add_metric([name], figures["damaged"])
         yield from (up, looks, reconnects, damaged)
+        yield self._about_pauses()
         yield from _about_schedule(self._scheduled())
 
-    def _scheduled(self) -> list[tuple[CameraRuntime, Ticks]]:
-        """The cameras that are looked at."""
-        runtimes = self._runtimes()
-        return [
-            (runtime, self._service.schedule.ticks(runtime.spec.name)) for runtime in runtimes if runtime.spec.questions
-        ]
+    def _about_pauses(self) -> Metric:
+        active = GaugeMetricFamily("edged_camera_active", "0 if the camera is paused.", labels=["camera"])
+        for runtime in self._runtimes():
+            active.add_metric([runtime.spec.name], runtime.is_open)
+        return active
+
+    def _scheduled(self) -> list[tuple[CameraRuntime, Ticks, float]]:
+        """The cameras that are looked at, and when each was last done (monotonic)."""
+        ticks = [(runtime, self._service.schedule.ticks(runtime.spec.name)) for runtime in self._runtimes()]
+        return [(runtime, each, each.done_at) for runtime, each in ticks if each.done_at is not None]
 
     def _about_answers(self) -> Iterator[Metric]:
         labels = ["camera", "question", "status"]
@@ -136,7 +141,7 @@ def _about_looks(health: dict[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily("edged_waiting_looks", "Looks that wait for the model.", health["waiting_looks"])
 
 
-def _about_schedule(scheduled: Sequence[tuple[CameraRuntime, Ticks]]) -> Iterator[Metric]:
+def _about_schedule(scheduled: Sequence[tuple[CameraRuntime, Ticks, float]]) -> Iterator[Metric]:
     skipped = CounterMetricFamily(
         "edged_looks_skipped",
         "Looks that were due and not made: busy (the previous one was still running), outside_hours.",
@@ -153,12 +158,11 @@ def _about_schedule(scheduled: Sequence[tuple[CameraRuntime, Ticks]]) -> Iterato
         labels=["camera"],
     )
     now = time.monotonic()
-    for runtime, ticks in scheduled:
+    for runtime, ticks, done_at in scheduled:
         name = runtime.spec.name
         skipped.add_metric([name, "busy"], ticks.skipped)
         skipped.add_metric([name, "outside_hours"], ticks.outside_hours)
-        if ticks.done_at is not None:
-            age.add_metric([name], max(0.0, now - ticks.done_at))
+        age.add_metric([name], max(0.0, now - done_at))
         interval.add_metric([name], interval_s(runtime.spec))
     yield from (skipped, age, interval)
 
