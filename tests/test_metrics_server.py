@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from PIL import Image
-from support.broker import HOST, Mosquitto, free_port, until
-from support.making import picture
-from support.running import Edged
-from support.scraping import fetch, listens, values
+from support.broker import HOST, free_port, until
+from support.scraping import fetch, listens
 
 from edged.core.specs import ListenAddress
 from edged.service import metrics_server
@@ -178,34 +173,3 @@ def test_a_text_that_hangs_does_not_keep_edged_from_stopping(port: int, monkeypa
         assert time.monotonic() - begun < 2.0
         hanging.set()
     until(lambda: not metrics_threads())
-
-
-@pytest.mark.slow
-def test_a_running_edged_serves_its_metrics_and_a_reload_moves_them(tmp_path: Path, tiny_folder: Path):
-    (tmp_path / "pictures").mkdir()
-    Image.fromarray(picture(1)).save(tmp_path / "pictures/1.png")
-    first, second, path = free_port(), free_port(), tmp_path / "edged.yaml"
-    with Mosquitto(tmp_path) as broker:
-        text = (
-            f"node: box\nmodel: {{path: {tiny_folder}, max_new_tokens: 4}}\nmqtt: {{url: 'mqtt://127.0.0.1:{broker.port}'}}\n"
-            "cameras: {yard: {source: pictures, every: 200ms, ask: {gate: {prompt: Is it open?, answer: yes_no}}}}\n"
-        )
-        path.write_text(f"{text}metrics: 127.0.0.1:{first}\n")
-        path.chmod(0o600)
-        with Edged("run", "--config", path) as edged:
-            edged.wait_for("INFO ready")
-            until(lambda: values(fetch(first).text, "edged_answers_total").get("yard gate ok", 0) > 2)
-            scraped = fetch(first).text
-            assert values(scraped, "edged_broker_up") == values(scraped, "edged_model_up") == {"": 1.0}
-            assert values(scraped, "edged_stage_seconds_count")["yard answer"] > 0
-            path.write_text(f"{text}metrics: 127.0.0.1:{second}\n")
-            edged.send(signal.SIGHUP)
-            edged.wait_for("config reloaded: 1 camera untouched")
-            until(lambda: listens(second))
-            assert values(fetch(second).text, "edged_answers_total")["yard gate ok"] > 2
-            assert not listens(first)
-            path.write_text(f"{text}metrics: 9817\n")
-            edged.send(signal.SIGHUP)
-            edged.wait_for("config not reloaded")
-            assert values(fetch(second).text, "edged_config_problems") == {"": 1.0}
-            assert edged.stop()[0] == 0

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.broker import Mosquitto, Received, Subscriber, until
+from support.broker import Mosquitto, Received, Subscriber, free_port, until
 from support.making import picture
 from support.publishing import retained
 from support.rtsp import Server, serving
 from support.running import Edged
+from support.scraping import fetch, values
 
 KEYS = [
     "schema", "id", "node", "camera", "region", "question", "type", "value", "status", "reason", "confidence",
@@ -60,7 +61,8 @@ def yard(source: Path | str, prompt: str = "How many people are here?", every: s
 
 def test_answers_are_retained_complete_and_typed(tmp_path: Path, tiny_folder: Path, pictures: Path):
     with Mosquitto(tmp_path) as broker:
-        path = config(tmp_path, tiny_folder, broker.port, yard(pictures))
+        metrics = free_port()
+        path = config(tmp_path, tiny_folder, broker.port, yard(pictures), f"metrics: 127.0.0.1:{metrics}\n")
         with Edged("run", "--config", path) as edged:
             listening = Subscriber(broker.port)
             for question in ("people", "gate", "sure", "scene"):
@@ -87,6 +89,7 @@ def test_answers_are_retained_complete_and_typed(tmp_path: Path, tiny_folder: Pa
             info = late.of("edged/box/bridge/info")[-1].json
             assert (info["config_problems"], list(info["cameras"])) == ([], ["yard"])
             assert late.of("edged/box/bridge/health")
+            assert values(fetch(metrics).text, "edged_answers_total")["yard sure ok"] > 0
             code, took = edged.stop()
             assert (code, took < 5) == (0, True)
             assert listening.wait_for_topic("edged/box/bridge/state", 2)[-1].json == {"state": "offline"}
