@@ -17,7 +17,7 @@ from support.publishing import WHOLE, an_event, asking, disconnected, publishing
 from edged.cli import main
 from edged.core.requests import Received, Response
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, Config
+from edged.core.specs import BrokerSpec, ClientCertificate, Config
 from edged.core.types import CameraState, utc_now
 from edged.mqtt import access
 from edged.mqtt.caller import Caller
@@ -32,6 +32,7 @@ CONFIG = replace(asking(dock=["people", "gate_open"]), mqtt=BrokerSpec(username=
 TOPICS = Topics("edged", "box")
 ANSWER, LATE, RESPONSE = "edged/box/dock/people", "edged/box/dock/people/late", "edged/box/bridge/response/ask"
 REQUEST, STATE, BIRTH = "edged/box/bridge/request/ask", "edged/box/bridge/state", "homeassistant/status"
+HEALTH = "edged/box/bridge/health"
 DISCOVERY = "homeassistant/device/edged_box_dock/config"
 FOREIGN = [
     "edged/other/dock/people",
@@ -148,14 +149,17 @@ def test_a_requester_gets_the_response_of_edged(broker: Mosquitto):
 @pytest.mark.parametrize(
     ("user", "topics"),
     [
-        ("edged", [ANSWER, LATE, STATE, RESPONSE, DISCOVERY, "edged/box/dock/image/jpeg", "edged/box/dock/event"]),
+        (
+            "edged",
+            [ANSWER, LATE, STATE, HEALTH, RESPONSE, DISCOVERY, "edged/box/dock/image/jpeg", "edged/box/dock/event"],
+        ),
         ("subscriber", []),
         ("requester", [REQUEST]),
         ("homeassistant", [REQUEST, BIRTH]),
     ],
 )
 def test_a_user_may_write_its_topics_and_no_others(broker: Mosquitto, user: str, topics: list[str]):
-    others = {ANSWER, LATE, STATE, RESPONSE, REQUEST, BIRTH, DISCOVERY, *FOREIGN} - set(topics)
+    others = {ANSWER, LATE, STATE, HEALTH, RESPONSE, REQUEST, BIRTH, DISCOVERY, *FOREIGN} - set(topics)
     with client(broker, user) as writing:
         assert {topic: writing.may_write(topic) for topic in topics} == dict.fromkeys(topics, True)
         assert {topic: writing.may_write(topic) for topic in others} == dict.fromkeys(others, False)
@@ -164,18 +168,19 @@ def test_a_user_may_write_its_topics_and_no_others(broker: Mosquitto, user: str,
 @pytest.mark.parametrize(
     ("user", "topics"),
     [
-        ("edged", {REQUEST, STATE, BIRTH}),
-        ("subscriber", {ANSWER, LATE, STATE}),
+        ("edged", {REQUEST, HEALTH, BIRTH}),
+        ("subscriber", {ANSWER, LATE, STATE, HEALTH}),
         ("requester", {RESPONSE, STATE}),
-        ("homeassistant", {ANSWER, LATE, STATE, DISCOVERY}),
+        ("homeassistant", {ANSWER, LATE, STATE, HEALTH, DISCOVERY}),
     ],
 )
 def test_a_user_receives_its_topics_and_no_others(broker: Mosquitto, user: str, topics: set[str]):
     with client(broker, user) as reading, client(broker, "admin") as admin:
         reading.subscribe()
-        written = [REQUEST, RESPONSE, BIRTH, DISCOVERY, ANSWER, LATE, *FOREIGN, STATE]
+        written = [REQUEST, RESPONSE, BIRTH, DISCOVERY, ANSWER, LATE, *FOREIGN, STATE, HEALTH]
         assert [topic for topic in written if not admin.may_write(topic)] == []
-        until(lambda: STATE in reading.received)  # it was written last
+        last = [topic for topic in written if topic in topics][-1]
+        until(lambda: last in reading.received)
         assert set(reading.received) == topics
 
 
@@ -210,6 +215,12 @@ def test_without_a_username_the_grants_of_edged_are_for_anonymous_clients(tmp_pa
         publisher.answers([an_answer("a")], [], None)
         settled(publisher)
         assert publisher.figures().refused == 0
+
+
+def test_with_a_client_certificate_the_file_says_where_its_name_goes():
+    certificate = ClientCertificate(Path("box.pem"), Path("box.key"))
+    printed = text(replace(CONFIG, mqtt=BrokerSpec(client_certificate=certificate)), None)
+    assert "add: user COMMON-NAME-OF-THE-CERTIFICATE\ntopic write edged/box/+/+\n" in printed
 
 
 def test_a_username_that_would_add_lines_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

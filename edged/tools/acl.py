@@ -43,9 +43,11 @@ def _heading(config: Config) -> str:
 
 
 def _edged(config: Config) -> str:
-    if config.mqtt.username is None:
-        return "edged. The config has no username, so this is granted to every client that logs in without one."
-    return "edged."
+    if config.mqtt.username is not None:
+        return "edged."
+    if config.mqtt.client_certificate:
+        return "edged. With use_identity_as_username in mosquitto.conf, add: user COMMON-NAME-OF-THE-CERTIFICATE"
+    return "edged. The config has no username, so this is granted to every client that logs in without one."
 
 
 def _user(config: Config) -> str | None:
