@@ -151,6 +151,30 @@ def test_a_reload_that_opens_a_camera_again_keeps_its_counts(box: Box):
     assert box.values("edged_stage_seconds_count")["dock encode"] == 2
 
 
+def test_a_scrape_never_fails_while_cameras_come_and_go(box: Box):
+    few = replace(CONFIG, cameras=(camera("new", GATE, address="b"), CONFIG.cameras[0]), rev="r2")
+    texts: list[bytes] = []
+    errors: list[Exception] = []
+    done = threading.Event()
+
+    def scrape() -> None:
+        while not done.is_set():
+            try:
+                texts.append(box.metrics.text())
+            except Exception as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    for config in [few, CONFIG] * 15:
+        box.reload(config)
+        box.world.look()
+    done.set()
+    thread.join(30)
+    assert errors == []
+    assert len(set(texts)) > 10
+
+
 def test_a_config_that_was_not_loaded_is_counted_until_it_is(box: Box):
     assert box.value("edged_config_problems") == 0
     box.problems = ["edged.yaml:3: one", "edged.yaml:4: two"]
