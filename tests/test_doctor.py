@@ -10,20 +10,21 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from rich.console import Console
-from support.broker import Mosquitto, Subscriber, free_port, tls  # noqa: F401  # a fixture
+from support.broker import MUTUAL_TLS, Mosquitto, Subscriber, free_port, tls  # noqa: F401  # a fixture
 from support.making import picture
 from support.npu import compiled
 
 from edged.cli import main
 from edged.core.errors import ModelError
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, SourceKind, SourceSpec
+from edged.core.specs import BrokerSpec, CameraSpec, ClientCertificate, Config, ModelSpec, SourceKind, SourceSpec
 from edged.tools.doctor import host, packages, probe, table
 from edged.tools.doctor.broker import broker as check_broker
 from edged.tools.doctor.broker import next_step
@@ -593,6 +594,17 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path, machine: Machine, tls
         assert row.next == "mqtt.ca must name the CA that signed the broker's certificate"
         trusted = BrokerSpec("localhost", secure.port, tls=True, ca=tls / "ca.crt")
         assert check_broker(config(trusted), machine).ok is True
+
+
+@pytest.mark.slow
+def test_a_broker_that_requires_a_client_certificate(tmp_path: Path, machine: Machine, tls: Path):  # noqa: F811
+    with Mosquitto(tmp_path, tls=tls, more=MUTUAL_TLS) as mutual:
+        spec = BrokerSpec("localhost", mutual.port, tls=True, ca=tls / "ca.crt")
+        row = check_broker(config(spec), machine)
+        assert (row.ok, row.detail) == (False, "the broker requires a client certificate")
+        assert row.next == "set mqtt.client_certificate"
+        shown = ClientCertificate(tls / "client.crt", tls / "client.key")
+        assert check_broker(config(replace(spec, client_certificate=shown)), machine).ok is True
 
 
 def test_the_wait_for_a_silent_broker_is_bounded(machine: Machine):

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from support.broker import (
@@ -45,6 +46,7 @@ from support.publishing import (
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Fact, StoredMessage
+from edged.mqtt import connection
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload, encode
@@ -167,6 +169,45 @@ def test_outages_at_any_moment_lose_nothing_and_keep_the_order(
         if "id" in message.json:
             contents.setdefault(message.json["id"], set()).add(message.payload)
     assert all(len(payloads) == 1 for payloads in contents.values())
+
+
+@pytest.mark.slow
+def test_a_broker_that_stalls_gets_everything_in_order_afterwards_and_still_speaks_mqtt_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PUBACK_S", 0.5)
+    monkeypatch.setattr(connection, "CONNACK_S", 0.5)
+    with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
+        listening = Subscriber(broker.port)
+        until(lambda: publisher.figures().published == 1)
+        broker.freeze()
+        for number in range(60):
+            publisher.answers([an_answer(f"a{number}")], [an_event(f"e{number}")], None)
+        until(lambda: not publisher.figures().connected)
+        begun = time.monotonic()
+        until(lambda: time.monotonic() > begun + 2.5)  # several tries without CONNACK
+        broker.thaw()
+        settled(publisher)
+        listening.catch_up()
+        events = ids(listening.of(EVENT))
+        assert list(dict.fromkeys(events)) == [f"e{number}" for number in range(60)]  # some may come twice
+        assert listening.of(PEOPLE)[-1].json["id"] == "a59"
+        assert listening.of(PEOPLE)[-1].expires_s is not None
+        listening.close()
+
+
+@pytest.mark.slow
+def test_a_broker_that_was_killed_and_has_no_store_gets_its_retained_messages_again(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
+        publisher.camera("dock", CameraState(True, None, SINCE))
+        publisher.answers([an_answer("a")], [], None)
+        settled(publisher)
+        expected = {STATE, PEOPLE, "edged/box/dock/availability"}
+        until(lambda: retained(broker.port) == expected)
+        broker.kill()
+        disconnected(publisher)
+        broker.start()
+        until(lambda: retained(broker.port) == expected)
 
 
 @pytest.mark.slow

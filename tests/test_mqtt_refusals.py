@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.broker import Censor, Mosquitto, Received, Subscriber, an_answer, mosquitto, subscriber, until
-from support.publishing import EVENT, ONLINE, PEOPLE, STATE, an_event, ids, logged, publishing, settled
+from support.broker import HOST, Censor, Mosquitto, Received, Subscriber, an_answer, mosquitto, subscriber, until
+from support.publishing import EVENT, ONLINE, PEOPLE, STATE, an_event, ids, logged, publishing, retained, settled
 
 from edged.mqtt import acknowledgements
 from edged.service.picture import scaled_down
@@ -153,7 +154,40 @@ def test_a_picture_is_scaled_down_to_the_packet_size_of_the_broker(
     assert logged(caplog) == []
 
 
-def test_a_picture_that_cannot_be_small_enough_is_not_sent() -> None:
+@pytest.mark.slow
+def test_a_picture_that_ends_the_connection_to_a_broker_without_an_announced_limit_comes_back_smaller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jpeg = noise(320, 240)
+    with (
+        Mosquitto(tmp_path, more=f"message_size_limit {int(len(jpeg) * 0.8)}") as broker,
+        publishing(broker.port, scale_down=scaled_down) as publisher,
+    ):
+        until(lambda: publisher.figures().published == 1)
+        publisher.answers([an_answer("a")], [], jpeg)
+        until(lambda: PICTURE in retained(broker.port))
+        settled(publisher)
+    assert logged(caplog) == [
+        f"broker mqtt://{HOST}:{broker.port}: connection ended: invalid packet from the broker; retrying"
+    ]
+
+
+def test_a_picture_that_cannot_be_small_enough_is_not_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with (
+        Mosquitto(tmp_path, more="max_packet_size 1000") as broker,
+        publishing(broker.port, scale_down=scaled_down) as publisher,
+    ):
+        for name in ("a", "b"):
+            publisher.answers([an_answer(name)], [], noise(320, 240))
+        settled(publisher)
+        until(lambda: publisher.figures().refused >= 1)
+        assert PICTURE not in retained(broker.port)
+    [line] = [line for line in logged(caplog, "INFO") if "limit" in line]
+    assert re.search(r"pictures are not published; they exceed its limit of \d+ bytes", line)
+
+
+def test_a_jpeg_is_scaled_down_only_if_it_must_be_and_can_be() -> None:
     assert scaled_down(noise(640, 480), 500) is None
     small = noise(80, 60)
     assert scaled_down(small, len(small)) == small

@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.mqtt.back_off import retry_pause_s
-from edged.mqtt.failure import in_words
+from edged.mqtt.failure import Failure, in_words
 from edged.mqtt.refused_topics import RefusedTopics
+from edged.mqtt.topics import is_picture
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +28,20 @@ class Acknowledgements:
     def __init__(self, broker: str, refused: RefusedTopics) -> None:
         self._broker = broker
         self._refused = refused
-        self._topics: dict[int, tuple[str, float]] = {}  # in the order in which they were sent
+        self._sent: dict[int, tuple[str, int, float]] = {}  # topic, bytes, time; in the order in which they were sent
+        self.too_large: int | None = None  # a picture of so many bytes has probably ended the connection
         self._tries: dict[str, int] = {}  # of topics that were refused for now
         self._accepted = 0  # messages since the first of those
         self._paused_until = 0.0
 
-    def expect(self, mid: int, topic: str) -> None:
-        self._topics[mid] = (topic, time.monotonic())
+    def expect(self, mid: int, topic: str, size: int) -> None:
+        """`size` is that of the payload, in bytes."""
+        self._sent[mid] = (topic, size, time.monotonic())
 
     @property
     def oldest(self) -> float:
         """When the oldest unacknowledged message was sent (monotonic); infinite without one."""
-        return next((sent_at for _, sent_at in self._topics.values()), math.inf)
+        return next((sent_at for *_, sent_at in self._sent.values()), math.inf)
 
     @property
     def pause_s(self) -> float:
@@ -52,7 +55,7 @@ class Acknowledgements:
 
     def received(self, mid: int, reason: ReasonCode) -> Outcome:
         """`not_now`: the same message may be accepted later."""
-        topic, _ = self._topics.pop(mid, (None, 0.0))
+        topic, *_ = self._sent.pop(mid, (None, 0, 0.0))
         if topic is None:
             return "refused" if reason.is_failure else "accepted"
         if not reason.is_failure:
@@ -65,8 +68,12 @@ class Acknowledgements:
         self._refused.by_acknowledgement(topic, in_words(reason))
         return "refused"
 
-    def connection_lost(self) -> None:
-        self._topics.clear()
+    def connection_lost(self, failure: Failure) -> None:
+        pictures = [size for topic, size, _ in self._sent.values() if is_picture(topic)]
+        if failure.kind == "protocol" and pictures:
+            # mosquitto's message_size_limit: its PUBACK has a reason code (0x95) that paho takes for an invalid packet.
+            self.too_large = min(max(pictures), self.too_large or max(pictures))
+        self._sent.clear()
         self._paused_until = 0.0
 
     def _accept(self, topic: str) -> None:

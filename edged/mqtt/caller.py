@@ -33,7 +33,7 @@ from edged.mqtt.client import (
     ThreadDied,
 )
 from edged.mqtt.connection import CONNACK_S, UNSUPPORTED_VERSION
-from edged.mqtt.failure import NO_CONNACK, Failure, connack_failure, in_words
+from edged.mqtt.failure import Failure, connack_failure, in_words, without_connack
 from edged.mqtt.properties import request_properties
 from edged.mqtt.tls import tls_context
 from edged.mqtt.topics import Topics, encode
@@ -133,8 +133,8 @@ class Caller:
                 return self._received(incoming)
             case Disconnected(failure) if self._connected:
                 raise self._failed(failure)
-            case Disconnected():
-                self._no_connack(NO_CONNACK)
+            case Disconnected(failure):
+                self._no_connack(without_connack(failure))
             case ThreadDied():
                 raise self._failed(Failure("other", "unexpected error"))
         return None

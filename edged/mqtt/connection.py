@@ -37,7 +37,7 @@ from edged.mqtt.client import (
 )
 from edged.mqtt.clients import Clients
 from edged.mqtt.connection_log import ConnectionLog
-from edged.mqtt.failure import CREDENTIALS, LOST, NO_CONNACK, Failure, FailureKind, connack_failure
+from edged.mqtt.failure import CREDENTIALS, LOST, Failure, FailureKind, connack_failure, without_connack
 from edged.mqtt.properties import packet_size, publish_properties
 from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.rivals import Rivals
@@ -179,10 +179,16 @@ class Connection:
         return 1 if self._acknowledgements.refusing else self._window
 
     def room(self, message: Message) -> int | None:
-        """The largest payload that the broker accepts in this message, in bytes; None without a limit."""
-        if self._largest_packet is None:
-            return None
-        return self._largest_packet - packet_size(message) + len(message.payload)
+        """The largest picture that the broker accepts as this message, in bytes; None if no limit is known.
+
+        Where the broker announces none, a guess from a picture that was too large.
+        """
+        limits = []
+        if self._largest_packet is not None:
+            limits.append(self._largest_packet - packet_size(message) + len(message.payload))
+        if self._acknowledgements.too_large is not None:
+            limits.append(self._acknowledgements.too_large * 3 // 4)
+        return min(limits, default=None)
 
     def fits(self, message: Message) -> bool:
         """True if the broker accepts messages of this size; it would end the connection at a larger one."""
@@ -200,7 +206,7 @@ class Connection:
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             return None
-        self._acknowledgements.expect(sent.mid, message.topic)
+        self._acknowledgements.expect(sent.mid, message.topic, len(message.payload))
         return sent.mid
 
     def close(self, deadline: float) -> bool:
@@ -318,7 +324,7 @@ class Connection:
         if self.connected:
             self._connection_lost(failure)
         elif not self._connack_received:
-            self._no_connack(failure if failure.kind == "client_certificate" else NO_CONNACK)
+            self._no_connack(without_connack(failure))
 
     def _connection_lost(self, failure: Failure) -> None:
         self.connected = False
@@ -328,7 +334,7 @@ class Connection:
         self._lost_to_rival = self._rivals.present and (failure.kind == "taken_over" or failure == LOST)
         if not self._lost_to_rival and self._short.lost(now):
             self._log.outage_begins()
-        self._acknowledgements.connection_lost()
+        self._acknowledgements.connection_lost(failure)
         self._listener.on_lost()
         if self._lost_to_rival:
             self._begin_later(V5, self._rivals.pause_s())

@@ -17,7 +17,7 @@ from edged.mqtt.tls import words
 # login: user or password rejected. certificate: the broker's is not trusted, or of another host. client_certificate:
 # edged's is missing or not accepted. tls: no TLS at this port, or the handshake failed. unreachable: no route, or no
 # reply in time. name: the host name cannot be resolved. refused: nothing listens at the port. lost: the connection
-# ended, before or after CONNACK. taken_over: ended by a client with the same id.
+# ended, before or after CONNACK. taken_over: ended by a client with the same id. protocol: what came is not MQTT.
 FailureKind = Literal[
     "login",
     "certificate",
@@ -28,6 +28,7 @@ FailureKind = Literal[
     "refused",
     "lost",
     "taken_over",
+    "protocol",
     "other",
 ]
 CREDENTIALS: tuple[FailureKind, ...] = ("login", "certificate", "client_certificate", "tls")  # new ones may help
@@ -127,7 +128,14 @@ def disconnect_failure(by_broker: bool, reason: ReasonCode, properties: Properti
         return Failure("lost", f"disconnected by the broker: {in_words(reason, properties)}")
     if reason.getName() == "Keep alive timeout":
         return Failure("lost", "connection lost (keep-alive time-out)")
+    if reason.getName() == "Protocol error":
+        return Failure("protocol", "connection ended: invalid packet from the broker")
     return LOST
+
+
+def without_connack(failure: Failure) -> Failure:
+    """Why a connection ended before CONNACK: with TLS 1.3 a client certificate is refused that late."""
+    return failure if failure.kind == "client_certificate" else NO_CONNACK
 
 
 def in_words(reason: ReasonCode, properties: Properties | None = None) -> str:

@@ -22,7 +22,7 @@ from edged.mqtt.client import (
     PahoClient,
     ThreadDied,
 )
-from edged.mqtt.failure import NO_CONNACK, Failure, connack_failure
+from edged.mqtt.failure import Failure, connack_failure, without_connack
 from edged.mqtt.tls import tls_context
 
 SLOWEST_RETRY_S = 15
@@ -99,8 +99,8 @@ class Follower:
                     self._client.subscribe(self._filter, qos=1)
             case Disconnected(failure) if self.connected:
                 self._lost(failure)
-            case Disconnected() if self.failure is None:
-                self.failure = NO_CONNACK
+            case Disconnected(failure) if self.failure is None:
+                self.failure = without_connack(failure)
             case ThreadDied():
                 self._lost(Failure("other", "unexpected error"))
 

@@ -286,9 +286,8 @@ class MqttPublisher:
             following = self._queue.next()
             if following is None:
                 return
-            entry, message = following
-            message = self._scaled_down(message)
-            if not self._connection.fits(message):
+            entry, message = following[0], self._in_size(following[1])
+            if message is None:
                 self._queue.refuse(entry)
                 continue
             mid = self._connection.publish(message)
@@ -301,18 +300,17 @@ class MqttPublisher:
         in_flight = self._queue.in_flight + self._requests.in_flight
         return self._connection.connected and in_flight < self._connection.window
 
-    def _scaled_down(self, message: Message) -> Message:
-        """A picture so that the broker accepts its size, where that is possible; other messages as they are."""
+    def _in_size(self, message: Message) -> Message | None:
+        """The message, or a picture scaled down to what the broker accepts. None if it would not accept it."""
         room = self._connection.room(message)
-        if room is None or len(message.payload) <= room or not is_picture(message.topic) or self._scale_down is None:
-            return message
+        if not is_picture(message.topic) or room is None or len(message.payload) <= room or self._scale_down is None:
+            return message if self._connection.fits(message) else None
         scaled = self._scale_down(message.payload, room)
-        if scaled is None:
-            return message
         if not self._scaling_logged:
             self._scaling_logged = True
-            log.info("broker %s: pictures are scaled down to its limit of %d bytes", self._spec.shown, room)
-        return replace(message, payload=scaled)
+            what = "are not published; they exceed" if scaled is None else "are scaled down to"
+            log.info("broker %s: pictures %s its limit of %d bytes", self._spec.shown, what, room)
+        return None if scaled is None else replace(message, payload=scaled)
 
     def _log_dropped(self) -> None:
         dropped = self._queue.newly_dropped()
