@@ -330,7 +330,7 @@ def _open_publisher(spec: BrokerSpec, node: str, store: Store, requested: Callab
     from edged.mqtt.publisher import MqttPublisher
     from edged.service.picture import scaled_down
 
-    return MqttPublisher(spec, node, store, requested=requested, scale_down=scaled_down)
+    return MqttPublisher(spec, node, store, requested=requested, scale_down=scaled_down, version=version("edged"))
 
 
 # the command line

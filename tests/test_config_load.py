@@ -9,7 +9,7 @@ from support.config import ASK, CAMERA, MODEL, write
 
 from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import YesNo
-from edged.core.specs import ClientCertificate, Cron, Generation, HistorySpec
+from edged.core.specs import ClientCertificate, Cron, Generation, HistorySpec, HomeAssistantSpec
 from edged.service.plan import plan
 
 
@@ -194,3 +194,13 @@ def test_the_history_is_bounded_by_time_and_size_or_switched_off(tmp_path: Path)
     assert history("history: {keep: 90d}") == HistorySpec(keep_s=90 * 86400.0)
     assert history("history: {keep: 30m, max: 1.5GB}") == HistorySpec(1800.0, 1_500_000_000)
     assert history("history: false") is None
+
+
+def test_home_assistant_is_on_unless_it_is_switched_off(tmp_path: Path):
+    def homeassistant(text: str) -> HomeAssistantSpec | None:
+        return load(write(tmp_path, f"{MODEL}{text}\n")).homeassistant
+
+    assert homeassistant("") == HomeAssistantSpec("homeassistant")
+    assert homeassistant("homeassistant: true") == homeassistant("homeassistant: {}") == HomeAssistantSpec()
+    assert homeassistant("homeassistant: {prefix: home/discovery}") == HomeAssistantSpec("home/discovery")
+    assert homeassistant("homeassistant: false") is None

@@ -53,6 +53,26 @@ BAD = {
         MODEL + "history: true\n",
         ["edged.yaml:2: history must be a mapping such as {keep: 7d, max: 200MB}, or false, not true"],
     ),
+    "Home Assistant without a value": (
+        MODEL + "homeassistant:\n",
+        [
+            "edged.yaml:2: homeassistant has no value; it must be true, false, or a mapping such as "
+            "{prefix: homeassistant}"
+        ],
+    ),
+    "Home Assistant as a text": (
+        MODEL + "homeassistant: on\n",
+        [
+            'edged.yaml:2: homeassistant must be true, false, or a mapping such as {prefix: homeassistant}, not "on"',
+        ],
+    ),
+    "a discovery prefix with a wildcard, and a misspelt key": (
+        MODEL + "homeassistant: {prefix: ha/+, prefx: ha}\n",
+        [
+            'edged.yaml:2: homeassistant: prefix "ha/+" is not a topic prefix (names joined by /, without + and #)',
+            'edged.yaml:2: homeassistant: unknown key "prefx". Did you mean "prefix"?',
+        ],
+    ),
     "sizes and durations of the history": (
         MODEL + "history: {keep: 7 days, max: 200 mb}\n",
         [

@@ -490,6 +490,20 @@ def test_events_say_what_changed_and_alerts_wait_for_their_count(stage: Stage):
     ]
 
 
+def test_every_answer_says_whether_its_alert_is_on_and_a_refusal_does_not_end_it(stage: Stage):
+    model = stage.open(FakeModel())
+    dock = stage.camera(replace(GATE, alert=AlertSpec(OneOf((True,)))), question("How many?", Number(True), "people"))
+    for reply in ("No", "Yes", ModelError("lost")):
+        model.replies["gate"] = reply
+        stage.look(dock)
+    answers = [answer for answer in stage.publisher.answered if answer.question == "gate"]
+    assert [answer.status for answer in answers] == ["ok", "ok", "model_down"]
+    assert [answer.alert and answer.alert.on for answer in answers] == [False, True, True]
+    since = [answer.alert and answer.alert.since for answer in answers]
+    assert since == [None, stage.publisher.events[-1].at, stage.publisher.events[-1].at]
+    assert {answer.alert for answer in stage.publisher.answered if answer.question == "people"} == {None}
+
+
 def test_an_alert_goes_on_where_it_was_after_a_restart(stage: Stage):
     alerting = replace(GATE, alert=OPEN_TWICE)
     model = stage.open(FakeModel())

@@ -28,7 +28,7 @@ PEOPLE = replace(
 )
 PAYLOAD = (
     '{"schema":1,"id":"01J9","node":"dock-box","camera":"dock","region":null,"question":"people","type":"integer",'
-    '"value":3,"status":"ok","reason":null,"confidence":0.87,"agreement":null,"settled":null,"text":"3","truncated":false,'
+    '"value":3,"status":"ok","reason":null,"confidence":0.87,"agreement":null,"settled":null,"alert":null,"text":"3","truncated":false,'
     '"prompt":"How many people are in this image? Answer with one number.","prompt_rev":"9c1e",'
     '"frame_ts":1785312000.412,"frame_age_s":0.31,"frame_sha256":"ab12","answered_ts":1785312001.23,'
     '"clock_synced":true,"reuse_of":null,"late":false,"trigger":"schedule",'

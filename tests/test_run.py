@@ -20,8 +20,9 @@ from support.scraping import fetch, values
 
 KEYS = [
     "schema", "id", "node", "camera", "region", "question", "type", "value", "status", "reason", "confidence",
-    "agreement", "settled", "text", "truncated", "prompt", "prompt_rev", "frame_ts", "frame_age_s", "frame_sha256",
-    "answered_ts", "clock_synced", "reuse_of", "late", "trigger", "timing_ms", "model", "model_rev", "config_rev",
+    "agreement", "settled", "alert", "text", "truncated", "prompt", "prompt_rev", "frame_ts", "frame_age_s",
+    "frame_sha256", "answered_ts", "clock_synced", "reuse_of", "late", "trigger", "timing_ms", "model", "model_rev",
+    "config_rev",
 ]  # fmt: skip
 STARTED = r"INFO ready: "
 

@@ -318,6 +318,43 @@ def _history(value: Any) -> Any:
 History = Annotated[HistoryForm | None, BeforeValidator(_history), FalseForNone()]
 
 
+class HomeAssistantForm(Form):
+    prefix: Prefix | None = key(
+        "The discovery prefix that is set in Home Assistant's MQTT integration. Default: homeassistant.",
+        sample="homeassistant",
+    )
+
+
+def _homeassistant(value: Any) -> Any:
+    rule = "must be true, false, or a mapping such as {prefix: homeassistant}"
+    if value is None:
+        raise wrong(f"has no value; it {rule}")
+    if not isinstance(value, bool | dict):
+        raise wrong(f"{rule}, not {shown(value)}")
+    return {} if value is True else None if value is False else value
+
+
+_HOMEASSISTANT_SCHEMA = {
+    "anyOf": [
+        {"type": "boolean"},
+        {
+            "type": "object",
+            "properties": {
+                "prefix": {
+                    "description": "The discovery prefix that is set in Home Assistant's MQTT integration. "
+                    "Default: homeassistant.",
+                    "type": "string",
+                }
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+HomeAssistant = Annotated[
+    HomeAssistantForm | None, BeforeValidator(_homeassistant), WithJsonSchema(_HOMEASSISTANT_SCHEMA)
+]
+
+
 class ConfigForm(Form):
     """The config of edged, edged.yaml."""
 
@@ -346,6 +383,12 @@ class ConfigForm(Form):
         "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "
         "or an address that only the monitoring can reach. Default: none.",
         sample="127.0.0.1:9817",
+    )
+    homeassistant: HomeAssistant = key(
+        "Show cameras and answers in Home Assistant by MQTT discovery. `false`: no; what was shown before is removed. "
+        "Default: true.",
+        HomeAssistantForm(),
+        sample={"prefix": "homeassistant"},
     )
     questions: dict[str, QuestionForm] = key(
         "Questions that several cameras ask, by name. A camera may override any of their keys. Default: none.",

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from edged.config.credentials import Credentials
 from edged.config.document import Document, Problem, read
-from edged.config.form import CameraForm, ConfigForm, HistoryForm
+from edged.config.form import CameraForm, ConfigForm, HistoryForm, HomeAssistantForm
 from edged.config.names import check_names
 from edged.config.phrases import shown
 from edged.config.places import KeyPath
@@ -28,6 +28,7 @@ from edged.config.trees import copied, leave_out, size, with_shared_questions
 from edged.core.answer_types import Language
 from edged.core.errors import EXIT_CONFIG, EdgedError
 from edged.core.specs import (
+    DEFAULT_DISCOVERY_PREFIX,
     DEFAULT_EVERY_S,
     DEFAULT_HISTORY_BYTES,
     DEFAULT_KEEP_S,
@@ -39,6 +40,7 @@ from edged.core.specs import (
     Every,
     Generation,
     HistorySpec,
+    HomeAssistantSpec,
     QuestionSpec,
     RegionSpec,
     revision,
@@ -135,6 +137,7 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         generation=defaults,
         history=_history(parsed.history),
         metrics=parsed.metrics,
+        homeassistant=_homeassistant(parsed.homeassistant),
         warnings=report.warnings(),
     )
 
@@ -143,6 +146,10 @@ def _history(parsed: HistoryForm | None) -> HistorySpec | None:
     if parsed is None:
         return None
     return HistorySpec(parsed.keep or DEFAULT_KEEP_S, parsed.max or DEFAULT_HISTORY_BYTES)
+
+
+def _homeassistant(parsed: HomeAssistantForm | None) -> HomeAssistantSpec | None:
+    return None if parsed is None else HomeAssistantSpec(parsed.prefix or DEFAULT_DISCOVERY_PREFIX)
 
 
 def _host_name() -> str:

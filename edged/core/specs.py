@@ -26,6 +26,7 @@ DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
 DEFAULT_KEEP_S = 7 * 86400.0
 DEFAULT_HISTORY_BYTES = 200_000_000
+DEFAULT_DISCOVERY_PREFIX = "homeassistant"
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ANY = "any"  # `when` of a follow-up without a condition
 
@@ -304,6 +305,13 @@ class HistorySpec:
     max_bytes: int = DEFAULT_HISTORY_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class HomeAssistantSpec:
+    """Home Assistant is told of the cameras and questions. `prefix` begins the topics of its MQTT discovery."""
+
+    prefix: str = DEFAULT_DISCOVERY_PREFIX
+
+
 WarningKind = Literal[
     "missing_model",
     "missing_file",
@@ -333,7 +341,8 @@ class Config:
 
     `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
     model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `metrics` if
-    they are not served. `warnings` are sentences for the log.
+    they are not served, `homeassistant` if Home Assistant is not told of anything. `warnings` are sentences for the
+    log.
     """
 
     node: str
@@ -347,6 +356,7 @@ class Config:
     generation: Generation = Generation()
     history: HistorySpec | None = HistorySpec()
     metrics: ListenAddress | None = None
+    homeassistant: HomeAssistantSpec | None = HomeAssistantSpec()
     warnings: tuple[ConfigWarning, ...] = field(default=(), compare=False)
 
     def camera(self, name: str) -> CameraSpec | None:

@@ -79,7 +79,8 @@ class Fact:
     """Something that is remembered over a restart: a JSON value by kind and name. None forgets it.
 
     Kinds: `alert` (the state of a question's alert), `active` (what is paused), `retained HOST:PORT` (topics at
-    a broker that may have a retained message of ours), `discovery` (the components that Home Assistant was told of).
+    a broker that may have a retained message of ours), `discovery HOST:PORT` (the components that Home Assistant was
+    told of there, by topic).
     """
 
     kind: str
@@ -112,12 +113,21 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertState:
+    """Whether a question's alert is on, and since when (aware UTC); None if it has never gone on."""
+
+    on: bool
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one question at one look, or a refusal: an answer whose status is not `ok`.
 
     `region` is None for a question about the whole picture. `value` is None unless `status` is `ok`, `reason` None if
     it is. `confidence` is 0 to 1, None for free text and for refusals other than `unsure`. `text` is the reply as the
-    model gave it, None if it was not asked. The `frame_...` fields are None without a frame; `frame_age_s` is the age
+    model gave it, None if it was not asked. `alert` is the alert's state after this answer, None if the question has no
+    alert. The `frame_...` fields are None without a frame; `frame_age_s` is the age
     when encoding began. `reuse_of` is the id of the answer that is repeated, else None. `timing_ms` has grab, encode
     and answer, None for what was not done. `model` and `model_rev` are None if no model was asked. After `expires_s`
     the retained answer expires at the broker.
@@ -148,6 +158,7 @@ class Answer:
     model_rev: str | None
     config_rev: str
     expires_s: float
+    alert: AlertState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ class ConnectionListener(Protocol):
 class Connection:
     """One broker, retried without end, with MQTT 5 first and MQTT 3.1.1 where MQTT 5 is not supported.
 
-    `start`, `process_events`, `publish` and `close` are for one thread; `wake` is for any. `subscriptions` are topic
-    filters. Nothing is received for a time without a connection.
+    `start`, `subscribe`, `process_events`, `publish` and `close` are for one thread; `wake` is for any.
+    `subscriptions` are topic filters. Nothing is received for a time without a connection.
     """
 
     def __init__(
@@ -128,6 +128,10 @@ class Connection:
         if self._spec.problem is None:  # a problem is a warning of the config, and logged with it
             self._log.outage_begins()
             self._begin(V5)
+
+    def subscribe(self, topic_filter: str) -> None:
+        """Receive messages of this filter too, from now on and in each later connection."""
+        self._subscriptions.add(topic_filter, self._clients.current if self.connected else None)
 
     def wake(self) -> None:
         """End a waiting `process_events`."""

@@ -84,7 +84,7 @@ class LookPictures:
             self._send_again(message.topic)
 
     def settle(self, message: RetainedMessage) -> bool:
-        """The broker has accepted or refused it. True if that ends a clearing, and the topic is not used again."""
+        """The broker has accepted or refused it. True if that ends a clearing, and there is no newer picture."""
         return self._clearings.settle(message)
 
     def send_all(self) -> None:

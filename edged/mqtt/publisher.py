@@ -20,6 +20,7 @@ from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
 from edged.core.types import Answer, CameraState, Event, Fact, StoredMessage
 from edged.mqtt.acknowledgements import Outcome
+from edged.mqtt.announcer import Announcer
 from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
 from edged.mqtt.outbox import Limits, Pending, waiting
@@ -32,6 +33,7 @@ from edged.mqtt.topics import (
     Message,
     Topics,
     answer_payload,
+    answer_topics,
     availability_payload,
     bridge_payload,
     encode,
@@ -82,12 +84,14 @@ class MqttPublisher:
         requested: Callable[[Received], None] | None = None,
         scale_down: ScaleDown | None = None,
         instance: str | None = None,
+        version: str = "",
     ) -> None:
         self._spec = spec
         self._node = node
         self._store: Store = store or MemoryStore()
         self._topics = Topics(spec.prefix, node)
         self._retained_kind = f"retained {spec.host}:{spec.port}"
+        self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
         self._instance = instance or this_process()
@@ -96,11 +100,15 @@ class MqttPublisher:
         self._requests = RequestQueue(self._topics, spec.shown, requested or _ignore, self._connection.wake)
         self._scale_down = scale_down
         self._scaling_logged = False
+        self._announcer = Announcer(
+            self._store, self._queue, f"discovery {spec.host}:{spec.port}", self._topics, version
+        )
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._deadline = math.inf
         self._offline_acknowledged = False
         self._dropped_logged_at = -math.inf
+        self._tick_at = -math.inf
         self.moved_at = math.inf
 
     def prepare(self) -> None:
@@ -157,9 +165,13 @@ class MqttPublisher:
         Waiting answers of other questions go out on `late`, not retained; those that were sent before go out on their
         own topic, not retained.
         """
-        own, known = retained_topics(self._topics, config.cameras), set(self._store.facts(self._retained_kind))
+        announced = self._announcer.messages(config)
+        own = retained_topics(self._topics, config.cameras) | announced.keys()
+        known = set(self._store.facts(self._retained_kind))
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
-        self._queue.follow(own, *_split(known - own))
+        earlier, self._earlier = self._earlier, frozenset[str]()
+        self._queue.follow(own, *_split(known - own), earlier & answer_topics(self._topics, config.cameras))
+        self._announcer.follow(config, announced)
         self._connection.wake()
 
     def withdraw(self) -> None:
@@ -223,6 +235,8 @@ class MqttPublisher:
     def on_message(self, incoming: Incoming) -> None:
         if self._requests.is_request(incoming):
             self._requests.receive(incoming)
+        else:
+            self._announcer.on_message(incoming)
 
     # The sending thread
 
@@ -230,6 +244,7 @@ class MqttPublisher:
         while not (self._closing.is_set() and self._nothing_to_wait_for()):
             try:
                 self._adopt_found()
+                self._each_second()
                 self._connection.process_events(min(TICK_S, self._connection.pause_s or TICK_S))
                 self._send()
                 self._tell_store()
@@ -243,6 +258,16 @@ class MqttPublisher:
         self._queue.closed()
         self._tell_store()
         self._log_dropped()
+
+    def _each_second(self) -> None:
+        now = time.monotonic()
+        if now < self._tick_at:
+            return
+        self._tick_at = now + TICK_S
+        for topic_filter in self._announcer.filters:
+            self._connection.subscribe(topic_filter)
+        self._queue.expire()
+        self._announcer.tick()
 
     def _adopt_found(self) -> None:
         """What an earlier process left, once the store has read it."""
@@ -264,6 +289,9 @@ class MqttPublisher:
             self._store.done(finished)
         if cleared := self._queue.cleared():
             self._store.remember([Fact(self._retained_kind, topic, None) for topic in cleared])
+            self._announcer.forget(cleared)
+        if facts := self._queue.facts():
+            self._announcer.confirm(facts)
 
     def _nothing_to_wait_for(self) -> bool:
         too_late = time.monotonic() > self._deadline - OFFLINE_S
@@ -271,7 +299,7 @@ class MqttPublisher:
         return too_late or not self._connection.connected or drained
 
     def _send(self) -> None:
-        if self._connection.pause_s or not self._queue.send_again():
+        if self._connection.pause_s or not self._queue.resume_refused():
             return
         # Responses first, in half of the window: answers go on while many requests arrive.
         while self._may_send() and 2 * self._requests.in_flight < self._connection.window:

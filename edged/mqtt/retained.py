@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edged.core.types import Fact
 from edged.mqtt.expiry import seconds_until
 from edged.mqtt.topics import JSON_TYPE, Message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetainedMessage:
-    """A message and when it expires. An empty payload clears the topic."""
+    """A message and when it expires. An empty payload clears the topic.
+
+    `fact` is to be remembered once the broker has accepted it; `then` is sent after that, in place of it.
+    """
 
     content: Message
     until: float = math.inf  # monotonic
+    fact: Fact | None = None
+    then: RetainedMessage | None = None
 
     @property
     def topic(self) -> str:
@@ -41,6 +48,7 @@ def clearing(topic: str, content_type: str = JSON_TYPE) -> RetainedMessage:
 class RetainedTopics:
     """The newest message of each topic, and which of them have yet to be sent.
 
+    A topic whose message has expired is cleared: not every broker does that by itself, and none tells its subscribers.
     A cleared topic is dropped once the broker has acknowledged the clearing.
     """
 
@@ -68,19 +76,25 @@ class RetainedTopics:
         self._newest.pop(topic, None)
         self._unsent.pop(topic, None)
 
-    def send_all(self) -> None:
-        self._unsent = dict.fromkeys(self._newest)
+    def send_all(self, first: Iterable[str] = ()) -> None:
+        """Send everything again; the topics in `first` before the others."""
+        self._unsent = dict.fromkeys([*(topic for topic in first if topic in self._newest), *self._newest])
+
+    def expire(self) -> None:
+        """Clear the topics whose message has expired."""
+        for message in [message for message in self._newest.values() if message.expired]:
+            self.send(clearing(message.topic, message.content.content_type))
 
     def take(self) -> RetainedMessage | None:
-        """The next to send; expired ones are dropped."""
-        while self._unsent:
-            topic = next(iter(self._unsent))
-            del self._unsent[topic]
-            message = self._newest.get(topic)
-            if message is not None and not message.expired:
-                return message
-            self._newest.pop(topic, None)
-        return None
+        """The next to send."""
+        if not self._unsent:
+            return None
+        topic = next(iter(self._unsent))
+        del self._unsent[topic]
+        message = self._newest[topic]
+        if message.expired:
+            message = self._newest[topic] = clearing(topic, message.content.content_type)
+        return message
 
     def put_back(self, message: RetainedMessage) -> None:
         """Put a message back that was taken and not sent."""
@@ -88,8 +102,11 @@ class RetainedTopics:
             self._unsent[message.topic] = None
 
     def settle(self, message: RetainedMessage) -> bool:
-        """The broker has accepted or refused it. True if that ends a clearing, and the topic is not used again."""
-        if not message.clears or self._newest.get(message.topic) is not message:
+        """The broker has accepted or refused it. False if there is a newer one of its topic."""
+        if self._newest.get(message.topic) is not message:
             return False
-        del self._newest[message.topic]
+        if message.clears:
+            self.drop(message.topic)
+        if message.then is not None:
+            self.send(message.then)
         return True

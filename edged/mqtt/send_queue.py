@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from edged.core.interfaces import Store
-from edged.core.types import StoredMessage
+from edged.core.types import Fact, StoredMessage
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
@@ -61,7 +61,9 @@ class SendQueue:
         self._in_flight: dict[int, Entry] = {}  # by message id
         self._not_now: list[Entry] = []  # refused for now, in order
         self._own: Collection[str] | None = None  # the topics that may have a retained message; None: all
-        self._cleared: list[str] = []  # topics whose clearing was acknowledged
+        self._unknown: Collection[str] = ()  # topics that may have an old answer, if none is found in the store
+        self._cleared: list[str] = []  # topics whose clearing was acknowledged, and that are not used any more
+        self._facts: list[Fact] = []  # of retained messages that the broker has accepted
         self._connected = False
         self._withdrawn = False  # only clearings are sent
         self._online = False  # `online` was called
@@ -94,14 +96,24 @@ class SendQueue:
         with self._lock:
             self._states.send(state)
 
-    def follow(self, own: Collection[str], gone: Collection[str], pictures: Collection[str]) -> None:
+    def follow(
+        self,
+        own: Collection[str],
+        gone: Collection[str],
+        pictures: Collection[str],
+        unknown: Collection[str] = (),
+    ) -> None:
         """From now on only the topics `own` may have a retained message. Clear those that are `gone`, and `pictures`.
+
+        Of the topics `unknown`, which had an answer in an earlier process, those without one are cleared before
+        `online`: a subscriber that has kept the old one must not take it for a new one.
 
         Answers of other topics that wait go out on `late`; those that were sent before, on their own topic, and not
         retained.
         """
         with self._lock:
             self._own = own
+            self._unknown = unknown or self._unknown
             self._clear(gone, pictures)
 
     def withdraw(self, gone: Collection[str], pictures: Collection[str]) -> None:
@@ -167,6 +179,24 @@ class SendQueue:
         with self._lock:
             cleared, self._cleared = self._cleared, []
             return cleared
+
+    def facts(self) -> list[Fact]:
+        """The facts of retained messages that the broker has accepted since the last call."""
+        with self._lock:
+            facts, self._facts = self._facts, []
+            return facts
+
+    def expire(self) -> None:
+        """Clear the topics whose newest answer has expired."""
+        with self._lock:
+            self._states.expire()
+
+    def send_again(self, first: Collection[str]) -> None:
+        """Send every state and newest answer, and `online`, once more; the topics in `first` before the others."""
+        with self._lock:
+            self._states.send_all(first)
+            self._online_sent = False
+            self._before_online = self._outbox.last
 
     # The connection
 
@@ -264,7 +294,7 @@ class SendQueue:
             else:
                 self._settle(entry, outcome == "accepted")
 
-    def send_again(self) -> bool:
+    def resume_refused(self) -> bool:
         """Put what was refused for now before everything else. False while other messages are in flight: not yet."""
         with self._lock:
             if self._not_now and self._in_flight:
@@ -303,7 +333,7 @@ class SendQueue:
         self._refused += not accepted
         if isinstance(entry, RetainedMessage):
             if self._topics_of(entry).settle(entry) and accepted:
-                self._cleared.append(entry.topic)
+                self._accepted(entry)
         elif self._outbox.settle(entry) and not self._withdrawn and entry.payload is not None:
             message = Message(entry.topic, entry.payload, retain=True, look=entry.stored.look)
             self._states.remember(RetainedMessage(message, entry.stored.until))
@@ -317,11 +347,26 @@ class SendQueue:
         else:
             self._topics_of(entry).put_back(entry)
 
+    def _accepted(self, newest: RetainedMessage) -> None:
+        if newest.fact is not None:
+            self._facts.append(newest.fact)
+        expired = newest.content.content_type != JPEG_TYPE and self._may_retain(newest.topic)
+        if newest.clears and not expired:  # the topic of an expired answer will be used again
+            self._cleared.append(newest.topic)
+
+    def _clear_unknown(self) -> None:
+        unknown, self._unknown = self._unknown, ()
+        for topic in sorted(unknown):
+            if self._may_retain(topic) and topic not in self._states and not self._outbox.has_newer(topic):
+                self._states.send(clearing(topic))
+
     def _next(self) -> Entry | None:
         if self._withdrawn:
             return self._states.take() or self._pictures.take()
         if self._online_sent:
             return self._next_in_turn()
+        if self._online:
+            self._clear_unknown()
         state = self._states.take()
         if state is not None or not self._online:
             return state

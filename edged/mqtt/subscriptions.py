@@ -18,7 +18,7 @@ class Subscriptions:
 
     def __init__(self, broker: str, filters: Sequence[str]) -> None:
         self._broker = broker
-        self._filters = tuple(filters)
+        self._filters = list(filters)
         self._requested: dict[int, str] = {}  # by message id
         self._refused: set[str] = set()
 
@@ -26,9 +26,19 @@ class Subscriptions:
         """Subscribe to every filter, QoS 1. Call after CONNACK."""
         self._requested = {}
         for topic_filter in self._filters:
-            _, mid = client.subscribe(topic_filter, qos=1)
-            if mid is not None:  # None without a connection: the next one asks again
-                self._requested[mid] = topic_filter
+            self._request(topic_filter, client)
+
+    def add(self, topic_filter: str, client: PahoClient | None) -> None:
+        """One more filter, subscribed at once if there is a `client` that is connected."""
+        if topic_filter not in self._filters:
+            self._filters.append(topic_filter)
+            if client is not None:
+                self._request(topic_filter, client)
+
+    def _request(self, topic_filter: str, client: PahoClient) -> None:
+        _, mid = client.subscribe(topic_filter, qos=1)
+        if mid is not None:  # None without a connection: the next one asks again
+            self._requested[mid] = topic_filter
 
     def answered(self, mid: int, reasons: Sequence[ReasonCode]) -> None:
         topic_filter = self._requested.pop(mid, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edged.core.specs import CameraSpec
-from edged.core.types import Answer, CameraState, Event
+from edged.core.types import AlertState, Answer, CameraState, Event
 
 SCHEMA = 1
 JSON_TYPE = "application/json"
@@ -90,13 +90,16 @@ def late_topic(answer_topic: str) -> str:
 
 def retained_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
     """The topics that may have a retained message while edged runs with these cameras."""
-    retained = {topics.state, topics.info, topics.health}
+    retained = {topics.state, topics.info, topics.health, *answer_topics(topics, cameras)}
     for camera in cameras:
         retained |= {topics.availability(camera.name), topics.active(camera.name)}
-        retained |= {topics.answer(camera.name, question.name) for question in camera.all_questions()}
         if camera.image and camera.questions:
             retained.add(topics.image(camera.name))
     return retained
+
+
+def answer_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
+    return {topics.answer(camera.name, question.name) for camera in cameras for question in camera.all_questions()}
 
 
 def is_picture(topic: str) -> bool:
@@ -118,6 +121,7 @@ def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
         "confidence": answer.confidence,
         "agreement": None,
         "settled": None,
+        "alert": alert_payload(answer.alert),
         "text": answer.text,
         "truncated": answer.truncated,
         "prompt": answer.prompt,
@@ -135,6 +139,12 @@ def answer_payload(answer: Answer, node: str, late: bool) -> dict[str, Any]:
         "model_rev": answer.model_rev,
         "config_rev": answer.config_rev,
     }
+
+
+def alert_payload(alert: AlertState | None) -> dict[str, Any] | None:
+    if alert is None:
+        return None
+    return {"on": alert.on, "since": None if alert.since is None else alert.since.timestamp()}
 
 
 def event_payload(event: Event, node: str, late: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def health(service: Service, uptime_s: float) -> dict[str, Any]:
     """The payload of `bridge/health`. For any thread."""
     mean_s, longest_s = service.looks.lateness.figures()
     return {
+        "ts": round(time.time(), 3),
         "uptime_s": round(uptime_s),
         "cameras": {name: _camera_health(service, runtime) for name, runtime in service.cameras.copy().items()},
         "lateness_s": round(mean_s, 2),

@@ -22,7 +22,7 @@ from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import Answer, CameraState, Event, Fact, utc_now
+from edged.core.types import AlertState, Answer, CameraState, Event, Fact, utc_now
 from edged.service.judging import Provenance, new_id
 from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
@@ -227,7 +227,11 @@ class CameraRuntime:
         if answers:
             wanted = seen_at >= self._newest_picture and self._publishes_picture(answers, events)
             picture = jpeg() if jpeg and wanted else None
-            self._publisher().answers(answers, events, picture, self._changed_facts(steps))
+            alerted = [
+                replace(answer, alert=_alert(questions[answer.question], history))
+                for answer, (_, history, _) in zip(answers, steps, strict=True)
+            ]
+            self._publisher().answers(alerted, events, picture, self._changed_facts(steps))
             self._newest_picture = seen_at if picture else self._newest_picture
         self._newest |= {answer.question: seen_at for answer in answers}
         self._histories |= {key: history for key, history, _ in steps}
@@ -267,6 +271,10 @@ def _event(answer: Answer, change: alerts.Change, at: datetime) -> Event:
         at=at,
         value=answer.value,
     )
+
+
+def _alert(question: QuestionSpec, history: alerts.History) -> AlertState | None:
+    return None if question.alert is None else AlertState(history.alert_on, history.alert_since)
 
 
 def fact_names(spec: CameraSpec) -> dict[tuple[str, str], str]:

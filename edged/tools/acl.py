@@ -11,12 +11,10 @@ from edged.mqtt.access import Grant
 from edged.mqtt.topics import Topics
 from edged.tools.streams import write_line
 
-DISCOVERY = "homeassistant"  # the prefix of Home Assistant's discovery
-
 
 def acl(config: Config) -> int:
     """Print the ACL; the exit code. Raises EdgedError for a user name that an ACL file cannot have."""
-    write_line(text(config, DISCOVERY))
+    write_line(text(config, config.homeassistant.prefix if config.homeassistant else None))
     return EXIT_OK
 
 

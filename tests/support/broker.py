@@ -327,6 +327,9 @@ class Subscriber:
         with self._changed:
             self.messages.clear()
 
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self._client.publish(topic, payload, 1, retain).wait_for_publish(10)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

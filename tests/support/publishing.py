@@ -40,7 +40,9 @@ def asking(node: str = "box", image: bool = True, **cameras: list[str]) -> Confi
         )
         for name, names in cameras.items()
     ]
-    return Config(node, ModelSpec(Path("m")), BrokerSpec(), tuple(specs), None, "r1", Path("edged.yaml"))
+    return Config(
+        node, ModelSpec(Path("m")), BrokerSpec(), tuple(specs), None, "r1", Path("edged.yaml"), homeassistant=None
+    )
 
 
 ALL = ["people", "gate_open", "weather"]
