@@ -27,6 +27,7 @@ class Rivals:
         self._instance = instance
         self._logged: set[str] = set()
         self._own_seen = False
+        self._foreign: bytes | None = None  # the last retained message that was not ours
         self._seen_at = -math.inf
         self._losses = 0
 
@@ -39,12 +40,23 @@ class Rivals:
         self._seen(now, f'another client connected with the client id "{self._client_id}"')
 
     def heard(self, payload: bytes, retained: bool, now: float) -> None:
-        """A message on `bridge/health`. A retained one may be of the process before this one, until ours came back."""
+        """A message on `bridge/health`."""
         instance = _instance(payload)
         if instance == self._instance:
             self._own_seen = True
-        elif instance is not None and (self._own_seen or not retained):
+        elif instance is not None and (not retained or self._is_new(payload)):
             self._seen(now, f'another edged with the node name "{self._node}" is running')
+
+    def _is_new(self, retained: bytes) -> bool:
+        """True if this was published while this process runs.
+
+        Until our own message came back, it may be of the process before this one. After that, a broker may have
+        restored it from a copy that it had saved; but it would restore the same one each time.
+        """
+        if not self._own_seen:
+            return False
+        before, self._foreign = self._foreign, retained
+        return before is not None and before != retained
 
     def pause_s(self) -> float:
         """The wait after the connection was lost to another client: 1, 2, 4 s, and so on; at most a minute."""
