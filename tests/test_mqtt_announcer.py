@@ -173,6 +173,7 @@ def test_a_node_that_leaves_takes_its_devices_with_it(mosquitto: Mosquitto, stor
     with announcing(mosquitto, BOTH, store) as publisher:
         until(acknowledged(publisher, store, BOX, DOCK, YARD))
         publisher.withdraw()
+        until(acknowledged(publisher, store))
     fresh = Subscriber(mosquitto.port)
     fresh.close()
     assert [(message.topic, message.json) for message in fresh.messages] == [(STATE, OFFLINE)]

@@ -64,6 +64,11 @@ class Announcer:
                 if before.get(topic) != message:
                     self._send(topic, message, told.get(topic))
 
+    def withdraw(self) -> None:
+        """Send nothing more. The publisher clears the topics."""
+        with self._lock:
+            self._wanted, self._birth, self._again_at = {}, None, math.inf
+
     def confirm(self, facts: Sequence[Fact]) -> None:
         """Remember that the broker has the messages of these facts, unless others follow."""
         with self._lock:

@@ -180,6 +180,7 @@ class MqttPublisher:
         No more answers are sent. Waiting answers are for the next publisher.
         """
         known = set(self._store.facts(self._retained_kind))
+        self._announcer.withdraw()
         self._queue.withdraw(*_split(known - {self._topics.state}))
         self._connection.wake()
 
