@@ -349,4 +349,4 @@ def passwords(saves: Iterable[Save]) -> set[str]:
 def _is_answer(message: Message) -> bool:
     if message.cleared or message.topic.endswith(("/jpeg", "/event", "/late", "/availability", "/active")):
         return False
-    return "/bridge/" not in message.topic
+    return "/bridge/" not in message.topic and not message.topic.startswith("homeassistant/")

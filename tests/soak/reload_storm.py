@@ -367,7 +367,7 @@ class Storm:
 
     def _await_answers(self, start: int) -> None:
         """Wait for an answer to each question. A stream that was opened anew has 12 s for its first picture."""
-        steady = ("/availability", "/state", "/info", "/health")
+        steady = ("/availability", "/active", "/state", "/info", "/health", "/config")
         missing = {place for place in self.shape.topics() if not place[1].endswith(steady)}
 
         def completes(message: Message) -> bool:

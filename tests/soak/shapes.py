@@ -117,12 +117,15 @@ class Shape:
     def topics(self) -> set[tuple[int, str]]:
         """The topics that may have a retained message under this config, each with the number of its broker."""
         names = ["bridge/state", "bridge/info", "bridge/health"]
-        names += [f"{camera}/availability" for camera in self.cameras]
+        names += [f"{camera}/{state}" for camera in self.cameras for state in ("availability", "active")]
         names += [f"{camera}/{question}" for camera, question in self.questions()]
         names += [
             f"{name}/image/jpeg" for name, camera in self.cameras.items() if camera.get("image") and camera["ask"]
         ]
-        return {(self.broker, f"{self.prefix}/{self.node}/{name}") for name in names}
+        devices = [f"edged_{self.node}", *(f"edged_{self.node}_{camera}" for camera in self.cameras)]
+        topics = [f"{self.prefix}/{self.node}/{name}" for name in names]
+        topics += [f"homeassistant/device/{device}/config" for device in devices]
+        return {(self.broker, topic) for topic in topics}
 
     def new_number(self) -> int:
         self.names += 1
