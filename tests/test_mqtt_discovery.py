@@ -227,11 +227,11 @@ LONG = "x" * 249 + "yz"
 def test_an_answer_reads_as_its_value_and_as_unknown_when_it_is_refused_or_old(
     kind: AnswerType, value: Any, expected: str
 ):
-    component = one(kind)["q"]
-    assert state(component, value=value) == expected
-    assert state(component, value=value, age_s=EXPIRY_S - 1) == expected
-    assert state(component, value=value, age_s=EXPIRY_S + 1) == "None"
-    assert state(component, value=value, age_s=1e6, clock_synced=False) == expected  # no clock: nothing is old
+    component, given = one(kind)["q"], {"value": value, "type": kind.kind}
+    assert state(component, **given) == state(component, **given, age_s=EXPIRY_S - 1) == expected
+    assert state(component, **given, age_s=EXPIRY_S + 1) == "None"
+    assert state(component, **given, age_s=1e6, clock_synced=False) == expected  # no clock: nothing is old
+    assert state(component, value=value, type="another") == "None"  # from before the question was changed
     assert state(component, **REFUSED) == state(component, **NO_FRAME) == "None"
     assert render(component["value_template"], None) == "None"  # the topic is cleared
 

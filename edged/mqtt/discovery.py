@@ -156,10 +156,10 @@ def _question(camera: CameraSpec, question: QuestionSpec, expires_s: float, topi
 def _answer(question: QuestionSpec, expires_s: float) -> tuple[str, dict[str, Any]]:
     """The platform, and the keys that depend on the answer's type."""
     match question.answer:
-        case Number(whole=whole):
-            precision = {"suggested_display_precision": 0} if whole else {}
+        case Number() as number:
+            precision = {"suggested_display_precision": 0} if number.whole else {}
             return "sensor", {
-                "value_template": templates.number(expires_s),
+                "value_template": templates.number(number.kind, expires_s),
                 "state_class": "measurement",
                 **precision,
             }

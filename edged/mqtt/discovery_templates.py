@@ -25,21 +25,22 @@ _PROVENANCE = (
 )
 
 
-def number(expiry_s: float) -> str:
-    return _value("value_json.value", expiry_s)
+def number(kind: str, expiry_s: float) -> str:
+    """`kind` is integer or number."""
+    return _value(kind, "value_json.value", expiry_s)
 
 
 def yes_no(expiry_s: float) -> str:
-    return _value("'ON' if value_json.value else 'OFF'", expiry_s)
+    return _value("yes_no", "'ON' if value_json.value else 'OFF'", expiry_s)
 
 
 def text(expiry_s: float) -> str:
-    return _value(f"value_json.value[:{STATE_LENGTH}]", expiry_s)
+    return _value("text", f"value_json.value[:{STATE_LENGTH}]", expiry_s)
 
 
 def choice(expiry_s: float) -> str:
     """See `choice_state`."""
-    return _value(f"(value_json.value | string | trim)[:{STATE_LENGTH}]", expiry_s)
+    return _value("choices", f"(value_json.value | string | trim)[:{STATE_LENGTH}]", expiry_s)
 
 
 def choice_state(value: object) -> str:
@@ -49,7 +50,7 @@ def choice_state(value: object) -> str:
 
 def json_value(expiry_s: float) -> str:
     shown = "value_json.value if value_json.value is string else value_json.value | to_json"
-    return _value(f"({shown})[:{STATE_LENGTH}]", expiry_s)
+    return _value("json", f"({shown})[:{STATE_LENGTH}]", expiry_s)
 
 
 def alert(expiry_s: float) -> str:
@@ -95,8 +96,10 @@ def over_cameras(figure: str) -> str:
     return f"value_json.cameras.values() | sum(attribute='{figure}')"
 
 
-def _value(expression: str, expiry_s: float) -> str:
-    usable = f"value_json is defined and value_json.status == 'ok' and {_recent('frame_ts', expiry_s)}"
+def _value(kind: str, expression: str, expiry_s: float) -> str:
+    """An answer of another type is older than a change of the question: a count of 3 would read as yes."""
+    known = f"value_json is defined and value_json.status == 'ok' and value_json.type == '{kind}'"
+    usable = f"{known} and {_recent('frame_ts', expiry_s)}"
     return "{{ (" + expression + ") if " + usable + " else None }}"
 
 
