@@ -16,6 +16,7 @@ from support.world import CONFIG, World, camera
 
 from edged.core.answer_types import YesNo
 from edged.core.errors import ModelError, Stopped
+from edged.core.requests import MOST_WAITING
 from edged.core.specs import Config, RegionSpec
 from edged.core.types import Answer
 from edged.service.camera_runtime import CameraRuntime
@@ -151,6 +152,43 @@ def test_a_conversation_that_was_interrupted_goes_on_with_its_history(looking: L
 
 
 TOP = RegionSpec("top", (0.0, 0.0, 1.0, 0.5))
+
+
+def test_a_request_that_comes_while_the_picture_is_encoded_again_does_not_wait_for_the_next_question(looking: Looking):
+    gate, encode = Gate(), looking.model.encode
+
+    def encode_again(picture: Any) -> Any:
+        if looking.model.seen == ["sha-0", "sha-10"]:
+            looking.begin_request()
+        return encode(picture)
+
+    looking.model.encode, looking.model.replies["gate"] = encode_again, gate
+    looking.begin_look()
+    gate.wait()
+    looking.begin_request()
+    gate.open.set()
+    looking.join()
+    assert looking.asked() == ["gate", "dog", "dog", "car", "sign", "lamp"]
+
+
+def test_requests_without_end_do_not_hold_up_a_look_for_ever(looking: Looking):
+    gate, encode = Gate(), looking.model.encode
+    looking.cameras[1].grabs = [frame(10 + number) for number in range(20)]
+
+    def encode_again(picture: Any) -> Any:
+        if picture.sha256 == "sha-0" and len(looking.threads) < 15:
+            looking.begin_request()
+        return encode(picture)
+
+    looking.model.replies["gate"] = gate
+    looking.begin_look()
+    gate.wait()
+    looking.model.encode = encode_again
+    looking.begin_request()
+    gate.open.set()
+    until(lambda: not looking.threads[0].is_alive())
+    looking.join()
+    assert looking.asked()[: 2 + MOST_WAITING] == ["gate", *["dog"] * MOST_WAITING, "car"]
 
 
 @pytest.mark.parametrize("config", [(SIGN, replace(LAMP, region=TOP))], indirect=True)

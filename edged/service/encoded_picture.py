@@ -10,6 +10,7 @@ from typing import Any
 
 from edged.core.errors import Stopped
 from edged.core.interfaces import VisionModel
+from edged.core.requests import MOST_WAITING
 from edged.core.specs import QuestionSpec
 from edged.core.types import Exchange, Frame, Reply
 from edged.service.judging import Provenance
@@ -55,10 +56,12 @@ class EncodedPicture:
 
     def ask(self, history: Sequence[Exchange], question: QuestionSpec) -> Reply:
         """Requests that are ready are served first. Raises ModelError, Stopped."""
-        interrupted = self.ticket.give_way()
-        if self.unwanted():
-            raise Stopped
-        if interrupted:
+        for _ in range(MOST_WAITING):  # then the look goes on, even if the requests never end
+            interrupted = self.ticket.give_way()
+            if self.unwanted():
+                raise Stopped
+            if not interrupted:
+                break
             log.debug("camera %s: interrupted by a request; encoding the picture again", self.of.camera)
             self.encode()
         log.debug("camera %s: asking %s", self.of.camera, question.name)
