@@ -24,6 +24,7 @@ from edged.mqtt.topics import answer_payload, encode
 from edged.store import file as store_file
 from edged.store import history
 from edged.store.history import HistoryUnreadable, find_file, open_history
+from edged.store.schema import VERSION
 from edged.store.store import DiskStore
 
 HOUR_S = 3600.0
@@ -178,12 +179,14 @@ def test_a_file_that_is_damaged_further_on(path: Path):
 
 def test_a_file_of_a_newer_edged(path: Path, connection: sqlite3.Connection):
     connection.execute("PRAGMA user_version = 99")
-    assert problem(path) == "PATH was written by a newer edged (version 99 of its tables, 1 here)"
+    assert problem(path) == f"PATH was written by a newer edged (version 99 of its tables, {VERSION} here)"
 
 
 def test_an_empty_file(path: Path):
     path.touch()
-    assert problem(path) == ("PATH has tables of version 0, not 1; edged brings them up to date when it starts")
+    assert problem(path) == (
+        f"PATH has tables of version 0, not {VERSION}; edged brings them up to date when it starts"
+    )
 
 
 def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch):
