@@ -17,6 +17,7 @@ from support.publishing import EVENT, PEOPLE, an_event, asking, disconnected, pu
 
 from edged.core.memory_store import MemoryStore
 from edged.core.types import StoredMessage
+from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import Entry, SendQueue
@@ -104,6 +105,7 @@ class Queue:
     wire: list[Message] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)  # the number of the connection, for each message
     lost: set[int] = field(default_factory=set)  # the messages that were in flight when theirs was lost, by index
+    refused: set[int] = field(default_factory=set)  # for now, by index
     in_flight: list[int] = field(default_factory=list)
     connection: int = 0
 
@@ -116,6 +118,8 @@ class Queue:
 
     def send(self) -> bool:
         """Send the next message, without its acknowledgement. False if there is none."""
+        if not self.queue.resume_refused():
+            return False
         following = self.queue.next()
         if following is None:
             return False
@@ -125,12 +129,15 @@ class Queue:
 
     def put_back(self) -> None:
         """Take the next message, which then cannot be sent."""
-        if following := self.queue.next():
+        if self.queue.resume_refused() and (following := self.queue.next()):
             self.queue.put_back(following[0])
 
-    def acknowledge(self) -> None:
+    def acknowledge(self, outcome: Outcome = "accepted") -> None:
         if self.in_flight:
-            self.queue.acknowledged(self.in_flight.pop(0), "accepted")
+            mid = self.in_flight.pop(0)
+            if outcome == "not_now":
+                self.refused.add(mid)
+            self.queue.acknowledged(mid, outcome)
 
     def connect(self) -> None:
         self.connection += 1
@@ -145,9 +152,9 @@ class Queue:
     def finish(self) -> list[str]:
         """Send and acknowledge everything; the topics that were sent."""
         before = len(self.wire)
-        while self.send():
-            self.acknowledge()
         while self.in_flight:
+            self.acknowledge()
+        while self.send():
             self.acknowledge()
         return [f"{message.topic} {message.look or ''}".strip() for message in self.wire[before:]]
 
@@ -164,8 +171,13 @@ class Queue:
         return [
             self.wire[index]
             for index in indices
-            if index not in self.lost or self.connections[index] == self.connections[before]
+            if index not in self.refused
+            and (index not in self.lost or self.connections[index] == self.connections[before])
         ]
+
+    def accepted(self, before: int) -> list[Message]:
+        """Sent before this message, and this one; without those that the broker has refused."""
+        return [self.wire[index] for index in range(before + 1) if index not in self.refused]
 
     def _stored(self, look: str, camera: str, question: str) -> StoredMessage:
         now, payload = time.monotonic(), b'{"late":false}'
@@ -277,7 +289,7 @@ def test_whatever_happens_a_picture_follows_its_answers_and_no_newer_ones(seed: 
     newest: dict[str, str | None] = {}  # the newest look of each camera; None if it has no picture
     connected = False
     for _ in range(120):
-        match chance.randrange(10):
+        match chance.randrange(11):
             case 0 | 1 | 2:
                 name, camera = f"{len(asked):03}", chance.choice(CAMERAS)
                 questions = tuple(chance.sample(QUESTIONS, chance.randint(1, 3)))
@@ -295,6 +307,8 @@ def test_whatever_happens_a_picture_follows_its_answers_and_no_newer_ones(seed: 
                 queue.acknowledge()
             case 6 if connected:
                 queue.put_back()
+            case 7:
+                queue.acknowledge("not_now")
             case _ if connected:
                 queue.send()
     if not connected:
@@ -308,13 +322,34 @@ def test_whatever_happens_a_picture_follows_its_answers_and_no_newer_ones(seed: 
 
 def _check_order(queue: Queue, asked: dict[str, tuple[str, set[str]]]) -> None:
     for index, picture in enumerate(queue.wire):
-        if picture.content_type != JPEG_TYPE or not picture.look:
+        if picture.content_type != JPEG_TYPE or not picture.look or index in queue.refused:
             continue
         camera, topics = asked[picture.look]
         arrived = {each.topic.removesuffix("/late") for each in queue.arrived(index) if each.look == picture.look}
-        assert topics <= arrived, f"the picture of look {picture.look} is ahead of its answers"
-        before = [each.look for each in queue.wire[:index] if each.look and asked[each.look][0] == camera]
+        assert topics <= arrived or _is_made_good(queue, index, camera, asked), (
+            f"the picture of look {picture.look} is ahead of its answers"
+        )
+        before = [each.look for each in queue.accepted(index) if each.look and asked[each.look][0] == camera]
         assert max(before) == picture.look, f"the picture of look {picture.look} is behind {max(before)}"
+
+
+def _is_made_good(queue: Queue, index: int, camera: str, asked: dict[str, tuple[str, set[str]]]) -> bool:
+    """True if an answer was refused for now: the picture is sent again, or an answer of a newer look is."""
+    picture = queue.wire[index]
+    refused = any(queue.wire[each].look == picture.look for each in queue.refused if each < index)
+    later = [each for each in queue.wire[index + 1 :] if each.look and asked[each.look][0] == camera]
+    again = any(each.look == picture.look and each.content_type == JPEG_TYPE for each in later)
+    return refused and (again or any(str(each.look) > str(picture.look) for each in later))
+
+
+def test_a_picture_that_was_accepted_before_its_answer_is_sent_again_after_it() -> None:
+    queue = online()
+    queue.look("1")
+    while queue.send():
+        pass
+    queue.acknowledge("not_now")
+    queue.acknowledge()
+    assert queue.finish() == ["dock/people 1", "dock/image/jpeg 1"]
 
 
 def test_the_picture_of_the_newest_look_is_retained_after_outages(

@@ -1,7 +1,8 @@
 """The pictures of looks, and when they may be sent. Not thread-safe.
 
 A picture follows the answers of its look. It is dropped if an answer of a newer look of its camera is sent before it.
-So a subscriber that gets a picture has the answers that belong to it, and no newer ones.
+So a subscriber that gets a picture has the answers that belong to it, and no newer ones. The broker may refuse an
+answer for now and accept the picture that was sent after it; then the picture is sent again after the answer.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class LookPictures:
                 waiting.popleft()
             if topic in self._sent and self._sent[topic].is_behind(answer):
                 del self._sent[topic]
+
+    def answer_refused(self, answer: Pending) -> None:
+        """The broker has refused it for now: a picture that was sent after it is sent again after it."""
+        for topic in [topic for topic, picture in self._sent.items() if answer in picture.answers]:
+            self._send_again(topic)
 
     def take(self) -> RetainedMessage | None:
         """The next to send; expired ones are dropped."""

@@ -342,6 +342,7 @@ class SendQueue:
         if isinstance(entry, Pending):
             entry.outage = True  # a newer answer of its topic may have been accepted: that one stays retained
             self._outbox.put_back(entry)
+            self._pictures.answer_refused(entry)
         elif entry.content is self._online_message:
             self._online_sent = False
         else:
