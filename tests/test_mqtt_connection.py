@@ -50,6 +50,7 @@ from edged.mqtt.client import V5, ClientEvent, Connack, ConnectFailed, Incoming,
 from edged.mqtt.connection import Connection
 from edged.mqtt.follower import Follower
 from edged.mqtt.publisher import MqttPublisher
+from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.topics import Message
 
 
@@ -399,9 +400,9 @@ def test_a_message_too_large_for_the_broker_is_logged_once(caplog: pytest.LogCap
         connection = Connection(BrokerSpec(host=HOST, port=port), "box", IgnoringListener())
         connection.start()
         processed_until(connection, lambda: connection.connected)
-        assert connection.fits(Message("a/picture", b"x" * 900))
-        assert not connection.fits(Message("a/picture", b"x" * 2000))
-        assert not connection.fits(Message("a/picture", b"x" * 2001))
+        assert connection.limits.fits(Message("a/picture", b"x" * 900))
+        assert not connection.limits.fits(Message("a/picture", b"x" * 2000))
+        assert not connection.limits.fits(Message("a/picture", b"x" * 2001))
         connection.close(0.0)
     shown = f"broker mqtt://{HOST}:{port}:"
     refused = f"{shown} topic a/picture refused: 2040 bytes exceed the broker's maximum packet size of 1000"
@@ -416,11 +417,21 @@ def test_refused_topics_are_logged_by_name_up_to_a_limit(caplog: pytest.LogCaptu
         connection.start()
         processed_until(connection, lambda: connection.connected)
         for number in range(150):
-            assert not connection.fits(Message(f"cam{number}/picture", b"x" * 2000))
+            assert not connection.limits.fits(Message(f"cam{number}/picture", b"x" * 2000))
         connection.close(0.0)
     refused = [text for text in logged(caplog) if "refused" in text]
     assert len(refused) == 101
     assert refused[-1] == f"broker mqtt://{HOST}:{port}: 100 topics refused; further ones are not logged"
+
+
+def test_topics_of_responses_do_not_use_up_that_limit(caplog: pytest.LogCaptureFixture) -> None:
+    refused = RefusedTopics("mqtt://broker")
+    for number in range(150):
+        refused.by_size(Message(f"answers/{number}", b"", is_response=True), 2000, 1000)
+    refused.by_size(Message("cam/picture", b""), 2000, 1000)
+    assert len(logged(caplog)) == 12
+    assert logged(caplog)[10] == "broker mqtt://broker: 10 topics of responses refused; further ones are not logged"
+    assert "topic cam/picture refused" in logged(caplog)[11]
 
 
 def test_unprocessed_wakes_do_not_pile_up() -> None:

@@ -81,6 +81,14 @@ def test_a_rejected_connection_has_a_kind(code: int, failure: Failure) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "kind"), [(0x95, "too_large"), (0x87, "rejected"), (0x90, "rejected"), (0x98, "lost")]
+)
+def test_a_connection_that_the_broker_ends_because_of_a_message_has_a_kind(code: int, kind: FailureKind) -> None:
+    reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+    assert disconnect_failure(True, reason).kind == kind
+
+
+@pytest.mark.parametrize(
     ("by_broker", "code", "text"),
     [
         (True, 0x8E, "disconnected by the broker: another client connected with the same client id"),

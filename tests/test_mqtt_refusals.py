@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,29 @@ def test_a_picture_is_scaled_down_to_the_packet_size_of_the_broker(
     assert limit / 3 < len(message.payload) < limit
     assert len([line for line in logged(caplog, "INFO") if "scaled down" in line]) == 1
     assert logged(caplog) == []
+
+
+@pytest.mark.slow
+def test_a_message_that_ends_the_connection_again_and_again_is_dropped_and_nothing_else_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Mosquitto(tmp_path, more="message_size_limit 2000") as broker, publishing(broker.port) as publisher:
+        until(lambda: publisher.figures().published == 1)
+        subscriber = Subscriber(broker.port)
+        large = replace(an_answer("large"), text="x" * 5000)
+        publisher.answers([large, an_answer("g1", question="gate_open")], [an_event("e1")], None)
+        publisher.answers([an_answer("p2")], [an_event("e2")], None)
+        settled(publisher)
+        assert publisher.figures().refused == 1
+        assert set(ids(subscriber.of(PEOPLE))) == {"p2"}
+        assert set(ids(subscriber.of(GATE))) == {"g1"}
+        assert list(dict.fromkeys(ids(subscriber.of(EVENT)))) == ["e1", "e2"]
+        subscriber.close()
+    refused = [line for line in logged(caplog) if "refused" in line]
+    assert len(refused) == 1
+    assert re.search(
+        rf"topic {PEOPLE} refused: the connection ended 3 times in a row with a message of \d+ bytes", refused[0]
+    )
 
 
 @pytest.mark.slow

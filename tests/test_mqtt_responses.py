@@ -12,12 +12,13 @@ import time
 from typing import Any
 
 import pytest
-from support.broker import Mosquitto, Subscriber, Wire, an_answer, until, wire
+from support.broker import Censor, Mosquitto, Subscriber, Wire, an_answer, until, wire
 from support.publishing import logged, retained
 from support.requesting import BRIDGE, Caller, Handler, calling, serving_requests
 from test_mqtt_requests import random_payload
 
 from edged.core.requests import MOST_WAITING, AskRequest, InfoRequest, Response
+from edged.mqtt import acknowledgements
 from edged.mqtt.client import Incoming
 from edged.mqtt.request_queue import MOST_RESPONSES, RequestQueue
 from edged.mqtt.responses import too_large, why_refused
@@ -218,6 +219,18 @@ def test_a_response_is_dropped_without_a_connection_and_sent_once_there_is_one(m
         handler.received[1].respond(INFO)
         assert caller.response().json["transaction"] == 1
         assert caller.arrived.empty()
+
+
+def test_a_response_that_is_refused_for_now_is_sent_again(mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(acknowledgements, "retry_pause_s", lambda tries: 0.05)
+    refusals = [0x97, 0x97]
+    censor = Censor(mosquitto.port, lambda topic: refusals.pop() if refusals and "response" in topic else None)
+    handler = Handler(lambda _: INFO)
+    with serving_requests(mosquitto, handler, censor.port), calling(mosquitto.port) as caller:
+        assert caller.call("info", {"transaction": 7}) == {**OK, "transaction": 7}
+        assert refusals == []
+        assert caller.call("info", {"transaction": 8}) == {**OK, "transaction": 8}
+    censor.close()
 
 
 def test_a_request_is_carried_out_once_after_a_reconnect(mosquitto: Mosquitto, wire: Wire):

@@ -20,6 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edged.core.specs import BrokerSpec
 from edged.mqtt.acknowledgements import Acknowledgements, Outcome
 from edged.mqtt.back_off import SHORT_LIMIT, STEADY_S, ShortConnections, retry_pause_s
+from edged.mqtt.broker_limits import BrokerLimits
 from edged.mqtt.client import (
     V5,
     V311,
@@ -38,10 +39,11 @@ from edged.mqtt.client import (
 from edged.mqtt.clients import Clients
 from edged.mqtt.connection_log import ConnectionLog
 from edged.mqtt.failure import CREDENTIALS, LOST, Failure, FailureKind, connack_failure, without_connack
-from edged.mqtt.properties import packet_size, publish_properties
+from edged.mqtt.properties import publish_properties
 from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.rivals import Rivals
 from edged.mqtt.subscriptions import Subscriptions
+from edged.mqtt.suspects import Suspects
 from edged.mqtt.topics import Message, Topics, bridge_payload, encode
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,6 @@ log = logging.getLogger(__name__)
 CONNACK_S = 10.0  # how long a broker may take to answer CONNECT
 PUBACK_S = 20.0  # how long it may take to acknowledge a message, before the connection is ended and all is sent again
 DISCONNECT_S = 0.5  # how long `close` waits for paho's thread after the last message
-WINDOW = 20  # messages that may be without acknowledgement at a time
 READ_AGAIN_S = 1.0  # how often the files are read again while the broker refuses the login or a certificate is refused
 UNSUPPORTED_VERSION = 0x84  # reason code of MQTT 5
 MOST_EVENTS = 200  # in the queue; incoming messages beyond are dropped, so that a flood does not fill the memory
@@ -107,16 +108,16 @@ class Connection:
         self._log = ConnectionLog(spec.shown)
         self._short = ShortConnections()
         self._rivals = Rivals(spec.shown, node, self._client_id, instance)
-        self._refused = RefusedTopics(spec.shown)
-        self._acknowledgements = Acknowledgements(spec.shown, self._refused)
+        refused = RefusedTopics(spec.shown)
+        self._suspects = Suspects(refused)
+        self._acknowledgements = Acknowledgements(spec.shown, refused, self._suspects)
+        self.limits = BrokerLimits(self._acknowledgements, self._suspects, refused)
         self._subscriptions = Subscriptions(spec.shown, (*subscriptions, self._health))
-        self._largest_packet: int | None = None
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
         self._closed = False
         self.connected = False
         self.connections = 0
-        self._window = WINDOW
 
     def prepare(self) -> None:
         """Read the files of the certificates. Raises FileUnusable. Later calls do nothing."""
@@ -176,31 +177,6 @@ class Connection:
         """So long nothing should be published, because the broker has refused messages for now; 0 otherwise."""
         return self._acknowledgements.pause_s
 
-    @property
-    def window(self) -> int:
-        """How many messages may be without acknowledgement."""
-        # While the broker refuses messages for now, it could accept those that follow the refused one.
-        return 1 if self._acknowledgements.refusing else self._window
-
-    def room(self, message: Message) -> int | None:
-        """The largest picture that the broker accepts as this message, in bytes; None if no limit is known.
-
-        Where the broker announces none, a guess from a picture that was too large.
-        """
-        limits = []
-        if self._largest_packet is not None:
-            limits.append(self._largest_packet - packet_size(message) + len(message.payload))
-        if self._acknowledgements.too_large is not None:
-            limits.append(self._acknowledgements.too_large * 3 // 4)
-        return min(limits, default=None)
-
-    def fits(self, message: Message) -> bool:
-        """True if the broker accepts messages of this size; it would end the connection at a larger one."""
-        if self._largest_packet is None or (size := packet_size(message)) <= self._largest_packet:
-            return True
-        self._refused.by_size(message.topic, size, self._largest_packet)
-        return False
-
     def publish(self, message: Message) -> int | None:
         """Send with QoS 1. The message id of its acknowledgement; None if there is no connection, and nothing sent."""
         client = self._clients.current
@@ -210,7 +186,7 @@ class Connection:
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             return None
-        self._acknowledgements.expect(sent.mid, message.topic, len(message.payload))
+        self._acknowledgements.expect(sent.mid, message)
         return sent.mid
 
     def close(self, deadline: float) -> bool:
@@ -311,8 +287,8 @@ class Connection:
         if client is None:
             return
         self._knows_v5 = self._knows_v5 or self._protocol == V5
-        self._window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
-        self._largest_packet = getattr(properties, "MaximumPacketSize", None)
+        self.limits.connected(properties)
+        self._suspects.connected()
         if not (self._short.too_many or self._lost_to_rival):
             self._log.connected(self._protocol)
         self._lost_to_rival = False

@@ -18,6 +18,7 @@ from edged.mqtt.tls import words
 # edged's is missing or not accepted. tls: no TLS at this port, or the handshake failed. unreachable: no route, or no
 # reply in time. name: the host name cannot be resolved. refused: nothing listens at the port. lost: the connection
 # ended, before or after CONNACK. taken_over: ended by a client with the same id. protocol: what came is not MQTT.
+# too_large, rejected: the broker does not accept a message because of its size, or for another reason.
 FailureKind = Literal[
     "login",
     "certificate",
@@ -29,6 +30,8 @@ FailureKind = Literal[
     "lost",
     "taken_over",
     "protocol",
+    "too_large",
+    "rejected",
     "other",
 ]
 CREDENTIALS: tuple[FailureKind, ...] = ("login", "certificate", "client_certificate", "tls")  # new ones may help
@@ -38,6 +41,10 @@ UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOS
 BAD_CLIENT_ID = 0x85
 BAD_LOGIN = (0x86, 0x87)
 TAKEN_OVER = 0x8E
+TOO_LARGE = 0x95
+REJECTED = (0x81, 0x82, 0x87, 0x90, 0x99, 0x9A, 0x9B)  # in a DISCONNECT
+# mosquitto's message_size_limit: its PUBACK has the reason code 0x95, which paho takes for an invalid packet.
+ABOUT_A_MESSAGE: tuple[FailureKind, ...] = ("protocol", "too_large", "rejected")
 ELSEWHERE = (0x9C, 0x9D)
 WORDS = {  # where the name in the specification says too little
     0x80: "unspecified error",
@@ -125,7 +132,10 @@ def disconnect_failure(by_broker: bool, reason: ReasonCode, properties: Properti
     if by_broker and reason.value == TAKEN_OVER:
         return Failure("taken_over", "disconnected by the broker: another client connected with the same client id")
     if by_broker:
-        return Failure("lost", f"disconnected by the broker: {in_words(reason, properties)}")
+        kind: FailureKind = "lost"
+        if reason.value in (TOO_LARGE, *REJECTED):
+            kind = "too_large" if reason.value == TOO_LARGE else "rejected"
+        return Failure(kind, f"disconnected by the broker: {in_words(reason, properties)}")
     if reason.getName() == "Keep alive timeout":
         return Failure("lost", "connection lost (keep-alive time-out)")
     if reason.getName() == "Protocol error":

@@ -230,7 +230,7 @@ class MqttPublisher:
         self._queue.mark_late()
 
     def on_acknowledged(self, mid: int, outcome: Outcome) -> None:
-        self._requests.acknowledged(mid)
+        self._requests.acknowledged(mid, outcome)
         self._queue.acknowledged(mid, outcome)
 
     def on_message(self, incoming: Incoming) -> None:
@@ -303,14 +303,14 @@ class MqttPublisher:
         if self._connection.pause_s or not self._queue.resume_refused():
             return
         # Responses first, in half of the window: answers go on while many requests arrive.
-        while self._may_send() and 2 * self._requests.in_flight < self._connection.window:
+        while self._may_send() and 2 * self._requests.in_flight < self._connection.limits.window:
             response = self._requests.next()
             if response is None:
                 break
-            if not self._connection.fits(response):
+            if not self._connection.limits.fits(response):
                 response = too_large(response)
-            if self._connection.fits(response) and (mid := self._connection.publish(response)) is not None:
-                self._requests.sent(mid)
+            if self._connection.limits.fits(response) and (mid := self._connection.publish(response)) is not None:
+                self._requests.sent(mid, response)
         while self._may_send():
             following = self._queue.next()
             if following is None:
@@ -327,19 +327,20 @@ class MqttPublisher:
 
     def _may_send(self) -> bool:
         in_flight = self._queue.in_flight + self._requests.in_flight
-        return self._connection.connected and in_flight < self._connection.window
+        return self._connection.connected and in_flight < self._connection.limits.window
 
     def _in_size(self, message: Message) -> Message | None:
         """The message, or a picture scaled down to what the broker accepts. None if it would not accept it."""
-        room = self._connection.room(message)
+        room = self._connection.limits.room(message)
         if not is_picture(message.topic) or room is None or len(message.payload) <= room or self._scale_down is None:
-            return message if self._connection.fits(message) else None
+            return message if self._connection.limits.fits(message) else None
         scaled = self._scale_down(message.payload, room)
         if not self._scaling_logged:
             self._scaling_logged = True
             what = "are not published; they exceed" if scaled is None else "are scaled down to"
             log.info("broker %s: pictures %s its limit of %d bytes", self._spec.shown, what, room)
-        return None if scaled is None else replace(message, payload=scaled)
+        smaller = None if scaled is None else replace(message, payload=scaled)
+        return smaller if smaller and self._connection.limits.fits(smaller) else None
 
     def _log_dropped(self) -> None:
         dropped = self._queue.newly_dropped()

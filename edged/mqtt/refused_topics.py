@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import logging
 
+from edged.core.text import shorten
+from edged.mqtt.topics import Message
+
 log = logging.getLogger(__name__)
 
 LOGGED_LIMIT = 100
+RESPONSES_LIMIT = 10  # of topics of responses, which are as many as those who send requests like
 
 
 class RefusedTopics:
     def __init__(self, broker: str) -> None:
         self._broker = broker
         self._logged: set[str] = set()
+        self._responses: set[str] = set()  # those that were logged
 
-    def by_acknowledgement(self, topic: str, reason: str) -> None:
-        self._log(topic, "not authorised to publish" if reason == "not authorised" else reason)
+    def by_acknowledgement(self, message: Message, reason: str) -> None:
+        self._log(message, "not authorised to publish" if reason == "not authorised" else reason)
 
-    def by_size(self, topic: str, size: int, largest: int) -> None:
-        self._log(topic, f"{size} bytes exceed the broker's maximum packet size of {largest}")
+    def by_size(self, message: Message, size: int, largest: int) -> None:
+        self._log(message, f"{size} bytes exceed the broker's maximum packet size of {largest}")
 
-    def _log(self, topic: str, reason: str) -> None:
-        if topic in self._logged or len(self._logged) >= LOGGED_LIMIT:
+    def by_ends(self, message: Message, ends: int) -> None:
+        """The connection ended with this message so many times in a row."""
+        size = len(message.payload)
+        self._log(message, f"the connection ended {ends} times in a row with a message of {size} bytes")
+
+    def _log(self, message: Message, reason: str) -> None:
+        logged, limit, what = self._logged, LOGGED_LIMIT, "topics"
+        if message.is_response:
+            logged, limit, what = self._responses, RESPONSES_LIMIT, "topics of responses"
+        if message.topic in logged or len(logged) >= limit:
             return
-        self._logged.add(topic)
-        log.warning("broker %s: topic %s refused: %s", self._broker, topic, reason)
-        if len(self._logged) == LOGGED_LIMIT:
-            log.warning("broker %s: %d topics refused; further ones are not logged", self._broker, LOGGED_LIMIT)
+        logged.add(message.topic)
+        log.warning("broker %s: topic %s refused: %s", self._broker, shown_topic(message), reason)
+        if len(logged) == limit:
+            log.warning("broker %s: %d %s refused; further ones are not logged", self._broker, limit, what)
+
+
+def shown_topic(message: Message) -> str:
+    """That of a response is chosen by whoever sent the request."""
+    return repr(shorten(message.topic)) if message.is_response else message.topic

@@ -12,6 +12,7 @@ from functools import partial
 
 from edged.config.phrases import shown
 from edged.core.requests import MOST_WAITING, Received, Response
+from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
 from edged.mqtt.requests import Parsed, parse
 from edged.mqtt.responses import response_message, what_of, why_refused
@@ -45,7 +46,7 @@ class RequestQueue:
         self._running: set[int] = set()  # requests without a response, by number
         self._number = 0
         self._responses: deque[Message] = deque()
-        self._in_flight: set[int] = set()  # message ids of responses
+        self._in_flight: dict[int, Message] = {}  # responses by message id
 
     def is_request(self, incoming: Incoming) -> bool:
         return incoming.topic.startswith(self._topics.request(""))
@@ -146,10 +147,13 @@ class RequestQueue:
         with self._lock:
             return self._responses.popleft() if self._responses else None
 
-    def sent(self, mid: int) -> None:
+    def sent(self, mid: int, response: Message) -> None:
         with self._lock:
-            self._in_flight.add(mid)
+            self._in_flight[mid] = response
 
-    def acknowledged(self, mid: int) -> None:
+    def acknowledged(self, mid: int, outcome: Outcome) -> None:
+        """A response that was refused for now is sent again."""
         with self._lock:
-            self._in_flight.discard(mid)
+            response = self._in_flight.pop(mid, None)
+            if response is not None and outcome == "not_now":
+                self._responses.appendleft(response)

@@ -27,7 +27,7 @@ def response_message(response: Response, to: Incoming, parsed: Parsed, topics: T
     if topic is None or why_refused(topic, topics):
         topic = topics.response(what_of(to))
     payload = _encode(_payload(response, parsed, topics.node))
-    return Message(topic, payload, correlation=to.correlation)
+    return Message(topic, payload, correlation=to.correlation, is_response=True)
 
 
 def too_large(message: Message) -> Message:

@@ -19,8 +19,8 @@ JPEG_TYPE = "image/jpeg"
 class Message:
     """One PUBLISH, QoS 1. `expires_s` None: never expires. An empty retained payload clears the topic.
 
-    `correlation` is the correlation data of the request that this is the response to. `look` identifies the look whose
-    outcome this is; its messages share it. None for others.
+    `correlation` is the correlation data of the request that this is the response to, if `is_response`. The messages
+    with the outcome of one look share `look`; None for others.
     """
 
     topic: str
@@ -30,6 +30,7 @@ class Message:
     content_type: str = JSON_TYPE
     correlation: bytes | None = None
     look: str | None = None
+    is_response: bool = False
 
 
 @dataclass(frozen=True, slots=True)

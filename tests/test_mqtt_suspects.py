@@ -1,0 +1,135 @@
+"""Which message it is that a broker does not accept, if all that it does is to end the connection."""
+
+from __future__ import annotations
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+from support.publishing import logged
+
+from edged.mqtt import acknowledgements, suspects
+from edged.mqtt.acknowledgements import Acknowledgements
+from edged.mqtt.broker_limits import WINDOW, BrokerLimits
+from edged.mqtt.failure import LOST, Failure, FailureKind
+from edged.mqtt.refused_topics import RefusedTopics
+from edged.mqtt.suspects import ENDS_LIMIT, LOST_LIMIT, Suspects
+from edged.mqtt.topics import Message
+
+BAD = Message("a/bad", b"x" * 100)
+GOOD = [Message(f"a/good{number}", b"x") for number in range(3)]
+FOR_NOW = 0x97
+
+
+class Broker:
+    """Ends the connection at BAD; accepts everything else, in order, unless it is `refusing`."""
+
+    def __init__(self, failure: Failure = LOST) -> None:
+        refused = RefusedTopics("mqtt://broker")
+        self.suspects = Suspects(refused)
+        self.acknowledgements = Acknowledgements("mqtt://broker", refused, self.suspects)
+        self.limits = BrokerLimits(self.acknowledgements, self.suspects, refused)
+        self.failure = failure
+        self.delivered: list[str] = []
+
+    def connection(self, messages: list[Message]) -> bool:
+        """One connection in which these are sent, as far as it lasts. True if it did not end."""
+        self.suspects.connected()
+        waiting = [message for message in messages if self.limits.fits(message)]
+        while waiting:
+            window, waiting = waiting[: self.limits.window], waiting[self.limits.window :]
+            for mid, message in enumerate(window):
+                self.acknowledgements.expect(mid, message)
+            for mid, message in enumerate(window):
+                if message.topic == BAD.topic:
+                    self.acknowledgements.connection_lost(self.failure)
+                    return False
+                self.answer(mid)
+                self.delivered.append(message.topic)
+        return True
+
+    def answer(self, mid: int, code: int = 0) -> None:
+        self.acknowledgements.received(mid, ReasonCode(PacketTypes.PUBACK, identifier=code))
+
+
+def ends(broker: Broker, messages: list[Message], at_most: int = 20) -> int:
+    """How many connections end before one lasts."""
+    return next(number for number in range(at_most) if broker.connection(messages))
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [("protocol", ENDS_LIMIT), ("too_large", ENDS_LIMIT), ("rejected", ENDS_LIMIT), ("lost", LOST_LIMIT)],
+)
+def test_the_message_that_ends_every_connection_is_blocked_and_no_other(
+    kind: FailureKind, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker(Failure(kind, "ended"))
+    assert ends(broker, [GOOD[0], BAD, *GOOD[1:]]) == limit
+    assert broker.delivered[-3:] == ["a/good0", "a/good1", "a/good2"]
+    assert broker.limits.window == WINDOW
+    assert logged(caplog) == [
+        f"broker mqtt://broker: topic a/bad refused: the connection ended {limit} times in a row with a message of"
+        " 100 bytes"
+    ]
+
+
+def test_smaller_messages_of_the_topic_are_sent_unless_the_broker_rejected_the_topic() -> None:
+    for kind, smaller_fits in (("protocol", True), ("rejected", False)):
+        broker = Broker(Failure(kind, "ended"))  # type: ignore[arg-type]  # two of the kinds
+        ends(broker, [BAD])
+        assert broker.limits.fits(Message("a/bad", b"x" * 99)) is smaller_fits
+        assert not broker.limits.fits(Message("a/bad", b"x" * 101))
+
+
+def test_a_blocked_topic_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suspects, "BLOCKED_S", 0.0)
+    broker = Broker(Failure("protocol", "ended"))
+    with pytest.raises(StopIteration):
+        ends(broker, [BAD])
+    assert broker.limits.fits(BAD)
+
+
+def test_a_connection_that_breaks_at_any_message_blocks_none(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Broker()
+    for number in range(100):
+        broker.suspects.connected()
+        for mid in range(number % 3 + 1):
+            broker.acknowledgements.expect(mid, GOOD[mid])
+        for mid in range(number % 3):
+            broker.answer(mid)
+        broker.acknowledgements.connection_lost(LOST)
+    assert logged(caplog) == []
+
+
+def test_a_broker_that_accepts_nothing_blames_no_message(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Broker()
+    for _ in range(100):
+        broker.suspects.connected()
+        broker.acknowledgements.expect(1, GOOD[0])
+        broker.acknowledgements.connection_lost(LOST)
+    assert logged(caplog) == []
+    assert broker.limits.window == WINDOW
+
+
+def test_messages_are_not_sent_one_by_one_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(Failure("protocol", "ended"))
+    broker.connection([BAD])
+    broker.suspects.connected()
+    assert broker.limits.window == 1
+    monkeypatch.setattr(suspects, "CAREFUL_S", 0.0)
+    broker.suspects.connected()
+    assert broker.limits.window == WINDOW
+
+
+def test_what_was_refused_for_now_and_is_not_sent_any_more_does_not_slow_the_others_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    broker = Broker()
+    broker.acknowledgements.expect(1, BAD)
+    broker.answer(1, FOR_NOW)
+    broker.acknowledgements.connection_lost(LOST)  # and then a newer message has taken its place
+    assert broker.limits.window == 1
+    assert broker.connection(GOOD * acknowledgements.OVER_AFTER)
+    assert broker.limits.window == WINDOW
+    assert logged(caplog, "INFO") == ["broker mqtt://broker: accepts all messages again"]
