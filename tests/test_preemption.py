@@ -69,6 +69,10 @@ class Looking(World):
         if waits:
             until(self.service.queue.with_frame)
 
+    def wait_until_delayed(self, looks: int = 1) -> None:
+        """Until so many looks have waited with their frames for so long that they may take others."""
+        until(lambda: [ticket.delayed for ticket in self.service.queue.with_frame()] == [True] * looks)
+
     def join(self) -> None:
         for thread in self.threads:
             thread.join(20)
@@ -258,11 +262,76 @@ def test_a_look_whose_frame_grew_old_because_of_requests_takes_another(looking: 
     looking.begin_look()
     until(looking.service.queue.with_frame)
     looking.begin_request()
-    until(lambda: len(looking.service.queue.with_frame()) == 2)
+    looking.wait_until_delayed(2)
     dog.open.set()
     looking.join()
     assert {answer.status for answer in looking.published()} == {"ok"}
     assert "sha-99" not in looking.model.seen
+
+
+def test_a_request_whose_frame_grew_old_during_the_question_before_it_takes_another(looking: Looking):
+    sign = looking.model.replies["sign"] = Gate()
+    looking.cameras[1].grabs.insert(0, frame(99, age_s=60.0))
+    looking.begin_look()
+    sign.wait()
+    looking.begin_request()
+    looking.wait_until_delayed()
+    sign.open.set()
+    looking.join()
+    assert looking.asked() == ["gate", "car", "sign", "dog", "lamp"]
+    assert [(answer.status, answer.frame_sha256) for answer in looking.answered[0]] == [("ok", "sha-10")]
+
+
+def test_a_look_whose_frame_grew_old_during_the_last_question_before_it_takes_another(looking: Looking):
+    lamp = looking.model.replies["lamp"] = Gate()
+    looking.cameras[1].grabs.insert(0, frame(99, age_s=60.0))
+    looking.begin_look()
+    lamp.wait()
+    looking.begin_look("yard")
+    looking.wait_until_delayed()
+    lamp.open.set()
+    looking.join()
+    assert [(answer.status, answer.frame_sha256) for answer in looking.published("yard")] == [("ok", "sha-10")]
+
+
+def test_a_look_that_takes_another_frame_keeps_its_place(looking: Looking):
+    lamp = looking.model.replies["lamp"] = Gate()
+    looking.cameras[1].grabs.insert(0, frame(99, age_s=60.0))
+    looking.begin_look()
+    lamp.wait()
+    looking.begin_look("yard")
+    looking.wait_until_delayed()
+    waiting = looking.service.queue.waiting()
+    looking.begin_look("dock")
+    until(lambda: looking.service.queue.waiting() == waiting + 1)
+    lamp.open.set()
+    looking.join()
+    assert looking.asked() == ["gate", "car", "sign", "lamp", "dog", "gate", "car", "sign", "lamp"]
+
+
+def test_a_look_whose_frame_grew_old_because_a_request_came_before_its_encode_takes_another(looking: Looking):
+    """The request takes its frame while the look takes its own, and is served first."""
+    first, grab, picture = frame(99, age_s=4.5), Gate(), looking.cameras[1].grab
+    looking.cameras[0].grabs.insert(0, first)
+    dog = looking.model.replies["dog"] = Gate()
+    looking.cameras[1].grab = lambda stop: grab() and picture(stop)  # type: ignore[assignment,method-assign,return-value]
+    taken = looking.cameras[0].grab
+
+    def take(stop: threading.Event) -> Any:
+        if not looking.answered and len(looking.threads) == 1:
+            looking.begin_request(waits=False)
+            grab.wait()
+            threading.Timer(0.05, grab.open.set).start()
+        return taken(stop)
+
+    looking.cameras[0].grab = take  # type: ignore[method-assign]
+    looking.begin_look()
+    dog.wait()
+    until(lambda: first.age_s() > 5.0)
+    dog.open.set()
+    looking.join()
+    assert {answer.frame_sha256 for answer in looking.published()} == {"sha-0"}
+    assert looking.asked() == ["dog", "gate", "car", "sign", "lamp"]
 
 
 def test_a_request_that_is_taking_its_frame_is_waited_for(looking: Looking):

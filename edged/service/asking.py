@@ -21,7 +21,7 @@ from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals, without
 from edged.service.picture import Thumbnail
 from edged.service.region import cut
-from edged.service.worker_queue import Overtaken, Ticket
+from edged.service.worker_queue import FrameTooOld, Ticket
 
 
 @dataclass(slots=True)
@@ -47,19 +47,25 @@ class Asking:
     conversation: Conversation | None = None  # the one with the question that is being asked; None while encoding
 
     def __call__(self, model: VisionModel) -> list[Outcome]:
-        """An outcome for each question. Raises Stopped if model or camera were replaced meanwhile, Overtaken."""
+        """An outcome for each question. Raises Stopped if model or camera were replaced meanwhile, FrameTooOld."""
         assert self.of.frame
+        self.ticket.give_way()  # before the age is checked: requests may take long
         # Once: later regions wait for answers about the same frame, as later questions do.
         age_s = self.of.frame.age_s()
         self.of = replace(self.of, model=model, frame_age_s=age_s)
-        if age_s > self.camera.max_age_s:
-            if self.ticket.overtaken:
-                raise Overtaken
-            reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
-            return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
+        if age_s <= self.camera.max_age_s:
+            return self._ask_all(model)
+        if self.ticket.delayed:
+            raise FrameTooOld
+        reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
+        return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
+
+    def _ask_all(self, model: VisionModel) -> list[Outcome]:
         outcomes: list[Outcome] = []
         try:
             for region, questions in by_region(self.questions).items():
+                if outcomes:
+                    self.ticket.give_way()
                 picture = self._encode(model, region)
                 asked_at = time.monotonic()
                 for question in questions:
@@ -78,7 +84,6 @@ class Asking:
             raise Stopped
         assert self.of.frame
         self.region, self.conversation = region, None
-        self.ticket.give_way()
         picture = EncodedPicture(model, self.ticket, cut(self.of.frame, region), self.of, self.unwanted)
         try:
             picture.encode()

@@ -30,7 +30,7 @@ from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome, refusals, refusals_for, without
 from edged.service.region import cut
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import ModelChanged, NoTurn, Overtaken, Ticket, WorkerQueue
+from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
@@ -121,10 +121,9 @@ class _Look:
         while True:
             try:
                 return self._once()
-            except (ModelChanged, Overtaken) as again:
-                why = "requests came first" if isinstance(again, Overtaken) else "the model was replaced"
-                log.debug("camera %s: %s; looking again", self.camera.name, why)
-                self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
+            except ModelChanged:
+                log.debug("camera %s: the model was replaced; looking again", self.camera.name)
+                self._forget_frame()
 
     def jpeg(self) -> Callable[[], bytes] | None:
         """Encodes the frame, if there is one and the camera publishes pictures."""
@@ -150,12 +149,19 @@ class _Look:
     def _once(self) -> list[Outcome]:
         with self.looks.queue.join(urgent=self.of.trigger == "request", until=self.until) as ticket:
             try:
-                return self._served(ticket)
+                ticket.wait_near()
+                while True:
+                    with suppress(FrameTooOld):
+                        return self._served(ticket)
+                    log.debug("camera %s: the frame became too old in the queue; taking another", self.camera.name)
+                    self._forget_frame()
             except NoTurn:
                 return refusals(self.due, self.camera, self.of, "timeout", NO_TURN)
 
+    def _forget_frame(self) -> None:
+        self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
+
     def _served(self, ticket: Ticket[list[Outcome]]) -> list[Outcome]:
-        ticket.wait_near()
         self.of = replace(self.of, clock_synced=self.looks.clock_synced())
         if self.of.trigger == "schedule":
             self.looks.lateness.begun(self.camera.name)

@@ -25,6 +25,7 @@ from edged.service.worker import Load, Worker, WorkerGroup
 T = TypeVar("T")
 
 POLL_S = 0.5  # the longest wait between two checks of the stop signal
+DELAYED_S = 0.2  # a look that has waited longer with its frame may take another
 SLOW_FRAME_S = 1.0  # a look that takes longer for its frame no longer keeps the next one waiting
 
 
@@ -32,8 +33,11 @@ class ModelChanged(Exception):
     """The model was replaced before the look was done, so it has to look again. Not an error."""
 
 
-class Overtaken(Exception):
-    """Requests were served first, and the frame is too old now, so the look has to look again. Not an error."""
+class FrameTooOld(Exception):
+    """The frame became too old while the look waited for others, so it has to take another. Not an error.
+
+    Raised in `ask`; the look is one of the next again.
+    """
 
 
 class NoTurn(Exception):
@@ -45,13 +49,13 @@ class Ticket(Generic[T]):
     """A look's place in the queue, and then its use of a worker. Leaving the context gives both up.
 
     `order` sorts requests before the schedule, then by age. `group` is the one that served when the turn came near.
-    Waiting ends at `until` (monotonic). `overtaken`: requests were served after the turn had come near.
+    Waiting ends at `until` (monotonic). `ready_at` (monotonic) is when it had its frame.
     """
 
     queue: WorkerQueue
     order: tuple[bool, int]
     until: float = math.inf
-    overtaken: bool = False
+    ready_at: float = math.inf
     group: WorkerGroup | None = None
     near_since: float | None = None
     ask: Callable[[VisionModel], T] | None = None
@@ -73,6 +77,11 @@ class Ticket(Generic[T]):
         """A request's."""
         return not self.order[0]
 
+    @property
+    def delayed(self) -> bool:
+        """True if its frame has become older because others were served first."""
+        return time.monotonic() - self.ready_at > DELAYED_S
+
     def wait_near(self) -> None:
         """Wait until this look is one of the next. Raises Stopped, NoTurn."""
         self.queue.wait_near(self)
@@ -81,7 +90,7 @@ class Ticket(Generic[T]):
         """Call `ask` with a model, in its worker's thread. Returns or raises what `ask` does.
 
         Raises Stopped if edged stops, ModelChanged if the model is replaced meanwhile, NoTurn if no worker takes it in
-        time.
+        time. Call it again after FrameTooOld.
         """
         return self.queue.run(self, ask)
 
@@ -109,7 +118,10 @@ class Ticket(Generic[T]):
         self._worker.expected_by = time.monotonic() + seconds + self._worker.encode_limit_s()
 
     def give_way(self) -> bool:
-        """Call before each question: serves the requests that are ready. True if there were any: encode again then."""
+        """Call before an encode and each question: serves the requests that are ready. True if there were any.
+
+        Encode again then.
+        """
         return self.queue.give_way(self)
 
     def nearly_done(self) -> None:
@@ -247,7 +259,8 @@ class WorkerQueue:
 
     def run(self, ticket: Ticket[T], ask: Callable[[VisionModel], T]) -> T:
         with self._changed:
-            ticket.ask = ask
+            ticket.ask, ticket.error, ticket.ready_at = ask, None, time.monotonic()
+            ticket.done.clear()
             self._changed.notify_all()
             while not ticket.done.is_set():
                 if ticket.worker is None and ticket.group is not self._serving and not self._stop.is_set():
@@ -308,8 +321,6 @@ class WorkerQueue:
             return None
         self._near.remove(ticket)
         ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
-        for other in self._near:
-            other.overtaken = other.overtaken or (ticket.urgent and not other.urgent)
         return ticket
 
     def give_way(self, ticket: Ticket[Any]) -> bool:
@@ -360,6 +371,13 @@ class WorkerQueue:
             worker.busy, worker.finishing, worker.urgent, worker.expected_by = worker.interrupted, False, False, None
             if ticket.ask:  # else the look did not wait for the end
                 ticket.outcome, ticket.error = outcome, failure
+                if isinstance(failure, FrameTooOld):
+                    self._put_back(ticket)
             ticket.done.set()
             self._changed.notify_all()
         del ask, failure  # the traceback refers to this frame, and the frame to the error: a cycle
+
+    def _put_back(self, ticket: Ticket[Any]) -> None:
+        """Let it take another frame. With the lock held, so that no other look comes first meanwhile."""
+        ticket.ask, ticket.worker, ticket.near_since = None, None, time.monotonic()
+        self._near.append(ticket)
