@@ -23,7 +23,7 @@ from support.world import CONFIG, GATE, PEOPLE, camera
 from edged.core.errors import CameraError, ModelError
 from edged.core.specs import Cron, Every, Hours
 from edged.core.types import CameraState, NpuFigures, utc_now
-from edged.service import bridge
+from edged.service import bridge, npu_reading
 from edged.service.lateness import Lateness
 from edged.service.look_meter import BUCKETS_S, LookMeter
 from edged.service.scheduler import Schedule
@@ -348,6 +348,28 @@ def test_a_value_that_the_npu_does_not_report_is_left_out(devices: Path, monkeyp
         box.world.service.factories = replace(box.world.factories, npu_figures=NpuMonitor(devices).figures)
         assert box.values("edged_npu_temperature_celsius") == {}
         assert box.values("edged_npu_utilization_ratio") == {"0": 0.25}
+
+
+def test_a_driver_that_hangs_leaves_out_its_values_until_it_answers(
+    box: Box, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(npu_reading, "LIMIT_S", 0.05)
+    answers, calls = threading.Event(), []
+
+    def read() -> list[NpuFigures]:
+        calls.append(0)
+        assert answers.wait(20)
+        return [NpuFigures(0, 40.0, 0.5)]
+
+    box.world.service.factories = replace(box.world.factories, npu_figures=read)
+    with caplog.at_level(logging.INFO):
+        assert [box.values("edged_npu_temperature_celsius") for _ in range(3)] == [{}, {}, {}]
+        assert len(calls) == 1
+        answers.set()
+        until(lambda: box.values("edged_npu_temperature_celsius") == {"0": 40.0})
+    assert caplog.messages[0] == "metrics: the NPU's driver does not answer; no temperature and load"
+    assert caplog.messages[1].startswith("metrics: the NPU's driver answers again after ")
+    assert len(caplog.messages) == 2
 
 
 def test_without_an_npu_the_library_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

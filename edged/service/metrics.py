@@ -15,6 +15,7 @@ from edged.core.intervals import interval_s
 from edged.service import bridge
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look_meter import BUCKETS_S, Durations
+from edged.service.npu_reading import NpuReading
 from edged.service.scheduler import Ticks
 from edged.service.service import Service
 
@@ -22,7 +23,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Collector):
-    """Reads the running parts when it is asked. For any thread; waits for nothing but the NPU's driver.
+    """Reads the running parts when it is asked. For one thread at a time; waits for the NPU's driver, but not long.
 
     The labels `camera` and `question` have the names of the config in force.
     """
@@ -31,6 +32,7 @@ class Metrics(Collector):
         self._service = service
         self._problems = problems
         self._uptime_s = uptime_s
+        self._npus = NpuReading()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -112,7 +114,7 @@ class Metrics(Collector):
     def _about_npus(self) -> Iterator[Metric]:
         temperature = GaugeMetricFamily("edged_npu_temperature_celsius", "Temperature of the NPU.", labels=["device"])
         utilization = GaugeMetricFamily("edged_npu_utilization_ratio", "Load of the NPU, 0 to 1.", labels=["device"])
-        for npu in self._service.factories.npu_figures():
+        for npu in self._npus.figures(self._service.factories.npu_figures):
             if npu.temperature_c is not None:
                 temperature.add_metric([str(npu.device)], npu.temperature_c)
             if npu.utilization is not None:

@@ -65,7 +65,7 @@ class _Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """The thread ends within 3 s, or with the call of the NPU's driver that keeps it."""
+        """The thread ends within 3 s, or once `text` returns."""
         self._stopping.set()
         with self._lock:
             if self._listening:
