@@ -32,9 +32,12 @@ from edged.core.requests import (
 from edged.core.specs import AlertSpec, Config, Every
 from edged.core.types import Answer
 from edged.service import requests as module
+from edged.service.encoded_picture import EncodedPicture
+from edged.service.judging import Provenance
 from edged.service.requests import Requests
 
 SELDOM = replace(PEOPLE, every_s=600.0)
+OF = Provenance("dock", "request", "r1", clock_synced=True)
 WITH_PROMPTS = replace(CONFIG, mqtt=replace(CONFIG.mqtt, allow_prompts=True))
 
 
@@ -202,6 +205,12 @@ def test_prompts_are_refused_unless_the_config_allows_them(asking: Asking):
     assert asking.models[0].seen == []
 
 
+@with_config(replace(WITH_PROMPTS, cameras=(camera("dock", replace(PEOPLE, name="question")),)))
+def test_a_prompt_is_asked_although_a_question_of_the_config_with_its_inner_name_is_paused(asking: Asking):
+    asking.ask(ActiveRequest("dock", False, "question")).data  # noqa: B018  # waits
+    assert asking.ask(AskRequest("dock", ad_hoc=AdHoc("Is it raining?"))).answer.status == "ok"
+
+
 @with_config(WITH_PROMPTS)
 def test_a_prompt_to_a_paused_camera_is_not_asked(asking: Asking):
     asking.ask(ActiveRequest("dock", False)).data  # noqa: B018  # waits
@@ -248,6 +257,32 @@ def test_what_is_not_asked_before_the_deadline_is_a_timeout_and_the_rest_is_publ
     assert dog.reason == "the time limit of the request had passed before this was asked"
     assert asking.published() == [people]
     assert 0 < limited[0] <= 0.3
+
+
+def test_a_question_is_not_cut_off_before_the_deadline_of_the_request(asking: Asking):
+    """Else its timeout would be published: it is no fault of the question's only once the deadline has passed."""
+    model = asking.models[0]
+    for _ in range(20):
+        end = time.monotonic() + 1.0
+        with asking.service.queue.join(urgent=True, until=end) as ticket:
+            picture = EncodedPicture(model, ticket, frame(), OF, lambda: False)
+            assert time.monotonic() + picture.limited(PEOPLE).generation.deadline_s >= end
+
+
+@with_config(replace(CONFIG, cameras=(camera("dock", GATE),)))
+def test_a_follow_up_that_the_deadline_cuts_off_does_not_keep_the_answer_before_it_from_being_published(asking: Asking):
+    def reply() -> str:
+        until(lambda: time.monotonic() > end)
+        return "Yes"
+
+    asking.models[0].replies["gate"] = reply
+    end = time.monotonic() + 0.3
+    runtime = asking.service.cameras["dock"]
+    gate, car = asking.service.looks.request(runtime, runtime.current(), runtime.spec.questions, end)
+    assert (gate.status, car.status) == ("ok", "timeout")
+    assert asking.published() == [gate]
+    asking.look()
+    assert [answer.question for answer in asking.published()] == ["gate", "gate", "car"]
 
 
 # many at once

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edged.config.load import ConfigError, one_question
 from edged.config.phrases import shown, suggestion
 from edged.core.errors import EdgedError
 from edged.core.requests import AdHoc
 from edged.core.specs import CameraSpec, Config, QuestionSpec, RegionSpec
+
+NAME = "ad-hoc prompt"  # no question of a config can have it
 
 
 def question(config: Config, camera: CameraSpec, ad_hoc: AdHoc) -> QuestionSpec:
@@ -27,7 +31,7 @@ def question(config: Config, camera: CameraSpec, ad_hoc: AdHoc) -> QuestionSpec:
     }
     values = {key: value for key, value in given.items() if value is not None}
     try:
-        return one_question(values, config.language, config.generation, region)
+        return replace(one_question(values, config.language, config.generation, region), name=NAME)
     except ConfigError as error:
         raise EdgedError("; ".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,9 @@ class EncodedPicture:
         left_s = max(0.01, self.ticket.until - time.monotonic())
         if left_s >= question.generation.deadline_s:
             return question
-        return replace(question, generation=replace(question.generation, deadline_s=round(left_s, 2)))
+        # Rounded up: what the limit cuts off must end after it, to be told from what the question's own deadline does.
+        deadline_s = math.ceil(100 * left_s) / 100
+        return replace(question, generation=replace(question.generation, deadline_s=deadline_s))
 
     def ask(self, history: Sequence[Exchange], question: QuestionSpec) -> Reply:
         """Requests that are ready are served first. Raises ModelError, Stopped."""

@@ -133,7 +133,7 @@ class _Look:
         if not self.published:
             return
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
-            outcomes = [outcome for outcome in outcomes if not outcome.has("timeout")]
+            outcomes = [outcome.before_timeout() for outcome in outcomes]
         self.runtime.publish(outcomes, jpeg, self.seen_at)
 
     def _publish_refusals(self) -> list[Outcome]:

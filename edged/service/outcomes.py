@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from edged.core.intervals import expiry_s
 from edged.core.specs import CameraSpec, QuestionSpec, with_follow_ups
@@ -42,8 +43,10 @@ class Outcome:
     answers: tuple[Answer, ...]
     last: LastAnswer | None = None
 
-    def has(self, status: Status) -> bool:
-        return any(answer.status == status for answer in self.answers)
+    def before_timeout(self) -> Outcome:
+        """Without the first timeout and the answers that depend on it."""
+        kept = tuple(takewhile(lambda answer: answer.status != "timeout", self.answers))
+        return self if len(kept) == len(self.answers) else replace(self, answers=kept, last=None)
 
 
 def refusals(
