@@ -19,10 +19,12 @@ from support.broker import until
 from support.fakes import FakeModel
 from support.world import CONFIG, GATE, PEOPLE, ReportingCamera, World, camera, fake_publisher
 
+from edged.core.answer_types import Text
+from edged.core.conditions import OneOf
 from edged.core.errors import CannotGoOn, EdgedError, FileUnusable, ModelError, ModelFolderError
 from edged.core.interfaces import VisionModel
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
+from edged.core.specs import AlertSpec, BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
 from edged.core.types import CameraState, utc_now
 from edged.service.reload import Reload
 
@@ -390,3 +392,51 @@ def test_another_fit_of_the_same_model_is_asked_anew_about_an_unchanged_picture(
     world.look()
     answers = world.brokers["first"].answers[count:]
     assert [(answer.question, answer.reuse_of) for answer in answers] == [("people", None)]
+
+
+OPEN = AlertSpec(OneOf((True,)))
+ALERTING = replace(CONFIG, cameras=(camera("dock", replace(GATE, alert=OPEN)), camera("yard", PEOPLE)))
+GONE: dict[str, Callable[[Config], Config]] = {
+    "question removed": edited("dock", questions=(PEOPLE,)),
+    "camera removed": lambda c: replace(c, cameras=c.cameras[1:]),
+    "type changed": edited("dock", questions=(replace(GATE, answer=Text()),)),
+}
+
+
+def alert_events(world: World) -> list[tuple[Any, ...]]:
+    events = [event for event in world.broker().events if event.kind != "changed"]
+    return [(event.camera, event.question, event.kind, event.before, event.after, event.value) for event in events]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "edged was off"])
+@pytest.mark.parametrize("name", GONE)
+def test_an_alert_that_is_on_goes_off_when_its_question_leaves_the_config(name: str, running: bool):
+    world = World(ALERTING)
+    world.start()
+    world.look()
+    if running:
+        world.reload.take(GONE[name](ALERTING))
+    else:
+        world.service.queue.halt()
+        before, world = world, World(GONE[name](ALERTING))
+        world.store, world.brokers = before.store, before.brokers
+        world.start()
+    on, off = (event for event in world.broker().events if event.kind != "changed")
+    assert alert_events(world) == [
+        ("dock", "gate", "alert_on", False, True, True),
+        ("dock", "gate", "alert_off", True, False, True),
+    ]
+    assert off.since == on.at
+    assert "dock/gate/yes_no" not in world.store.facts("alert")
+    world.service.queue.halt()
+
+
+def test_a_question_that_comes_back_to_its_type_counts_its_alert_anew():
+    world = World(ALERTING)
+    world.start()
+    for config in (GONE["type changed"](ALERTING), ALERTING):
+        world.look()
+        world.reload.take(config)
+    world.look()
+    assert [kind for _, _, kind, *_ in alert_events(world)] == ["alert_on", "alert_off", "alert_on"]
+    world.service.queue.halt()

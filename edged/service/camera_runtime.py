@@ -130,10 +130,10 @@ class CameraRuntime:
         self._forget_gone()
 
     def _forget_gone(self) -> None:
-        names = {question.name for question in self.spec.all_questions()}
+        names, asked = {question.name for question in self.spec.all_questions()}, fact_names(self.spec)
         self._last = {name: last for name, last in self._last.items() if name in names}
         self._newest = {name: moment for name, moment in self._newest.items() if name in names}
-        self._histories = {key: history for key, history in self._histories.items() if key[0] in names}
+        self._histories = {key: history for key, history in self._histories.items() if key in asked}
         self.meter.keep(names)
 
     def retire(self, reason: str | None = None) -> None:
@@ -286,6 +286,18 @@ def fact_names(spec: CameraSpec) -> dict[tuple[str, str], str]:
 def _fact_name(camera: str, question: str, kind: str) -> str:
     """`kind` is that of the answer: a question whose type was changed begins anew."""
     return f"{camera}/{question}/{kind}"
+
+
+def alert_offs(gone: Mapping[str, Any], at: datetime) -> list[Event]:
+    """The events of alerts that are on, and whose questions are gone. `gone` are facts of the kind ALERT by name."""
+    events = []
+    for name, stored in gone.items():
+        history, (camera, question, *_) = alerts.from_json(stored), (*name.split("/"), "")
+        if history.alert_on:
+            events.append(
+                Event(new_id(), camera, question, "alert_off", True, False, history.alert_since, at, history.value)
+            )
+    return events
 
 
 def _histories(spec: CameraSpec, remembered: Mapping[str, Any]) -> dict[tuple[str, str], alerts.History]:

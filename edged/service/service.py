@@ -20,8 +20,8 @@ from edged.core.interfaces import Camera, Publisher, Store, VisionModel
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
-from edged.core.types import CameraReport, Fact, NpuFigures
-from edged.service.camera_runtime import ALERT, CameraRuntime, fact_names
+from edged.core.types import CameraReport, Fact, NpuFigures, utc_now
+from edged.service.camera_runtime import ALERT, CameraRuntime, alert_offs, fact_names
 from edged.service.look import Looks
 from edged.service.paused_camera import PausedCamera
 from edged.service.pauses import Pauses
@@ -163,15 +163,17 @@ class Service:
             self.cameras[spec.name].report_active(self.pauses.state(spec))
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
+        self._end_alerts(config)
         self.publisher.follow(config)
         self.store.keep(config.history)
-        self._forget_alerts(config)
 
-    def _forget_alerts(self, config: Config) -> None:
-        """Of questions that the config does not have."""
+    def _end_alerts(self, config: Config) -> None:
+        """Those of questions that the config does not have go off, and are forgotten."""
         kept = {name for spec in config.cameras for name in fact_names(spec).values()}
-        gone = sorted(set(self.store.facts(ALERT)) - kept)
-        self.store.remember([Fact(ALERT, name, None) for name in gone])
+        gone = {name: stored for name, stored in sorted(self.store.facts(ALERT).items()) if name not in kept}
+        if gone:
+            forgotten = [Fact(ALERT, name, None) for name in gone]
+            self.publisher.answers([], alert_offs(gone, utc_now()), None, forgotten)
 
     def close_cameras(self, reason: str) -> None:
         """Publish every camera as offline for this reason, and close it. Bounded."""

@@ -32,6 +32,7 @@ class Broker:
     def __init__(self) -> None:
         self.retained: dict[tuple[str, str, str], Any] = {}
         self.answers: list[Answer] = []
+        self.events: list[Event] = []
         self.withdrawn: list[str] = []  # nodes that have left
         self.health: list[list[str]] = []  # the cameras of each message
 
@@ -84,6 +85,7 @@ class Publisher:
         if image:
             self.broker.retained[(self.node, answers[0].camera, "image")] = image
         self.broker.answers += answers
+        self.broker.events += events
         self.broker.retained |= {(self.node, a.camera, a.question): a for a in answers}
 
     def camera(self, name: str, state: CameraState) -> None:
