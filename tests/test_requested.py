@@ -38,6 +38,7 @@ from edged.service.requests import Requests
 
 SELDOM = replace(PEOPLE, every_s=600.0)
 OF = Provenance("dock", "request", "r1", clock_synced=True)
+ALERTING = replace(CONFIG, cameras=(camera("dock", replace(GATE, alert=AlertSpec(when=OneOf((True,))))),))
 WITH_PROMPTS = replace(CONFIG, mqtt=replace(CONFIG.mqtt, allow_prompts=True))
 
 
@@ -118,10 +119,27 @@ def test_a_follow_up_is_asked_after_its_question(asking: Asking):
     assert [name for name, _ in asking.models[0].asked] == ["gate", "car"]
 
 
-@with_config(replace(CONFIG, cameras=(camera("dock", replace(GATE, alert=AlertSpec(when=OneOf((True,))))),)))
+@with_config(ALERTING)
 def test_a_requested_answer_raises_an_alert(asking: Asking):
     asking.ask(AskRequest("dock", "gate")).answer  # noqa: B018  # waits
     assert asking.store.facts("alert")["dock/gate/yes_no"]["alert_on"] is True
+
+
+@with_config(ALERTING)
+def test_the_response_has_the_state_of_the_alert_like_the_published_answer(asking: Asking):
+    answer = asking.ask(AskRequest("dock", "gate")).answer
+    assert asking.published()[0] == answer
+    assert answer.alert is not None
+    assert answer.alert.on
+
+
+@with_config(ALERTING)
+def test_a_refusal_that_is_not_published_has_the_state_of_the_alert_too(asking: Asking):
+    before = asking.ask(AskRequest("dock", "gate")).answer.alert
+    asking.ask(ActiveRequest("dock", False)).data  # noqa: B018  # waits
+    refused = asking.ask(AskRequest("dock", "gate")).answer
+    assert (refused.status, refused.alert) == ("not_asked", before)
+    assert before is not None
 
 
 def test_a_look_answers_every_question_and_follow_up_in_order(asking: Asking):

@@ -180,20 +180,32 @@ class CameraRuntime:
             last = self._last.get(question.name)
         return last if last and last.answer_rev == question.answer_rev else None
 
-    def publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float) -> None:
+    def publish(
+        self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float
+    ) -> Sequence[Answer]:
         """Remember and publish the outcomes of a look that took its frame at `seen_at` (monotonic).
+
+        Returns what was published: the answers with the state of their alerts.
 
         Not published are answers to questions that a reload removed or changed meanwhile, or that were paused, and
         those that are older than a published one. `jpeg` encodes the look's frame; it is called only if the picture
         is published. Raises ValueError, and remembers nothing, if an answer cannot be encoded as JSON.
         """
         with self._lock:
-            if not self._retired:
-                current = {question.name: question for question in self.spec.questions}
-                same = [each for each in outcomes if _is_same(each.question, current.get(each.question.name))]
-                paused = self.paused(self.spec)
-                self._publish([self._in_force(outcome, seen_at, paused) for outcome in same], jpeg, seen_at)
-                self.looks += 1
+            if self._retired:
+                return []
+            current = {question.name: question for question in self.spec.questions}
+            same = [each for each in outcomes if _is_same(each.question, current.get(each.question.name))]
+            paused = self.paused(self.spec)
+            published = self._publish([self._in_force(outcome, seen_at, paused) for outcome in same], jpeg, seen_at)
+            self.looks += 1
+            return published
+
+    def alerted(self, answer: Answer, question: QuestionSpec) -> Answer:
+        """An answer that is not published, with the state of its question's alert."""
+        with self._lock:
+            history = self._histories.get((answer.question, answer.type), alerts.History())
+        return replace(answer, alert=_alert(question, history))
 
     def change_pauses(self, change: Callable[[], None], clock_synced: bool) -> None:
         """Pause or resume by calling `change`. Publishes `not_asked` for each question that is paused by that.
@@ -218,25 +230,26 @@ class CameraRuntime:
         asked = tuple(answer for answer in newer if answer.question not in paused)
         return replace(outcome, answers=asked, last=outcome.last if len(newer) == len(outcome.answers) else None)
 
-    def _publish(self, live: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float) -> None:
+    def _publish(self, live: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float) -> Sequence[Answer]:
         answers = [answer for outcome in live for answer in outcome.answers]
         questions = {question.name: question for question in self.spec.all_questions()}
         now = alerts.Now(datetime.now(self._time_zone), time.monotonic())
         steps = [self._step(answer, questions[answer.question], now) for answer in answers]
         events = [event for _, _, changes in steps for event in changes]
+        alerted = [
+            replace(answer, alert=_alert(questions[answer.question], history))
+            for answer, (_, history, _) in zip(answers, steps, strict=True)
+        ]
         if answers:
             wanted = seen_at >= self._newest_picture and self._publishes_picture(answers, events)
             picture = jpeg() if jpeg and wanted else None
-            alerted = [
-                replace(answer, alert=_alert(questions[answer.question], history))
-                for answer, (_, history, _) in zip(answers, steps, strict=True)
-            ]
             self._publisher().answers(alerted, events, picture, self._changed_facts(steps))
             self._newest_picture = seen_at if picture else self._newest_picture
         self._newest |= {answer.question: seen_at for answer in answers}
         self._histories |= {key: history for key, history, _ in steps}
         self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
         self.meter.add(answers)
+        return alerted
 
     def _publishes_picture(self, answers: Sequence[Answer], events: Sequence[Event]) -> bool:
         if self.spec.image == "on_event":

@@ -78,12 +78,13 @@ class Looks:
         of = Provenance(spec.name, "request", config_rev, self.clock_synced())
         wanted = replace(spec, questions=tuple(questions))
         paused = runtime.paused(wanted)
-        outcomes = refusals_for(paused, wanted, of, "not_asked", paused)
+        refused = refusals_for(paused, wanted, of, "not_asked", paused)
+        answers = {answer.question: answer for answer in _answers(refused)}
         if asked := [question for question in questions if question.name not in paused]:
             look = _Look(self, runtime, spec, asked, of, until=until, published=published)
-            outcomes += look.made()
-        answers = {answer.question: answer for outcome in outcomes for answer in outcome.answers}
-        return [answers[question.name] for question in with_follow_ups(questions)]
+            answers |= {answer.question: answer for answer in look.made()}
+        named = [(question, answers[question.name]) for question in with_follow_ups(questions)]
+        return [answer if answer.alert else runtime.alerted(answer, question) for question, answer in named]
 
 
 @dataclass(slots=True)
@@ -100,12 +101,15 @@ class _Look:
     begun_at: float = field(default_factory=time.monotonic)
     seen_at: float = field(default_factory=time.monotonic)  # when the frame was taken
 
-    def made(self) -> list[Outcome]:
-        """Look and publish. After an unexpected error the refusals are published. Raises Stopped."""
+    def made(self) -> list[Answer]:
+        """Look and publish; the answers as they were published, and those that were not.
+
+        After an unexpected error the refusals are published. Raises Stopped.
+        """
         try:
             outcomes = self.outcomes()
             _log_answers(outcomes)
-            self._publish(outcomes, self.jpeg())
+            answers = self._publish(outcomes, self.jpeg())
             self.runtime.unexpected.end()
         except Stopped:
             raise
@@ -113,8 +117,8 @@ class _Look:
             reason = f"unexpected error in a look: {error!r}"
             self.runtime.unexpected.begin(reason, level=logging.ERROR, exc_info=error)
             release_frames(error)
-            outcomes = self._publish_refusals()
-        return outcomes
+            answers = self._publish_refusals()
+        return answers
 
     def outcomes(self) -> list[Outcome]:
         """An outcome for each due question. Raises Stopped."""
@@ -129,22 +133,24 @@ class _Look:
         """Encodes the frame, if there is one and the camera publishes pictures."""
         return partial(picture.jpeg, self.of.frame) if self.camera.image and self.of.frame else None
 
-    def _publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> None:
+    def _publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> list[Answer]:
+        answers = _answers(outcomes)
         if not self.published:
-            return
+            return answers
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome.before_timeout() for outcome in outcomes]
-        self.runtime.publish(outcomes, jpeg, self.seen_at)
+        published = {answer.id: answer for answer in self.runtime.publish(outcomes, jpeg, self.seen_at)}
+        return [published.get(answer.id, answer) for answer in answers]
 
-    def _publish_refusals(self) -> list[Outcome]:
+    def _publish_refusals(self) -> list[Answer]:
         """After an unexpected error: refuse every due question."""
         status: Status = "model_down" if self.of.frame else "camera_down"
         outcomes = refusals(self.due, self.camera, self.of, status, UNEXPECTED)
         try:
-            self._publish(outcomes, None)
+            return self._publish(outcomes, None)
         except Exception:  # the publisher fails, and its own thread reports that
             log.debug("camera %s: the refusals could not be published either", self.camera.name, exc_info=True)
-        return outcomes
+            return _answers(outcomes)
 
     def _once(self) -> list[Outcome]:
         with self.looks.queue.join(urgent=self.of.trigger == "request", until=self.until) as ticket:
@@ -227,7 +233,11 @@ class _Look:
         return self.runtime.makes(call) and not ticket.stop.is_set()
 
 
+def _answers(outcomes: Sequence[Outcome]) -> list[Answer]:
+    return [answer for outcome in outcomes for answer in outcome.answers]
+
+
 def _log_answers(outcomes: Sequence[Outcome]) -> None:
-    for answer in (answer for outcome in outcomes for answer in outcome.answers):
+    for answer in _answers(outcomes):
         shown = json.dumps(answer.value, ensure_ascii=False) if answer.status == "ok" else answer.status
         log.debug("camera %s: %s: %s (confidence %s)", answer.camera, answer.question, shown, answer.confidence)
