@@ -116,6 +116,10 @@ BAD = {
             "write 127.0.0.1:9817"
         ],
     ),
+    "metrics at a URL": (
+        MODEL + "metrics: http://127.0.0.1:9817/metrics\n",
+        ["edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not a URL"],
+    ),
     "metrics at no port": (
         MODEL + "metrics: 0.0.0.0:70000\n",
         ['edged.yaml:2: metrics must be an IP address and a port such as 127.0.0.1:9817, not "0.0.0.0:70000"'],

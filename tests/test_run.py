@@ -454,6 +454,18 @@ def test_an_invalid_config_or_model_folder_ends_edged_with_78(
         assert not edged.said("Traceback")
 
 
+def test_a_start_that_fails_before_it_connects_says_nothing_about_the_broker(tmp_path: Path):
+    path = tmp_path / "edged.yaml"
+    path.write_text("version: 1\nmodel: {path: .}\nmqtt: {url: 'mqtts://127.0.0.1:1', ca: none.pem}\n")
+    with Edged("run", "--config", path, env={"STATE_DIRECTORY": str(tmp_path)}) as edged:
+        assert edged.exit_code() == 78
+        assert [line.split(" ", 2)[2] for line in edged.lines][-2:] == [
+            "INFO stopped",
+            f"ERROR mqtt: ca file {tmp_path}/none.pem cannot be used: no such file or directory",
+        ]
+        assert not edged.said("offline")
+
+
 def test_a_missing_config_is_one_line(tmp_path: Path):
     with Edged("run", "--config", tmp_path / "none.yaml") as edged:
         assert edged.exit_code() == 78

@@ -39,8 +39,10 @@ def shown(value: Any) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case str() if "://" in value or "@" in value:
-            return "an address"  # may contain a login
+        case str() if "://" in value:
+            return "a URL"  # which may contain a login
+        case str() if "@" in value:
+            return "an address"  # the same without its scheme
         case str():
             return '"' + "".join(c if c.isprintable() else "·" for c in shorten(value)) + '"'
         case dict():

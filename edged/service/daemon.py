@@ -124,8 +124,7 @@ class Daemon:
         self._watchdog.ready(self._status())
 
     def _close_publisher(self) -> None:
-        if not self.service.publisher.close():
-            log.info('the broker did not acknowledge "offline"; it publishes the last will instead')
+        self.service.publisher.close()  # it logs an `offline` that the broker has not acknowledged
 
     def _close_store(self) -> None:
         if not self.service.store.close():
