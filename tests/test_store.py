@@ -326,16 +326,21 @@ def test_a_file_that_was_deleted_under_a_running_edged_is_created_again(
 ) -> None:
     monkeypatch.setattr(writer, "CLEAN_S", 0.1)
     store = opened()
-    write(store, message(store, b"before"))
+    before = message(store, b"before")
+    write(store, before, facts=(Fact("pause", "dock", True),))
+    assert store.payload(before.number) == b"before"
     shutil.rmtree(path.parent)
     until(lambda: logged(caplog, "ERROR"), WRITTEN_S)
     assert logged(caplog, "ERROR")[0] == (
         f"store: {path} was removed or replaced by another file; edged goes on with it"
     )
-    assert write(store, message(store, b"after"))
+    after = message(store, b"after")
+    assert write(store, after)
+    assert store.payload(after.number) == b"after"
     store.close()
     again = opened()
     assert [again.payload(each.number) for each in found(again)] == [b"after"]
+    assert again.facts("pause") == {"dock": True}
 
 
 # Where the file is

@@ -113,6 +113,8 @@ class DiskStore(MemoryStore):
         return self._rows
 
     def _opened(self, connection: sqlite3.Connection) -> None:
+        with self._reader_lock:
+            self._close_reader()  # the file may have been replaced
         first = self._rows is None
         offset = self._rows.offset if self._rows else None
         self._rows = MessageRows(connection, Clocks(this_boot(connection), self._synced), offset)
@@ -122,6 +124,13 @@ class DiskStore(MemoryStore):
                 self._found += found
                 for fact in known:
                     self._facts.setdefault(fact.kind, {}).setdefault(fact.name, fact.value)
+        else:
+            rows.put_facts(connection, self._all_facts())  # a file that replaces another has none
+
+    def _all_facts(self) -> list[Fact]:
+        with self._lock:
+            kinds = self._facts.items()
+            return [Fact(kind, name, value) for kind, facts in kinds for name, value in facts.items()]
 
     def _insert(self, connection: sqlite3.Connection, messages: Sequence[StoredMessage], facts: Sequence[Fact]) -> None:
         for message in messages:
