@@ -47,6 +47,7 @@ from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Fact, StoredMessage
 from edged.mqtt import connection
+from edged.mqtt import publisher as publisher_module
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
 from edged.mqtt.topics import answer_payload, encode
@@ -405,8 +406,14 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
 
 @pytest.mark.slow
 def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along(
-    publisher: MqttPublisher, mosquitto: Mosquitto, wire: Wire, other_broker: Mosquitto, store: MemoryStore
+    publisher: MqttPublisher,
+    mosquitto: Mosquitto,
+    wire: Wire,
+    other_broker: Mosquitto,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(publisher_module, "CLOSE_S", 3.0)
     publisher.follow(WHOLE)
     publisher.answers([an_answer("p1"), an_answer("g1", question="gate_open")], [], b"jpeg")
     publisher.camera("dock", CameraState(True, None, SINCE))

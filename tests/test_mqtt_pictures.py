@@ -261,13 +261,25 @@ def test_a_picture_is_sent_again_after_the_answers_that_are_sent_again() -> None
 def test_a_cleared_picture_is_not_sent_and_a_later_one_is() -> None:
     queue = online()
     queue.look("1")
-    queue.queue.follow({"dock/people", "dock/image/jpeg"}, [], ["dock/image/jpeg"])
+    queue.queue.follow({"dock/people"}, [], ["dock/image/jpeg"])
     queue.finish()
     assert [message.payload for message in queue.wire if message.content_type == JPEG_TYPE] == [b""]
     assert queue.queue.cleared() == ["dock/image/jpeg"]
+    queue.queue.follow({"dock/people", "dock/image/jpeg"}, [], [])
     queue.look("2")
     queue.finish()
     assert queue.wire[-1].look == "2"
+
+
+def test_a_topic_of_pictures_that_is_used_again_before_it_is_cleared_is_not_forgotten() -> None:
+    queue = Queue()
+    queue.queue.follow({"dock/people"}, [], ["dock/image/jpeg"])
+    queue.queue.follow({"dock/people", "dock/image/jpeg"}, [], [])
+    queue.connect()
+    queue.queue.online()
+    queue.finish()
+    assert [message.payload for message in queue.wire if message.content_type == JPEG_TYPE] == [b""]
+    assert queue.queue.cleared() == []
 
 
 def test_a_withdrawn_node_sends_no_picture_that_waited() -> None:

@@ -277,6 +277,26 @@ def test_a_request_that_has_expired_is_refused():
     assert [received.expires_at for received in desk.handler.received] == [long_ago + 60]
 
 
+def test_a_request_whose_response_could_have_no_topic_is_ignored(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+):
+    handler = Handler(lambda _: INFO)
+    with serving_requests(mosquitto, handler), calling(mosquitto.port) as caller:
+        caller.send("x" * (65535 - len(f"{BRIDGE}/request/")), {})
+        assert caller.call("info", {}) == OK
+    assert logged(caplog, "ERROR") == []
+
+
+def test_a_response_is_sent_by_the_last_of_several_successors():
+    first, second, third = Desk(), Desk(), Desk()
+    first.queue.receive(Incoming(f"{BRIDGE}/request/info", b"{}", False, time.monotonic()))
+    first.queue.hand_over(second.queue)
+    second.queue.hand_over(third.queue)
+    first.handler.received[0].respond(INFO)
+    assert (first.queue.next(), second.queue.next()) == (None, None)
+    assert third.queue.next() is not None
+
+
 def test_requests_are_refused_while_edged_stops():
     desk = Desk()
     desk.queue.closing()

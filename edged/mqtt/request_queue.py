@@ -15,7 +15,7 @@ from edged.core.requests import MOST_WAITING, Received, Response
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
 from edged.mqtt.requests import Parsed, parse
-from edged.mqtt.responses import response_message, what_of, why_refused
+from edged.mqtt.responses import LONGEST_TOPIC, response_message, what_of, why_refused
 from edged.mqtt.topics import Message, Topics
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class RequestQueue:
 
     def receive(self, incoming: Incoming) -> None:
         """Hand the request over, or respond with the reason why not."""
+        if len(incoming.topic) > LONGEST_TOPIC:  # that of the response could be longer than MQTT allows
+            return
         parsed = parse(what_of(incoming), incoming.payload)
         number = self._begin()
         error = self._why_refused(incoming, parsed)
@@ -101,14 +103,16 @@ class RequestQueue:
             if number not in self._running:
                 return
             self._running.discard(number)
-            successor = self._successor
-        (successor or self).send(message)
+        self.send(message)
 
     def send(self, message: Message) -> None:
         """Dropped without a connection."""
         with self._lock:
-            if self._connected and len(self._responses) < MOST_RESPONSES:
+            successor = self._successor
+            if successor is None and self._connected and len(self._responses) < MOST_RESPONSES:
                 self._responses.append(message)
+        if successor is not None:
+            successor.send(message)
         self._wake()
 
     def hand_over(self, successor: RequestQueue) -> None:

@@ -351,8 +351,7 @@ class SendQueue:
     def _accepted(self, newest: RetainedMessage) -> None:
         if newest.fact is not None:
             self._facts.append(newest.fact)
-        expired = newest.content.content_type != JPEG_TYPE and self._may_retain(newest.topic)
-        if newest.clears and not expired:  # the topic of an expired answer will be used again
+        if newest.clears and not self._may_retain(newest.topic):  # that of an expired answer will be used again
             self._cleared.append(newest.topic)
 
     def _clear_unknown(self) -> None:
