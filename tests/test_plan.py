@@ -68,6 +68,9 @@ BROKER = replace(OLD.mqtt, username="edged", password=Secret("old"))
         ({"node": "other", "mqtt": replace(BROKER, client_id="edged-other")}, "2 cameras untouched, node changed"),
         ({"mqtt": replace(BROKER, port=8883, tls=True)}, "2 cameras untouched, broker changed"),
         ({"mqtt": replace(BROKER, client_id="mine")}, "2 cameras untouched, client id changed"),
+        ({"mqtt": replace(BROKER, allow_prompts=True)}, "2 cameras untouched, allow_prompts changed"),
+        ({"homeassistant": None, "metrics": ("::1", 9)}, "2 cameras untouched, metrics changed, homeassistant changed"),
+        ({"history": None, "model": ModelSpec(Path("n"))}, "2 cameras untouched, model changed, history changed"),
     ],
 )
 def test_the_summary_names_what_changed(changes: dict[str, Any], summary: str):

@@ -12,7 +12,8 @@ from edged.core.text import counted
 class Plan:
     """The names of cameras, grouped by the action that each needs. A camera in `reopen` is in `changed` too.
 
-    `mqtt` names the changes that need a new publisher, such as `broker login`; empty if the publisher stays.
+    `mqtt` names the changes that need a new publisher, such as `broker login`; empty if the publisher stays. `settings`
+    are other keys of the config that changed, and replace nothing.
     """
 
     stop: tuple[str, ...] = ()
@@ -22,9 +23,10 @@ class Plan:
     untouched: tuple[str, ...] = ()
     model: bool = False
     mqtt: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.stop or self.start or self.changed or self.model or self.mqtt)
+        return bool(self.stop or self.start or self.changed or self.model or self.mqtt or self.settings)
 
     def __str__(self) -> str:
         """`1 camera started, 1 changed, 4 untouched, model changed`."""
@@ -32,8 +34,8 @@ class Plan:
         counts = [(len(names), action) for names, action in groups if names] + [(len(self.untouched), "untouched")]
         (count, action), *others = counts
         parts = [f"{counted(count, 'camera')} {action}", *(f"{count} {action}" for count, action in others)]
-        replaced = [*(["model"] if self.model else []), *self.mqtt]
-        return ", ".join([*parts, *(f"{part} changed" for part in replaced)])
+        others_changed = [*(["model"] if self.model else []), *self.mqtt, *self.settings]
+        return ", ".join([*parts, *(f"{part} changed" for part in others_changed)])
 
 
 def plan(old: Config, new: Config) -> Plan:
@@ -50,7 +52,17 @@ def plan(old: Config, new: Config) -> Plan:
         untouched=tuple(b.name for a, b in kept if a == b and not zone_changed),
         model=old.model != new.model,
         mqtt=_mqtt_changes(old, new),
+        settings=tuple(key for key, value in _settings(new).items() if value != _settings(old)[key]),
     )
+
+
+def _settings(config: Config) -> dict[str, object]:
+    return {
+        "history": config.history,
+        "metrics": config.metrics,
+        "homeassistant": config.homeassistant,
+        "allow_prompts": config.mqtt.allow_prompts,
+    }
 
 
 def _mqtt_changes(old: Config, new: Config) -> tuple[str, ...]:
