@@ -49,7 +49,11 @@ class Suspects:
         self._ends.pop(topic, None)
 
     def connection_lost(self, sent: Mapping[str, Message], failure: Failure) -> None:
-        """`sent` are the messages without acknowledgement, by topic."""
+        """`sent` are the messages without acknowledgement, by topic.
+
+        If the connection was just lost, they are suspects only where the broker has accepted others in it: one that
+        accepts nothing may be out of order, and no message would be to blame.
+        """
         shown = failure.kind in ABOUT_A_MESSAGE
         if failure.kind == "taken_over" or not (shown or self._accepts):
             return

@@ -1,4 +1,4 @@
-"""Which message it is that a broker does not accept, if all that it does is to end the connection."""
+"""The broker's acknowledgements, and messages with which it ends the connection instead of giving one."""
 
 from __future__ import annotations
 
@@ -119,6 +119,16 @@ def test_messages_are_not_sent_one_by_one_for_ever(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(suspects, "CAREFUL_S", 0.0)
     broker.suspects.connected()
     assert broker.limits.window == WINDOW
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [(0x80, "not_now"), (0x83, "not_now"), (0x97, "not_now"), (0x87, "refused"), (0x00, "accepted")],
+)
+def test_some_reasons_are_temporary(code: int, outcome: str) -> None:
+    broker = Broker()
+    broker.acknowledgements.expect(1, GOOD[0])
+    assert broker.acknowledgements.received(1, ReasonCode(PacketTypes.PUBACK, identifier=code)) == outcome
 
 
 def test_what_was_refused_for_now_and_is_not_sent_any_more_does_not_slow_the_others_down(
