@@ -111,7 +111,8 @@ def test_the_wheel_carries_the_demo_model_and_the_type_marker(wheel: zipfile.Zip
 
 
 def test_the_wheel_carries_the_example_config_and_the_service_files(wheel: zipfile.ZipFile):
-    sources = [ROOT / "config/edged.yaml", ROOT / "config/edged.schema.json", *sorted((ROOT / "systemd").iterdir())]
+    service = sorted(path for path in (ROOT / "systemd").rglob("*") if path.is_file())
+    sources = [ROOT / "config/edged.yaml", ROOT / "config/edged.schema.json", *service]
     for source in sources:
         packed = f"edged/share/{source.relative_to(ROOT).as_posix()}"
         assert wheel.read(packed) == source.read_bytes()
