@@ -164,16 +164,12 @@ def _ask_camera(options: argparse.Namespace) -> int:
 def reload(options: argparse.Namespace) -> int:
     """Let the running edged read its config file now. Prints the revision of the new config, or what is wrong with it.
 
-    The request goes through the broker of the config.
+    If edged runs on this machine, and this user may use its socket, no broker is needed. Else the request goes through
+    the broker of the config.
     """
-    from edged.tools import request
+    from edged.tools.reload import reload as reload_now
 
-    try:
-        config = load(config_file(options.config, options.system_config))
-    except ConfigError as error:
-        streams.report(*error.problems, "edged: not reloaded")
-        return EXIT_WRONG
-    return request.reload(config, _stop_signal())
+    return reload_now(config_file(options.config, options.system_config), _stop_signal())
 
 
 def look(options: argparse.Namespace) -> int:

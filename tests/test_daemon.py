@@ -23,6 +23,7 @@ from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
 from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
+from edged.service import watchdog
 from edged.service.daemon import Daemon, start
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
@@ -356,6 +357,39 @@ def test_systemd_is_notified_of_start_work_and_stop(notified: Notified, box: Box
     fields = notified.all()
     assert fields.index("STATUS=loading the model") < fields.index("READY=1") < fields.index("STOPPING=1")
     assert "STATUS=3 cameras; broker connected" in fields
+
+
+def test_a_reload_is_announced_to_systemd_and_its_end_before_the_response(notified: Notified, box: Box):
+    def story() -> None:
+        until(box.answers)
+        for config in (replace(QUICK, rev="r2"), ConfigError(["line 3"])):
+            box.config = config
+            before = len(notified.all())
+            assert Asked(box.daemon.requests, ReloadRequest()).response
+            fields = notified.all()[before:]
+            (moment,) = [field.removeprefix("MONOTONIC_USEC=") for field in fields if "MONOTONIC" in field]
+            assert 0 <= time.monotonic() - int(moment) / 1e6 < 20
+            assert fields.index("RELOADING=1") < fields.index("READY=1")
+
+    box.run(story)
+
+
+def test_a_reload_that_loads_a_model_asks_systemd_for_more_time(
+    notified: Notified, box: Box, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watchdog, "EXTEND_EVERY_S", 0.1)
+
+    def extensions() -> int:
+        fields = notified.all()
+        return fields[fields.index("RELOADING=1") :].count(f"EXTEND_TIMEOUT_USEC={watchdog.EXTEND_US}")
+
+    def story() -> None:
+        until(box.answers)
+        box.world.loading = lambda: until(lambda: extensions() > 3)
+        box.config = replace(QUICK, model=ModelSpec(Path("m2")))
+        assert Asked(box.daemon.requests, ReloadRequest()).data
+
+    box.run(story)
 
 
 def test_the_watchdog_is_fed_while_a_dismissed_model_is_in_its_last_call(notified: Notified, box: Box):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event as StopSignal
 
@@ -15,6 +17,7 @@ from edged.core.specs import Config
 from edged.core.text import counted
 from edged.service import bridge
 from edged.service.commands import Command, Commands, DeviceLost, signals_to
+from edged.service.control import ControlSocket, socket_path
 from edged.service.metrics import CONTENT_TYPE, Metrics
 from edged.service.metrics_server import MetricsServer
 from edged.service.plan import Plan
@@ -49,6 +52,8 @@ class Daemon:
         self._waiting = Waiting(self._while_waiting, self._ending)
         self._reload = Reload(self.service, self._waiting.wait, self._waiting.wait_uninterrupted)
         self._watchdog = Watchdog()
+        path = config.path
+        self._control = ControlSocket(socket_path(path, os.environ), path, partial(self.requests.receive, local=True))
         self._file = file
         self._started = time.monotonic()
         metrics = Metrics(self.service, lambda: self.problems, self._uptime_s)
@@ -83,6 +88,8 @@ class Daemon:
         service.open_publisher()
         stack.callback(self._close_publisher)
         service.publisher.start()
+        self._control.start()
+        stack.callback(self._control.stop)
         stack.callback(self._metrics.stop)
         self._metrics.follow(service.config.metrics)
         stack.callback(service.wait_for_dismissed, self._waiting.wait_uninterrupted)
@@ -214,6 +221,7 @@ class Daemon:
         """Load the config file and apply it. If that fails, report why and keep the current config."""
         self._reload_wanted = False
         requests, self._reload_requests = self._reload_requests, []
+        self._watchdog.reloading()
         self._file.remember()
         try:
             change = self._load_and_follow()
@@ -232,6 +240,7 @@ class Daemon:
             self.problems = []
             log.info("config reloaded: %s", change)
         self._reloaded_at = time.monotonic()
+        self._watchdog.ready(self._status())  # before the response: systemd may wait for both
         for received in requests:
             self.requests.finish(received, self._reload_response())
         self._publish_info()

@@ -61,10 +61,11 @@ class Requests:
         with self._changed:
             self._refusal = None
 
-    def receive(self, received: Received) -> None:
-        """For any thread; returns at once."""
+    def receive(self, received: Received, local: bool = False) -> None:
+        """For any thread; returns at once. `local`: accepted also while too many requests of the broker wait."""
         with self._changed:
-            refusal = self._refusal or (FULL if len(self._open) >= MOST_WAITING else None)
+            full = len(self._open) >= MOST_WAITING and not local
+            refusal = self._refusal or (FULL if full else None)
             if refusal is None:
                 self._open[id(received)] = received
             if refusal is None and isinstance(received.request, AskRequest | LookRequest):

@@ -23,6 +23,7 @@ class Watchdog:
         limit = systemd.watchdog_s()
         self._every = limit / 3 if limit else None
         self._fed = 0.0
+        self._loading = False
         self._extended = 0.0
         self._status = ""
         self._stuck = Outage("watchdog", log, "making progress again")
@@ -37,6 +38,8 @@ class Watchdog:
         if not progress:
             self._stuck.begin(STUCK, level=logging.ERROR)
             return
+        if self._loading:
+            self._extend()
         self._stuck.end(None, "check failed", "checks failed")
         if self._every and time.monotonic() - self._fed >= self._every:
             self._fed = time.monotonic()
@@ -44,13 +47,17 @@ class Watchdog:
 
     def starting(self, status: str) -> None:
         """Send the status before `ready`, and ask systemd for more time to start."""
-        if time.monotonic() - self._extended >= EXTEND_EVERY_S:
-            self._extended = time.monotonic()
-            self._notify(f"EXTEND_TIMEOUT_USEC={EXTEND_US}")
+        self._extend()
         self.tell(status)
 
+    def reloading(self) -> None:
+        """A reload begins. Until `ready`, systemd is asked for more time."""
+        self._loading = True
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
     def ready(self, status: str) -> None:
-        self._status = status
+        """The start or a reload has ended."""
+        self._status, self._loading = status, False
         self._notify("READY=1", f"STATUS={status}", "WATCHDOG=1")
 
     def stopping(self) -> None:
@@ -64,6 +71,11 @@ class Watchdog:
         """True if the wall clock was set since the last call: changed by more than it drifts."""
         before, self._offset = self._offset, time.time() - time.monotonic()
         return abs(self._offset - before) > CLOCK_JUMP_S
+
+    def _extend(self) -> None:
+        if time.monotonic() - self._extended >= EXTEND_EVERY_S:
+            self._extended = time.monotonic()
+            self._notify(f"EXTEND_TIMEOUT_USEC={EXTEND_US}")
 
     def _notify(self, *fields: str) -> None:
         try:

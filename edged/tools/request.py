@@ -1,4 +1,4 @@
-"""`edged ask --camera` and `edged reload`: a request to the running edged, through the broker of the config."""
+"""`edged ask --camera`: a request to the running edged, through the broker of the config."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from edged.tools.view import printable
 from edged.tools.yaml_option import yaml_option
 
 SLACK_S = 60.0  # for the camera, and for the question that is being answered, beyond the deadline of the question
-RELOAD_S = 900.0  # as long as loading a model may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class CameraQuestion:
 def ask(config: Config, asked: CameraQuestion, stop: StopSignal) -> int:
     """Ask, and print the answer; the exit code, 1 if there is no value."""
     limit_s = _deadline_s(config, asked) + SLACK_S
-    answer = _call(config, "ask", asked.request(), limit_s, stop)
+    answer = call(config, "ask", asked.request(), limit_s, stop)
     status, value = answer.get("status"), answer.get("value")
     if asked.as_json:
         write_line(json.dumps(answer, ensure_ascii=False))
@@ -55,13 +54,8 @@ def ask(config: Config, asked: CameraQuestion, stop: StopSignal) -> int:
     return EXIT_WRONG
 
 
-def reload(config: Config, stop: StopSignal) -> int:
-    """Reload, and print the new revision of the config."""
-    write_line(printable(str(_call(config, "reload", {}, RELOAD_S, stop).get("config_rev"))))
-    return EXIT_OK
-
-
-def _call(config: Config, what: str, keys: Mapping[str, Any], limit_s: float, stop: StopSignal) -> dict[str, Any]:
+def call(config: Config, what: str, keys: Mapping[str, Any], limit_s: float, stop: StopSignal) -> dict[str, Any]:
+    """The data of the response. Raises EdgedError, Stopped."""
     data = Caller(config.mqtt, config.node, what, keys, limit_s).call(stop)
     if not isinstance(data, dict):
         raise EdgedError(f"the response to {what} is not one of edged")
