@@ -64,11 +64,14 @@ def run(options: argparse.Namespace) -> int:
 
     A changed config file is reloaded; SIGHUP reloads it at once.
     """
+    import faulthandler
+
     from edged.service import clock, daemon
     from edged.service.service import Factories
     from edged.tools.load_model import load_model
     from edged.vlm.npu_monitor import NpuMonitor
 
+    faulthandler.enable(file=2)  # systemd's watchdog sends SIGABRT: the stack of every thread is logged
     path = config_file(options.config, options.system_config)
     return daemon.start(
         Factories(

@@ -17,13 +17,14 @@ from support.asked import Asked, Gate
 from support.broker import HOST, free_port, until
 from support.fakes import FakeModel
 from support.scraping import fetch, listens, values
-from support.world import CONFIG, World, fake_publisher
+from support.world import CONFIG, GATE, World, fake_publisher
 
 from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
+from edged.core.memory_store import MemoryStore
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
 from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
-from edged.service import watchdog
+from edged.service import look, watchdog, worker
 from edged.service.daemon import Daemon, start
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
@@ -390,6 +391,62 @@ def test_a_reload_that_loads_a_model_asks_systemd_for_more_time(
         assert Asked(box.daemon.requests, ReloadRequest()).data
 
     box.run(story)
+
+
+def no_progress(box: Box, part: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let a part hang; returns how to release it."""
+    service, gate = box.daemon.service, Gate()
+    publisher = fake_publisher(service)
+    match part:
+        case "a model call":
+            box.world.models[0].replies["gate"] = gate
+        case "the schedule":
+            service.schedule.timer_lateness_s = lambda: 99.0  # type: ignore[method-assign]
+        case "the publisher":
+            publisher.moved_at = time.monotonic() - 99
+        case "the store":
+            monkeypatch.setattr(MemoryStore, "moved_at", time.monotonic() - 199)
+        case "the worker of the model":
+            service.queue.stalled_s = lambda: 99.0  # type: ignore[method-assign]
+        case "camera dock: taking a picture":
+            service.cameras["dock"].camera.grab = lambda _: gate()  # type: ignore[method-assign,assignment,return-value]
+        case "camera dock: publishing":
+            publisher.answers = lambda *_: gate()  # type: ignore[method-assign,assignment]
+    return gate.open.set
+
+
+PARTS = [
+    "a model call",
+    "the worker of the model",
+    "the schedule",
+    "the publisher",
+    "the store",
+    "camera dock: taking a picture",
+    "camera dock: publishing",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_hangs_is_named_and_the_watchdog_is_no_longer_fed(
+    notified: Notified, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(look, "STEP_S", 0.2)
+    monkeypatch.setattr(worker, "LEAST_ENCODE_S", 0.2)
+    monkeypatch.setattr(worker, "FIRST_ENCODE_S", 0.2)
+    quick = replace(GATE, generation=replace(GATE.generation, deadline_s=0.2))
+    box = Box(tmp_path, replace(QUICK, cameras=(replace(QUICK.cameras[0], questions=(quick,)),)))
+
+    def story() -> None:
+        until(box.answers)
+        release = no_progress(box, part, monkeypatch)
+        until(lambda: any(part in field for field in notified.all() if field.startswith("STATUS=no progress: ")))
+        fed = notified.all().count("WATCHDOG=1")
+        time.sleep(0.4)  # four times the interval of the watchdog
+        assert notified.all().count("WATCHDOG=1") == fed
+        release()
+
+    box.run(story)
+    assert f"no progress: {part}; WATCHDOG=1 is no longer sent" in caplog.text
 
 
 def test_the_watchdog_is_fed_while_a_dismissed_model_is_in_its_last_call(notified: Notified, box: Box):

@@ -22,8 +22,8 @@ from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage
-from edged.store import moments, writer
-from edged.store.file import StoreInUse
+from edged.store import file, moments, writer
+from edged.store.file import StateFile, StoreInUse
 from edged.store.path import state_file
 from edged.store.schema import MIGRATIONS, StoreTooNew, migrate
 from edged.store.store import DiskStore
@@ -505,3 +505,16 @@ def test_a_running_store_keeps_no_more_than_the_history(
     until(lambda: rows_left(path) <= left + 1, WRITTEN_S)
     store.close()
     assert rows_left(path) >= 2
+
+
+def test_a_check_of_a_large_file_counts_as_progress(
+    opened: Opened, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened()
+    assert write(store, *(message(store, b"x" * 1000, topic=f"edged/box/dock/q{number}") for number in range(500)))
+    store.close()
+    monkeypatch.setattr(file, "STEPS", 1000)
+    moved: list[float] = []
+    connection = StateFile(path, lambda: moved.append(time.monotonic())).connect(check=True)
+    connection.close()
+    assert len(moved) > 3

@@ -280,6 +280,35 @@ def test_a_call_that_takes_too_long_is_overdue(looks: Looks):
     assert worker.expected_by is None
 
 
+def test_looks_that_wait_for_a_worker_whose_thread_has_ended_are_stalled(looks: Looks):
+    group = looks.open(FakeModel)
+    until(group.ready)
+    assert looks.queue.stalled_s() == 0.0
+    group.leaving.set()  # ends the thread, as an unexpected error would; the queue is not told
+    until(group.gone)
+    with looks.queue.join():
+        until(lambda: looks.queue.stalled_s() > 0.3)
+    assert looks.queue.stalled_s() == 0.0
+
+
+def test_looks_that_wait_for_a_busy_worker_are_not_stalled(looks: Looks):
+    looks.open(FakeModel)
+    with looks.queue.join() as first, looks.queue.join():
+        first.wait_near()
+
+        def slow(_model: VisionModel) -> float:
+            time.sleep(0.3)
+            return looks.queue.stalled_s()
+
+        assert first.run(slow) == 0.0
+
+
+def test_looks_without_a_model_are_not_stalled(looks: Looks):
+    with looks.queue.join():
+        time.sleep(0.1)
+        assert looks.queue.stalled_s() == 0.0
+
+
 def test_an_encode_is_measured_by_the_slowest_before_it(looks: Looks):
     """A slow CPU needs minutes for its first encode: with a fixed limit systemd would restart edged for ever."""
     worker = looks.open(FakeModel).workers[0]

@@ -35,7 +35,9 @@ POLL_S = 0.4  # of the config file, which has changed when two polls read the sa
 WAIT_S = 0.1  # between two checks of the condition that the main thread waits for
 RELOAD_SPACING_S = 0.5  # requests that come faster are one reload
 HEALTH_EVERY_S = 60.0
-PROGRESS_LIMIT_S = 60.0  # systemd restarts edged if schedule or publisher make no progress for so long
+# systemd restarts edged if a part makes no progress for so long
+PROGRESS_LIMIT_S = 60.0  # looks, schedule, publisher
+STORE_LIMIT_S = 180.0  # a worn memory card may take a minute for one transaction
 STOPPED = "edged is stopped"
 
 
@@ -192,13 +194,19 @@ class Daemon:
             self.service.schedule.shift()
         if time.monotonic() >= self._health_due:
             self._publish_health()
-        self._watchdog.tell(self._status(), self._makes_progress())
+        self._watchdog.tell(self._status(), self._hanging())
 
-    def _makes_progress(self) -> bool:
-        """True if model calls, schedule, publisher and store are within their limits."""
-        threads_s = time.monotonic() - min(self.service.publisher.moved_at, self.service.store.moved_at)
-        timer_s = self.service.schedule.timer_lateness_s()
-        return self.service.queue.overdue_s() == 0 and max(timer_s, threads_s) < PROGRESS_LIMIT_S
+    def _hanging(self) -> list[str]:
+        """The parts that have made no progress within their limits."""
+        service, now = self.service, time.monotonic()
+        parts = {
+            "a model call": service.queue.overdue_s() > 0,
+            "the worker of the model": service.queue.stalled_s() > PROGRESS_LIMIT_S,
+            "the schedule": service.schedule.timer_lateness_s() > PROGRESS_LIMIT_S,
+            "the publisher": now - service.publisher.moved_at > PROGRESS_LIMIT_S,
+            "the store": now - service.store.moved_at > STORE_LIMIT_S,
+        }
+        return [*(name for name, hangs in parts.items() if hangs), *service.looks.steps.overdue()]
 
     def _status(self) -> str:
         if self._stopping:

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event as StopSignal
@@ -29,12 +29,14 @@ from edged.service.lateness import Lateness
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome, refusals, refusals_for, without
 from edged.service.region import cut
+from edged.service.steps import Steps
 from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
 UNEXPECTED = "unexpected error; see edged's log"
+STEP_S = 120.0  # longer than any camera's time-outs, and than the picture and the answers of one look need
 NO_TURN = "the model was busy until the time limit of the request had passed"
 
 Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
@@ -48,6 +50,7 @@ class Looks:
     stop: StopSignal
     clock_synced: Callable[[], bool]
     lost: Callable[[ModelError, WorkerGroup | None], None]
+    steps: Steps = field(default_factory=Steps)
     lateness: Lateness = field(default_factory=Lateness)
     model_outage: ModelOutage = field(default_factory=ModelOutage)
 
@@ -139,7 +142,8 @@ class _Look:
             return answers
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome.before_timeout() for outcome in outcomes]
-        published = {answer.id: answer for answer in self.runtime.publish(outcomes, jpeg, self.seen_at)}
+        with self._step("publishing"):
+            published = {answer.id: answer for answer in self.runtime.publish(outcomes, jpeg, self.seen_at)}
         return [published.get(answer.id, answer) for answer in answers]
 
     def _publish_refusals(self) -> list[Answer]:
@@ -172,7 +176,7 @@ class _Look:
         if self.of.trigger == "schedule":
             self.looks.lateness.begun(self.camera.name)
         try:
-            with self.runtime.grabbing:
+            with self._step("taking a picture"), self.runtime.grabbing:
                 self.seen_at = time.monotonic()
                 frame = self.runtime.camera.grab(self.looks.stop)
         except StaleFrame as error:
@@ -180,11 +184,15 @@ class _Look:
         except CameraError as error:
             return refusals(self.due, self.camera, self.of, "camera_down", str(error))
         self.of = replace(self.of, frame=frame)
-        thumbnails = self._thumbnails(frame)
-        repeated = self._repeated(frame, thumbnails)
+        with self._step("comparing pictures"):
+            thumbnails = self._thumbnails(frame)
+            repeated = self._repeated(frame, thumbnails)
         if questions := without(self.due, repeated):
             return [*repeated, *self._asked(ticket, questions, thumbnails)]
         return repeated
+
+    def _step(self, what: str) -> AbstractContextManager[None]:
+        return self.looks.steps.step(f"camera {self.camera.name}: {what}", STEP_S)
 
     def _thumbnails(self, frame: Frame) -> Thumbnails:
         """A thumbnail of each region that a due question is about; none without `when_changed`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from edged.core.outage import Outage
 from edged.service import sd_notify as systemd
@@ -13,7 +14,6 @@ log = logging.getLogger("edged")
 CLOCK_JUMP_S = 5.0
 EXTEND_EVERY_S = 5.0
 EXTEND_US = 30_000_000
-STUCK = "a model call, the schedule, the publisher or the store makes no progress; WATCHDOG=1 is no longer sent"
 
 
 class Watchdog:
@@ -30,13 +30,15 @@ class Watchdog:
         self._not_notified = Outage("systemd", log, "notifications work again")
         self._offset = time.time() - time.monotonic()
 
-    def tell(self, status: str, progress: bool = True) -> None:
-        """Send the status if it is new, and feed the watchdog if it is time and there is progress."""
+    def tell(self, status: str, hanging: Sequence[str] = ()) -> None:
+        """Send the status if it is new, and feed the watchdog if it is time and no part is `hanging`."""
+        if hanging:
+            status = f"no progress: {', '.join(hanging)}"
         if status != self._status:
             self._status = status
             self._notify(f"STATUS={status}")
-        if not progress:
-            self._stuck.begin(STUCK, level=logging.ERROR)
+        if hanging:
+            self._stuck.begin(f"{status}; WATCHDOG=1 is no longer sent", level=logging.ERROR)
             return
         if self._loading:
             self._extend()

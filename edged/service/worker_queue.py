@@ -54,6 +54,7 @@ class Ticket(Generic[T]):
 
     queue: WorkerQueue
     order: tuple[bool, int]
+    joined_at: float  # monotonic
     until: float = math.inf
     ready_at: float = math.inf
     group: WorkerGroup | None = None
@@ -148,6 +149,7 @@ class WorkerQueue:
         self._waiting: list[Ticket[Any]] = []
         self._near: list[Ticket[Any]] = []
         self._numbers = itertools.count()
+        self._moved_at = 0.0  # monotonic: when a look's turn came, or a worker took or ended one
 
     # groups: from the main thread
 
@@ -169,6 +171,7 @@ class WorkerQueue:
         """Let this group serve. The one before is dismissed."""
         with self._changed:
             before, self._serving = self._serving, group
+            self._moved_at = time.monotonic()
             self._changed.notify_all()
         if before:
             self.dismiss(before)
@@ -207,6 +210,15 @@ class WorkerQueue:
         expected = [worker.expected_by for group in list(self._groups) for worker in group.workers]
         return max([0.0, *(now - by for by in expected if by)])
 
+    def stalled_s(self) -> float:
+        """For how long looks have waited although no worker is busy, which takes a second at most; 0 if none does."""
+        with self._changed:
+            serving = self._serving
+            ready = [*self._waiting, *(ticket for ticket in self._near if ticket.ask)]
+            if serving is None or not ready or any(worker.busy for worker in serving.workers):
+                return 0.0
+            return time.monotonic() - max(self._moved_at, min(ticket.joined_at for ticket in ready))
+
     def waiting(self) -> int:
         return len(self._waiting) + len(self._near)
 
@@ -219,7 +231,7 @@ class WorkerQueue:
 
     def join(self, urgent: bool = False, until: float = math.inf) -> Ticket[Any]:
         """A place in the queue, until `until` (monotonic). `urgent` looks come before all others. Returns at once."""
-        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)), until)
+        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)), time.monotonic(), until)
         with self._changed:
             self._waiting.append(ticket)
             self._waiting.sort(key=lambda each: each.order)
@@ -232,7 +244,8 @@ class WorkerQueue:
                 self._wait(ticket)
             self._waiting.remove(ticket)
             self._near.append(ticket)
-            ticket.near_since, ticket.group = time.monotonic(), self._serving
+            self._moved_at = ticket.near_since = time.monotonic()
+            ticket.group = self._serving
             self._changed.notify_all()
 
     def _has_room(self, urgent: bool) -> bool:
@@ -320,6 +333,7 @@ class WorkerQueue:
         if ticket is None or (urgent and not ticket.urgent):
             return None
         self._near.remove(ticket)
+        self._moved_at = time.monotonic()
         ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
         return ticket
 
@@ -374,6 +388,7 @@ class WorkerQueue:
                 if isinstance(failure, FrameTooOld):
                     self._put_back(ticket)
             ticket.done.set()
+            self._moved_at = time.monotonic()
             self._changed.notify_all()
         del ask, failure  # the traceback refers to this frame, and the frame to the error: a cycle
 

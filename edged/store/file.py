@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from edged.store.schema import migrate
 log = logging.getLogger(__name__)
 
 BUSY_S = 5.0  # how long to wait for a reader that keeps the file locked
+STEPS = 100_000  # of SQLite's virtual machine, from one sign of progress to the next
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 COMPANIONS = ("", "-wal", "-shm")
 
@@ -28,10 +29,14 @@ class StoreInUse(EdgedError):
 
 
 class StateFile:
-    """The file at `path`, for one thread at a time. While it is locked no other edged can use it."""
+    """The file at `path`, for one thread at a time. While it is locked no other edged can use it.
 
-    def __init__(self, path: Path) -> None:
+    `moved` is called repeatedly while SQLite works, in its thread: a check of a large file may take minutes.
+    """
+
+    def __init__(self, path: Path, moved: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self.moved = moved
         self._lock: int | None = None
         self._inode = 0
 
@@ -96,6 +101,7 @@ class StateFile:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would use the umask
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
+            connection.set_progress_handler(self._progress, STEPS)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cell_size_check = ON")
@@ -107,6 +113,10 @@ class StateFile:
             raise
         self._inode = _stat(self.path, "st_ino")
         return connection
+
+    def _progress(self) -> int:
+        self.moved()
+        return 0  # go on
 
 
 @contextmanager

@@ -89,6 +89,7 @@ class Writer:
         self._closing = threading.Event()
         self.lost = 0  # operations that were never written because the backlog was full
         self.moved_at = time.monotonic()
+        file.moved = self._moved
 
     @property
     def working(self) -> bool:
@@ -132,13 +133,16 @@ class Writer:
                 self._disconnect()  # what the file's readers remember may have been rolled back
                 for operation in batch:
                     operation.tell(False)
-            self.moved_at = time.monotonic()
+            self._moved()
             if self._closing.is_set() and self._queue.empty():
                 break
         self._disconnect()
         self._file.unlock()
         self._closing.set()  # for what is submitted from now on
         self._answer_the_rest()
+
+    def _moved(self) -> None:
+        self.moved_at = time.monotonic()
 
     def _answer_the_rest(self) -> None:
         with suppress(Empty):
