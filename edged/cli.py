@@ -22,7 +22,7 @@ from edged.core.interfaces import Camera, Publisher, Store
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
 from edged.core.types import CameraReport
-from edged.tools import arguments, streams
+from edged.tools import arguments, log, streams
 from edged.tools.config_file import NoConfig, config_file
 
 # before anything can import cv2 (the vendor's model module does) or transformers
@@ -44,7 +44,7 @@ def _command(argv: list[str] | None, system_config: Path) -> int:
     options.system_config = system_config
     if unknown:  # parse_args would print the usage of edged, not of the command
         options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
-    _log_to_stderr(options.verbose)
+    log.to_stderr(options.verbose, getattr(options, "log", "text") == "json")
     try:
         code: int = options.command(options)
     except ConfigError as error:
@@ -284,14 +284,6 @@ def _stop_signal() -> threading.Event:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, set_stop)
     return stop
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    """One line per event. The journal adds its own timestamps."""
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(format=f"{stamp}%(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr)
-    logging.getLogger("edged").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.captureWarnings(True)
 
 
 # factories for the daemon

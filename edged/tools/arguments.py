@@ -50,6 +50,8 @@ example:
 
 
 def run(parser: argparse.ArgumentParser) -> None:
+    form = "lines of text (default), or one JSON object for each event"
+    parser.add_argument("--log", choices=("text", "json"), default="text", help=form)
     _add_config(parser)
 
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO, cast
 
 from edged.core.errors import EXIT_OK, EXIT_WRONG, Stopped
 from edged.core.text import spoken
+from edged.tools.log import ERROR_PRIORITY, journal_reads, with_priority
 
 EXIT_INTERRUPTED = 130
 
@@ -31,8 +32,10 @@ def write_line(text: str) -> None:
 
 
 def report(*lines: str) -> None:
-    """Write lines to standard error."""
-    _write_error("".join(f"{line}\n" for line in lines))
+    """Write lines to standard error. In the journal of systemd they are errors."""
+    text = "\n".join(lines)
+    journal = journal_reads(sys.stderr, os.environ)
+    _write_error(f"{with_priority(text, ERROR_PRIORITY) if journal else text}\n")
 
 
 @contextlib.contextmanager
