@@ -246,6 +246,24 @@ def doctor(options: argparse.Namespace) -> int:
     return EXIT_OK if table.healthy(checks) else EXIT_WRONG
 
 
+def install(options: argparse.Namespace) -> int:
+    """Put the service in place: the command edged, the systemd unit, its user, /etc/edged with an example config, udev
+    rules and completion for bash. Must run as root.
+
+    It can be run again at any time, and after each update of edged: an existing config is never changed. Nothing is
+    started or enabled.
+    """
+    from edged.tools import completion
+    from edged.tools.install.command import InstallOptions
+    from edged.tools.install.command import install as install_service
+
+    if options.purge and not options.uninstall:
+        options.usage_error("--purge needs --uninstall")
+    chosen = InstallOptions(options.root, options.dry_run, options.uninstall, options.purge)
+    helps = {name: parser.format_help() for name, parser in options.commands.items()}
+    return install_service(chosen, completion.script(helps))
+
+
 def bench(options: argparse.Namespace) -> int:
     """Measure how many looks a minute this machine can do, and compare that with what the config needs."""
     from edged.tools.bench.command import bench as bench_model
@@ -335,8 +353,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edged {version('edged')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages, including every answer")
-    parser.set_defaults(command=lambda _: _print_help(parser), usage_error=parser.error)
-    add_command = partial(_command_parser, parser.add_subparsers(metavar="COMMAND", title="commands").add_parser)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    parser.set_defaults(command=lambda _: _print_help(parser), usage_error=parser.error, commands=commands.choices)
+    add_command = partial(_command_parser, commands.add_parser)
     arguments.run(add_command(run, "run the daemon: look, ask, publish"))
     arguments.check(add_command(check, "check a config file"))
     arguments.init(add_command(init, "write a first config", arguments.INIT_EXAMPLES))
@@ -349,6 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.acl(add_command(acl, "print an ACL file for the mosquitto broker", arguments.ACL_EXAMPLES))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))
     arguments.prepare(add_command(prepare, "make a model folder from a compiled model", arguments.PREPARE_EXAMPLES))
+    arguments.install(add_command(install, "put the systemd service in place", arguments.INSTALL_EXAMPLES))
     arguments.demo(add_command(demo, "run edged without a camera or an NPU"))
     return parser
 

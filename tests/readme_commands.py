@@ -27,6 +27,7 @@ from support.rtsp import serving
 
 ROOT = Path(__file__).parent.parent
 OVERLAID = ("etc", "opt", "usr", "var")
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # the service cannot run a Python below /root or /home
 LIMIT_S = 1800  # for an installation
 FOLLOW_S = 120  # until a command that runs for ever prints what is expected
 
@@ -36,12 +37,12 @@ NOT_RUN = {
     r"pipx ": "for Debian 13",
     r"edged prepare": "needs a compiled model; tests/test_npu_prepare.py runs it on a simulated one",
     r"-u edged .*edged doctor": "needs the compiled model",
-    r"^sudo /opt/edged/venv/bin/pip install": "for Debian 13; run above, with the system's Python",
 }
 STAND_INS = {
     r"^\.venv/bin/hf download \S+ --local-dir (\S+)$": r"mkdir -p models && cp -r edged/demo/model \1",
+    r"^sudo (\S+) install$": r"sudo \1 install --root /",  # a container has no systemd
     r"^sudo systemctl enable --now (\w+)$": (
-        r"sudo systemd-analyze verify --man=no --recursive-errors=no /etc/systemd/system/\1.service"
+        r"sudo systemd-analyze verify --man=no --recursive-errors=no /usr/local/lib/systemd/system/\1.service"
     ),
 }
 RUNS_UNTIL = {  # what a command that does not end by itself prints when it works
@@ -191,14 +192,14 @@ def draw_picture(path: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The caller's, without a virtual environment, and with a sudo that only runs its arguments."""
+    """The caller's, without a virtual environment, with the system's Python and a sudo that only runs its arguments."""
     commands = folder / "bin"
     commands.mkdir()
     (commands / "sudo").write_text('#!/bin/sh\nexec env "$@"\n')
     (commands / "sudo").chmod(0o755)
     dropped = {"PYTHONPATH", "VIRTUAL_ENV"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PATH": f"{commands}:{os.environ['PATH']}", "DEBIAN_FRONTEND": "noninteractive"}
+    return {**kept, "PATH": f"{commands}:{SYSTEM_PATH}:{os.environ['PATH']}", "DEBIAN_FRONTEND": "noninteractive"}
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ COMMANDS = [
     "doctor",
     "history",
     "init",
+    "install",
     "look",
     "prepare",
     "reload",

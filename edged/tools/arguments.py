@@ -47,6 +47,12 @@ example:
   edged prepare --compiled mxq/ --processor mobilint/Qwen2-VL-2B-Instruct \\
     --out /var/lib/edged/models/qwen2-vl-2b
 """
+INSTALL_EXAMPLES = """\
+examples:
+  sudo /opt/edged/venv/bin/edged install
+  sudo edged install --dry-run
+  sudo edged install --uninstall
+"""
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -182,6 +188,15 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     cores = "such as 0:0, multi:0, global4:1 or global8; default: those in the compiler's config.json"
     parser.add_argument("--text-cores", metavar="CORES", help=f"NPU cores of the text part, {cores}")
     parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, in the same form")
+
+
+def install(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
+    parser.add_argument("--uninstall", action="store_true", help="remove edged; config, data and user are kept")
+    purge = "with --uninstall: remove config, credentials, models, stored answers and the user too"
+    parser.add_argument("--purge", action="store_true", help=purge)
+    root = "the top folder of an image, instead of the running system; nothing is stopped or started"
+    parser.add_argument("--root", type=Path, metavar="DIR", help=root)
 
 
 def demo(parser: argparse.ArgumentParser) -> None:
