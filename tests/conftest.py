@@ -19,6 +19,7 @@ from pathlib import Path  # the variables count only before cv2 and transformers
 import pytest
 from support import tiny_model
 from support.broker import mosquitto, subscriber  # noqa: F401  # fixtures
+from support.config import open_folder  # noqa: F401  # a fixture
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

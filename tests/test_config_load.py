@@ -13,11 +13,11 @@ from edged.core.specs import ClientCertificate, Cron, Generation, HistorySpec, H
 from edged.service.plan import plan
 
 
-def test_each_warning_has_a_kind(tmp_path: Path):
+def test_each_warning_has_a_kind(tmp_path: Path, open_folder: Path):
     kinds = [warning.kind for warning in load(write(tmp_path, "model: {path: gone}\n")).warnings]
     assert sorted(kinds) == ["missing_model", "no_cameras"]
     text = CAMERA + "mqtt: {url: mqtts://b, username: me, password: hunter2, ca: gone.pem}\n"
-    path = write(tmp_path, text)
+    path = write(open_folder, text)
     path.chmod(0o644)
     assert sorted(warning.kind for warning in load(path).warnings) == ["clear_password", "missing_file", "no_questions"]
 

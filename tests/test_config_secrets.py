@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
 
+from edged.config.exposure import others_can_read
 from edged.config.load import ConfigError, load
 from edged.core.secret import Secret
 from edged.core.specs import ConfigWarning
@@ -47,16 +48,62 @@ def test_secrets_come_from_systemd_first_then_from_beside_the_file(tmp_path: Pat
     assert load(path).cameras[0].connection != config.cameras[0].connection
 
 
-def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(tmp_path: Path):
-    path = write(tmp_path, ASK + "mqtt: {username: me, password: hunter2}\n")
+def test_a_password_in_the_clear_is_a_warning_where_others_can_read_the_file(open_folder: Path):
+    path = write(open_folder, ASK + "mqtt: {username: me, password: hunter2}\n")
     assert load(path).warnings == ()
     path.chmod(0o644)
     sentence = "a clear-text password, in a file that other users can read"
     advice = "write {secret: NAME} instead, or chmod 600 the file"
     assert load(path).warnings == (ConfigWarning("clear_password", f"{path}:8: mqtt: {sentence}; {advice}"),)
-    write(tmp_path, CAMERA.replace("pics", "rtsp://me:hunter2@cam/s") + "    ask: {q: {prompt: x}}\n").chmod(0o644)
+    write(open_folder, CAMERA.replace("pics", "rtsp://me:hunter2@cam/s") + "    ask: {q: {prompt: x}}\n").chmod(0o644)
     advice = "write {secret:NAME} instead, or chmod 600 the file"
     assert load(path).warnings == (ConfigWarning("clear_password", f'{path}:4: camera "dock": {sentence}; {advice}'),)
+
+
+def test_a_secret_that_other_users_can_read_is_a_warning(open_folder: Path):
+    path = two_secrets(open_folder)
+    (open_folder / "credentials").mkdir(mode=0o755)
+    files = [open_folder / "credentials" / name for name in ("broker", "dock")]
+    for file in files:
+        file.write_text("p")
+        file.chmod(0o600)
+    assert load(path).warnings == ()
+    for file in files:
+        file.chmod(0o644)
+    assert load(path).warnings == (
+        ConfigWarning("readable_secret", f"{path}:2: mqtt: other users can read {files[0]}; chmod 600 {files[0]}"),
+        ConfigWarning(
+            "readable_secret", f'{path}:3: camera "dock": other users can read {files[1]}; chmod 600 {files[1]}'
+        ),
+    )
+    (open_folder / "credentials").chmod(0o700)
+    assert load(path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("group", "folder", "mode", "readable"),
+    [
+        (0, 0o755, 0o640, False),  # the group of root
+        (4242, 0o755, 0o640, True),
+        (4242, 0o750, 0o640, True),  # the group may enter
+        (4242, 0o700, 0o640, False),
+        (4242, 0o750, 0o604, False),  # the others may not
+        (4242, 0o751, 0o604, True),
+        (4242, 0o755, 0o200, False),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another group; needs root")
+def test_who_can_read_a_file_depends_on_its_group_and_its_folders(
+    open_folder: Path, group: int, folder: int, mode: int, readable: bool
+):
+    file = open_folder / "in" / "secret"
+    file.parent.mkdir()
+    file.write_text("p")
+    for path, bits in ((file.parent, folder), (file, mode)):
+        os.chown(path, 0, group)
+        path.chmod(bits)
+    assert others_can_read(file) is readable
+    assert not others_can_read(file / "missing")
 
 
 @pytest.mark.parametrize(

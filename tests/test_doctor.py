@@ -114,7 +114,7 @@ def test_a_complete_machine_is_ok(tmp_path: Path, machine: Machine, tiny_folder:
     checks.pop("clock")  # is the machine's own
     assert [check for check in checks.values() if check.ok is False] == []
     assert checks["config"] == Check("config", True, f"{tmp_path}/edged.yaml: 1 camera, 1 question")
-    assert checks["secrets"] == Check("secrets", True, "no secret is missing")
+    assert checks["secrets"] == Check("secrets", True, "no secret is missing, and no other user can read one")
     assert checks["npu"] == Check("npu", None, "not needed: the model is not compiled")
     assert checks["model"].detail.startswith(f"{tiny_folder}: Qwen2-VL, not compiled, ")
     assert checks["camera dock"].detail.startswith("320x240 after ")

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from edged.config.addresses import SECRET_IN_TEXT, Url, address
 from edged.config.credentials import Credentials, SecretUnavailable
 from edged.config.document import read_bytes
+from edged.config.exposure import others_can_read
 from edged.config.form import ClientCertificateForm, ModelForm, MqttForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
@@ -95,9 +96,13 @@ class Surroundings:
         path: KeyPath = ("mqtt", "client_certificate")
         certificate = self._named_file(parsed.certificate, (*path, "certificate"))
         if not isinstance(parsed.key, dict):
-            return ClientCertificate(certificate, self._named_file(parsed.key, (*path, "key"))), None
+            key = self._named_file(parsed.key, (*path, "key"))
+            self._warn_of_readers(key, (*path, "key"))
+            return ClientCertificate(certificate, key), None
         try:
-            return ClientCertificate(certificate, self.credentials.file(parsed.key["secret"])), None
+            key = self.credentials.file(parsed.key["secret"])
+            self._warn_of_readers(key, (*path, "key"))
+            return ClientCertificate(certificate, key), None
         except SecretUnavailable as error:
             self.report.warn("missing_secret", (*path, "key"), str(error))
             return None, str(error)
@@ -146,7 +151,7 @@ class Surroundings:
 
         def secret(match: re.Match[str]) -> str:
             try:
-                return quote(self.credentials.read(match[1]), safe="")
+                return quote(self._secret(match[1], path), safe="")
             except SecretUnavailable as error:
                 missing.append(str(error))
                 return ""
@@ -173,7 +178,7 @@ class Surroundings:
                 self._clear_password(path, "{secret: NAME}")
             return written, None
         try:
-            return self.credentials.read(written["secret"]), None
+            return self._secret(written["secret"], path), None
         except SecretUnavailable as error:
             self.report.warn("missing_secret", path, str(error))
             return None, str(error)
@@ -183,15 +188,21 @@ class Surroundings:
         return Path(os.path.realpath(self.report.path.parent / text))
 
     def _clear_password(self, path: KeyPath, instead: str) -> None:
-        try:
-            readable = self.report.path.stat().st_mode & 0o044
-        except OSError:
-            return  # the file was removed after it was read
-        if readable:
+        if others_can_read(self.report.path):
             hint = f"write {instead} instead, or chmod 600 the file"
             self.report.warn(
                 "clear_password", path, f"a clear-text password, in a file that other users can read; {hint}"
             )
+
+    def _secret(self, name: str, path: KeyPath) -> str:
+        """Raises SecretUnavailable."""
+        text = self.credentials.read(name)
+        self._warn_of_readers(self.credentials.file(name), path)
+        return text
+
+    def _warn_of_readers(self, file: Path, path: KeyPath) -> None:
+        if others_can_read(file):
+            self.report.warn("readable_secret", path, f"other users can read {file}; chmod 600 {file}")
 
 
 def _contents_rev(files: Sequence[Path | None]) -> str:

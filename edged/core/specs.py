@@ -317,6 +317,7 @@ WarningKind = Literal[
     "missing_file",
     "missing_secret",
     "clear_password",
+    "readable_secret",
     "insecure",
     "unstable_device",
     "no_cameras",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,15 @@ def write(folder: Path, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, as those of pytest's tmp_path are not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder).resolve()
+        path.chmod(0o755)
+        yield path
 
 
 def problems(folder: Path, text: str) -> list[str]:

@@ -54,4 +54,8 @@ def _secrets(config: Config) -> Check:
     readable = [str(warning) for warning in config.warnings if warning.kind == "clear_password"]
     if readable:
         return Check("secrets", False, "; ".join(readable), f"chmod 600 {config.path}")
-    return Check("secrets", True, "no secret is missing")
+    readable = [str(warning) for warning in config.warnings if warning.kind == "readable_secret"]
+    if readable:
+        step = f"chmod 600 the files, or chmod 700 {config.path.absolute().parent}/credentials"
+        return Check("secrets", False, "; ".join(readable), step)
+    return Check("secrets", True, "no secret is missing, and no other user can read one")

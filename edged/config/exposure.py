@@ -1,0 +1,42 @@
+"""Whether other users of this machine can read a file that has a credential in it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+from pathlib import Path
+
+SERVICE_GROUP = "edged"
+
+
+def others_can_read(file: Path) -> bool:
+    """True if the modes of the file and of its folders let a user read it who is not its owner, root or the service.
+
+    False if it cannot be examined.
+    """
+    try:
+        path = Path(os.path.realpath(file))
+        status, folders = path.stat(), [folder.stat() for folder in path.parents]
+    except OSError:
+        return False
+    if status.st_mode & stat.S_IROTH and all(folder.st_mode & stat.S_IXOTH for folder in folders):
+        return True
+    if not status.st_mode & stat.S_IRGRP or _is_private(status):
+        return False
+    return all(
+        folder.st_mode & stat.S_IXOTH or (folder.st_mode & stat.S_IXGRP and folder.st_gid == status.st_gid)
+        for folder in folders
+    )
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """True if nobody else is in the group: that of root, of the service, or the one that a user has of its own."""
+    return status.st_gid in {0, status.st_uid, _service_group()}
+
+
+def _service_group() -> int | None:
+    try:
+        return grp.getgrnam(SERVICE_GROUP).gr_gid
+    except KeyError:
+        return None
