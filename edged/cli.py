@@ -235,10 +235,12 @@ def doctor(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from edged.tools.doctor import table
-    from edged.tools.doctor.examine import examine
+    from edged.tools.doctor.examine import examine, examine_quickly
 
     logging.getLogger("edged").setLevel(logging.CRITICAL)  # the rows contain what cameras and broker would log
-    checks = examine(_config_file_or_default(options.config, options.system_config))
+    checks = (examine_quickly if options.quick else examine)(
+        _config_file_or_default(options.config, options.system_config)
+    )
     if options.json:
         streams.write_line(table.as_json(checks))
     else:

@@ -35,6 +35,7 @@ NOT_RUN = {
     r"/bridge/(request|response)/": "for the node dock-box; tests/test_mqtt_clients.py runs it",
     r"pipx run uv": "for Debian 13; uv downloads a Python",
     r"pipx ": "for Debian 13",
+    r"systemctl restart": "needs systemd; tests/test_install_debian.py runs it",
     r"edged prepare": "needs a compiled model; tests/test_npu_prepare.py runs it on a simulated one",
     r"-u edged .*edged doctor": "needs the compiled model",
 }

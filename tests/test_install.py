@@ -67,11 +67,13 @@ def test_everything_of_the_service_is_put_in_place(image: Path):
     there = listing(image)
     assert there[LINK][3] == str(COMMAND)
     assert {
-        path: there[path][:3] for path in ("etc/edged", "etc/edged/credentials", "var/lib/edged", CONFIG, UNIT)
+        path: there[path][:3]
+        for path in ("etc/edged", "etc/edged/credentials", "var/lib/edged", "var/lib/edged/models", CONFIG, UNIT)
     } == {
         "etc/edged": ("drwxr-x---", 0, group),
         "etc/edged/credentials": ("drwx------", user, group),
         "var/lib/edged": ("drwxr-x---", user, group),
+        "var/lib/edged/models": ("drwxr-xr-x", 0, 0),
         CONFIG: ("-rw-r-----", 0, group),
         UNIT: ("-rw-r--r--", 0, 0),
     }

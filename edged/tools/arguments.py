@@ -161,6 +161,8 @@ def history(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
+    quick = "check config, secrets, broker, disks, and that edged is running; a few seconds, for health checks"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_config(parser)
 

@@ -19,6 +19,7 @@ from edged.tools.doctor.model import is_compiled, model_files
 from edged.tools.doctor.npu import npu
 from edged.tools.doctor.packages import opencv, packages, python
 from edged.tools.doctor.question import question
+from edged.tools.doctor.running import running
 
 
 def examine(path: Path, machine: Machine | None = None) -> list[Check]:
@@ -44,6 +45,16 @@ def examine(path: Path, machine: Machine | None = None) -> list[Check]:
     # last and alone, so that the times it prints are not disturbed
     answered = run_checks(lambda: [question(path, config, compiled, folder_ok, machine)])
     return [*config_checks, *(check for checks in results for check in checks), *answered]
+
+
+def examine_quickly(path: Path, machine: Machine | None = None) -> list[Check]:
+    """What takes a few seconds at most and opens no device: for the health check of a running edged."""
+    machine = machine or Machine()
+    config, config_checks = read_config(path)
+    results = _side_by_side(
+        [lambda: [broker(config, machine)], lambda: [running(config, machine)], lambda: disks(path, machine)]
+    )
+    return [*config_checks, *(check for checks in results for check in checks)]
 
 
 def _side_by_side(groups: Sequence[Callable[[], Iterable[Check]]]) -> list[list[Check]]:

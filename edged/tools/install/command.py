@@ -18,10 +18,10 @@ from edged.tools.invocation import command_line
 from edged.tools.streams import write_line
 
 SYSTEMD = Path("/run/systemd/system")
-MODEL = "/var/lib/edged/models/qwen2-vl-2b"
+UDEV = Path("/run/udev/control")
 NEXT_STEPS = f"""\
 next:
-  put the model folder into {MODEL}: edged prepare --help
+  put the model folder into {layout.MODELS}/qwen2-vl-2b: edged prepare --help
   edit {DEFAULT_PATH}
   sudo -u edged edged doctor
   sudo systemctl enable --now edged"""
@@ -111,13 +111,11 @@ def _carry_out(actions: Sequence[Action], dry_run: bool) -> None:
 
 
 def _announce() -> None:
-    """Let systemd and udev read what was changed. A machine may have no udev."""
+    """Let systemd, and udev if it runs, read what was changed."""
     run("systemctl", "daemon-reload")
-    try:
+    if UDEV.exists():
         run("udevadm", "control", "--reload")
         run("udevadm", "trigger", "--action=change", "--property-match=DEVNAME=/dev/aries*")
-    except InstallError as error:
-        write_line(f"udev was not told: {error}")
 
 
 def _note_override(target: Target) -> None:

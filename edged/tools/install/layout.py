@@ -11,7 +11,7 @@ from pathlib import Path
 from edged.config.load import DEFAULT_PATH
 from edged.tools.install.account import HOME, Account
 from edged.tools.install.steps import CommandLink, Folder, InstalledFile, Step
-from edged.tools.install.target import InstallError, Owner, Target
+from edged.tools.install.target import ROOT, InstallError, Owner, Target
 
 COMMAND = "/usr/local/bin/edged"
 UNIT = "edged.service"
@@ -24,6 +24,7 @@ PLACES = {
     ".sysusers": "/usr/local/lib/sysusers.d",
 }
 DROP_INS = "/usr/local/share/edged/drop-ins"  # examples; systemd does not read them there
+MODELS = f"{HOME}/models"
 COMPLETION = "/usr/local/share/bash-completion/completions/edged"
 COMMAND_IN_UNIT = "/opt/edged/venv/bin/edged"
 USER = Owner("edged", "edged")
@@ -42,6 +43,7 @@ def steps(target: Target, command: Path, completion: str) -> list[Step]:
         Folder(target, etc, 0o750, FOR_USER),
         Folder(target, f"{etc}/credentials", 0o700, USER),
         Folder(target, HOME, 0o750, USER),
+        Folder(target, MODELS, 0o755, ROOT),  # the service cannot change its model
         InstalledFile(target, f"{etc}/edged.schema.json", (share / "config/edged.schema.json").read_bytes()),
         InstalledFile(
             target, str(DEFAULT_PATH), (share / "config/edged.yaml").read_bytes(), 0o640, FOR_USER, kept=True
