@@ -413,7 +413,7 @@ def test_a_look_frees_its_frame(stage: Stage, caplog: pytest.LogCaptureFixture):
     gc.collect()
     gc.disable()
     try:
-        for _ in range(170):
+        for _ in range(60):
             for runtime in kinds:
                 stage.look(runtime)
         until(lambda: [len(camera.alive) for camera in watched] == [0] * 7, 5)
