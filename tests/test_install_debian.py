@@ -45,12 +45,16 @@ def lines_of_the_readme() -> list[str]:
 
 def bound_pip_settings(root: Path) -> list[str]:
     """Give the container this machine's pip settings; nspawn's options for the local folders that they name."""
-    listed = subprocess.run(["python3", "-m", "pip", "config", "debug"], capture_output=True, text=True).stdout
-    for file in re.findall(r"^ *(/\S+), exists: True", listed, re.MULTILINE):
-        (root / file.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, root / file.lstrip("/"))
-    folders = set(re.findall(r"(?:: |file://|\s)(/(?:opt|srv|mnt)/[^/\s]+)", listed))
-    return [f"--bind-ro={folder}" for folder in sorted(folders) if Path(folder).is_dir()]
+    files, folders = set(), set()
+    for command, pattern in (("debug", r"^ *(/\S+), exists: True"), ("list", r"(?:'|\s|file://)(/[^\s']+)")):
+        listed = subprocess.run(["python3", "-m", "pip", "config", command], capture_output=True, text=True).stdout
+        for path in map(Path, re.findall(pattern, listed, re.MULTILINE)):
+            (folders if path.is_dir() else files).add(path)
+    for file in files:
+        copy = root / file.relative_to("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    return [f"--bind-ro={folder}" for folder in sorted(folders)]
 
 
 @pytest.fixture(scope="module")
