@@ -45,7 +45,8 @@ def lines_of_the_readme() -> list[str]:
 
 def bound_pip_settings(root: Path) -> list[str]:
     """Give the container this machine's pip settings; nspawn's options for the local folders that they name."""
-    files, folders = set(), set()
+    files: set[Path] = set()
+    folders: set[Path] = set()
     for command, pattern in (("debug", r"^ *(/\S+), exists: True"), ("list", r"(?:'|\s|file://)(/[^\s']+)")):
         listed = subprocess.run(["python3", "-m", "pip", "config", command], capture_output=True, text=True).stdout
         for path in map(Path, re.findall(pattern, listed, re.MULTILINE)):

@@ -41,7 +41,9 @@ def build(root: Path, packages: Sequence[str] = (), suite: str = "bookworm") -> 
     """The files of a Debian, from the package sources of this machine."""
     include = ",".join([*PACKAGES, *packages])
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", suite, str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S)
+    # What it mounts below `root` must not outlive it: whoever removed the folder then would remove from /dev and /sys.
+    alone = ["unshare", "--mount", "--propagation=private"]
+    done = subprocess.run([*alone, *command], capture_output=True, text=True, timeout=BUILD_S)
     assert done.returncode == 0, done.stderr[-2000:]
     host = (root / "etc/hostname").read_text().strip() if (root / "etc/hostname").exists() else "debian"
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {host}\n::1 localhost\n")
