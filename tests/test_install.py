@@ -81,6 +81,10 @@ def test_everything_of_the_service_is_put_in_place(image: Path):
     assert there["etc/edged/edged.schema.json"][3] == (PROJECT / "config/edged.schema.json").read_bytes()
     assert there[UNIT][3] == (PROJECT / "systemd/edged.service").read_bytes()
     assert there["usr/local/lib/sysusers.d/edged.conf"][3] == (PROJECT / "systemd/edged.sysusers").read_bytes()
+    assert there["usr/local/lib/udev/rules.d/edged.rules"][3] == (PROJECT / "systemd/edged.rules").read_bytes()
+    examples = {Path(name).name for name in there if name.startswith("usr/local/share/edged/drop-ins/")}
+    assert examples == {path.name for path in (PROJECT / "systemd/drop-ins").iterdir()}
+    assert not any("Containerfile" in name or "compose" in name for name in there)
     assert there["usr/local/share/bash-completion/completions/edged"][3] == b"# completion\n"
     assert "edged" in next(
         line.split(":")[3] for line in (image / "etc/group").read_text().splitlines() if line.startswith("video:")
@@ -134,6 +138,7 @@ def test_removing_keeps_config_data_and_user(image: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert run(image, uninstall=True) == 0
     left = {name for name, entry in listing(image).items() if not entry[0].startswith("d")}
+    assert not (image / "usr/local/share/edged").exists()
     assert {name for name in left if "edged" in name} == {CONFIG, "var/lib/edged/edged.db"}
     assert number(image, "passwd", "edged") > 0
     assert capsys.readouterr().out.splitlines()[-1] == (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edged.config.load import DEFAULT_PATH
 from edged.tools.install.target import ROOT, InstallError, Owner, Target
 
 PAST = {
@@ -76,7 +77,15 @@ class InstalledFile:
     def to_undo(self, purge: bool) -> Action | None:
         path = self.target.path(self.path)
         there = os.path.lexists(path) and (purge or not self.kept)
-        return Action("remove", str(path), path.unlink) if there else None
+        return Action("remove", str(path), self._remove) if there else None
+
+    def _remove(self) -> None:
+        """With the folders of edged that become empty."""
+        self.target.path(self.path).unlink()
+        for folder in Path(self.path).parents:
+            if "edged" in folder.parts and folder != DEFAULT_PATH.parent:
+                with suppress(OSError):
+                    self.target.path(str(folder)).rmdir()
 
     def _has_mode(self, path: Path) -> bool:
         status = path.stat()
