@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from support.broker import HOST, Mosquitto, Subscriber, an_answer
-from support.home_assistant import PYTHON, HomeAssistant
+from support.home_assistant import HomeAssistant, check_installed
 from support.making import question
 from support.world import camera
+from test_home_assistant_examples import EXAMPLES, entity_ids, named, read, shipped
 
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.conditions import OneOf
@@ -22,11 +23,7 @@ from edged.core.types import AlertState, Answer, CameraState, utc_now
 from edged.mqtt.publisher import MqttPublisher
 from edged.store.store import DiskStore
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not PYTHON.exists(), reason="needs Home Assistant, see tests/run"),
-]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), pytest.mark.usefixtures("home_assistant_is_installed")]
 
 SCENE = "A yard with it's <gate>. " * 20
 # question: its type, a value, what its entity reads
@@ -78,14 +75,15 @@ class Stage:
         self.broker.kill()
 
     def start(self, config: Config) -> None:
-        """Start edged, with its camera online."""
+        """Start edged, with its cameras online."""
         self.store = DiskStore(self.folder / "edged.db", lambda: True)
         self.store.open()
-        self.publisher = MqttPublisher(BrokerSpec(HOST, self.broker.port), "box", self.store, version="1.2.3")
+        self.publisher = MqttPublisher(BrokerSpec(HOST, self.broker.port), config.node, self.store, version="1.2.3")
         self.publisher.follow(config)
         self.publisher.start()
         self.publisher.online()
-        self.publisher.camera("dock", CameraState(True, None, utc_now()))
+        for spec in config.cameras:
+            self.publisher.camera(spec.name, CameraState(True, None, utc_now()))
 
     def stop(self) -> None:
         assert self.publisher
@@ -118,6 +116,16 @@ class Stage:
         """The entities of the dock, by the last part of their unique id; of the box as it stands."""
         return {unique.removeprefix("edged_box_dock_"): entity for entity, unique in self.home.ask("entities").items()}
 
+    def has(self, wanted: Mapping[str, str], timeout_s: float = 40.0) -> None:
+        """Wait until the entities with these unique ids have these entity ids, and there are no others."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = {unique: entity for entity, unique in self.home.ask("entities").items()}
+            if found == wanted:
+                return
+            assert time.monotonic() < deadline, f"{set(found.items()) ^ set(wanted.items())}\n{self.home.log()[-2000:]}"
+            time.sleep(0.1)
+
     def warnings(self) -> list[str]:
         lines = self.home.log().splitlines()
         return [line for line in lines if ("WARN" in line or "ERROR" in line) and not any(u in line for u in UNUSABLE)]
@@ -130,6 +138,11 @@ def an_answer_to(name: str, expires_s: float, **changes: Any) -> Answer:
     if name == "gate":
         own["alert"] = AlertState(True, utc_now())
     return replace(an_answer(f"{name} {now}", question=name, expires_s=expires_s), **(own | changes))
+
+
+@pytest.fixture(scope="session")
+def home_assistant_is_installed() -> None:
+    check_installed()
 
 
 @pytest.fixture
@@ -297,32 +310,53 @@ def test_the_switch_and_the_button_send_requests(stage: Stage):
     listening.close()
 
 
+def test_every_entity_has_the_id_that_the_readme_and_the_dashboard_say(stage: Stage):
+    config = shipped()
+    stage.start(config)
+    stage.has(entity_ids(config))
+    assert named(read(EXAMPLES / "dashboard.yaml")) - stage.home.states().keys() == set()
+    assert stage.warnings() == []
+
+
+def test_names_at_the_edge_of_what_a_config_allows_give_valid_entity_ids(stage: Stage):
+    cameras = (
+        camera("a", question("Q?", YesNo(), "b_c", alert=AlertSpec(OneOf((True,)))), image="each"),
+        camera("a_b", question("Q?", YesNo(), "c", alert=AlertSpec(OneOf((True,))))),  # the same unique id
+        camera("yard--2-", question("Q?", Number(True), "__1", title="Wie viele?")),
+        camera("x" * 60, question("Q?", Text(), "y" * 60)),
+    )
+    config = replace(asking(), node="box-1", cameras=cameras)
+    wanted = entity_ids(config)
+    assert len(set(wanted.values())) == len(wanted)
+    stage.start(config)
+    stage.has(wanted)
+    stage.home.stop()
+    stage.home.start()
+    stage.has(wanted)
+    assert stage.warnings() == []
+
+
 AUTOMATION = """
 - alias: gate
   use_blueprint:
     path: edged/alert_with_picture.yaml
     input:
-      alert: binary_sensor.gate_alert
-      picture: image.picture
+      alert: binary_sensor.dock_gate_alert
+      picture: image.dock_image
       notify: notify.phone
       tell_end: true
 """
 
 
 def test_the_blueprint_notifies_with_the_picture_when_an_alert_goes_on_and_off(tmp_path: Path):
-    # Home Assistant before 2025.10 derives entity ids from names, so that the ids are not known before.
-    ids = {"binary_sensor.gate_alert": "gate_alert", "image.picture": "image"}
     stage = Stage(tmp_path)
     try:
         stage.home.start()
         stage.start(asking())
         stage.answer()
         stage.reads(FRESH)
-        automation = AUTOMATION
-        for placeholder, name in ids.items():
-            automation = automation.replace(placeholder, stage.ids()[name])
         stage.home.stop()
-        stage.home.automate(automation)
+        stage.home.automate(AUTOMATION)
         stage.home.start()
         stage.reads(FRESH)
         assert stage.home.states()["automation.gate"] == "on"

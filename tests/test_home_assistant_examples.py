@@ -12,6 +12,7 @@ from ruamel.yaml.nodes import Node
 from support.config import SHIPPED
 
 from edged.config.load import load
+from edged.core.specs import Config
 from edged.mqtt.discovery import discovery
 from edged.mqtt.topics import Topics
 
@@ -38,12 +39,20 @@ def read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def entities() -> set[str]:
-    """Those of the shipped config, with pictures, on a box called dock-box."""
+def shipped() -> Config:
+    """The shipped config, with pictures, on a box called dock-box, as the dashboard has it."""
     config = load(SHIPPED / "edged.yaml")
-    config = replace(config, node="dock-box", cameras=tuple(replace(each, image="each") for each in config.cameras))
-    messages = discovery(config, Topics("edged", "dock-box"), "1")
-    return {each["default_entity_id"] for message in messages.values() for each in message["components"].values()}
+    return replace(config, node="dock-box", cameras=tuple(replace(each, image="each") for each in config.cameras))
+
+
+def entity_ids(config: Config) -> dict[str, str]:
+    """By unique id, as they are announced."""
+    components = [
+        component
+        for message in discovery(config, Topics("edged", config.node), "1").values()
+        for component in message["components"].values()
+    ]
+    return {component["unique_id"]: component["default_entity_id"] for component in components}
 
 
 def named(tree: Any) -> set[str]:
@@ -60,7 +69,7 @@ def test_every_entity_of_the_dashboard_is_announced():
     assert {view["type"] for view in dashboard["views"]} == {"sections"}
     used = named(dashboard)
     assert len(used) > 15
-    assert used - entities() == set()
+    assert used - set(entity_ids(shipped()).values()) == set()
 
 
 def test_the_blueprint_uses_every_input_and_no_other():

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".homeassistant/bin/python"
 PROCESS = Path(__file__).with_name("home_assistant_process.py")
 BLUEPRINTS = [ROOT / "config/examples/homeassistant/alert_with_picture.yaml"]
+MISSING = ROOT / ".homeassistant/missing"  # why it could not be installed
 START_S, ANSWER_S, CHANGE_S = 90.0, 30.0, 20.0
 MARK = "\x01"  # begins an answer
 
@@ -25,6 +26,13 @@ homeassistant: {name: test, unit_system: metric, time_zone: UTC}
 http: {server_host: 127.0.0.1, server_port: PORT}
 automation: !include automations.yaml
 """
+
+
+def check_installed() -> None:
+    """Fail unless Home Assistant is installed."""
+    reason = MISSING.read_text().strip() if MISSING.exists() else "run tests/support/install_home_assistant.sh"
+    assert PYTHON.exists(), f"Home Assistant is not installed: {reason}"
+    assert not MISSING.exists(), f"Home Assistant is not installed: {reason}"
 
 
 class HomeAssistant:

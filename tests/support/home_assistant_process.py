@@ -38,10 +38,11 @@ async def answer(hass: HomeAssistant, command: dict[str, Any]) -> Any:
         case "states":
             return {state.entity_id: [state.state, dict(state.attributes)] for state in hass.states.async_all()}
         case "devices":
-            devices = device_registry.async_get(hass).devices.values()
+            devices = device_registry.async_entries_for_config_entry(device_registry.async_get(hass), "mqtt")
             return {device.name: via(hass, device) for device in devices}
         case "entities":
-            return {e.entity_id: e.unique_id for e in entity_registry.async_get(hass).entities.values()}
+            entities = entity_registry.async_entries_for_config_entry(entity_registry.async_get(hass), "mqtt")
+            return {entity.entity_id: entity.unique_id for entity in entities}
         case "call":
             await hass.services.async_call(command["domain"], command["service"], command["data"], blocking=True)
             return None
