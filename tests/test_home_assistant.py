@@ -323,6 +323,7 @@ def test_names_at_the_edge_of_what_a_config_allows_give_valid_entity_ids(stage: 
         camera("a", question("Q?", YesNo(), "b_c", alert=AlertSpec(OneOf((True,)))), image="each"),
         camera("a_b", question("Q?", YesNo(), "c", alert=AlertSpec(OneOf((True,))))),  # the same unique id
         camera("yard--2-", question("Q?", Number(True), "__1", title="Wie viele?")),
+        camera("-", question("Q?", YesNo(), "_")),
         camera("x" * 60, question("Q?", Text(), "y" * 60)),
     )
     config = replace(asking(), node="box-1", cameras=cameras)

@@ -120,7 +120,7 @@ def _unique_id(node: str, device: Device, entity: Entity) -> str:
 
 
 def _object_id(name: str) -> str:
-    return re.sub("[_-]+", "_", name).strip("_")
+    return re.sub("[_-]+", "_", name).strip("_") or "unnamed"  # of a name such as "-"
 
 
 def _availability(topics: Sequence[str]) -> list[dict[str, str]]:
