@@ -59,7 +59,17 @@ class Container:
         self, command: str, timeout_s: float = 60.0, folder: str = "/", env: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command as root in the container."""
-        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root"]
+        enter = [
+            "nsenter",
+            f"--target={self.leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+            "--root",
+        ]
         clean = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", *env]
         return subprocess.run(
             [*enter, f"--wdns={folder}", "--", *clean, "bash", "-c", command],
