@@ -12,8 +12,8 @@ from edged.tools.history.course import as_text
 
 KEYS = (
     "node", "camera", "region", "question", "type", "value", "status", "reason", "confidence", "agreement", "settled",
-    "text", "truncated", "late", "trigger", "answered_ts", "clock_synced", "frame_ts", "frame_age_s", "frame_sha256",
-    "id", "reuse_of", "prompt", "prompt_rev", "model", "model_rev", "config_rev", "schema",
+    "alert", "text", "truncated", "late", "trigger", "answered_ts", "clock_synced", "frame_ts", "frame_age_s",
+    "frame_sha256", "id", "reuse_of", "prompt", "prompt_rev", "model", "model_rev", "config_rev", "schema",
 )  # fmt: skip
 TIMES = ("grab", "encode", "answer")
 HEADER = ("time", *KEYS, *(f"timing_ms_{name}" for name in TIMES))
