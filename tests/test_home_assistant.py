@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -243,16 +244,17 @@ def test_a_refusal_while_home_assistant_is_off_is_read_after_its_start(stage: St
     stage.reads({**UNKNOWN, "gate_alert": "on"})
 
 
-def test_all_three_are_down_and_come_back_in_another_order(stage: Stage):
+@pytest.mark.parametrize("order", list(itertools.permutations(["edged", "broker", "home"])), ids="-".join)
+def test_all_three_are_down_and_come_back_in_any_order(stage: Stage, order: tuple[str, ...]):
+    starts = {"edged": lambda: stage.start(asking()), "broker": stage.broker.start, "home": stage.home.start}
     stage.start(asking())
     stage.answer()
     stage.reads(FRESH)
     stage.home.stop()
     stage.stop()
     stage.broker.kill()
-    stage.start(asking())
-    stage.home.start()
-    stage.broker.start()
+    for name in order:
+        starts[name]()
     stage.reads(FRESH, 90.0)
 
 
