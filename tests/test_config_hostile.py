@@ -156,7 +156,7 @@ HOSTILE = {
 def test_a_hostile_file_is_refused_or_loaded_within_seconds(tmp_path: Path, case: str):
     begun = time.process_time()
     result = outcome(write(tmp_path, HOSTILE[case]))
-    assert time.process_time() - begun < 4  # about 1 s; a slow machine may take longer
+    assert time.process_time() - begun < 10  # about 1 s; a slow machine that is busy takes several times as long
     sentences = [] if isinstance(result, Config) else result
     assert len(sentences) <= 201
     assert all(len(sentence) < 500 and "\n" not in sentence for sentence in sentences)
