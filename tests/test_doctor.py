@@ -227,12 +227,12 @@ def test_an_unexpected_error_in_one_check_hides_no_other(tmp_path: Path, machine
         ),
     ],
 )
-def test_a_config_with_something_wrong(tmp_path: Path, text: str, name: str, detail: str, todo: str):
-    path = tmp_path / "edged.yaml"
+def test_a_config_with_something_wrong(open_folder: Path, text: str, name: str, detail: str, todo: str):
+    path = open_folder / "edged.yaml"
     path.write_text(text)
     path.chmod(0o644)
     row = by_name(read_config(path)[1])[name]
-    places = {"path": path, "folder": tmp_path}
+    places = {"path": path, "folder": open_folder}
     assert row.ok is False
     assert row.detail.startswith(detail.format(**places))
     assert row.next == todo.format(**places)
