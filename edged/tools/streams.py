@@ -33,6 +33,8 @@ def write_line(text: str) -> None:
 
 def report(*lines: str) -> None:
     """Write lines to standard error. In the journal of systemd they are errors."""
+    if not lines:
+        return
     text = "\n".join(lines)
     journal = journal_reads(sys.stderr, os.environ)
     _write_error(f"{with_priority(text, ERROR_PRIORITY) if journal else text}\n")
