@@ -73,6 +73,13 @@ class Looking(World):
         """Until so many looks have waited with their frames for so long that they may take others."""
         until(lambda: [ticket.delayed for ticket in self.service.queue.with_frame()] == [True] * looks)
 
+    def interrupt(self, question: Gate) -> None:
+        """Begin a look, and a request while the look waits for the answer to this question."""
+        self.begin_look()
+        question.wait()
+        self.begin_request()
+        question.open.set()
+
     def join(self) -> None:
         for thread in self.threads:
             thread.join(20)
@@ -103,10 +110,7 @@ def looking(config: Config) -> Iterator[Looking]:
 
 def test_a_request_is_answered_between_two_questions_and_the_look_goes_on_with_its_own_frame(looking: Looking):
     sign = looking.model.replies["sign"] = Gate("No")
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     looking.join()
     assert looking.asked() == ["gate", "car", "sign", "dog", "lamp"]
     assert looking.model.seen == ["sha-0", "sha-10", "sha-0"]  # the look's picture is encoded again
@@ -131,10 +135,7 @@ def test_the_age_and_the_encode_time_of_later_answers_are_those_of_the_second_en
     encode = looking.model.encode
     looking.model.encode = lambda picture: encode(picture) and next(times)
     gate = looking.model.replies["gate"] = Gate()
-    looking.begin_look()
-    gate.wait()
-    looking.begin_request()
-    gate.open.set()
+    looking.interrupt(gate)
     looking.join()
     before, *after = looking.published()
     assert before.timing_ms["encode"] == 30
@@ -145,10 +146,7 @@ def test_the_age_and_the_encode_time_of_later_answers_are_those_of_the_second_en
 
 def test_a_conversation_that_was_interrupted_goes_on_with_its_history(looking: Looking):
     gate = looking.model.replies["gate"] = Gate()
-    looking.begin_look()
-    gate.wait()
-    looking.begin_request()
-    gate.open.set()
+    looking.interrupt(gate)
     looking.join()
     assert looking.asked() == ["gate", "dog", "car", "sign", "lamp"]
     history = next(history for name, history in looking.model.asked if name == "car")
@@ -167,10 +165,7 @@ def test_a_request_that_comes_while_the_picture_is_encoded_again_does_not_wait_f
         return encode(picture)
 
     looking.model.encode, looking.model.replies["gate"] = encode_again, gate
-    looking.begin_look()
-    gate.wait()
-    looking.begin_request()
-    gate.open.set()
+    looking.interrupt(gate)
     looking.join()
     assert looking.asked() == ["gate", "dog", "dog", "car", "sign", "lamp"]
 
@@ -198,10 +193,7 @@ def test_requests_without_end_do_not_hold_up_a_look_for_ever(looking: Looking):
 @pytest.mark.parametrize("config", [(SIGN, replace(LAMP, region=TOP))], indirect=True)
 def test_between_two_regions_nothing_is_encoded_twice(looking: Looking):
     sign = looking.model.replies["sign"] = Gate()
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     looking.join()
     assert looking.asked() == ["sign", "dog", "lamp"]
     assert looking.model.seen == ["sha-0", "sha-10", "sha-0"]
@@ -210,10 +202,7 @@ def test_between_two_regions_nothing_is_encoded_twice(looking: Looking):
 def test_a_request_is_not_interrupted_by_another_one(looking: Looking):
     sign, dog = Gate(), Gate()
     looking.model.replies |= {"sign": sign, "dog": dog}
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     dog.wait()
     waiting = looking.service.queue.waiting()
     looking.begin_request("dock", waits=False)
@@ -226,10 +215,7 @@ def test_a_request_is_not_interrupted_by_another_one(looking: Looking):
 def test_a_request_that_fails_does_not_disturb_the_look_that_it_interrupted(looking: Looking):
     sign = looking.model.replies["sign"] = Gate()
     looking.model.replies["dog"] = ModelError("model: out of memory")
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     looking.join()
     assert [answer.status for answer in looking.published()] == ["ok"] * 4
     assert looking.answered[0][0].status == "model_down"
@@ -239,10 +225,7 @@ def test_no_frame_is_taken_for_the_next_look_while_the_interrupted_one_still_has
     """A request that is at its last question does not mean that the model is free soon."""
     sign, dog = Gate(), Gate()
     looking.model.replies |= {"sign": sign, "dog": dog}
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     dog.wait()
     waiting = looking.service.queue.waiting()
     looking.begin_look("yard")
@@ -359,10 +342,7 @@ def test_a_request_that_is_taking_its_frame_is_waited_for(looking: Looking):
 def test_a_stop_ends_an_interrupted_look_and_the_request(looking: Looking):
     sign, dog = Gate(), Gate()
     looking.model.replies |= {"sign": sign, "dog": dog}
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     dog.wait()
     looking.service.queue.halt()
     dog.open.set()
@@ -375,10 +355,7 @@ def test_a_stop_ends_an_interrupted_look_and_the_request(looking: Looking):
 def test_a_replaced_model_answers_the_request_and_the_interrupted_look(looking: Looking):
     sign, dog = Gate(), Gate()
     looking.model.replies |= {"sign": sign, "dog": dog}
-    looking.begin_look()
-    sign.wait()
-    looking.begin_request()
-    sign.open.set()
+    looking.interrupt(sign)
     dog.wait()
     looking.service.serve(looking.service.load(looking.config, looking.wait))
     dog.open.set()

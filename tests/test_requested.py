@@ -20,6 +20,7 @@ from edged.core.answer_types import YesNo
 from edged.core.conditions import OneOf
 from edged.core.errors import CameraError, ModelError
 from edged.core.requests import (
+    FULL,
     ActiveRequest,
     AdHoc,
     AskRequest,
@@ -473,4 +474,4 @@ def test_random_requests_pauses_and_reloads_leave_nothing_unanswered(asking: Ask
     until(lambda: all(each.responses for each in asked))
     assert [len(each.responses) for each in asked] == [1] * len(asked)
     errors = {each.response.error for each in asked} - {None}
-    assert errors <= {'"dock" is not a camera (there is none)', module.FULL}
+    assert errors <= {'"dock" is not a camera (there is none)', FULL}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from edged.core.text import shorten
+from edged.core.text import printable, shorten
 
 MAX_CANDIDATES = 200  # difflib needs about 10 us for each
 PLAIN = re.compile(r"[A-Za-z][\w ./?-]*")  # needs no quotes in YAML
@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
         case str() if "@" in value:
             return "an address"  # the same without its scheme
         case str():
-            return '"' + "".join(c if c.isprintable() else "·" for c in shorten(value)) + '"'
+            return '"' + printable(shorten(value)) + '"'
         case dict():
             return "a mapping"
         case list():

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from edged.core.types import Answer
 
 MOST_WAITING = 8  # requests that wait or run at a time; one more gets an error
+FULL = f"{MOST_WAITING} requests are waiting already; try again later"
+STOPPING = "edged is stopping"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,3 +30,8 @@ def system_text(error: OSError) -> str:
 def shorten(text: str, length: int = 60) -> str:
     """At most `length` characters; an ellipsis replaces the rest."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text without characters that a terminal could take for a command."""
+    return "".join(char if char.isprintable() else "·" for char in text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import uuid
@@ -17,8 +16,9 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.errors import EdgedError, Stopped
+from edged.core.json_object import json_object
 from edged.core.specs import BrokerSpec
-from edged.core.text import spoken
+from edged.core.text import printable, spoken
 from edged.mqtt.client import (
     V5,
     V311,
@@ -177,7 +177,7 @@ class Caller:
             raise self._failed(Failure("other", f'no edged with the node "{self._node}" is connected'))
 
     def _received(self, incoming: Incoming) -> dict[str, Any] | None:
-        payload = _json_object(incoming.payload)
+        payload = json_object(incoming.payload) or {}
         if incoming.topic == self._topics.state:
             self._state_changed(payload.get("state"))
             return None
@@ -204,14 +204,5 @@ def _data(response: Mapping[str, Any]) -> Any:
     """Raises EdgedError with the response's error, without characters that a terminal could take for a command."""
     if response.get("status") != "ok":
         error = str(response.get("error"))
-        raise EdgedError("".join(char if char.isprintable() or char == "\n" else "·" for char in error))
+        raise EdgedError("\n".join(printable(line) for line in error.split("\n")))
     return response.get("data")
-
-
-def _json_object(payload: bytes) -> dict[str, Any]:
-    """Empty if it is none."""
-    try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

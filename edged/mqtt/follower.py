@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 
 from edged.core.errors import EdgedError
+from edged.core.json_object import json_object
 from edged.core.specs import BrokerSpec
 from edged.mqtt.client import (
     V311,
@@ -114,10 +114,7 @@ class Follower:
             return
         payload = None
         if message.payload:
-            try:
-                payload = json.loads(message.payload)
-            except (ValueError, RecursionError):  # not published by edged
-                return
-            if not isinstance(payload, dict):
+            payload = json_object(message.payload)
+            if payload is None:  # not published by edged
                 return
         self._messages.put(FollowedMessage(levels[0], tuple(levels[1:]), payload, message.retain))

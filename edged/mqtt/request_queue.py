@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from edged.config.phrases import shown
-from edged.core.requests import MOST_WAITING, Received, Response
+from edged.core.requests import FULL, MOST_WAITING, STOPPING, Received, Response
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
 from edged.mqtt.requests import Parsed, parse
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 MOST_RESPONSES = 100  # that wait to be sent; further ones are dropped
 LOGGED_EVERY_S = 3600.0  # how often it is logged that retained requests are refused
-STOPPING = "edged is stopping"
 
 
 class RequestQueue:
@@ -78,7 +77,7 @@ class RequestQueue:
             return STOPPING
         with self._lock:
             busy = len(self._running) > MOST_WAITING  # this one included
-        return f"{MOST_WAITING} requests are waiting already; try again later" if busy else None
+        return FULL if busy else None
 
     def _log_retained(self, incoming: Incoming) -> None:
         if time.monotonic() >= self._retained_logged_at + LOGGED_EVERY_S:

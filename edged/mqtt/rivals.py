@@ -6,10 +6,10 @@ disconnect each other whenever they connect; MQTT 5 brokers should say so, but n
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 
+from edged.core.json_object import json_object
 from edged.mqtt.back_off import retry_pause_s
 
 log = logging.getLogger(__name__)
@@ -78,9 +78,5 @@ class Rivals:
 
 
 def _instance(payload: bytes) -> str | None:
-    try:
-        health = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    instance = health.get("instance") if isinstance(health, dict) else None
+    instance = (json_object(payload) or {}).get("instance")
     return instance if isinstance(instance, str) else None

@@ -11,7 +11,9 @@ from functools import partial
 
 from edged.core.errors import EdgedError, Stopped
 from edged.core.requests import (
+    FULL,
     MOST_WAITING,
+    STOPPING,
     ActiveRequest,
     AdHoc,
     AskRequest,
@@ -31,8 +33,6 @@ THREADS = 4
 LIMIT_S = 300.0  # for a request without a deadline, with everything that it waits for
 JOIN_S = 5.0
 STARTING = "edged is starting; its model is not loaded yet"
-STOPPING = "edged is stopping"
-FULL = f"{MOST_WAITING} requests are waiting already; try again later"
 EXPIRED = "the request expired before it was begun"
 UNEXPECTED = "unexpected error; see edged's log"
 

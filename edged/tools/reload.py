@@ -12,10 +12,10 @@ from typing import Any
 
 from edged.config.load import ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_WRONG, EdgedError, Stopped
-from edged.core.text import spoken
+from edged.core.json_object import json_object
+from edged.core.text import printable, spoken
 from edged.service.control import OTHER_CONFIG, SERVICE_SOCKET, real_path, socket_path
 from edged.tools.streams import report, write_line
-from edged.tools.view import printable
 
 CONNECT_S = 2.0
 POLL_S = 0.25  # how soon a stop signal is noticed
@@ -40,7 +40,7 @@ def _local_response(path: Path, config: Path, stop: StopSignal) -> dict[str, Any
             connection.sendall(json.dumps({"request": "reload", "config": real_path(config)}).encode() + b"\n")
         except OSError:
             return None
-        response = _json_object(_read(connection, stop))
+        response = json_object(_read(connection, stop)) or {}
     return None if response.get("status") == OTHER_CONFIG else response
 
 
@@ -82,12 +82,3 @@ def _through_the_broker(path: Path, stop: StopSignal) -> int:
         report(*error.problems, "edged: not reloaded")
         return EXIT_WRONG
     return _print({"status": "ok", "data": call(config, "reload", {}, RELOAD_S, stop)})
-
-
-def _json_object(line: bytes) -> dict[str, Any]:
-    """Empty if it is none."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -10,9 +10,9 @@ from typing import Any
 
 from edged.core.errors import EXIT_OK, EXIT_WRONG, EdgedError
 from edged.core.specs import Config
+from edged.core.text import printable
 from edged.mqtt.caller import Caller
 from edged.tools.streams import report, write_line
-from edged.tools.view import printable
 from edged.tools.yaml_option import yaml_option
 
 SLACK_S = 60.0  # for the camera, and for the question that is being answered, beyond the deadline of the question

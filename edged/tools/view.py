@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edged.core.text import shorten
+from edged.core.text import printable, shorten
 from edged.tools.board import Board, CameraBoard, NewestAnswer
 
 NARROW = 64  # columns; below, confidence and verdict are left out
@@ -160,11 +160,6 @@ def plain_line(answer: NewestAnswer) -> str:
         answer.judgement or str(payload.get("status")),
     ]
     return printable(" ".join(columns))
-
-
-def printable(text: str) -> str:
-    """The text without characters that a terminal could take for a command."""
-    return "".join(char if char.isprintable() else "·" for char in text)
 
 
 def _text(text: str, style: str = "") -> Text:

@@ -14,9 +14,10 @@ from rich.live import Live
 
 from edged.core.errors import EXIT_OK
 from edged.core.specs import BrokerSpec
+from edged.core.text import printable
 from edged.mqtt.follower import CONNECTING, FollowedMessage, Follower
 from edged.tools.board import Board, NewestAnswer
-from edged.tools.view import picture, plain_line, printable
+from edged.tools.view import picture, plain_line
 
 REFRESH_S = 0.25
 

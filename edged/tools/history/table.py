@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edged.core.text import counted, spoken
+from edged.core.text import counted, printable, spoken
 from edged.tools.history.choice import Name
 from edged.tools.history.course import COLUMNS, REFUSED, Course, as_text
-from edged.tools.view import printable
 
 NARROW = 64  # columns of the terminal; below, there is no room for the values and the statuses
 MOST = (22, COLUMNS, 24, 16, 11, 60)  # columns of a terminal for each cell of a line, if there is room

@@ -69,13 +69,9 @@ def _target(options: InstallOptions) -> Target:
 def _install(target: Target, options: InstallOptions, completion: str, own_command: Callable[[Target], Path]) -> int:
     parts = layout.steps(target, own_command(target), completion)
     actions = [action for part in parts if (action := part.to_do())]
-    _carry_out(actions, options.dry_run)
-    if not actions:
-        write_line("everything is in place; nothing was changed")
+    _carry_out(target, actions, options, "everything is in place")
     if options.dry_run:
         return EXIT_OK
-    if target.live and actions:
-        _announce()
     _note_override(target)
     if target.live and _is_active():
         write_line("edged is running; this puts the installed version into service: systemctl restart edged")
@@ -91,23 +87,24 @@ def _remove(target: Target, options: InstallOptions) -> int:
     if target.live and target.path(f"{layout.UNITS}/{layout.UNIT}").exists():
         stop = ("systemctl", "disable", "--now", layout.UNIT)
         actions.insert(0, Action("stop", f"and disabled {layout.UNIT}", lambda: run(*stop)))
-    _carry_out(actions, options.dry_run)
-    if not actions:
-        write_line("edged is not installed; nothing was changed")
+    _carry_out(target, actions, options, "edged is not installed")
     if options.dry_run:
         return EXIT_OK
-    if target.live and actions:
-        _announce()
     if not options.purge and target.path(str(DEFAULT_PATH.parent)).exists():
         write_line(f"kept: {DEFAULT_PATH.parent}, /var/lib/edged and the user edged; --purge removes them")
     return EXIT_OK
 
 
-def _carry_out(actions: Sequence[Action], dry_run: bool) -> None:
+def _carry_out(target: Target, actions: Sequence[Action], options: InstallOptions, reason: str) -> None:
+    """Do what has to be done, with a line for each action; or say why there is nothing to do."""
     for action in actions:
-        if not dry_run:
+        if not options.dry_run:
             action.carry_out()
-        write_line(action.planned() if dry_run else action.done())
+        write_line(action.planned() if options.dry_run else action.done())
+    if not actions:
+        write_line(f"{reason}; nothing was changed")
+    elif target.live and not options.dry_run:
+        _announce()
 
 
 def _announce() -> None:

@@ -97,10 +97,7 @@ class InstalledFile:
     def _write(self) -> None:
         """The file is complete or not there at all."""
         path = self.target.path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        with suppress(FileNotFoundError):
-            new.unlink()
+        new = _beside(path)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(self.content)
             os.fchown(file.fileno(), *_known(self._ids(), self.owner))
@@ -170,12 +167,18 @@ class CommandLink:
 
     def _link(self) -> None:
         path = self.target.path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        with suppress(FileNotFoundError):
-            new.unlink()
+        new = _beside(path)
         new.symlink_to(self.command)
         new.replace(path)
+
+
+def _beside(path: Path) -> Path:
+    """Where the replacement of `path` is made, in the same folder. Nothing is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        new.unlink()
+    return new
 
 
 def _leads_to_edged(path: Path) -> bool:
