@@ -15,9 +15,9 @@ from support.publishing import an_event
 
 from edged.config.load import load
 from edged.core.conditions import Comparison
+from edged.core.payloads import answer_payload, event_payload
 from edged.core.specs import AlertSpec, Hours
 from edged.core.types import Status
-from edged.mqtt.topics import answer_payload, event_payload
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

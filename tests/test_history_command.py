@@ -21,7 +21,7 @@ from support.broker import an_answer
 from support.history import Row, add, answered, database, refused
 
 from edged.cli import main
-from edged.mqtt.topics import answer_payload
+from edged.core.payloads import answer_payload
 from edged.tools.history import sheet
 from edged.tools.history.command import HistoryOptions, file_of, history
 

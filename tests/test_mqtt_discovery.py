@@ -18,10 +18,11 @@ from support.world import CONFIG, World, camera
 from edged.config.load import load
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.conditions import OneOf
+from edged.core.payloads import answer_payload
 from edged.core.specs import AlertSpec, Config, HomeAssistantSpec
 from edged.core.types import AlertState, Answer, CameraState
 from edged.mqtt.discovery import discovery, in_words
-from edged.mqtt.topics import Topics, answer_payload, availability_payload, bridge_payload
+from edged.mqtt.topics import Topics, availability_payload, bridge_payload
 from edged.service import bridge
 
 NOW = round(time.time(), 3)

@@ -44,13 +44,13 @@ from support.publishing import (
 )
 
 from edged.core.memory_store import MemoryStore
+from edged.core.payloads import answer_payload, encode
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Fact, StoredMessage
 from edged.mqtt import connection
 from edged.mqtt import publisher as publisher_module
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
-from edged.mqtt.topics import answer_payload, encode
 
 # An outage
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from edged.core.payloads import as_late
 from edged.core.types import StoredMessage
 from edged.mqtt import outbox as outbox_module
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.retained import RetainedMessage, RetainedTopics
-from edged.mqtt.topics import Message, as_late
+from edged.mqtt.topics import Message
 
 NUMBERS = itertools.count(1)
 

@@ -17,12 +17,13 @@ from support.publishing import logged, retained
 from support.requesting import BRIDGE, Caller, Handler, calling, serving_requests
 from test_mqtt_requests import random_payload
 
+from edged.core.payloads import answer_payload
 from edged.core.requests import MOST_WAITING, AskRequest, InfoRequest, Response
 from edged.mqtt import acknowledgements
 from edged.mqtt.client import Incoming
 from edged.mqtt.request_queue import MOST_RESPONSES, RequestQueue
 from edged.mqtt.responses import too_large, why_refused
-from edged.mqtt.topics import Topics, answer_payload
+from edged.mqtt.topics import Topics
 
 INFO = Response({"version": "0.1.0"})
 OK = {"status": "ok", "transaction": None, "data": {"version": "0.1.0"}}

@@ -9,17 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from support.broker import an_answer
 
+from edged.core.payloads import answer_payload, as_late, encode, event_payload
 from edged.core.types import CameraState, Event
-from edged.mqtt.topics import (
-    Message,
-    Topics,
-    answer_payload,
-    as_late,
-    availability_payload,
-    bridge_payload,
-    encode,
-    event_payload,
-)
+from edged.mqtt.topics import Message, Topics, availability_payload, bridge_payload
 
 PEOPLE = replace(
     an_answer("01J9"),

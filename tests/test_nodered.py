@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support.broker import HOST, Mosquitto, Subscriber, an_answer, free_port, until
 
 from edged.config.load import load
-from edged.mqtt.topics import answer_payload
+from edged.core.payloads import answer_payload
 
 ROOT = Path(__file__).parents[1]
 FLOW: list[dict[str, Any]] = json.loads((ROOT / "config/examples/nodered/flow.json").read_text())

@@ -19,12 +19,12 @@ from support.requesting import BRIDGE, Handler, calling, serving_requests
 
 from edged.cli import main
 from edged.core.errors import EdgedError, Stopped
+from edged.core.payloads import answer_payload
 from edged.core.requests import AdHoc, AskRequest, ReloadRequest, Response
 from edged.core.specs import BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.mqtt.caller import Caller
 from edged.mqtt.publisher import MqttPublisher
-from edged.mqtt.topics import answer_payload
 
 THREE = an_answer("a1")
 PEOPLE = AskRequest("dock", "people")

@@ -19,8 +19,8 @@ from support.broker import an_answer, until
 from support.history import NOW, Row, add, answered, database
 
 from edged.core.errors import EXIT_CONFIG, EXIT_WRONG, EdgedError
+from edged.core.payloads import answer_payload, encode
 from edged.core.types import StoredMessage
-from edged.mqtt.topics import answer_payload, encode
 from edged.store import file as store_file
 from edged.store import history
 from edged.store.history import HistoryUnreadable, find_file, open_history

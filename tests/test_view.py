@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 from support.broker import Mosquitto, Subscriber, an_answer, until
 
+from edged.core.payloads import answer_payload
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, utc_now
 from edged.mqtt.follower import FollowedMessage, Follower
 from edged.mqtt.publisher import MqttPublisher
-from edged.mqtt.topics import answer_payload
 from edged.tools.board import Board, NewestAnswer
 from edged.tools.view import looks_per_min, picture, plain_line, short_age
 from edged.tools.watch import follow, watch

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edged.core.interfaces import Store
+from edged.core.payloads import encode
 from edged.core.specs import Config, revision
 from edged.core.types import Fact
 from edged.mqtt.client import Incoming
 from edged.mqtt.discovery import birth_topic, discovery
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import SendQueue
-from edged.mqtt.topics import Message, Topics, encode
+from edged.mqtt.topics import Message, Topics
 
 log = logging.getLogger(__name__)
 

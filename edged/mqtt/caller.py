@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.errors import EdgedError, Stopped
 from edged.core.json_object import json_object
+from edged.core.payloads import encode
 from edged.core.specs import BrokerSpec
 from edged.core.text import printable, spoken
 from edged.mqtt.client import (
@@ -36,7 +37,7 @@ from edged.mqtt.connection import CONNACK_S, UNSUPPORTED_VERSION
 from edged.mqtt.failure import Failure, connack_failure, in_words, without_connack
 from edged.mqtt.properties import request_properties
 from edged.mqtt.tls import tls_context
-from edged.mqtt.topics import Topics, encode
+from edged.mqtt.topics import Topics
 
 NO_SUBSCRIBERS = 0x10  # reason code of MQTT 5
 POLL_S = 0.25  # how soon a stop signal is noticed

@@ -17,6 +17,7 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edged.core.payloads import encode
 from edged.core.specs import BrokerSpec
 from edged.mqtt.acknowledgements import Acknowledgements, Outcome
 from edged.mqtt.back_off import SHORT_LIMIT, STEADY_S, ShortConnections, retry_pause_s
@@ -44,7 +45,7 @@ from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.rivals import Rivals
 from edged.mqtt.subscriptions import Subscriptions
 from edged.mqtt.suspects import Suspects
-from edged.mqtt.topics import Message, Topics, bridge_payload, encode
+from edged.mqtt.topics import Message, Topics, bridge_payload
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
+from edged.core.payloads import answer_payload, encode, event_payload
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, Config
 from edged.core.text import counted
@@ -32,12 +33,9 @@ from edged.mqtt.topics import (
     JPEG_TYPE,
     Message,
     Topics,
-    answer_payload,
     answer_topics,
     availability_payload,
     bridge_payload,
-    encode,
-    event_payload,
     is_picture,
     retained_topics,
 )

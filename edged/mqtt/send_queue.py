@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from edged.core.interfaces import Store
+from edged.core.payloads import as_late
 from edged.core.types import Fact, StoredMessage
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
 from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
-from edged.mqtt.topics import JPEG_TYPE, Message, as_late
+from edged.mqtt.topics import JPEG_TYPE, Message
 
 Entry = RetainedMessage | Pending
 

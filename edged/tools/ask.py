@@ -12,9 +12,9 @@ from edged.cameras.source import fetch_picture
 from edged.config.load import ConfigError, one_question
 from edged.core.errors import EXIT_OK, EXIT_WRONG, UsageError
 from edged.core.interfaces import VisionModel
+from edged.core.payloads import answer_payload
 from edged.core.specs import Config, ModelSpec, QuestionSpec
 from edged.core.types import Frame, Reply
-from edged.mqtt.topics import answer_payload
 from edged.service import clock
 from edged.service.judging import Provenance, Verdict, answer, judge
 from edged.tools.load_model import load_in_foreground

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edged.core.payloads import answer_payload, encode
 from edged.core.types import Answer
-from edged.mqtt.topics import answer_payload, encode
 from edged.store.schema import migrate
 from support.broker import an_answer
 
