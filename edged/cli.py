@@ -14,16 +14,21 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
 from edged.core.interfaces import Camera, Publisher, Store
 from edged.core.requests import Received
-from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, QuestionSpec
+from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, PageSpec, QuestionSpec
 from edged.core.types import CameraReport
 from edged.tools import arguments, log, streams
 from edged.tools.config_file import NoConfig, config_file
+
+if TYPE_CHECKING:
+    from edged.page.app import PageApp
+    from edged.service.observed import Observed, Page
 
 # before anything can import cv2 (the vendor's model module does) or transformers
 os.environ.update({name: value for name, value in OPENCV.items() if name not in os.environ})
@@ -85,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
             clock_synced=clock.synced,
             version=version("edged"),
             npu_figures=NpuMonitor().figures,
+            open_page=_open_page,
         ),
         path,
     )
@@ -342,6 +348,17 @@ def _open_publisher(spec: BrokerSpec, node: str, store: Store, requested: Callab
     from edged.service.picture import scaled_down
 
     return MqttPublisher(spec, node, store, requested=requested, scale_down=scaled_down, version=version("edged"))
+
+
+def _open_page(observed: Observed) -> Page:
+    from edged.page.server import PageServer
+
+    def app(spec: PageSpec) -> PageApp:
+        from edged.page.app import PageApp
+
+        return PageApp(observed, spec)
+
+    return PageServer(app)
 
 
 # the command line

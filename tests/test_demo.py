@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.broker import Mosquitto, Subscriber, until
+from support.broker import Mosquitto, Subscriber, free_port, until
 from support.rtsp import serving
 from support.running import Edged
 
@@ -235,7 +235,7 @@ def test_nothing_else_imports_the_training_code():
 
 def asked(source: str, port: int, every: str) -> str:
     """The config of a demo camera: the demo's own questions, of this source."""
-    text = CONFIG.format(node="box", model=MODEL, host="127.0.0.1", broker=port, cameras=0)
+    text = CONFIG.format(node="box", model=MODEL, host="127.0.0.1", broker=port, cameras=0, page=free_port())
     head, _, _ = text.partition("  back:")
     return head.replace("http://127.0.0.1:0/yard.mjpeg", source).replace("every: 2s", f"every: {every}")
 

@@ -33,7 +33,7 @@ THIRD_PARTY = {
     "cv2": {"cameras", "demo"},
     "httpx": {"tools"},
     "huggingface_hub": {"tools"},
-    "jinja2": {"vlm"},
+    "jinja2": {"page", "vlm"},
     "llguidance": {"vlm"},
     "mbltml": {"vlm"},
     "numpy": {"cameras", "core", "demo", "service", "tools", "vlm"},  # core: the type of a frame's pixels only
@@ -46,10 +46,12 @@ THIRD_PARTY = {
     "ruamel": {"config"},
     "safetensors": {"demo", "vlm"},
     "simplejpeg": {"cameras"},
+    "starlette": {"page"},
     "tokenizers": {"demo", "tools"},
     "torch": {"demo", "vlm"},
     "transformers": {"vlm"},
     "tzlocal": {"service"},
+    "uvicorn": {"page"},
 }
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
 

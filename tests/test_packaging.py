@@ -61,7 +61,8 @@ def names(requirements: list[Requirement]) -> set[str]:
 
 
 def test_every_imported_package_is_declared():
-    declared = names(DEPENDENCIES) | names([Requirement(line) for line in EXTRAS["demo"]])
+    extras = [Requirement(line) for extra in ("page", "demo") for line in EXTRAS[extra]]
+    declared = names(DEPENDENCIES) | names(extras)
     assert {package: files for package, files in importers().items() if not distributions(package) & declared} == {}
 
 

@@ -135,6 +135,14 @@ def listen(value: Any) -> ListenAddress:
     raise wrong(f"must be an IP address and a port such as 127.0.0.1:9817, not {shown(value)}{hint}")
 
 
+def host_name(value: Any) -> Any:
+    """A host's name or IP address without a port, in lower case, or a problem."""
+    text = value.lower() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", text) or not _valid_host(text):
+        raise wrong(f"must be the name of a host, without a port, not {shown(value)}")
+    return text
+
+
 def password(value: Any) -> Any:
     """A password as text or `{secret: NAME}`, or a problem."""
     return _text_or_secret(value, "text")

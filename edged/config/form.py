@@ -36,7 +36,7 @@ from edged.config.values import (
 )
 from edged.core import npu_cores
 from edged.core.intervals import why_never
-from edged.core.specs import DEFAULT_FROZEN_AFTER_S, Cron, ListenAddress, Point
+from edged.core.specs import DEFAULT_FROZEN_AFTER_S, DEFAULT_PAGE, Cron, ListenAddress, Point
 
 PATH_LENGTH = 4096
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
@@ -63,6 +63,7 @@ Listen = Annotated[
     ListenAddress, BeforeValidator(addresses.listen), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
 ]
 KeyFile = Annotated[Any, BeforeValidator(addresses.key_file), WithJsonSchema(_SECRET_OR_TEXT)]
+HostName = Annotated[str, BeforeValidator(addresses.host_name), Field(max_length=253)]
 PathText = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
 Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
@@ -355,6 +356,25 @@ HomeAssistant = Annotated[
 ]
 
 
+class PageForm(Form):
+    listen: Listen = key(
+        "Address and port of the page. Any address that is not of this machine only (`127.0.0.1`) needs `token:`. "
+        "Default: 127.0.0.1:8311.",
+        DEFAULT_PAGE,
+        sample="127.0.0.1:8311",
+    )
+    token: Password = key(
+        "Who opens the page must know it: `{secret: NAME}`, as `mqtt.password`. Default: none.",
+        sample={"secret": "page-token"},
+    )
+    hosts: Annotated[list[HostName], Field(max_length=16)] = key(
+        "Names, besides the host name of this machine, under which browsers may open the page: those of a reverse proxy, "
+        "for instance. Default: none.",
+        [],
+        sample=["box.example.com"],
+    )
+
+
 class ConfigForm(Form):
     """The config of edged, edged.yaml."""
 
@@ -383,6 +403,9 @@ class ConfigForm(Form):
         "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "
         "or an address that only the monitoring can reach. Default: none.",
         sample="127.0.0.1:9817",
+    )
+    page: PageForm | None = key(
+        "Serve the web page of this box. Default: no page.", sample={"listen": "127.0.0.1:8311"}
     )
     homeassistant: HomeAssistant = key(
         "Show cameras and answers in Home Assistant by MQTT discovery. `false`: no; what was shown before is removed. "

@@ -122,6 +122,7 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
     cameras = tuple(_camera(name, camera, builder, around) for name, camera in parsed.cameras.items())
     node = parsed.node or _host_name()
     broker, model = around.broker(parsed.mqtt, node), around.model(parsed.model)
+    page = None if parsed.page is None else around.page(parsed.page)
     _check_presence(parsed, report)
     if report.document.problems:
         return None
@@ -137,6 +138,7 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         generation=defaults,
         history=_history(parsed.history),
         metrics=parsed.metrics,
+        page=page,
         homeassistant=_homeassistant(parsed.homeassistant),
         warnings=report.warnings(),
     )

@@ -17,7 +17,7 @@ from edged.config.problems import MAX_PROBLEMS, Report
 from edged.config.question_form import AlertForm, QuestionForm
 from edged.config.trees import mapping
 
-HIDDEN_KEYS = {"source", "password", "username", "url"}
+HIDDEN_KEYS = {"source", "password", "username", "url", "token"}
 EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",

@@ -16,12 +16,12 @@ from edged.config.addresses import SECRET_IN_TEXT, Url, address
 from edged.config.credentials import Credentials, SecretUnavailable
 from edged.config.document import read_bytes
 from edged.config.exposure import others_can_read
-from edged.config.form import ClientCertificateForm, ModelForm, MqttForm
+from edged.config.form import ClientCertificateForm, ModelForm, MqttForm, PageForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.usb_devices import BY_ID, UsbDevices, node_of
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, ClientCertificate, ModelSpec, SourceSpec, revision
+from edged.core.specs import BrokerSpec, ClientCertificate, ModelSpec, PageSpec, SourceSpec, revision
 
 LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.0.0.9/stream1, camera.lan:554
 NUMBERED = re.compile(r"(/dev/video)?\d+")  # the kernel gives out the numbers in the order of plugging in
@@ -55,7 +55,7 @@ class Surroundings:
     def broker(self, parsed: MqttForm, node: str) -> BrokerSpec:
         parts = address(parsed.url)
         tls = parts is not None and parts.scheme == "mqtts"
-        password, problem = self._password(parsed.password)
+        password, problem = self._password(parsed.password, ("mqtt", "password"))
         if parsed.password is not None and parsed.username is None:
             self.report.problem(("mqtt", "password"), "password without a username")
         self._check_tls_keys(parsed, tls)
@@ -170,9 +170,17 @@ class Surroundings:
         kind: Literal["rtsp", "http"] = "rtsp" if parts.scheme.startswith("rtsp") else "http"
         return SourceSpec(kind, Secret(url), parts.shown, missing[0] if missing else None)
 
-    def _password(self, written: Any) -> tuple[str | None, str | None]:
-        """The broker's password, or why there is none."""
-        path: KeyPath = ("mqtt", "password")
+    def page(self, parsed: PageForm) -> PageSpec:
+        if parsed.token is None and not parsed.listen.is_loopback:
+            self.report.problem(
+                ("page", "listen"),
+                f"other machines can reach {parsed.listen.shown}, so the page needs token: {{secret: page-token}}",
+            )
+        token, problem = self._password(parsed.token, ("page", "token"))
+        return PageSpec(parsed.listen, None if token is None else Secret(token), tuple(parsed.hosts), problem)
+
+    def _password(self, written: Any, path: KeyPath) -> tuple[str | None, str | None]:
+        """The password or token at this path, or why there is none."""
         if not isinstance(written, dict):
             if written is not None:
                 self._clear_password(path, "{secret: NAME}")

@@ -7,6 +7,7 @@ does I/O.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -296,6 +297,28 @@ class ListenAddress:
     def shown(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """True if no other machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+
+DEFAULT_PAGE = ListenAddress("127.0.0.1", 8311)
+
+
+@dataclass(frozen=True, slots=True)
+class PageSpec:
+    """The web page: where it listens, and who may see it.
+
+    `token` is None if none is asked for. `hosts` are names of this box, besides its own, under which browsers may open
+    the page. `problem` says why it cannot be served, such as a missing secret; None: no problem.
+    """
+
+    listen: ListenAddress = DEFAULT_PAGE
+    token: Secret | None = None
+    hosts: tuple[str, ...] = ()
+    problem: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class HistorySpec:
@@ -341,9 +364,9 @@ class Config:
     """A complete and valid config.
 
     `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
-    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `metrics` if
-    they are not served, `homeassistant` if Home Assistant is not told of anything. `warnings` are sentences for the
-    log.
+    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `metrics` and
+    `page` if they are not served, `homeassistant` if Home Assistant is not told of anything. `warnings` are sentences
+    for the log.
     """
 
     node: str
@@ -357,6 +380,7 @@ class Config:
     generation: Generation = Generation()
     history: HistorySpec | None = HistorySpec()
     metrics: ListenAddress | None = None
+    page: PageSpec | None = None
     homeassistant: HomeAssistantSpec | None = HomeAssistantSpec()
     warnings: tuple[ConfigWarning, ...] = field(default=(), compare=False)
 

@@ -15,7 +15,8 @@ CONFIG = """\
 version: 1
 node: {node}
 model: {{path: {model}, max_new_tokens: 48}}
-mqtt: {{url: "mqtt://{host}:{broker}"}}
+mqtt: {{url: "mqtt://{host}:{broker}", allow_prompts: true}}
+page: {{listen: "{host}:{page}"}}
 questions:
   people: {{prompt: How many people are in this image?, answer: integer, range: [0, 9], min_confidence: 0.5}}
   cars: {{prompt: How many cars are there?, answer: integer, range: [0, 9], min_confidence: 0.5}}

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as StopSignal
 
 from edged.core.errors import EXIT_OK, EXIT_WRONG, EdgedError
-from edged.core.specs import BrokerSpec
+from edged.core.specs import DEFAULT_PAGE, BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.demo.cameras import HOST, SIZE, Yards
 from edged.demo.next_steps import own_camera
@@ -43,8 +44,17 @@ class RunningDemo:
     follower: Follower
     process: subprocess.Popen[bytes]
     port: int
+    page: int
     config: Path
     log: Path
+
+
+def free_port() -> int:
+    """The page's usual port, or another one if that is in use."""
+    for port in (DEFAULT_PAGE.port, 0):
+        with suppress(OSError), socket.create_server((HOST, port)) as listening:
+            return int(listening.getsockname()[1])
+    raise EdgedError("there is no free port for the page")
 
 
 @contextmanager
@@ -62,13 +72,14 @@ def running_demo() -> Iterator[RunningDemo]:
         cameras = yards.start()
         stack.callback(yards.close)
         config, log = folder / "edged.yaml", folder / "log"
-        config.write_text(CONFIG.format(node=NODE, model=MODEL, host=HOST, broker=port, cameras=cameras))
+        page = free_port()
+        config.write_text(CONFIG.format(node=NODE, model=MODEL, host=HOST, broker=port, cameras=cameras, page=page))
         follower = Follower(BrokerSpec(host=HOST, port=port), NODE)
         stack.callback(follower.close)
         follower.start()
         board = Board("edged demo", judge=lambda payload: judged(payload, yards.truth(payload.get("frame_sha256"))))
         process = stack.enter_context(_edged(config, log))
-        yield RunningDemo(board, follower, process, port, config, log)
+        yield RunningDemo(board, follower, process, port, page, config, log)
 
 
 def demo(seconds: float | None, plain: bool, stop: StopSignal) -> int:
@@ -175,6 +186,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _explain(running: RunningDemo) -> None:
     _say("A broker, two synthetic cameras, and edged with a small model trained on these\nscenes only.")
     _say(f"  Subscribe:        mosquitto_sub -p {running.port} -t 'edged/#' -v")
+    _say(f"  Open the page:    http://{HOST}:{running.page}/")
     _say(f"  Change a prompt:  edit {running.config}")
     _say(own_camera())
     _say("Ctrl-C stops the demo. Loading the model takes a few seconds …")

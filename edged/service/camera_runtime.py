@@ -22,11 +22,12 @@ from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import AlertState, Answer, CameraState, Event, Fact, utc_now
+from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, utc_now
 from edged.service.judging import Provenance, new_id
 from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals_for
+from edged.service.snapshots import Snapshots
 
 log = logging.getLogger("edged.look")
 
@@ -39,7 +40,7 @@ class CameraRuntime:
 
     `remembered` has the facts of the kind ALERT. `time_zone` is that of the config, for the quiet hours of alerts.
     `paused` returns the questions that are not asked now, with the reasons; `is_open` is false for a camera that is
-    paused.
+    paused. What is published is also in `snapshots`.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class CameraRuntime:
         time_zone: tzinfo = UTC,
         paused: Callable[[CameraSpec], Mapping[str, str]] = lambda _: {},
         is_open: bool = True,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.spec = spec
         self.config_rev = config_rev
@@ -61,6 +63,7 @@ class CameraRuntime:
         self.is_open = is_open
         self._publisher = publisher
         self._paused = paused
+        self._snapshots = snapshots or Snapshots()
         self._camera: Camera | None = None
         self._lock = Lock()  # for all that follows; held while publishing, never while a camera is started or closed
         self._retired = False
@@ -97,6 +100,7 @@ class CameraRuntime:
             if not self._retired:
                 self._state = state
                 self._publisher().camera(self.spec.name, state)
+                self._snapshots.state(self.spec.name, state)
 
     def report_active(self, state: dict[str, Any]) -> None:
         """Publish what is paused, if that has changed."""
@@ -104,6 +108,7 @@ class CameraRuntime:
             if state != self._active and not self._retired:
                 self._active = state
                 self._publisher().active(self.spec.name, state)
+                self._snapshots.active(self.spec.name, state["active"])
 
     def report_again(self) -> None:
         """Publish the camera's states to another broker."""
@@ -124,6 +129,8 @@ class CameraRuntime:
     def inherit(self, before: CameraRuntime) -> None:
         """Take over the memory of this camera's previous runtime; its answers only if the pictures are the same."""
         same_pictures = before.spec.pictures == self.spec.pictures
+        if not same_pictures:
+            self._snapshots.forget_frame(self.spec.name)
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
             self._histories, self.looks, self.meter = dict(before._histories), before.looks, before.meter
@@ -140,7 +147,9 @@ class CameraRuntime:
         """Publish `offline` if there is a `reason`, and nothing after that. Does not close the source."""
         with self._lock:
             if reason and not self._retired:
-                self._publisher().camera(self.spec.name, CameraState(False, reason, utc_now()))
+                state = CameraState(False, reason, utc_now())
+                self._publisher().camera(self.spec.name, state)
+                self._snapshots.state(self.spec.name, state)
             self._retired = True
         self.unexpected.forget(lambda _: True)
 
@@ -181,9 +190,13 @@ class CameraRuntime:
         return last if last and last.answer_rev == question.answer_rev else None
 
     def publish(
-        self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float
+        self,
+        outcomes: Sequence[Outcome],
+        jpeg: Callable[[], bytes] | None,
+        seen_at: float,
+        frame: Frame | None = None,
     ) -> Sequence[Answer]:
-        """Remember and publish the outcomes of a look that took its frame at `seen_at` (monotonic).
+        """Remember and publish the outcomes of a look that took its `frame`, if there is one, at `seen_at` (monotonic).
 
         Returns what was published: the answers with the state of their alerts.
 
@@ -197,7 +210,8 @@ class CameraRuntime:
             current = {question.name: question for question in self.spec.questions}
             same = [each for each in outcomes if _is_same(each.question, current.get(each.question.name))]
             paused = self.paused(self.spec)
-            published = self._publish([self._in_force(outcome, seen_at, paused) for outcome in same], jpeg, seen_at)
+            in_force = [self._in_force(outcome, seen_at, paused) for outcome in same]
+            published = self._publish(in_force, jpeg, seen_at, frame)
             self.looks += 1
             return published
 
@@ -230,7 +244,13 @@ class CameraRuntime:
         asked = tuple(answer for answer in newer if answer.question not in paused)
         return replace(outcome, answers=asked, last=outcome.last if len(newer) == len(outcome.answers) else None)
 
-    def _publish(self, live: Sequence[Outcome], jpeg: Callable[[], bytes] | None, seen_at: float) -> Sequence[Answer]:
+    def _publish(
+        self,
+        live: Sequence[Outcome],
+        jpeg: Callable[[], bytes] | None,
+        seen_at: float,
+        frame: Frame | None = None,
+    ) -> Sequence[Answer]:
         answers = [answer for outcome in live for answer in outcome.answers]
         questions = {question.name: question for question in self.spec.all_questions()}
         now = alerts.Now(datetime.now(self._time_zone), time.monotonic())
@@ -245,6 +265,7 @@ class CameraRuntime:
             picture = jpeg() if jpeg and wanted else None
             self._publisher().answers(alerted, events, picture, self._changed_facts(steps))
             self._newest_picture = seen_at if picture else self._newest_picture
+            self._snapshots.looked(self.spec.name, alerted, events, frame)
         self._newest |= {answer.question: seen_at for answer in answers}
         self._histories |= {key: history for key, history, _ in steps}
         self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}

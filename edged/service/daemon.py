@@ -20,6 +20,7 @@ from edged.service.commands import Command, Commands, DeviceLost, signals_to
 from edged.service.control import ControlSocket, socket_path
 from edged.service.metrics import CONTENT_TYPE, Metrics
 from edged.service.metrics_server import MetricsServer
+from edged.service.observed import Observed
 from edged.service.plan import Plan
 from edged.service.reload import Reload
 from edged.service.requests import Requests, is_expired
@@ -60,6 +61,7 @@ class Daemon:
         self._started = time.monotonic()
         metrics = Metrics(self.service, lambda: self.problems, self._uptime_s)
         self._metrics = MetricsServer(metrics.text, CONTENT_TYPE)
+        self._page = factories.open_page(self._observed())
         self._health_due = self._started
         self._ready = False
         self._stopping = False
@@ -94,6 +96,8 @@ class Daemon:
         stack.callback(self._control.stop)
         stack.callback(self._metrics.stop)
         self._metrics.follow(service.config.metrics)
+        stack.callback(self._page.stop)
+        self._page.follow(service.config.page)
         stack.callback(service.wait_for_dismissed, self._waiting.wait_uninterrupted)
         service.serve(service.load(service.config, self._waiting.wait))
         stack.callback(service.close_cameras, STOPPED)
@@ -213,6 +217,18 @@ class Daemon:
             return "stopping"
         return bridge.status(self.service, self.problems) if self._ready else "loading the model"
 
+    def _observed(self) -> Observed:
+        service = self.service
+        return Observed(
+            config=lambda: service.config,
+            cameras=lambda: service.snapshots.cameras,
+            info=lambda: bridge.info(service, self.problems),
+            health=lambda: bridge.health(service, self._uptime_s()),
+            problems=lambda: self.problems,
+            phase=lambda: "stopping" if self._stopping else "running" if self._ready else "starting",
+            receive=partial(self.requests.receive, local=False),
+        )
+
     def _publish_info(self) -> None:
         self.service.publisher.info(bridge.info(self.service, self.problems))
 
@@ -261,6 +277,7 @@ class Daemon:
                 log.warning("%s", warning)
         change = self._reload.take(new)
         self._metrics.follow(new.metrics)
+        self._page.follow(new.page)
         return change
 
     def _reload_response(self) -> Response:

@@ -23,9 +23,11 @@ from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact, NpuFigures, utc_now
 from edged.service.camera_runtime import ALERT, CameraRuntime, alert_offs, fact_names
 from edged.service.look import Looks
+from edged.service.observed import NoPage, Observed, Page
 from edged.service.paused_camera import PausedCamera
 from edged.service.pauses import Pauses
 from edged.service.scheduler import Schedule
+from edged.service.snapshots import Snapshots
 from edged.service.time_zone import zone
 from edged.service.waiting import Wait
 from edged.service.worker import WorkerGroup
@@ -57,6 +59,7 @@ class Factories:
     clock_synced: Callable[[], bool]
     version: str
     npu_figures: Callable[[], Sequence[NpuFigures]] = tuple
+    open_page: Callable[[Observed], Page] = lambda _: NoPage()
 
 
 class Service:
@@ -79,6 +82,7 @@ class Service:
         self.looks = Looks(self.queue, stop, factories.clock_synced, lost)
         self.schedule = Schedule(self._look, LOOK_THREADS, self.looks.lateness)
         self.cameras: dict[str, CameraRuntime] = {}
+        self.snapshots = Snapshots()
         self._requested = requested
         self._store: Store | None = None
         self._pauses: Pauses | None = None
@@ -125,6 +129,7 @@ class Service:
             zone(config.timezone),
             paused=self.pauses.paused,
             is_open=is_open,
+            snapshots=self.snapshots,
         )
         runtime.use(self.factories.open_camera(spec, runtime.report) if is_open else PausedCamera(runtime.report))
         return runtime
@@ -166,6 +171,8 @@ class Service:
         self._end_alerts(config)
         self.publisher.follow(config)
         self.store.keep(config.history)
+        self.snapshots.keep({spec.name: [each.name for each in spec.all_questions()] for spec in config.cameras})
+        self.snapshots.keep_frames(config.page is not None)
 
     def _end_alerts(self, config: Config) -> None:
         """Those of questions that the config does not have go off, and are forgotten."""

@@ -1,0 +1,102 @@
+"""The routes of the page. Contract: the addresses under `/api/`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from edged.core.specs import CameraSpec, PageSpec
+from edged.page import state
+from edged.page.feed import EventStream, Feed
+from edged.page.frame_jpegs import FrameJpegs
+from edged.page.guard import Guard
+from edged.page.html import page
+from edged.service.observed import Observed
+
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
+FULL = "Too many browsers have this page open; close one.\n"
+
+
+class PageApp:
+    """Answers requests from what `observed` says. `asgi` is for the thread of the event loop."""
+
+    def __init__(self, observed: Observed, spec: PageSpec) -> None:
+        self._observed = observed
+        self._feed = Feed(observed)
+        self._jpegs = FrameJpegs()
+        self._static = _static_files()
+        routes = [
+            Route("/", self._board),
+            Route("/camera/{camera}", self._camera),
+            Route("/api/state", self._state),
+            Route("/api/events", self._events),
+            Route("/api/frame/{camera}.jpg", self._frame),
+            Route("/static/{name}", self._file),
+        ]
+        self.asgi: ASGIApp = Guard(Starlette(routes=routes, exception_handlers={HTTPException: _error}), spec)
+
+    async def close(self) -> None:
+        """End what never ends by itself."""
+        await self._feed.close()
+
+    async def _board(self, request: Request) -> Response:
+        return self._page("board.html")
+
+    async def _camera(self, request: Request) -> Response:
+        return self._page("camera.html", camera=self._known(request).name)
+
+    async def _state(self, request: Request) -> Response:
+        return JSONResponse(state.state(self._observed))
+
+    async def _events(self, request: Request) -> Response | EventStream:
+        if self._feed.full:
+            raise HTTPException(503, FULL)
+        return EventStream(self._feed)
+
+    async def _frame(self, request: Request) -> Response:
+        """The newest analysed frame. It may be kept for ever if the address has its digest, `?sha256=…`."""
+        camera = self._known(request).name
+        snapshot = self._observed.cameras().get(camera)
+        if snapshot is None or snapshot.frame is None:
+            raise HTTPException(404, f"no frame of {camera} was analysed yet\n")
+        frame = snapshot.frame
+        data = await self._jpegs.jpeg(camera, frame)
+        kept = request.query_params.get("sha256") == frame.sha256
+        headers = {"Cache-Control": "private, max-age=86400, immutable"} if kept else {}
+        return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"', **headers})
+
+    async def _file(self, request: Request) -> Response:
+        """One of the files that came with the program. They are in memory: no path of a request is opened."""
+        name = request.path_params["name"]
+        if name not in self._static:
+            raise HTTPException(404, "not found\n")
+        media_type, data = self._static[name]
+        return Response(data, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    def _page(self, template: str, **values: str) -> Response:
+        config = self._observed.config()
+        return page(template, {"node": config.node, "language": config.language, **values})
+
+    def _known(self, request: Request) -> CameraSpec:
+        name = request.path_params["camera"]
+        if spec := self._observed.config().camera(name):
+            return spec
+        raise HTTPException(404, "there is no such camera\n")
+
+
+def _static_files() -> dict[str, tuple[str, bytes]]:
+    """Media type and content by name."""
+    folder = files("edged.page") / "static"
+    found = [(each.name, each.read_bytes()) for each in folder.iterdir()]
+    return {name: (TYPES["." + name.rpartition(".")[2]], data) for name, data in found}
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(error.detail, error.status_code, headers=error.headers)

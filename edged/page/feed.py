@@ -1,0 +1,172 @@
+"""Server-sent events: what has changed on the box, for any number of browsers at the cost of one.
+
+A part is the box (`box`) or one camera (`camera`). One task reads the snapshots while somebody listens, and encodes
+each change once. Each connection sends what it has not sent yet: a slow browser misses versions in between, and holds
+up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from edged.core.specs import CameraSpec, Config
+from edged.page import state
+from edged.service.observed import Observed
+from edged.service.snapshots import CameraSnapshot
+
+MOST_LISTENERS = 16
+POLL_S = 0.25
+BOX_S = 1.0  # between two looks at the figures of the box
+PING_S = 10.0  # a browser that hears nothing for three of them connects again
+BOX = ""  # the part; others have the names of cameras
+
+
+class Feed:
+    """For the event loop's thread. `parts` has by name the number and the bytes of its newest event."""
+
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+        self._parts: dict[str, tuple[int, bytes]] = {}
+        self._number = 0
+        self._listeners = 0
+        self._closed = False
+        self._changed = asyncio.Condition()
+        self._watching: asyncio.Task[None] | None = None
+        self._seen: dict[str, tuple[CameraSpec, CameraSnapshot]] = {}
+        self._box_due = 0.0
+        self._box: Mapping[str, Any] = {}
+
+    @property
+    def full(self) -> bool:
+        return self._listeners >= MOST_LISTENERS
+
+    def subscribe(self) -> Subscription:
+        """The caller closes it."""
+        self._listeners += 1
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        return Subscription(self)
+
+    async def close(self) -> None:
+        """End every stream, because the server stops."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def unsubscribe(self) -> None:
+        self._listeners -= 1
+
+    async def newer(self, sent: Mapping[str, int], limit_s: float) -> list[tuple[str, int, bytes]]:
+        """The events that are not in `sent`, numbers by part, the box first; none if there is none within `limit_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s), self._changed:
+                await self._changed.wait_for(lambda: self._closed or self._not_in(sent))
+        return self._not_in(sent)
+
+    def _not_in(self, sent: Mapping[str, int]) -> list[tuple[str, int, bytes]]:
+        return [(name, number, data) for name, (number, data) in self._parts.items() if sent.get(name) != number]
+
+    async def _watch(self) -> None:
+        while self._listeners:
+            if self._update():
+                async with self._changed:
+                    self._changed.notify_all()
+            await asyncio.sleep(POLL_S)
+        self._parts, self._seen, self._box = {}, {}, {}
+
+    def _update(self) -> bool:
+        before = self._number
+        config, cameras = self._observed.config(), self._observed.cameras()
+        self._update_box(config)
+        for spec in config.cameras:
+            now = spec, cameras.get(spec.name) or CameraSnapshot()
+            last = self._seen.get(spec.name)
+            if last is None or last[0] is not now[0] or last[1] is not now[1]:
+                self._seen[spec.name] = now
+                self._put(spec.name, "camera", state.camera(config, *now))
+        for gone in self._seen.keys() - {spec.name for spec in config.cameras}:
+            del self._seen[gone], self._parts[gone]
+        return self._number != before
+
+    def _update_box(self, config: Config) -> None:
+        if time.monotonic() < self._box_due and self._box and self._box["config"]["rev"] == config.rev:
+            return
+        self._box_due = time.monotonic() + BOX_S
+        box = state.box(self._observed)
+        if _lasting(box) != _lasting(self._box):
+            self._box = box
+            self._put(BOX, "box", box)
+
+    def _put(self, part: str, kind: str, data: Mapping[str, Any]) -> None:
+        self._number += 1
+        self._parts[part] = self._number, event(kind, data)
+
+
+class Subscription:
+    """One browser's place in the feed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._sent: dict[str, int] = {}
+
+    def close(self) -> None:
+        self._feed.unsubscribe()
+
+    async def next(self) -> bytes | None:
+        """The next events; a ping if there are none for a while; None at the end."""
+        events = await self._feed.newer(self._sent, PING_S)
+        if self._feed.closed:
+            return None
+        self._sent |= {name: number for name, number, _ in events}
+        return b"".join(data for _, _, data in events) or event("ping", {"now_ts": round(time.time(), 3)})
+
+
+class EventStream:
+    """An answer that ends when the browser leaves, or with the server."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        listener = self._feed.subscribe()
+        sending = asyncio.ensure_future(self._send(listener, send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            listener.close()
+
+    async def _send(self, listener: Subscription, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while body := await listener.next():
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def event(kind: str, data: Mapping[str, Any]) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {kind}\ndata: {text}\n\n".encode(errors="replace")
+
+
+def _lasting(box: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what changes all the time."""
+    return {key: value for key, value in box.items() if key not in ("now_ts", "uptime_s")}

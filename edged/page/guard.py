@@ -1,0 +1,162 @@
+"""Who may use the page. Every request passes here first. Nothing of a request is logged: it may have the token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import socket
+from urllib.parse import urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edged.core.outage import Outage
+from edged.core.specs import PageSpec
+from edged.page.html import page
+
+log = logging.getLogger("edged")
+
+COOKIE = "edged"
+COOKIE_S = 365 * 86_400
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+FOREIGN_HOST = "This page is not served under this name; page: hosts: in the config can allow it.\n"
+CROSS_SITE = "Requests from other sites are refused.\n"
+NO_TOKEN = "This page needs its token: Authorization: Bearer TOKEN, or once /?token=TOKEN in a browser.\n"  # noqa: S105
+UNEXPECTED = "Unexpected error; see edged's log.\n"
+
+
+class Guard:
+    """Middleware around the whole app: headers, host, other sites, token, unexpected errors."""
+
+    def __init__(self, app: ASGIApp, spec: PageSpec) -> None:
+        self._app = app
+        self._hosts = _own_names() | set(spec.hosts)
+        self._gate = TokenGate(spec.token.reveal()) if spec.token else None
+        self._failing = Outage("page", log, "works again")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        begun = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await (self._refusal(scope) or self._app)(scope, receive, send_with_headers)
+        except Exception as error:
+            self._failing.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
+            if not begun:
+                await PlainTextResponse(UNEXPECTED, 500)(scope, receive, send_with_headers)
+        else:
+            self._failing.end()
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that must not reach the app; None for others."""
+        headers = Headers(scope=scope)
+        if not self._is_own_host(headers.get("host", ""), scope):
+            return PlainTextResponse(FOREIGN_HOST, 421)
+        if _is_cross_site(scope["method"], headers):
+            return PlainTextResponse(CROSS_SITE, 403)
+        return self._gate.refusal(Request(scope)) if self._gate else None
+
+    def _is_own_host(self, host: str, scope: Scope) -> bool:
+        """False for a name that somebody else's DNS server has pointed at this box."""
+        name = _host_name(host)
+        address = (scope.get("server") or ("",))[0]
+        return name in self._hosts or _is_same_address(name, address)
+
+
+class TokenGate:
+    """Lets those in who know the token: as `Authorization: Bearer`, or by the cookie that `?token=` has set."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        # stays the same over a restart, changes with the token, and does not reveal it
+        self._cookie = hmac.new(self._token, b"edged page", hashlib.sha256).hexdigest()
+
+    def refusal(self, request: Request) -> Response | None:
+        given = request.query_params.get("token")
+        if given is not None and request.method == "GET":
+            return self._login(request) if self._is_token(given) else _no_token(request, wrong=True)
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(bearer.strip()):
+            return None
+        cookie = request.cookies.get(COOKIE, "")
+        return None if hmac.compare_digest(cookie.encode(), self._cookie.encode()) else _no_token(request, bool(bearer))
+
+    def _login(self, request: Request) -> Response:
+        """Leads to the same address without the token, so that it does not stay in the address bar."""
+        rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
+        path = "/" + request.url.path.lstrip("/")  # `//host` would lead to another site
+        response = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
+        response.set_cookie(COOKIE, self._cookie, COOKIE_S, path="/", httponly=True, samesite="lax")
+        return response
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token)
+
+
+def _no_token(request: Request, wrong: bool) -> Response:
+    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        response: Response = PlainTextResponse(NO_TOKEN, 401)
+    else:
+        response = page("token.html", {"wrong": wrong}, 401)
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _own_names() -> set[str]:
+    own = socket.gethostname().lower()
+    return {"localhost", own, f"{own.partition('.')[0]}.local"}
+
+
+def _host_name(host: str) -> str:
+    """The name or address of a `Host` header, without the port; empty if it is not one."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_same_address(name: str, address: str) -> bool:
+    try:
+        return ipaddress.ip_address(name) == ipaddress.ip_address(address)
+    except ValueError:
+        return False
+
+
+def _is_cross_site(method: str, headers: Headers) -> bool:
+    """True if another site's page has sent this. A link to the page is allowed."""
+    site = headers.get("sec-fetch-site")
+    if site in ("same-origin", "none"):
+        return False
+    if site is not None:
+        return not (method == "GET" and headers.get("sec-fetch-mode") == "navigate" and _is_document(headers))
+    origin = headers.get("origin")  # an old browser, or a program
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
+
+
+def _is_document(headers: Headers) -> bool:
+    return headers.get("sec-fetch-dest", "document") == "document"

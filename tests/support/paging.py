@@ -1,0 +1,94 @@
+"""The real page of a box that is a fake: tests say what its looks have found, and what its broker and model do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from edged.core.requests import Received, Response
+from edged.core.specs import Config, ListenAddress, PageSpec
+from edged.core.types import Answer, CameraState, Event, Frame, utc_now
+from edged.page.app import PageApp
+from edged.page.server import PageServer
+from edged.service.observed import Observed, Phase
+from edged.service.snapshots import Snapshots
+from support.broker import HOST, free_port, until
+
+
+class FakeBox:
+    """`received` has the requests of the page; `responses` are given to them in order, the last one repeatedly."""
+
+    def __init__(self, config: Config, spec: PageSpec | None = None) -> None:
+        self.spec = spec or PageSpec(ListenAddress(HOST, free_port()))
+        self.config = replace(config, page=self.spec)
+        self.snapshots = Snapshots()
+        self.snapshots.keep_frames(True)
+        self.problems: list[str] = []
+        self.phase: Phase = "running"
+        self.model: str | None = "a model"
+        self.broker: dict[str, Any] = {
+            "connected": True, "reconnects": 0, "waiting": 0, "dropped": 0, "published": 0, "refused": 0,
+        }  # fmt: skip
+        self.received: list[Received] = []
+        self.responses: list[Response] = [Response(error="not expected")]
+        self.server = PageServer(lambda spec: PageApp(self.observed(), spec))
+
+    def __enter__(self) -> FakeBox:
+        self.server.follow(self.spec)
+        until(self.is_serving, 20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.spec.listen.shown}"
+
+    def is_serving(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/static/icon.svg", timeout=5).status_code in (200, 401)
+        except httpx.TransportError:
+            return False
+
+    def observed(self) -> Observed:
+        return Observed(
+            config=lambda: self.config,
+            cameras=lambda: self.snapshots.cameras,
+            info=self._info,
+            health=self._health,
+            problems=lambda: self.problems,
+            phase=lambda: self.phase,
+            receive=self._receive,
+        )
+
+    def looked(self, camera: str, *answers: Answer, frame: Frame | None = None, events: tuple[Event, ...] = ()) -> None:
+        self.snapshots.looked(camera, answers, events, frame)
+
+    def camera(self, name: str, online: bool = True, reason: str | None = None) -> None:
+        self.snapshots.state(name, CameraState(online, reason, utc_now()))
+
+    def _info(self) -> dict[str, Any]:
+        return {"version": "0", "model": self.model, "model_rev": self.model and "r1", "config_rev": self.config.rev}
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "ts": time.time(),
+            "uptime_s": 1,
+            "cameras": {spec.name: {"looks": 0, "skipped": 0, "online": True} for spec in self.config.cameras},
+            "lateness_s": 0.0,
+            "lateness_longest_s": 0.0,
+            "waiting_looks": 0,
+            "broker": self.broker,
+            "store": {"working": True, "bytes": 1000, "lost": 0},
+            "clock_synced": True,
+        }
+
+    def _receive(self, received: Received) -> None:
+        self.received.append(received)
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        threading.Thread(target=received.respond, args=(response,)).start()

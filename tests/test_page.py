@@ -1,0 +1,131 @@
+"""The page's server: what it serves, what follows the box, and how it starts and ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from support.broker import HOST, an_answer, until
+from support.making import frame
+from support.paging import FakeBox
+from support.world import CONFIG
+
+from edged.core.specs import ListenAddress, PageSpec
+from edged.page import server as page_server
+
+
+@pytest.fixture
+def box() -> Iterator[FakeBox]:
+    with FakeBox(CONFIG) as box:
+        yield box
+
+
+def events(box: FakeBox) -> Generator[tuple[str, dict[str, Any]], None, None]:
+    """Kind and data of each event, until the generator is closed."""
+    kind = ""
+    with httpx.stream("GET", f"{box.url}/api/events", timeout=30) as answer:
+        for line in answer.iter_lines():
+            name, _, text = line.partition(": ")
+            if name == "event":
+                kind = text
+            elif name == "data":
+                yield kind, json.loads(text)
+
+
+def test_the_state_has_the_box_its_cameras_and_their_answers(box: FakeBox):
+    camera = CONFIG.cameras[0]
+    question = camera.questions[0]
+    box.looked(
+        camera.name, replace(an_answer("a", question=question.name), prompt_rev=question.prompt_rev), frame=frame(1)
+    )
+    state = httpx.get(f"{box.url}/api/state").json()
+    assert state["node"] == CONFIG.node
+    assert [each["name"] for each in state["cameras"]] == [each.name for each in CONFIG.cameras]
+    shown = state["cameras"][0]
+    assert shown["frame"]["sha256"] == "sha-1"
+    assert shown["questions"][0]["answer"]["id"] == "a"
+
+
+def test_an_answer_to_a_question_that_was_changed_is_not_shown(box: FakeBox):
+    camera = CONFIG.cameras[0]
+    box.looked(camera.name, an_answer("a", question=camera.questions[0].name))
+    shown = httpx.get(f"{box.url}/api/state").json()["cameras"][0]
+    assert shown["questions"][0]["answer"] is None
+
+
+def test_a_look_is_an_event_within_a_second(box: FakeBox):
+    camera = CONFIG.cameras[0].name
+    stream = events(box)
+    first = [next(stream)[0] for _ in range(1 + len(CONFIG.cameras))]
+    assert first == ["box", *["camera" for _ in CONFIG.cameras]]
+    begun = time.monotonic()
+    box.looked(camera, frame=frame(2))
+    kind, data = next(stream)
+    assert (kind, data["name"], data["frame"]["sha256"]) == ("camera", camera, "sha-2")
+    assert time.monotonic() - begun < 1
+    stream.close()
+
+
+def test_the_frame_is_a_jpeg_that_a_browser_may_keep_by_its_digest(box: FakeBox):
+    camera = CONFIG.cameras[0].name
+    assert httpx.get(f"{box.url}/api/frame/{camera}.jpg").status_code == 404
+    box.looked(camera, frame=frame(3))
+    answer = httpx.get(f"{box.url}/api/frame/{camera}.jpg", params={"sha256": "sha-3"})
+    assert "immutable" in answer.headers["cache-control"]
+    assert Image.open(io.BytesIO(answer.content)).size == (320, 240)
+    box.looked(camera, frame=frame(4))
+    newer = httpx.get(f"{box.url}/api/frame/{camera}.jpg", params={"sha256": "sha-3"})
+    assert newer.headers["cache-control"] == "no-store"
+    assert newer.content != answer.content
+
+
+def test_a_camera_that_is_not_in_the_config_has_no_page(box: FakeBox):
+    assert [httpx.get(f"{box.url}{path}").status_code for path in ("/camera/nope", "/api/frame/nope.jpg")] == [404, 404]
+
+
+def test_a_stop_with_an_open_stream_takes_no_second(box: FakeBox):
+    stream = events(box)
+    next(stream)
+    begun = time.monotonic()
+    box.server.stop()
+    assert time.monotonic() - begun < 1
+    stream.close()
+
+
+def test_an_address_in_use_is_reported_once_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(page_server, "RETRY_S", 0.05)
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        box = FakeBox(CONFIG, PageSpec(ListenAddress(HOST, port)))
+        box.server.follow(box.spec)
+        until(lambda: caplog.messages, 10)
+        time.sleep(0.3)  # several tries
+    try:
+        until(box.is_serving, 10)
+    finally:
+        box.server.stop()
+    assert caplog.messages[0] == f"page {HOST}:{port}: cannot listen: address already in use; trying again"
+    assert caplog.messages[1].startswith(f"page {HOST}:{port}: back after ")
+    assert len([text for text in caplog.messages if text.startswith("page")]) == 2
+
+
+def test_without_its_secret_the_page_is_not_served(caplog: pytest.LogCaptureFixture, tmp_path: Path):
+    problem = 'the secret "page-token" is missing'
+    box = FakeBox(CONFIG, PageSpec(ListenAddress(HOST, 1), problem=problem))
+    box.server.follow(box.spec)
+    until(lambda: caplog.messages, 10)
+    box.server.stop()
+    assert caplog.messages == [f"page: not served: {problem}"]
