@@ -171,7 +171,7 @@ def _ask_camera(options: argparse.Namespace) -> int:
 
 
 def reload(options: argparse.Namespace) -> int:
-    """Let the running edged read its config file now. Prints the revision of the new config, or what is wrong with it.
+    """Let the running edged read its config file now. Prints the revision that is in force then, or what is wrong.
 
     If edged runs on this machine, and this user may use its socket, no broker is needed. Else the request goes through
     the broker of the config.
@@ -293,7 +293,7 @@ def _config_file_or_default(named: Path | None, default: Path) -> Path:
 def _plain(chosen: bool) -> bool:
     """True if answers are printed as lines: as chosen, or because standard output is not a terminal."""
     if not chosen and not sys.stdout.isatty():
-        streams.report("standard output is not a terminal; printing a line for each answer (--plain)")
+        streams.note("standard output is not a terminal; printing a line for each answer (--plain)")
         return True
     return chosen
 

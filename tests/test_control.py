@@ -64,7 +64,7 @@ def test_a_reload_prints_the_revision_that_is_in_force(folder: Path, capsys: pyt
     with Listening(folder, Response({"config_rev": "r2"})) as listening:
         assert reloaded(listening) == 0
     assert [received.request for received in listening.received] == [ReloadRequest()]
-    assert capsys.readouterr().out == "r2\n"
+    assert capsys.readouterr().out == "config reloaded: revision r2 is in force\n"
 
 
 def test_a_refused_config_is_an_error_with_the_reason(folder: Path):
@@ -175,7 +175,7 @@ def test_a_running_edged_without_a_broker_has_the_new_config_when_the_command_re
             config.write_text(text.replace("PROMPT", f"How many of {number}?"))
             logged = len(edged.lines)
             assert main(["reload", "--config", str(config)]) == 0
-            assert capsys.readouterr().out.strip() == load(config).rev
+            assert f"revision {load(config).rev} is in force" in capsys.readouterr().out
             edged.wait_for("INFO config reloaded: ", 5, after=logged)
         config.write_text(text.replace("answer:", "anwser:"))
         assert main(["reload", "--config", str(config)]) == 1

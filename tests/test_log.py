@@ -77,6 +77,33 @@ def test_an_error_of_a_command_is_an_error_in_the_journal(tmp_path: Path):
     assert lines == ["<3>/none.yaml: file not found", "<3>edged: not reloaded"]
 
 
+def test_a_warning_of_a_command_is_a_warning_in_the_journal(tmp_path: Path):
+    config = tmp_path / "edged.yaml"
+    config.write_text("model: {path: none}\ncameras: {}\n")
+    program = f"from edged.cli import main; main(['check', {str(config)!r}])"
+    lines = logged(program, "text", tmp_path / "log", journal=True)
+    assert lines
+    assert [line[:12] for line in lines] == ["<4>warning: "] * len(lines)
+
+
+@pytest.mark.parametrize(
+    ("note", "call"),
+    [
+        ("edged: using ./edged.yaml", "main(['check'], Path('none'))"),
+        ("edged: reading kept.db", "command.file_of('box', {'XDG_STATE_HOME': '/none'}, Path('kept.db'))"),
+        ("standard output is not a terminal; printing a line for each answer (--plain)", "_plain(False)"),
+    ],
+)
+def test_a_note_of_a_command_is_no_error_in_the_journal(
+    tmp_path: Path, note: str, call: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("edged.yaml").write_text("mqtt: {url: 'mqtt://broker'}\n")
+    Path("kept.db").touch()
+    imports = "from pathlib import Path\nfrom edged.cli import _plain, main\nfrom edged.tools.history import command\n"
+    assert logged(imports + call, "text", tmp_path / "log", journal=True)[0] == f"<6>{note}"
+
+
 def test_a_stream_without_a_descriptor_is_not_the_journals():
     assert not journal_reads(None, {"JOURNAL_STREAM": "1:2"})
     assert not journal_reads(sys.stderr, {})

@@ -106,7 +106,11 @@ def test_reload_prints_the_new_revision_or_the_problems(
     responses = [Response({"config_rev": "abc"}), Response(error="edged.yaml:1: one\nedged.yaml:2: two")]
     handler = Handler(lambda _: responses.pop(0))
     with serving_requests(mosquitto, handler):
-        assert edged(capsys, "reload", "--config", config) == (0, "abc\n", "")
+        assert edged(capsys, "reload", "--config", config) == (
+            0,
+            "config reloaded: revision abc is in force\n",
+            "",
+        )
         done = edged(capsys, "reload", "--config", config)
     assert done == (1, "", "edged: edged.yaml:1: one\nedged.yaml:2: two\n")
     assert [received.request for received in handler.received] == [ReloadRequest()] * 2

@@ -7,14 +7,14 @@ from pathlib import Path
 from edged.config.load import load
 from edged.core.errors import EXIT_OK, EXIT_WRONG
 from edged.core.text import counted
-from edged.tools.streams import report, write_line
+from edged.tools.streams import report, warn, write_line
 from edged.vlm import grammar
 
 
 def check(path: Path, strict: bool) -> int:
     """Report warnings and problems; the exit code. Raises ConfigError. With `strict`, a warning makes it 1."""
     config = load(path, grammar.problem)
-    report(*(f"warning: {warning}" for warning in config.warnings))
+    warn(*(f"warning: {warning}" for warning in config.warnings))
     if strict and config.warnings:
         report(f"edged: {path}: {counted(len(config.warnings), 'warning')} (--strict)")
         return EXIT_WRONG

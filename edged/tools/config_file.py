@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from edged.core.errors import EXIT_CONFIG, EdgedError
-from edged.tools.streams import report
+from edged.tools.streams import note
 
 LOCAL_PATH = Path("edged.yaml")
 
@@ -24,7 +24,7 @@ def config_file(named: Path | None, system: Path, local: Path = LOCAL_PATH) -> P
     if _exists(system):
         return system
     if _exists(local):
-        report(f"edged: using ./{local}")
+        note(f"edged: using ./{local}")
         return local
     raise NoConfig(f"no config: neither {system} nor ./{local} exists; edged init writes one")
 

@@ -14,7 +14,8 @@ TEXT = "%(levelname)s %(message)s"
 STAMPED = f"%(asctime)s {TEXT}"
 STAMP = "%Y-%m-%d %H:%M:%S"
 CAMERA = re.compile(r"camera ([a-z0-9_-]+): ")
-ERROR_PRIORITY = 3
+# of syslog(3)
+ERROR_PRIORITY, WARNING_PRIORITY, INFO_PRIORITY = 3, 4, 6
 
 
 def to_stderr(verbose: bool, as_json: bool) -> None:
@@ -73,5 +74,10 @@ class JsonFormatter(logging.Formatter):
 
 def _priority(level: int) -> int:
     """Of syslog: 2 critical, 3 error, 4 warning, 6 informational, 7 debug."""
-    limits = ((logging.CRITICAL, 2), (logging.ERROR, ERROR_PRIORITY), (logging.WARNING, 4), (logging.INFO, 6))
+    limits = (
+        (logging.CRITICAL, 2),
+        (logging.ERROR, ERROR_PRIORITY),
+        (logging.WARNING, WARNING_PRIORITY),
+        (logging.INFO, INFO_PRIORITY),
+    )
     return next((priority for limit, priority in limits if level >= limit), 7)

@@ -69,7 +69,7 @@ def _print(response: dict[str, Any]) -> int:
     data = response.get("data")
     if response.get("status") != "ok" or not isinstance(data, dict):
         raise EdgedError(printable(str(response.get("error", "the response is not one of edged"))))
-    write_line(printable(str(data.get("config_rev"))))
+    write_line(f"config reloaded: revision {printable(str(data.get('config_rev')))} is in force")
     return EXIT_OK
 
 

@@ -11,12 +11,12 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from edged.core.errors import EXIT_OK, EXIT_WRONG, Stopped
 from edged.core.text import spoken
-from edged.tools.log import ERROR_PRIORITY, journal_reads, with_priority
+from edged.tools.log import ERROR_PRIORITY, INFO_PRIORITY, WARNING_PRIORITY, journal_reads, with_priority
 
 EXIT_INTERRUPTED = 130
 
@@ -32,12 +32,27 @@ def write_line(text: str) -> None:
 
 
 def report(*lines: str) -> None:
-    """Write lines to standard error. In the journal of systemd they are errors."""
+    """Write errors to standard error."""
+    _report(lines, ERROR_PRIORITY)
+
+
+def warn(*lines: str) -> None:
+    """Write warnings to standard error."""
+    _report(lines, WARNING_PRIORITY)
+
+
+def note(*lines: str) -> None:
+    """Write what is not the output of the command, and not wrong either, to standard error."""
+    _report(lines, INFO_PRIORITY)
+
+
+def _report(lines: Sequence[str], priority: int) -> None:
+    """The priority is for the journal of systemd."""
     if not lines:
         return
     text = "\n".join(lines)
     journal = journal_reads(sys.stderr, os.environ)
-    _write_error(f"{with_priority(text, ERROR_PRIORITY) if journal else text}\n")
+    _write_error(f"{with_priority(text, priority) if journal else text}\n")
 
 
 @contextlib.contextmanager

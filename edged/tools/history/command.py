@@ -19,7 +19,7 @@ from edged.store.path import SERVICE_FILE, state_file
 from edged.tools.history import sheet
 from edged.tools.history.choice import Name, chosen, configured
 from edged.tools.history.course import Course
-from edged.tools.streams import report, write_line
+from edged.tools.streams import note, write_line
 
 DEFAULT_SINCE_S = 86_400.0
 LATEST_TS = 4e9  # the year 2096
@@ -58,7 +58,7 @@ def file_of(node: str, environment: Mapping[str, str], service_file: Path = SERV
     """The file of this node's edged; reported if it is not where an edged of this user would have it."""
     path = find_file(node, environment, service_file)
     if path != state_file(node, environment):
-        report(f"edged: reading {path}")
+        note(f"edged: reading {path}")
     return path
 
 
