@@ -9,7 +9,7 @@ from support.config import ASK, CAMERA, MODEL, write
 
 from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import YesNo
-from edged.core.specs import ClientCertificate, Cron, Generation, HistorySpec, HomeAssistantSpec
+from edged.core.specs import ClientCertificate, Cron, FramesSpec, Generation, HistorySpec, HomeAssistantSpec
 from edged.service.plan import plan
 
 
@@ -183,6 +183,17 @@ def test_frozen_after_is_a_duration_or_false(tmp_path: Path):
         return load(write(tmp_path, f"{MODEL}cameras: {{dock: {camera}}}\n")).cameras[0].frozen_after_s
 
     assert [frozen_after(text) for text in ("", "frozen_after: 2m, ", "frozen_after: false, ")] == [30.0, 120.0, None]
+
+
+def test_frames_are_kept_only_if_the_config_says_so(tmp_path: Path):
+    def frames(text: str) -> FramesSpec | None:
+        return load(write(tmp_path, f"{MODEL}{text}\n")).frames
+
+    assert frames("") is None
+    assert frames("frames: false") is None
+    assert frames("frames: {}") == FramesSpec(unsure=True, changed=True, sample=0.02, max_bytes=2_000_000_000)
+    assert frames("frames: {unsure: false, max: 500MB}") == FramesSpec(unsure=False, max_bytes=500_000_000)
+    assert frames("frames: {changed: false, sample: 1}") == FramesSpec(changed=False, sample=1.0)
 
 
 def test_the_history_is_bounded_by_time_and_size_or_switched_off(tmp_path: Path):

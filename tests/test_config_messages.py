@@ -53,6 +53,33 @@ BAD = {
         MODEL + "history: true\n",
         ["edged.yaml:2: history must be a mapping such as {keep: 7d, max: 200MB}, or false, not true"],
     ),
+    "frames of nothing": (
+        MODEL + "frames:\n",
+        ["edged.yaml:2: frames has no value; it must be a mapping such as {sample: 0.02, max: 2GB}, or false"],
+    ),
+    "frames that are switched on": (
+        MODEL + "frames: true\n",
+        ["edged.yaml:2: frames must be a mapping such as {sample: 0.02, max: 2GB}, or false, not true"],
+    ),
+    "frames in percent, and a size without a unit": (
+        MODEL + "frames: {sample: 2, max: 2, unsre: true}\n",
+        [
+            "edged.yaml:2: frames: max needs a unit: 2MB or 2GB",
+            "edged.yaml:2: frames: sample must be at most 1, not 2",
+            'edged.yaml:2: frames: unknown key "unsre". Did you mean "unsure"?',
+        ],
+    ),
+    "frames that keep nothing": (
+        MODEL + "frames: {unsure: false, changed: false, sample: 0}\n",
+        [
+            "edged.yaml:2: frames keeps no frame: unsure and changed are false, and sample is 0; "
+            "write frames: false for none"
+        ],
+    ),
+    "a key of the frames elsewhere": (
+        MODEL + "sample: 0.1\n",
+        ['edged.yaml:2: unknown key "sample"; it belongs to frames; check the indentation'],
+    ),
     "Home Assistant without a value": (
         MODEL + "homeassistant:\n",
         [

@@ -11,7 +11,7 @@ import pytest
 from support.config import SHIPPED, outcome, write
 
 from edged.config import form, reference
-from edged.config.form import CameraForm, HistoryForm, ModelForm, MqttForm
+from edged.config.form import CameraForm, FramesForm, HistoryForm, ModelForm, MqttForm
 from edged.config.keys import Form
 from edged.config.levels import fields
 from edged.config.load import load
@@ -54,7 +54,7 @@ def test_a_description_ends_with_the_default_of_an_optional_key():
 
 def test_a_sample_of_a_key_is_valid(tmp_path: Path):
     question = {"prompt": "x", "answer": "yes_no"}
-    for form_ in (QuestionForm, CameraForm, ModelForm, MqttForm, HistoryForm):
+    for form_ in (QuestionForm, CameraForm, ModelForm, MqttForm, HistoryForm, FramesForm):
         for name, info in form_.model_fields.items():
             for sample in info.examples or []:
                 answer = {"range": "integer"}.get(name, "yes_no")

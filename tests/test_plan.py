@@ -11,7 +11,7 @@ from support.making import question
 
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, ModelSpec, SourceSpec
+from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, FramesSpec, ModelSpec, SourceSpec
 from edged.service.plan import plan
 
 GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
@@ -70,6 +70,7 @@ BROKER = replace(OLD.mqtt, username="edged", password=Secret("old"))
         ({"mqtt": replace(BROKER, client_id="mine")}, "2 cameras untouched, client id changed"),
         ({"mqtt": replace(BROKER, allow_prompts=True)}, "2 cameras untouched, allow_prompts changed"),
         ({"homeassistant": None, "metrics": ("::1", 9)}, "2 cameras untouched, metrics changed, homeassistant changed"),
+        ({"frames": FramesSpec()}, "2 cameras untouched, frames changed"),
         ({"history": None, "model": ModelSpec(Path("n"))}, "2 cameras untouched, model changed, history changed"),
     ],
 )

@@ -25,7 +25,7 @@ from edged.core.types import Fact, StoredMessage
 from edged.store import file, moments, writer
 from edged.store.file import StateFile, StoreInUse
 from edged.store.path import state_file
-from edged.store.schema import MIGRATIONS, StoreTooNew, migrate
+from edged.store.schema import MIGRATIONS, VERSION, StoreTooNew, migrate
 from edged.store.store import DiskStore
 
 PEOPLE = "edged/box/dock/people"
@@ -241,7 +241,7 @@ def test_a_file_of_version_1_is_brought_up_to_date_with_everything_in_it(opened:
         (b'{"id":3}', "a1b2"),
     ]
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:

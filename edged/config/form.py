@@ -29,6 +29,7 @@ from edged.config.values import (
     Node,
     PictureSize,
     Prefix,
+    Share,
     Title,
     WarmUp,
     Windows,
@@ -36,7 +37,7 @@ from edged.config.values import (
 )
 from edged.core import npu_cores
 from edged.core.intervals import why_never
-from edged.core.specs import DEFAULT_FROZEN_AFTER_S, DEFAULT_PAGE, Cron, ListenAddress, Point
+from edged.core.specs import DEFAULT_FROZEN_AFTER_S, DEFAULT_PAGE, DEFAULT_SAMPLE, Cron, ListenAddress, Point
 
 PATH_LENGTH = 4096
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
@@ -307,16 +308,39 @@ class HistoryForm(Form):
     )
 
 
-def _history(value: Any) -> Any:
-    rule = "must be a mapping such as {keep: 7d, max: 200MB}, or false"
-    if value is None:
-        raise wrong(f"has no value; it {rule}")
-    if value is not False and not isinstance(value, dict):
-        raise wrong(f"{rule}, not {shown(value)}")
-    return None if value is False else value
+class FramesForm(Form):
+    unsure: bool = key("Keep the frame if an answer is `unsure`. Default: true.", True)
+    changed: bool = key("Keep the frame if the value of an answer has changed. Default: true.", True)
+    sample: Share = key("Keep this share of all frames, 0 to 1, chosen at random. Default: 0.02.", DEFAULT_SAMPLE)
+    max: Bytes | None = key(
+        "Largest size of all kept frames, in kB, MB or GB. The oldest are deleted first, those with a label last. "
+        "Default: 2GB.",
+        sample="2GB",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not (self.unsure or self.changed or self.sample):
+            raise wrong("keeps no frame: unsure and changed are false, and sample is 0; write frames: false for none")
+        return self
 
 
-History = Annotated[HistoryForm | None, BeforeValidator(_history), FalseForNone()]
+def _mapping_or_false(sample: str) -> BeforeValidator:
+    """For a key that is a mapping, or `false` for None."""
+
+    def checked(value: Any) -> Any:
+        rule = f"must be a mapping such as {sample}, or false"
+        if value is None:
+            raise wrong(f"has no value; it {rule}")
+        if value is not False and not isinstance(value, dict):
+            raise wrong(f"{rule}, not {shown(value)}")
+        return None if value is False else value
+
+    return BeforeValidator(checked)
+
+
+History = Annotated[HistoryForm | None, _mapping_or_false("{keep: 7d, max: 200MB}"), FalseForNone()]
+Frames = Annotated[FramesForm | None, _mapping_or_false("{sample: 0.02, max: 2GB}"), FalseForNone()]
 
 
 class HomeAssistantForm(Form):
@@ -398,6 +422,11 @@ class ConfigForm(Form):
         "acknowledged, and the newest answer of each question. Default: 7 days, at most 200 MB.",
         HistoryForm(),
         sample={"keep": "7d", "max": "200MB"},
+    )
+    frames: Frames = key(
+        "Keep frames that are worth a label, for the evaluation: masked, in the folder `frames` beside `edged.db`. "
+        "`false`: none; those without a label are deleted. Default: none.",
+        sample={"unsure": True, "changed": True, "sample": 0.02, "max": "2GB"},
     )
     metrics: Listen | None = key(
         "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "

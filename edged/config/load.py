@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from edged.config.credentials import Credentials
 from edged.config.document import Document, Problem, read
-from edged.config.form import CameraForm, ConfigForm, HistoryForm, HomeAssistantForm
+from edged.config.form import CameraForm, ConfigForm, FramesForm, HistoryForm, HomeAssistantForm
 from edged.config.names import check_names
 from edged.config.phrases import shown
 from edged.config.places import KeyPath
@@ -30,6 +30,7 @@ from edged.core.errors import EXIT_CONFIG, EdgedError
 from edged.core.specs import (
     DEFAULT_DISCOVERY_PREFIX,
     DEFAULT_EVERY_S,
+    DEFAULT_FRAMES_BYTES,
     DEFAULT_HISTORY_BYTES,
     DEFAULT_KEEP_S,
     DEFAULT_MAX_AGE_S,
@@ -38,6 +39,7 @@ from edged.core.specs import (
     Config,
     Cron,
     Every,
+    FramesSpec,
     Generation,
     HistorySpec,
     HomeAssistantSpec,
@@ -137,6 +139,7 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
         language=parsed.language,
         generation=defaults,
         history=_history(parsed.history),
+        frames=_frames(parsed.frames),
         metrics=parsed.metrics,
         page=page,
         homeassistant=_homeassistant(parsed.homeassistant),
@@ -148,6 +151,12 @@ def _history(parsed: HistoryForm | None) -> HistorySpec | None:
     if parsed is None:
         return None
     return HistorySpec(parsed.keep or DEFAULT_KEEP_S, parsed.max or DEFAULT_HISTORY_BYTES)
+
+
+def _frames(parsed: FramesForm | None) -> FramesSpec | None:
+    if parsed is None:
+        return None
+    return FramesSpec(parsed.unsure, parsed.changed, parsed.sample, parsed.max or DEFAULT_FRAMES_BYTES)
 
 
 def _homeassistant(parsed: HomeAssistantForm | None) -> HomeAssistantSpec | None:

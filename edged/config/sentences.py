@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edged.config.form import CameraForm, ConfigForm, HistoryForm, ModelForm, MqttForm
+from edged.config.form import CameraForm, ConfigForm, FramesForm, HistoryForm, ModelForm, MqttForm
 from edged.config.keys import Form
 from edged.config.levels import Table, fields, level_at
 from edged.config.phrases import flow, shown
@@ -37,6 +37,7 @@ OWNERS: dict[str, type[Form]] = {  # where a key belongs that was written elsewh
     "to model": ModelForm,
     "to mqtt": MqttForm,
     "to history": HistoryForm,
+    "to frames": FramesForm,
 }
 
 

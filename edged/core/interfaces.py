@@ -1,4 +1,4 @@
-"""The three parts that can be replaced: camera, model and publisher."""
+"""The parts that can be replaced: camera, model, store and publisher."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event as StopSignal
 from typing import Any, Protocol
 
-from edged.core.specs import Config, HistorySpec, QuestionSpec
+from edged.core.kept_frames import KeptFrame, Label, LabelProgress, LabelTask, LabelVerdict
+from edged.core.specs import Config, FramesSpec, HistorySpec, QuestionSpec
 from edged.core.types import (
     Answer,
     CameraFigures,
@@ -18,6 +19,7 @@ from edged.core.types import (
     Reply,
     StoredMessage,
     StoreFigures,
+    Value,
 )
 
 
@@ -72,18 +74,63 @@ class VisionModel(Protocol):
         """Release memory and device. Later calls do nothing."""
 
 
+class FrameStore(Protocol):
+    """Frames that are kept to be labelled, and their labels. For any thread.
+
+    Except `keep`, every method waits for the disk, 5 s at most, and raises FramesUnavailable if the store cannot be
+    read or written.
+    """
+
+    def keep(self, frame: KeptFrame, encode: Callable[[], bytes]) -> None:
+        """Keep a frame. Returns at once and never raises; `encode` gives its file, in another thread.
+
+        It is not kept if the config keeps none, if the disk cannot be written, or if more come than can be encoded; the
+        last two are logged. A frame that is kept already gets the answers that it did not have.
+        """
+
+    def next_unlabelled(self) -> LabelTask | None:
+        """The oldest frame with an answer that has no label: of those with an unsure answer, else of those with a
+        changed one, else of the sample."""
+
+    def task(self, frame: str) -> LabelTask | None:
+        """The frame of this name; None if it is not kept."""
+
+    def read(self, frame: str) -> bytes | None:
+        """The picture of this name (WebP, `image/webp`); None if it is not kept or its file cannot be read."""
+
+    def progress(self) -> LabelProgress: ...
+
+    def label(self, frame: str, question: str, verdict: LabelVerdict | None, truth: Value = None) -> Label:
+        """Label an answer; replaces its earlier label. See `core.truths.decided` for what `verdict` and `truth` may be.
+
+        Raises LabelRefused, with a sentence for the person. After FramesUnavailable it is written once that is
+        possible.
+        """
+
+    def undo(self) -> Label | None:
+        """Take back the label that was given last, and return it; None if there is none."""
+
+
 class Store(Protocol):
     """What survives a restart: messages until they are acknowledged, the history of answers, and facts.
 
-    For any thread. Nothing here raises, and only `mark_late` and `payload` wait for the disk. Without a usable disk
-    everything goes on in memory. `moved_at` (monotonic) is when its thread last made progress; infinite without one.
+    For any thread. Nothing here raises, and only `mark_late` and `payload` wait for the disk; `frames` has its own
+    rules. Without a usable disk everything goes on in memory. `moved_at` (monotonic) is when its thread last made
+    progress; infinite without one.
     """
 
     @property
     def moved_at(self) -> float: ...
 
-    def keep(self, history: HistorySpec | None) -> None:
-        """How much of what is acknowledged is kept. None: only the newest answer of each question."""
+    @property
+    def frames(self) -> FrameStore: ...
+
+    def keep(self, history: HistorySpec | None, frames: FramesSpec | None = None) -> None:
+        """How much of what is acknowledged is kept. None: only the newest answer of each question.
+
+        `frames`: how large the folder of frames may become. None: those without a label are deleted, and no others
+        are kept.
+        """
 
     def facts(self, kind: str) -> dict[str, Any]:
         """The facts of a kind: values by name."""

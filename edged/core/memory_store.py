@@ -7,8 +7,34 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edged.core.specs import HistorySpec
-from edged.core.types import Fact, StoredMessage, StoreFigures
+from edged.core.interfaces import FrameStore
+from edged.core.kept_frames import KeptFrame, Label, LabelProgress, LabelRefused, LabelTask, LabelVerdict
+from edged.core.specs import FramesSpec, HistorySpec
+from edged.core.types import Fact, StoredMessage, StoreFigures, Value
+
+
+class NoFrames:
+    """Keeps no frame. See `core.interfaces.FrameStore`."""
+
+    def keep(self, frame: KeptFrame, encode: Callable[[], bytes]) -> None: ...
+
+    def next_unlabelled(self) -> LabelTask | None:
+        return None
+
+    def task(self, frame: str) -> LabelTask | None:
+        return None
+
+    def read(self, frame: str) -> bytes | None:
+        return None
+
+    def progress(self) -> LabelProgress:
+        return LabelProgress(0, 0, 0)
+
+    def label(self, frame: str, question: str, verdict: LabelVerdict | None, truth: Value = None) -> Label:
+        raise LabelRefused("no frames are kept")
+
+    def undo(self) -> Label | None:
+        return None
 
 
 class MemoryStore:
@@ -18,13 +44,18 @@ class MemoryStore:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._facts: dict[str, dict[str, Any]] = {}
+        self._no_frames = NoFrames()
 
     @property
     def moved_at(self) -> float:
         """Monotonic: when the writing thread last made progress; infinite without one."""
         return float("inf")
 
-    def keep(self, history: HistorySpec | None) -> None: ...
+    @property
+    def frames(self) -> FrameStore:
+        return self._no_frames
+
+    def keep(self, history: HistorySpec | None, frames: FramesSpec | None = None) -> None: ...
 
     def facts(self, kind: str) -> dict[str, Any]:
         with self._lock:

@@ -27,6 +27,8 @@ DEFAULT_DEADLINE_S = 60.0
 DEFAULT_MAX_NEW_TOKENS = 128
 DEFAULT_KEEP_S = 7 * 86400.0
 DEFAULT_HISTORY_BYTES = 200_000_000
+DEFAULT_SAMPLE = 0.02
+DEFAULT_FRAMES_BYTES = 2_000_000_000
 DEFAULT_DISCOVERY_PREFIX = "homeassistant"
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ANY = "any"  # `when` of a follow-up without a condition
@@ -329,6 +331,20 @@ class HistorySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FramesSpec:
+    """Which frames are kept to be labelled, and how large their folder may become.
+
+    Those of looks with an answer that is `unsure`, of looks with a `changed` event, and of a `sample`: this share of
+    all looks, 0 to 1, at random.
+    """
+
+    unsure: bool = True
+    changed: bool = True
+    sample: float = DEFAULT_SAMPLE
+    max_bytes: int = DEFAULT_FRAMES_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class HomeAssistantSpec:
     """Home Assistant is told of the cameras and questions. `prefix` begins the topics of its MQTT discovery."""
 
@@ -364,9 +380,9 @@ class Config:
     """A complete and valid config.
 
     `timezone` is an IANA name, None for the system's. `rev` changes with the text of the file. `generation` has the
-    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `metrics` and
-    `page` if they are not served, `homeassistant` if Home Assistant is not told of anything. `warnings` are sentences
-    for the log.
+    model's defaults, for questions asked outside of a look. `history` is None if no answers are kept, `frames` if no
+    frames are, `metrics` and `page` if they are not served, `homeassistant` if Home Assistant is not told of anything.
+    `warnings` are sentences for the log.
     """
 
     node: str
@@ -379,6 +395,7 @@ class Config:
     language: Language = "en"
     generation: Generation = Generation()
     history: HistorySpec | None = HistorySpec()
+    frames: FramesSpec | None = None
     metrics: ListenAddress | None = None
     page: PageSpec | None = None
     homeassistant: HomeAssistantSpec | None = HomeAssistantSpec()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from threading import Lock
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
@@ -32,6 +32,8 @@ from edged.service.snapshots import Snapshots
 log = logging.getLogger("edged.look")
 
 
+KeepFrame: TypeAlias = Callable[[Frame, Sequence[Answer], Sequence[Event], Mapping[str, QuestionSpec]], None]
+
 ALERT = "alert"  # the kind of facts that hold the history of a question, by its name of `fact_names`
 
 
@@ -40,7 +42,7 @@ class CameraRuntime:
 
     `remembered` has the facts of the kind ALERT. `time_zone` is that of the config, for the quiet hours of alerts.
     `paused` returns the questions that are not asked now, with the reasons; `is_open` is false for a camera that is
-    paused. What is published is also in `snapshots`.
+    paused. What is published is also in `snapshots`. `keep_frame` gets the frame of each look, see `FrameKeeper.offer`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class CameraRuntime:
         paused: Callable[[CameraSpec], Mapping[str, str]] = lambda _: {},
         is_open: bool = True,
         snapshots: Snapshots | None = None,
+        keep_frame: KeepFrame = lambda *_: None,
     ) -> None:
         self.spec = spec
         self.config_rev = config_rev
@@ -64,6 +67,7 @@ class CameraRuntime:
         self._publisher = publisher
         self._paused = paused
         self._snapshots = snapshots or Snapshots()
+        self._keep_frame = keep_frame
         self._camera: Camera | None = None
         self._lock = Lock()  # for all that follows; held while publishing, never while a camera is started or closed
         self._retired = False
@@ -201,8 +205,8 @@ class CameraRuntime:
         Returns what was published: the answers with the state of their alerts.
 
         Not published are answers to questions that a reload removed or changed meanwhile, or that were paused, and
-        those that are older than a published one. `jpeg` encodes the look's frame; it is called only if the picture
-        is published. Raises ValueError, and remembers nothing, if an answer cannot be encoded as JSON.
+        those that are older than a published one. `jpeg` encodes the look's `frame`; it is called only if the
+        picture is published. Raises ValueError, and remembers nothing, if an answer cannot be encoded as JSON.
         """
         with self._lock:
             if self._retired:
@@ -270,6 +274,8 @@ class CameraRuntime:
         self._histories |= {key: history for key, history, _ in steps}
         self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
         self.meter.add(answers)
+        if frame is not None:
+            self._keep_frame(frame, answers, events, questions)
         return alerted
 
     def _publishes_picture(self, answers: Sequence[Answer], events: Sequence[Event]) -> bool:

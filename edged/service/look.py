@@ -143,11 +143,9 @@ class _Look:
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome.before_timeout() for outcome in outcomes]
         with self._step("publishing"):
-            published = {answer.id: answer for answer in self._published(outcomes, jpeg)}
-        return [published.get(answer.id, answer) for answer in answers]
-
-    def _published(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> Sequence[Answer]:
-        return self.runtime.publish(outcomes, jpeg, self.seen_at, self.of.frame)
+            published = self.runtime.publish(outcomes, jpeg, self.seen_at, self.of.frame)
+        by_id = {answer.id: answer for answer in published}
+        return [by_id.get(answer.id, answer) for answer in answers]
 
     def _publish_refusals(self) -> list[Answer]:
         """After an unexpected error: refuse every due question."""

@@ -97,6 +97,19 @@ def jpeg(frame: Frame, max_side: int = 1280, quality: int = QUALITY, max_bytes: 
     return _within(Image.fromarray(frame.rgb), max_side, quality, max_bytes)
 
 
+def lossless(frame: Frame) -> bytes:
+    """Encode the frame as WebP without loss: its pixels have the frame's digest again.
+
+    A frame that is evaluated later must be the one that the model saw: JPEG of quality 95 changes pixels by 15 to 20
+    levels where there are edges. Measured at 1920 x 1080 with a picture that a camera has compressed: 1.2 MB in 256 ms;
+    the fastest PNG 1.7 MB in 232 ms, JPEG of quality 95 0.5 MB in 27 ms. With the noise of a sensor: 3.5 MB in 175 ms;
+    PNG 3.9 MB in 456 ms, JPEG 0.9 MB in 22 ms. Other threads go on meanwhile.
+    """
+    data = io.BytesIO()
+    Image.fromarray(frame.rgb).save(data, "WEBP", lossless=True, quality=0, method=0)
+    return data.getvalue()
+
+
 def scaled_down(jpeg_bytes: bytes, limit: int) -> bytes | None:
     """The JPEG with so few pixels that it has `limit` bytes at most; None if LEAST_SIDE pixels have more."""
     if len(jpeg_bytes) <= limit:

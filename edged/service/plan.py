@@ -59,6 +59,7 @@ def plan(old: Config, new: Config) -> Plan:
 def _settings(config: Config) -> dict[str, object]:
     return {
         "history": config.history,
+        "frames": config.frames,
         "metrics": config.metrics,
         "homeassistant": config.homeassistant,
         "allow_prompts": config.mqtt.allow_prompts,

@@ -22,6 +22,7 @@ from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, Question
 from edged.core.text import counted, spoken
 from edged.core.types import CameraReport, Fact, NpuFigures, utc_now
 from edged.service.camera_runtime import ALERT, CameraRuntime, alert_offs, fact_names
+from edged.service.frame_keeper import FrameKeeper
 from edged.service.look import Looks
 from edged.service.observed import NoPage, Observed, Page
 from edged.service.paused_camera import PausedCamera
@@ -86,6 +87,7 @@ class Service:
         self._requested = requested
         self._store: Store | None = None
         self._pauses: Pauses | None = None
+        self._frame_keeper: FrameKeeper | None = None
         self._publisher: Publisher | None = None
         self._scheduled: dict[str, object] = {}  # the settings that each camera's job depends on
 
@@ -98,11 +100,17 @@ class Service:
         """Raises EdgedError if another edged uses the store, or a newer one has written it."""
         self._store = self.factories.open_store(self.config.node)
         self._pauses = Pauses(self._store)
+        self._frame_keeper = FrameKeeper(self._store.frames)
 
     @property
     def pauses(self) -> Pauses:
         assert self._pauses, "open_store() was not called"
         return self._pauses
+
+    @property
+    def frame_keeper(self) -> FrameKeeper:
+        assert self._frame_keeper, "open_store() was not called"
+        return self._frame_keeper
 
     @property
     def publisher(self) -> Publisher:
@@ -130,6 +138,7 @@ class Service:
             paused=self.pauses.paused,
             is_open=is_open,
             snapshots=self.snapshots,
+            keep_frame=self.frame_keeper.offer,
         )
         runtime.use(self.factories.open_camera(spec, runtime.report) if is_open else PausedCamera(runtime.report))
         return runtime
@@ -170,7 +179,8 @@ class Service:
             self._schedule_looks(spec, config.timezone)
         self._end_alerts(config)
         self.publisher.follow(config)
-        self.store.keep(config.history)
+        self.frame_keeper.spec = config.frames
+        self.store.keep(config.history, config.frames)
         self.snapshots.keep({spec.name: [each.name for each in spec.all_questions()] for spec in config.cameras})
         self.snapshots.keep_frames(config.page is not None)
 

@@ -6,7 +6,7 @@ import sqlite3
 
 from edged.core.errors import EXIT_CONFIG, EdgedError
 
-VERSION = 2
+VERSION = 3
 
 # Version 1.
 #
@@ -52,8 +52,46 @@ CREATE TABLE fact (
 # Version 2. `look` is shared by the messages of one look; NULL for those of an older edged.
 ADD_LOOK = "ALTER TABLE message ADD COLUMN look TEXT;"
 
+# Version 3.
+#
+# frame: the pictures in the folder `frames`; `name` is the file, `size` its bytes, `why` the index in KEEP_REASONS.
+# frame_answer: the answers of its look, as JSON, in the order `place`; `asked` is 0 for those that need no label.
+# label: what people say about answers; see core.kept_frames.Label. A label stays if its frame is deleted. The truth is
+#   JSON, NULL if it is not known.
+ADD_FRAMES = """
+CREATE TABLE frame (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    camera TEXT NOT NULL,
+    ts REAL NOT NULL,
+    sha256 TEXT NOT NULL,
+    config_rev TEXT NOT NULL,
+    why INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE INDEX frame_why ON frame (why);
+CREATE TABLE frame_answer (
+    frame INTEGER NOT NULL REFERENCES frame (id),
+    question TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    asked INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (frame, question)
+) WITHOUT ROWID;
+CREATE TABLE label (
+    id INTEGER PRIMARY KEY,
+    frame TEXT NOT NULL,
+    camera TEXT NOT NULL,
+    question TEXT NOT NULL,
+    truth TEXT,
+    verdict TEXT NOT NULL,
+    ts REAL NOT NULL,
+    UNIQUE (frame, question)
+);
+"""
+
 # What brings a file from version n to n + 1, by n.
-MIGRATIONS: dict[int, str] = {0: TABLES, 1: ADD_LOOK}
+MIGRATIONS: dict[int, str] = {0: TABLES, 1: ADD_LOOK, 2: ADD_FRAMES}
 
 
 class StoreTooNew(EdgedError):

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from edged.core.interfaces import FrameStore
 from edged.core.memory_store import MemoryStore
-from edged.core.specs import HistorySpec
+from edged.core.specs import FramesSpec, HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
 from edged.store.file import StateFile, read_only
+from edged.store.frames import DiskFrames
 from edged.store.keeping import Cleaner
 from edged.store.moments import Clocks, this_boot
 from edged.store.rows import MessageRows
@@ -34,6 +36,7 @@ class DiskStore(MemoryStore):
         self._history: HistorySpec | None = HistorySpec()
         self._cleaner = Cleaner()
         self._writer = Writer(self._file, self._opened, self._lazy, self._clean)
+        self._frames = DiskFrames(path, self._writer.submit, lambda: self._writer.working)
         self._rows: MessageRows | None = None  # for the writing thread, but for its `offset`
         self._done: list[int] = []
         self._done_since = 0.0
@@ -49,8 +52,13 @@ class DiskStore(MemoryStore):
     def moved_at(self) -> float:
         return self._writer.moved_at
 
-    def keep(self, history: HistorySpec | None) -> None:
+    @property
+    def frames(self) -> FrameStore:
+        return self._frames
+
+    def keep(self, history: HistorySpec | None, frames: FramesSpec | None = None) -> None:
         self._history = history
+        self._frames.bound(frames)
 
     def remember(self, facts: Sequence[Fact]) -> None:
         if facts:
@@ -95,6 +103,7 @@ class DiskStore(MemoryStore):
 
     def close(self) -> bool:
         """Write what is left. False if that took longer than 5 s; it may be on disk nevertheless."""
+        self._frames.close()
         with self._reader_lock:
             self._close_reader()
         return self._writer.close(CLOSE_S)
@@ -115,6 +124,7 @@ class DiskStore(MemoryStore):
     def _opened(self, connection: sqlite3.Connection) -> None:
         with self._reader_lock:
             self._close_reader()  # the file may have been replaced
+        self._frames.reopen()
         first = self._rows is None
         offset = self._rows.offset if self._rows else None
         self._rows = MessageRows(connection, Clocks(this_boot(connection), self._synced), offset)
