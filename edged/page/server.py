@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from edged.core.outage import Outage
 from edged.core.specs import PageSpec
+from edged.page.served import App
 
 if TYPE_CHECKING:
-    from edged.page.app import PageApp
     from edged.page.uvicorn_server import QuietServer
 
 log = logging.getLogger("edged")
@@ -23,7 +23,7 @@ RETRY_S = 5.0
 STOP_S = 5.0
 BACKLOG = 32
 
-MakeApp = Callable[[PageSpec], "PageApp"]
+MakeApp = Callable[[PageSpec], App]
 
 
 class PageServer:

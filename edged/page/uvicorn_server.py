@@ -7,8 +7,8 @@ import socket
 
 import uvicorn
 
-from edged.page.app import PageApp
 from edged.page.connection import BoundedConnection
+from edged.page.served import App
 
 GRACE_S = 1  # for the answers that are being sent when edged stops
 IDLE_S = 10
@@ -18,7 +18,7 @@ LARGEST_HEAD = 16_384  # bytes
 class QuietServer(uvicorn.Server):
     """Ends the event streams first when it stops."""
 
-    def __init__(self, app: PageApp) -> None:
+    def __init__(self, app: App) -> None:
         # Clients can cause each of uvicorn's own log lines, as often as they like.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._app = app

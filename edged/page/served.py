@@ -1,0 +1,14 @@
+"""What the server of the page needs of an app. Here, so that the app is imported only when it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class App(Protocol):
+    @property
+    def asgi(self) -> Callable[..., Any]: ...
+
+    async def close(self) -> None:
+        """End the answers that never end by themselves."""
