@@ -1,10 +1,8 @@
-// The board: a card for each camera, and what is wrong with the box.
-import { el, setText } from "./dom.js";
+// The board: a card for each camera.
+import { el } from "./dom.js";
 import { follow, state } from "./live.js";
-import { words } from "./words.js";
 
 follow(() => {
-  setText(document.getElementById("connection"), state.connected ? words.connected : words.disconnected);
   const cards = (state.box?.cameras ?? []).map((name) => state.cameras.get(name)).filter(Boolean).map(card);
   document.getElementById("cameras").replaceChildren(...cards);
 });

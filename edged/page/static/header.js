@@ -1,0 +1,86 @@
+// The header of every page: the box in a few words, and below it a notice for each thing that is wrong with it.
+import { el, setText } from "./dom.js";
+import { follow, state } from "./live.js";
+import { notices } from "./notices.js";
+import { words } from "./words.js";
+
+const facts = document.getElementById("box");
+const list = document.getElementById("notices");
+const announced = document.getElementById("announced");
+const shown = new Map(); // by key: the element of a notice, with the functions that update it
+const factElements = ["connection", "model", "broker"].map(() => el("span", { class: "fact", hidden: true }));
+const begun = Date.now();
+const PATIENCE_MS = 2_000; // for the first event
+
+facts.append(...factElements);
+setTimeout(show, PATIENCE_MS);
+follow((kind) => {
+  if (kind !== "camera") show();
+});
+
+function show() {
+  if (!state.connected && Date.now() - begun < PATIENCE_MS) return;
+  if (state.connected && !state.box) return;
+  showFacts();
+  showNotices(notices(state.box, state.connected));
+}
+
+function showFacts() {
+  const now = state.connected && state.box ? currentFacts(state.box) : [[words.disconnected, "bad"]];
+  factElements.forEach((element, place) => {
+    const [text, level] = now[place] ?? ["", ""];
+    element.hidden = !text;
+    element.className = `fact ${level}`;
+    setText(element, text);
+  });
+}
+
+function currentFacts({ phase, model, broker }) {
+  const loading = phase === "starting" && !model.loaded;
+  return [
+    [words.connected, "good"],
+    loading ? [words.modelLoading, ""] : model.loaded ? [words.modelReady, "good"] : [words.modelMissing, "bad"],
+    broker.connected ? [words.brokerConnected, "good"] : [words.brokerDisconnected, phase === "running" ? "bad" : ""],
+  ];
+}
+
+/** Elements stay, so that nothing is read out again and an opened list stays open. */
+function showNotices(now) {
+  const keys = new Set(now.map((each) => each.key));
+  for (const [key, { element }] of shown) {
+    if (keys.has(key)) continue;
+    element.remove();
+    shown.delete(key);
+  }
+  const fresh = now.filter((each) => !shown.has(each.key));
+  now.forEach((each, place) => {
+    if (!shown.has(each.key)) shown.set(each.key, noticeElement(each));
+    const { element, update } = shown.get(each.key);
+    update(each);
+    if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null);
+  });
+  if (fresh.length) setText(announced, fresh.map((each) => each.text).join(". "));
+}
+
+function noticeElement(notice) {
+  const title = el("strong");
+  const hint = el("p", { class: "small" });
+  const lines = el("ul", { class: "small lines" });
+  const top = notice.folded ? el("details", {}, el("summary", {}, title), lines) : el("p", {}, title);
+  const element = el("li", { class: `notice ${notice.level}` }, top, notice.folded ? null : lines, hint);
+  return { element, update };
+
+  function update(now) {
+    setText(title, now.text);
+    setText(hint, now.hint);
+    hint.hidden = !now.hint;
+    setLines(lines, now.lines);
+  }
+}
+
+function setLines(place, lines) {
+  place.hidden = lines.length === 0;
+  if (place.dataset.lines === JSON.stringify(lines)) return;
+  place.dataset.lines = JSON.stringify(lines);
+  place.replaceChildren(...lines.map((line) => el("li", { class: "mono" }, line)));
+}
