@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.broker import certificates, until
@@ -28,15 +30,21 @@ SIDE_BY_SIDE = 16
 USER, PASSWORD = "viewer", "s3cr/t p@ss"
 
 Scenario = Callable[[], None]
-SCENARIOS: dict[str, Scenario] = {}
+SCENARIOS: dict[str, Callable[[], Scenario]] = {}  # by functions that make them: to encode all clips takes 20 s
 
 
 def scenario(name: str) -> Callable[[Scenario], Scenario]:
     def register(run: Scenario) -> Scenario:
-        assert SCENARIOS.setdefault(name, run) is run, f"two scenarios named {name}"
+        scenario_of(lambda: run, lambda made: made, name)
         return run
 
     return register
+
+
+def scenario_of(make: Callable[[], Any], build: Callable[[Any], Scenario], name: str) -> None:
+    """Register `build` of what `make` returns; both are called before any scenario starts."""
+    assert name not in SCENARIOS, f"two scenarios named {name}"
+    SCENARIOS[name] = lambda: build(make())
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +54,9 @@ def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]
         item for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module
     ]
     names = [item.callspec.params["name"] for item in items if hasattr(item, "callspec")]
+    scenarios = {name: SCENARIOS[name]() for name in names if name in SCENARIOS}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield {name: pool.submit(SCENARIOS[name]) for name in names if name in SCENARIOS}
+        yield {name: pool.submit(run) for name, run in scenarios.items()}
 
 
 def watching(server: ScriptedServer, user: str = "", password: str = "", max_age_s: float = 5.0) -> Watched:
@@ -57,16 +66,17 @@ def watching(server: ScriptedServer, user: str = "", password: str = "", max_age
 # --- frozen cameras; first, because they take longest ---
 
 STILL = {
-    "the same keyframe again and again": clip(gop=1, pictures=15, still=True),
-    "pictures without a change": clip(gop=150, pictures=150, still=True),
-    "the same JPEG again and again": clip("jpeg", gop=1, pictures=15, still=True),
+    "the same keyframe again and again": partial(clip, gop=1, pictures=15, still=True),
+    "pictures without a change": partial(clip, gop=150, pictures=150, still=True),
+    "the same JPEG again and again": partial(clip, "jpeg", gop=1, pictures=15, still=True),
 }
-for title, still in STILL.items():
 
-    @scenario(f"frozen: {title}")
-    def frozen(still: Clip = still) -> None:
-        """Refused after 30 s, not earlier; the camera has shown a changing picture before."""
-        moving = clip(still.codec, gop=1) if still.codec == "jpeg" else clip()
+
+def frozen(still: Clip) -> Scenario:
+    """Refused after 30 s, not earlier; the camera has shown a changing picture before."""
+    moving = clip(still.codec, gop=1) if still.codec == "jpeg" else clip()
+
+    def run() -> None:
         with ScriptedServer(Script(clip=moving, switch=(30, still))) as server, watching(server) as watched:
             first(server, watched, within_s=5)
             looks(server, watched, for_s=1.0)
@@ -76,10 +86,16 @@ for title, still in STILL.items():
             assert taken[-1].stale, taken[-1]
             assert "frozen" in taken[-1].refusal or "identical" in taken[-1].refusal
 
+    return run
+
+
+for title, still in STILL.items():
+    scenario_of(still, frozen, f"frozen: {title}")
+
 
 @scenario("a test card is not frozen")
 def a_test_card_is_not_frozen() -> None:
-    with ScriptedServer(Script(clip=STILL["pictures without a change"])) as server, watching(server) as watched:
+    with ScriptedServer(Script(clip=STILL["pictures without a change"]())) as server, watching(server) as watched:
         first(server, watched, within_s=5)
         taken = looks(server, watched, for_s=34.0, every_s=1.0)
         assert not [each.refusal for each in taken if each.refusal]
@@ -87,36 +103,36 @@ def a_test_card_is_not_frozen() -> None:
 
 # --- a well-behaved camera, every way of sending ---
 
-WELL_BEHAVED = {
-    "H.264": Script(),
-    "H.265": Script(clip=clip("h265")),
-    "JPEG": Script(clip=clip("jpeg", gop=1)),
-    "H.264 over UDP": Script(tcp=461),
-    "H.265 over UDP": Script(tcp=461, clip=clip("h265")),
-    "JPEG over UDP": Script(tcp=461, clip=clip("jpeg", gop=1)),
-    "H.264 in slices": Script(clip=clip(slices=4)),
-    "H.265 in slices": Script(clip=clip("h265", slices=2)),
-    "H.264 with B-frames": Script(clip=clip(b_frames=2)),
-    "H.265 with B-frames": Script(clip=clip("h265", b_frames=2)),
-    "parameter sets in the SDP only": Script(parameter_sets="sdp"),
-    "parameter sets in the SDP only, H.265": Script(parameter_sets="sdp", clip=clip("h265")),
-    "parameter sets in the stream only": Script(parameter_sets="stream"),
-    "joined in the middle of a group": Script(join=7),
-    "intra refresh": Script(clip=clip(gop=15, intra_refresh=True)),
-    "intra refresh, joined without a keyframe": Script(clip=clip(gop=15, intra_refresh=True), join=35),
-    "time stamps that stand still": Script(stamps=lambda _seconds: 100.0),
-    "time stamps that jump ahead": Script(stamps=lambda seconds: seconds + 7200 * (seconds > 2.5)),
-    "time stamps that jump back": Script(stamps=lambda seconds: seconds - 100 * (seconds > 2.5)),
-    "time stamps that run slow": Script(stamps=lambda seconds: seconds * 0.97),
-    "SEI units in the SDP": Script(parameter_sets="sdp", clip=clip("h265"), extra_units=clip("h265").sei),
-    "sender reports": Script(reports=Reports()),
-    "sender reports, clock an hour ahead": Script(reports=Reports(ahead_s=3600)),
-    "a server that refuses TCP with 400": Script(tcp=400),
-    "a server that refuses TCP with 500": Script(tcp=500),
-    "Basic": Script(login=Login(USER, PASSWORD, ("Basic",))),
-    "Digest MD5": Script(login=Login(USER, PASSWORD, ("MD5",))),
-    "Digest SHA-256 or MD5": Script(login=Login(USER, PASSWORD, ("SHA-256", "MD5"))),
-    "Digest or Basic": Script(login=Login(USER, PASSWORD, ("MD5", "Basic"))),
+WELL_BEHAVED: dict[str, Callable[[], Script]] = {
+    "H.264": Script,
+    "H.265": lambda: Script(clip=clip("h265")),
+    "JPEG": lambda: Script(clip=clip("jpeg", gop=1)),
+    "H.264 over UDP": lambda: Script(tcp=461),
+    "H.265 over UDP": lambda: Script(tcp=461, clip=clip("h265")),
+    "JPEG over UDP": lambda: Script(tcp=461, clip=clip("jpeg", gop=1)),
+    "H.264 in slices": lambda: Script(clip=clip(slices=4)),
+    "H.265 in slices": lambda: Script(clip=clip("h265", slices=2)),
+    "H.264 with B-frames": lambda: Script(clip=clip(b_frames=2)),
+    "H.265 with B-frames": lambda: Script(clip=clip("h265", b_frames=2)),
+    "parameter sets in the SDP only": lambda: Script(parameter_sets="sdp"),
+    "parameter sets in the SDP only, H.265": lambda: Script(parameter_sets="sdp", clip=clip("h265")),
+    "parameter sets in the stream only": lambda: Script(parameter_sets="stream"),
+    "joined in the middle of a group": lambda: Script(join=7),
+    "intra refresh": lambda: Script(clip=clip(gop=15, intra_refresh=True)),
+    "intra refresh, joined without a keyframe": lambda: Script(clip=clip(gop=15, intra_refresh=True), join=35),
+    "time stamps that stand still": lambda: Script(stamps=lambda _seconds: 100.0),
+    "time stamps that jump ahead": lambda: Script(stamps=lambda seconds: seconds + 7200 * (seconds > 2.5)),
+    "time stamps that jump back": lambda: Script(stamps=lambda seconds: seconds - 100 * (seconds > 2.5)),
+    "time stamps that run slow": lambda: Script(stamps=lambda seconds: seconds * 0.97),
+    "SEI units in the SDP": lambda: Script(parameter_sets="sdp", clip=clip("h265"), extra_units=clip("h265").sei),
+    "sender reports": lambda: Script(reports=Reports()),
+    "sender reports, clock an hour ahead": lambda: Script(reports=Reports(ahead_s=3600)),
+    "a server that refuses TCP with 400": lambda: Script(tcp=400),
+    "a server that refuses TCP with 500": lambda: Script(tcp=500),
+    "Basic": lambda: Script(login=Login(USER, PASSWORD, ("Basic",))),
+    "Digest MD5": lambda: Script(login=Login(USER, PASSWORD, ("MD5",))),
+    "Digest SHA-256 or MD5": lambda: Script(login=Login(USER, PASSWORD, ("SHA-256", "MD5"))),
+    "Digest or Basic": lambda: Script(login=Login(USER, PASSWORD, ("MD5", "Basic"))),
 }
 
 
@@ -135,7 +151,7 @@ def well_behaved(script: Script) -> Scenario:
 
 
 for title, well in WELL_BEHAVED.items():
-    scenario(title)(well_behaved(well))
+    scenario_of(well, well_behaved, title)
 
 
 @scenario("redirected to another port of the camera")
@@ -205,11 +221,15 @@ def damaged(script: Script) -> Scenario:
     return run
 
 
+def lossy_script(recorded: Callable[[], Clip], tcp: int, drop: Callable[[Piece], bool]) -> Script:
+    return Script(clip=recorded(), tcp=tcp, drop=drop, mtu=300)
+
+
 for codec in ("h264", "h265"):
     for title, (rule, group) in DAMAGED.items():
         for transport, status in (("TCP", 200), ("UDP", 461)):
-            lossy_script = Script(clip=clip(codec, **group), tcp=status, drop=rule, mtu=300)
-            scenario(f"{codec} over {transport}, {title}")(damaged(lossy_script))
+            script = partial(lossy_script, partial(clip, codec, **group), status, rule)
+            scenario_of(script, damaged, f"{codec} over {transport}, {title}")
 
 
 @scenario("fresh at the next keyframe after a loss")
@@ -338,16 +358,16 @@ def dialogues(server: ScriptedServer) -> tuple[int, int]:
 
 
 for title, described, dialogue in (
-    ("without a login", 1, Script()),
-    ("with Basic", 2, Script(login=Login(USER, PASSWORD, ("Basic",)))),
-    ("with Digest", 2, Script(login=Login(USER, PASSWORD, ("MD5",)))),
+    ("without a login", 1, Script),
+    ("with Basic", 2, lambda: Script(login=Login(USER, PASSWORD, ("Basic",)))),
+    ("with Digest", 2, lambda: Script(login=Login(USER, PASSWORD, ("MD5",)))),
 ):
 
     @scenario(f"one dialogue per reconnection {title}")
-    def one_dialogue(described: int = described, script: Script = dialogue) -> None:
+    def one_dialogue(described: int = described, script: Callable[[], Script] = dialogue) -> None:
         """Before the very first one the address is examined, in a dialogue of its own."""
-        login = (USER, PASSWORD) if script.login else ()
-        with ScriptedServer(script) as server, watching(server, *login) as watched:
+        login = (USER, PASSWORD) if script().login else ()
+        with ScriptedServer(script()) as server, watching(server, *login) as watched:
             first(server, watched, within_s=5)
             assert dialogues(server) <= (2 * described, 2)
             server.end_sessions()
@@ -356,42 +376,45 @@ for title, described, dialogue in (
             assert dialogues(server) == (described, 1)
 
 
-SLOW = {
-    "1 s per answer": (12, Script(answer_s=1.0)),
-    "1 s per answer with Digest": (14, Script(answer_s=1.0, login=Login(USER, PASSWORD, ("MD5",)))),
-    "1 s per answer over UDP": (16, Script(answer_s=1.0, tcp=461)),
-    "2 s per answer": (20, Script(answer_s=2.0)),
-    "3 s per answer": (30, Script(answer_s=3.0)),
+SLOW: dict[str, tuple[float, Callable[[], Script]]] = {
+    "1 s per answer": (12, lambda: Script(answer_s=1.0)),
+    "1 s per answer with Digest": (14, lambda: Script(answer_s=1.0, login=Login(USER, PASSWORD, ("MD5",)))),
+    "1 s per answer over UDP": (16, lambda: Script(answer_s=1.0, tcp=461)),
+    "2 s per answer": (20, lambda: Script(answer_s=2.0)),
+    "3 s per answer": (30, lambda: Script(answer_s=3.0)),
 }
 for title, (within, slow) in SLOW.items():
 
     @scenario(f"camera that takes {title}")
-    def slow_camera(within: float = within, script: Script = slow) -> None:
-        login = (USER, PASSWORD) if script.login else ()
-        with ScriptedServer(script) as server, watching(server, *login) as watched:
+    def slow_camera(within: float = within, script: Callable[[], Script] = slow) -> None:
+        login = (USER, PASSWORD) if script().login else ()
+        with ScriptedServer(script()) as server, watching(server, *login) as watched:
             watched.wait_for(online=True, within_s=within)
             first(server, watched, within_s=2)
 
 
-REASONS = {
-    "453 to SETUP": (Script(statuses={"SETUP": 453}), "accepts no more viewers (453"),
-    "503 to SETUP": (Script(statuses={"SETUP": 503}), "busy or still starting (503"),
-    "454 to PLAY": (Script(statuses={"PLAY": 454}), "lost the session (454)"),
-    "403 to PLAY": (Script(statuses={"PLAY": 403}), "not allowed to view this path (403"),
-    "404 to DESCRIBE": (Script(statuses={"DESCRIBE": 404}), "the path does not exist on the camera (404)"),
-    "neither TCP nor UDP": (Script(tcp=461, udp=461), "461"),
-    "redirect loop": (Script(redirect="/loop"), "redirects in a loop"),
-    "wrong password by Basic": (Script(login=Login("other", "pw", ("Basic",))), "wrong user or password (401)"),
-    "wrong password by Digest": (Script(login=Login("other", "pw", ("MD5",))), "wrong user or password (401)"),
-    "no video": (Script(sdp=lambda text: text.replace("m=video 0 RTP/AVP 96", "m=audio 0 RTP/AVP 96")), "no video"),
-    "unsupported codec": (Script(sdp=lambda text: text.replace("H264/", "X-VENDOR/")), "X-VENDOR"),
-    "SHA-256 alone": (Script(login=Login(USER, PASSWORD, ("SHA-256",))), "login"),
+REASONS: dict[str, tuple[Callable[[], Script], str]] = {
+    "453 to SETUP": (lambda: Script(statuses={"SETUP": 453}), "accepts no more viewers (453"),
+    "503 to SETUP": (lambda: Script(statuses={"SETUP": 503}), "busy or still starting (503"),
+    "454 to PLAY": (lambda: Script(statuses={"PLAY": 454}), "lost the session (454)"),
+    "403 to PLAY": (lambda: Script(statuses={"PLAY": 403}), "not allowed to view this path (403"),
+    "404 to DESCRIBE": (lambda: Script(statuses={"DESCRIBE": 404}), "the path does not exist on the camera (404)"),
+    "neither TCP nor UDP": (lambda: Script(tcp=461, udp=461), "461"),
+    "redirect loop": (lambda: Script(redirect="/loop"), "redirects in a loop"),
+    "wrong password by Basic": (lambda: Script(login=Login("other", "pw", ("Basic",))), "wrong user or password (401)"),
+    "wrong password by Digest": (lambda: Script(login=Login("other", "pw", ("MD5",))), "wrong user or password (401)"),
+    "no video": (
+        lambda: Script(sdp=lambda text: text.replace("m=video 0 RTP/AVP 96", "m=audio 0 RTP/AVP 96")),
+        "no video",
+    ),
+    "unsupported codec": (lambda: Script(sdp=lambda text: text.replace("H264/", "X-VENDOR/")), "X-VENDOR"),
+    "SHA-256 alone": (lambda: Script(login=Login(USER, PASSWORD, ("SHA-256",))), "login"),
 }
 for title, (refusing, expected) in REASONS.items():
 
     @scenario(f"reason of {title}")
-    def reason(script: Script = refusing, expected: str = expected) -> None:
-        with ScriptedServer(script) as server, watching(server, USER, PASSWORD) as watched:
+    def reason(script: Callable[[], Script] = refusing, expected: str = expected) -> None:
+        with ScriptedServer(script()) as server, watching(server, USER, PASSWORD) as watched:
             state = watched.wait_for(online=False, within_s=20)
             assert expected in (state.reason or "")
             assert PASSWORD not in repr(watched.states)

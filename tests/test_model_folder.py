@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import tiny_model
 from support.making import frame, question
 from support.npu import compiled, simulator
 
@@ -182,13 +181,13 @@ COMPILED: list[tuple[Change, str]] = [
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> Path:
-    return tiny_model.build(tmp_path / "plain")
+def plain(tiny_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_folder, tmp_path / "plain")
 
 
 @pytest.fixture
-def npu_folder(tiny_folder: Path, tmp_path: Path) -> Path:
-    return compiled.with_processor(compiled.compile_folder(tiny_folder, tmp_path / "npu"), tiny_folder)
+def npu_folder(compiled_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(compiled_folder, tmp_path / "npu")
 
 
 def sentences(spec: ModelSpec, sentence: str) -> list[str]:
@@ -281,7 +280,7 @@ def test_a_file_that_cannot_be_hashed_is_named(plain: Path):
 @pytest.mark.slow
 def test_checking_a_folder_does_not_disturb_a_model_in_another_thread(npu_folder: Path, plain: Path, tmp_path: Path):
     before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
-    broken = tiny_model.build(tmp_path / "broken")
+    broken = shutil.copytree(plain, tmp_path / "broken")
     cut_off(broken)
     with simulator.installed():
         model = load(ModelSpec(npu_folder))
