@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 from edged.cameras.environment import OPENCV
@@ -24,6 +25,7 @@ from support.config import open_folder  # noqa: F401  # a fixture
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes (bash tests/run --long)")
+    parser.addoption("--alone", choices=["no", "only"], help="leave the tests marked alone out, or run only these")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,13 +35,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --long, tests marked `long` are deselected, and pytest's summary counts them as such."""
-    if config.getoption("--long"):
-        return
-    deselected = [item for item in items if item.get_closest_marker("long")]
+    """Without --long, tests marked `long` are deselected, and pytest's summary counts them as such; see --alone too."""
+    deselected = [item for item in items if _left_out(item, config)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        items[:] = [item for item in items if not _left_out(item, config)]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _slow_files_first(items)
+
+
+def _slow_files_first(items: list[pytest.Item]) -> None:
+    """A process that gets a slow file last keeps the others waiting."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def _left_out(item: pytest.Item, config: pytest.Config) -> bool:
+    if item.get_closest_marker("long") and not config.getoption("--long"):
+        return True
+    alone = item.get_closest_marker("alone") is not None
+    return {"no": alone, "only": not alone}.get(config.getoption("--alone"), False)
 
 
 @pytest.fixture(scope="session")

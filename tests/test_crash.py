@@ -9,7 +9,6 @@ from soak import crash
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_a_killed_edged_loses_nothing_that_a_look_had_finished(seed: int, tmp_path: Path) -> None:
     outcome = crash.run(seed, tmp_path)
@@ -18,7 +17,6 @@ def test_a_killed_edged_loses_nothing_that_a_look_had_finished(seed: int, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("seed", range(6, 51))
 def test_a_killed_edged_loses_nothing_that_a_look_had_finished_long(seed: int, tmp_path: Path) -> None:
     test_a_killed_edged_loses_nothing_that_a_look_had_finished(seed, tmp_path)

@@ -57,7 +57,6 @@ class Looker:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compiled_folder: Path):
     chance = random.Random(8)
     looks = failed = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import select
 import signal
 import socket
@@ -25,14 +27,24 @@ from edged.core.types import Answer
 MOSQUITTO = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
 MUTUAL_TLS = "require_certificate true"
+_PORTS = itertools.cycle(range(10_000 + os.getpid() % 110 * 200, 10_200 + os.getpid() % 110 * 200))
+WITHIN_S = 90.0  # a start of edged takes 5 s on an idle machine, and was seen to take 60 s on a busy one
 CONNACK_V5 = b"\x20\x03\x00\x00\x00"
 CONNACK_V311 = b"\x20\x02\x00\x00"
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
+    """A port on which nothing listens, and that the kernel gives to nobody else: it gives those from 32768 on.
+
+    Each process uses 200 ports in turn; they are not those of the next hundred processes.
+    """
+    return next(filter(_is_free, _PORTS))
+
+
+def _is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server((HOST, port)):
+        return True
+    return False
 
 
 def an_answer(name: str, camera: str = "dock", question: str = "people", expires_s: float = 60.0) -> Answer:
@@ -66,7 +78,7 @@ def an_answer(name: str, camera: str = "dock", question: str = "people", expires
     )
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
+def until(condition: Callable[[], Any], timeout_s: float = WITHIN_S) -> None:
     """Wait until the condition is true; fail after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -308,7 +320,7 @@ class Subscriber:
         with self._changed:
             self.messages = [message for message in self.messages if message.topic != "marker"]
 
-    def wait_for(self, predicate: Callable[[list[Received]], Any], timeout_s: float = 15.0) -> list[Received]:
+    def wait_for(self, predicate: Callable[[list[Received]], Any], timeout_s: float = WITHIN_S) -> list[Received]:
         """All messages so far, as soon as the predicate is true for them."""
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self.messages), timeout_s), self.messages

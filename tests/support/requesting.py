@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from edged.core.requests import Received, Response
 from edged.core.specs import BrokerSpec
 from edged.mqtt.publisher import MqttPublisher
-from support.broker import HOST, Mosquitto, until
+from support.broker import HOST, WITHIN_S, Mosquitto, until
 
 BRIDGE = "edged/box/bridge"
 
@@ -62,7 +62,7 @@ class Caller:
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish(f"{BRIDGE}/request/{what}", data, 1, retain, of).wait_for_publish(10)
 
-    def response(self, timeout_s: float = 15.0) -> Arrived:
+    def response(self, timeout_s: float = WITHIN_S) -> Arrived:
         return self.arrived.get(timeout=timeout_s)
 
     def call(self, what: str, payload: object, **properties: Any) -> Any:

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from support.broker import WITHIN_S
+
 
 class Edged:
     """Runs `edged COMMAND…`. Leaving the context kills the process if it still runs."""
@@ -48,7 +50,7 @@ class Edged:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_for(self, pattern: str, timeout_s: float = 60.0, after: int = 0) -> int:
+    def wait_for(self, pattern: str, timeout_s: float = WITHIN_S, after: int = 0) -> int:
         """Wait for a log line that matches, from number `after` on; its number."""
         end = time.monotonic() + timeout_s
         with self._changed:
@@ -75,8 +77,11 @@ class Edged:
         self.send(number)
         return self.exit_code(), time.monotonic() - begun
 
-    def exit_code(self, timeout_s: float = 60.0) -> int:
-        code = self._process.wait(timeout_s)
+    def exit_code(self, timeout_s: float = WITHIN_S) -> int:
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self._last_lines("the end of edged")) from None
         self._reader.join(10)
         return code
 
