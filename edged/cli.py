@@ -212,6 +212,22 @@ def history(options: argparse.Namespace) -> int:
     return command.history(config, path, chosen)
 
 
+def labels(options: argparse.Namespace) -> int:
+    """Write or read what people have said about kept frames: labels.jsonl, a JSON object in each line with frame,
+    camera, question and truth.
+
+    Works whether edged runs or not. An import is checked first: if a line is wrong, nothing is imported. A label for an
+    answer that has one already replaces it.
+    """
+    from edged.tools import labels as tool
+    from edged.tools.history.command import file_of
+
+    named = options.db and not options.config
+    config = None if named else load(config_file(options.config, options.system_config))
+    path = options.db or file_of(config.node if config else "", os.environ)
+    return (tool.export_labels if options.action == "export" else tool.import_labels)(path, options.file)
+
+
 def acl(options: argparse.Namespace) -> int:
     """Print an ACL file for the mosquitto broker, with the least that edged and its subscribers must be granted."""
     from edged.tools.acl import acl as print_acl
@@ -383,6 +399,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.look(add_command(look, "show what the model would see", arguments.LOOK_EXAMPLES))
     arguments.watch(add_command(watch, "show the answers of a running edged"))
     arguments.history(add_command(history, "show the stored answers", arguments.HISTORY_EXAMPLES))
+    arguments.labels(add_command(labels, "export and import labels of kept frames", arguments.LABELS_EXAMPLES))
     arguments.doctor(add_command(doctor, "check this machine, and print the next steps"))
     arguments.acl(add_command(acl, "print an ACL file for the mosquitto broker", arguments.ACL_EXAMPLES))
     arguments.bench(add_command(bench, "measure how many looks this machine can do"))

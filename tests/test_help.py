@@ -22,6 +22,7 @@ COMMANDS = [
     "history",
     "init",
     "install",
+    "labels",
     "look",
     "prepare",
     "reload",

@@ -352,18 +352,21 @@ def test_a_write_that_fails_half_way_leaves_nothing(
     small_disk: SmallDisk,  # noqa: F811
     opened: Opened,
     impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store = opened(at=small_disk.folder / "edged.db")
+    monkeypatch.setattr(frame_files, "FREE_BYTES", -10_000_000)  # so that the write itself fails
+    path = small_disk.folder / "edged.db"
+    store = opened(at=path)
     keep(store, whole := kept_frame())
-    store.frames.keep(kept_frame(), lambda: b"x" * 1_000_000)
-    monkey = small_disk.folder / "frames"
-    until(lambda: len(files(small_disk.folder / "edged.db")) == 2, WITHIN_S)
-    files_ = frame_files.FrameFiles(monkey)
-    with pytest.raises(OSError, match=r"disk nearly full|No space"):
-        files_.write(kept_frame().name, b"x" * 2_000_000)
-    assert whole.name in files(small_disk.folder / "edged.db")
-    assert not [name for name in files(small_disk.folder / "edged.db") if name.endswith(".part")]
+    store.frames.keep(kept_frame(), lambda: b"x" * 3_000_000)
+    until(lambda: logged(caplog), WITHIN_S)
+    assert logged(caplog) == [
+        f"frames: {small_disk.folder}/frames: no space left on device; no frames are kept until it can be written"
+    ]
+    assert files(path) == [whole.name]
+    kept_in_the_end(store)
+    assert store.frames.progress().kept == len(files(path)) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_survived_until_it_can(
@@ -460,7 +463,7 @@ def test_labels_survive_a_restart_and_their_frame(opened: Opened) -> None:
     assert again.frames.undo() == label
 
 
-@pytest.mark.parametrize("name", ["../edged.db", "/etc/passwd", "", "x\0y", "..", "unknown.webp"])
+@pytest.mark.parametrize("name", ["../edged.db", "/etc/passwd", "", "x\0y", "..", "unknown.webp", "\ud800.webp"])
 def test_only_names_in_the_store_reach_the_file_system(opened: Opened, path: Path, name: str) -> None:
     store = opened()
     keep(store, kept_frame())
@@ -469,6 +472,13 @@ def test_only_names_in_the_store_reach_the_file_system(opened: Opened, path: Pat
     assert store.frames.task(name) is None
     with pytest.raises(LabelRefused, match="is kept"):
         store.frames.label(name, "people", "right")
+
+
+def test_any_text_that_json_can_hold_can_be_the_truth(opened: Opened) -> None:
+    store = opened()
+    keep(store, frame := kept_frame(kept_answer("scene", "A yard.", type="text", form={})))
+    label = store.frames.label(frame.name, "scene", None, "half a pair \ud800, 한글")
+    assert store.frames.undo() == label
 
 
 def test_a_label_of_an_unknown_question_or_an_impossible_value_changes_nothing(opened: Opened) -> None:

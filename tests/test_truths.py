@@ -11,6 +11,14 @@ from edged.core.answer_types import Choices, Json, Number, Text, YesNo
 from edged.core.kept_frames import KeptAnswer, LabelRefused
 from edged.core.truths import decided, form, valid
 
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 PEOPLE = kept_answer()
 UNSURE = kept_answer(value=None, status="unsure", guess=3)
 UNREADABLE = kept_answer(value=None, status="unreadable", guess=None, text="many")
@@ -77,7 +85,13 @@ def test_a_label_that_cannot_be_is_refused_with_a_sentence(answer: KeptAnswer, v
     assert str(refused.value) == sentence
 
 
-@pytest.mark.parametrize("truth", [float("nan"), float("inf"), 1e10])
+@pytest.mark.parametrize("truth", [[float("nan")], {"a": [float("inf")]}, nested(1900), nested(100_000)])
+def test_json_that_cannot_be_sent_is_refused(truth: Any):
+    with pytest.raises(LabelRefused):
+        valid("json", {"schema": {}}, truth)
+
+
+@pytest.mark.parametrize("truth", [float("nan"), float("inf"), 1e10, 10**400, -(10**4000)])
 def test_a_number_is_finite_and_in_the_range_of_a_type_without_limits(truth: float):
     for kind in ("integer", "number"):
         with pytest.raises(LabelRefused):

@@ -95,9 +95,7 @@ def valid(kind: str, form: Mapping[str, Any], truth: Value) -> Value:
                 raise LabelRefused(f"the truth must be one of {listed}, not {_shown(truth)}")
             return truth
         case "json":
-            if len(json.dumps(truth, ensure_ascii=False)) > JSON_LENGTH:
-                raise LabelRefused(f"the truth has more than {JSON_LENGTH} characters")
-            return truth
+            return _json(truth)
         case _:
             return _text(truth)
 
@@ -105,14 +103,25 @@ def valid(kind: str, form: Mapping[str, Any], truth: Value) -> Value:
 def _number(kind: str, form: Mapping[str, Any], truth: Value) -> int | float:
     whole = kind == "integer"
     named = "a whole number" if whole else "a number"
-    is_number = isinstance(truth, int | float) and not isinstance(truth, bool) and math.isfinite(truth)
-    if not is_number or (whole and truth != int(truth)):
+    is_number = isinstance(truth, int | float) and not isinstance(truth, bool)
+    if not is_number or (isinstance(truth, float) and not (math.isfinite(truth) and (truth.is_integer() or not whole))):
         raise LabelRefused(f"the truth must be {named}, not {_shown(truth)}")
     low, high = form["range"]
     least, most = -INTEGER_LIMIT if low is None else low, INTEGER_LIMIT if high is None else high
     if not least <= truth <= most:
         raise LabelRefused(f"the truth must be {named} from {least:.15g} to {most:.15g}, not {_shown(truth)}")
     return int(truth) if whole else float(truth)
+
+
+def _json(truth: Value) -> Value:
+    try:
+        length = len(json.dumps(truth, ensure_ascii=False, allow_nan=False))
+        _comparable(truth)
+    except (ValueError, RecursionError):
+        raise LabelRefused("the truth is not JSON, or is nested too deeply") from None
+    if length > JSON_LENGTH:
+        raise LabelRefused(f"the truth has more than {JSON_LENGTH} characters")
+    return truth
 
 
 def _text(truth: Value) -> str:
@@ -127,19 +136,13 @@ def _text(truth: Value) -> str:
 
 
 def _comparable(value: Value) -> str:
-    return json.dumps(_without_floats(value), sort_keys=True)
+    """The same text for equal values."""
+    return json.dumps(json.loads(json.dumps(value), parse_float=_number_of), sort_keys=True)
 
 
-def _without_floats(value: Value) -> Value:
-    """With whole numbers as integers."""
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case list():
-            return [_without_floats(part) for part in value]
-        case dict():
-            return {key: _without_floats(part) for key, part in value.items()}
-    return value
+def _number_of(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _shown(value: Value) -> str:

@@ -139,6 +139,13 @@ def read_only(path: Path) -> sqlite3.Connection:
     )
 
 
+def read_write(path: Path) -> sqlite3.Connection:
+    """The file, which exists, for writing beside an edged that writes to it. Raises sqlite3.Error."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+
+
 def error_code(error: sqlite3.Error) -> int:
     """The primary result code of SQLite, such as SQLITE_FULL; 0 if the error has none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
-from edged.core.kept_frames import KEEP_REASONS, KeptAnswer, KeptFrame, Label, LabelProgress, LabelTask
+from edged.core.kept_frames import FILE_NAME, KEEP_REASONS, KeptAnswer, KeptFrame, Label, LabelProgress, LabelTask
 
 _UNLABELLED = """
 EXISTS (SELECT 1 FROM frame_answer AS answer WHERE answer.frame = frame.id AND answer.asked AND NOT EXISTS
@@ -40,7 +40,7 @@ def insert(connection: sqlite3.Connection, frame: KeptFrame, size: int) -> None:
     )
     [key] = connection.execute("SELECT id FROM frame WHERE name = ?", (frame.name,)).fetchone()
     rows = [
-        (key, answer.question, place, answer.asked, json.dumps(answer.to_json(), ensure_ascii=False))
+        (key, answer.question, place, answer.asked, json.dumps(answer.to_json()))
         for place, answer in enumerate(frame.answers)
     ]
     connection.executemany("INSERT OR IGNORE INTO frame_answer VALUES (?, ?, ?, ?, ?)", rows)
@@ -51,6 +51,9 @@ def next_unlabelled(connection: sqlite3.Connection) -> LabelTask | None:
 
 
 def task(connection: sqlite3.Connection, name: str) -> LabelTask | None:
+    """The frame of this name; None if there is none, also for a text that cannot be a name."""
+    if not FILE_NAME.fullmatch(name):
+        return None
     return _task(connection, f"{_FRAME} WHERE name = ?", name)
 
 
@@ -62,7 +65,7 @@ def progress(connection: sqlite3.Connection) -> LabelProgress:
 
 
 def put_label(connection: sqlite3.Connection, label: Label) -> None:
-    truth = None if label.truth is None else json.dumps(label.truth, ensure_ascii=False)
+    truth = None if label.truth is None else json.dumps(label.truth)
     row = (label.frame, label.camera, label.question, truth, label.verdict, label.ts)
     connection.execute(
         "INSERT OR REPLACE INTO label (frame, camera, question, truth, verdict, ts) VALUES (?, ?, ?, ?, ?, ?)", row

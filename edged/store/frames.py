@@ -79,7 +79,9 @@ class DiskFrames:
         self._spec = spec
         self._tidy_due = True
         self._too_large.clear()
-        if self._thread is None and (spec or self._files.folder.exists()):
+        if self._thread is None and spec is None and not self._files.folder.exists():
+            return
+        if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="edged-frames", daemon=True)
             self._thread.start()
         with suppress(Full):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +111,18 @@ def _written_at(path: Path) -> float:
 @contextmanager
 def open_history(path: Path) -> Iterator[StoredAnswers]:
     """The answers in this file, for reading inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
+    with opened(path) as connection:
+        yield StoredAnswers(connection)
+
+
+@contextmanager
+def opened(path: Path, connect: Callable[[Path], sqlite3.Connection] = read_only) -> Iterator[sqlite3.Connection]:
+    """This file of a version that is known, inside the block. Raises HistoryUnreadable or StoreTooNew, also later."""
     _check_file(path)
     try:
-        with closing(read_only(path)) as connection:
+        with closing(connect(path)) as connection:
             _check_version(connection, path)
-            yield StoredAnswers(connection)
+            yield connection
     except sqlite3.Error as error:
         raise HistoryUnreadable(f"{path} {_reason(error)}") from None
 

@@ -37,6 +37,11 @@ examples:
   edged history dock/people --since 7d
   edged history dock --csv > dock.csv
 """
+LABELS_EXAMPLES = """\
+examples:
+  edged labels export labels.jsonl
+  edged labels import labels.jsonl
+"""
 ACL_EXAMPLES = """\
 examples:
   edged acl
@@ -158,6 +163,15 @@ def history(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     file = "read this file, instead of that of the config's node; needs no config"
     parser.add_argument("--file", type=Path, metavar="DB", help=file)
+
+
+def labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("export", "import"), help="write the labels, or read labels")
+    file = "the file to write or read; default: standard output or standard input"
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=file)
+    _add_config(parser)
+    db = "use this edged.db, instead of that of the config's node; needs no config"
+    parser.add_argument("--db", type=Path, metavar="DB", help=db)
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
