@@ -17,6 +17,7 @@ from edged.page.feed import EventStream, Feed
 from edged.page.frame_jpegs import FrameJpegs
 from edged.page.guard import Guard
 from edged.page.html import page
+from edged.page.labelling import Labelling
 from edged.service.observed import Observed
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
@@ -34,6 +35,8 @@ class PageApp:
         routes = [
             Route("/", self._board),
             Route("/camera/{camera}", self._camera),
+            Route("/label", self._label_page),
+            *Labelling(observed).routes(),
             Route("/api/state", self._state),
             Route("/api/events", self._events),
             Route("/api/frame/{camera}.jpg", self._frame),
@@ -50,6 +53,9 @@ class PageApp:
 
     async def _camera(self, request: Request) -> Response:
         return self._page("camera.html", camera=self._known(request).name)
+
+    async def _label_page(self, request: Request) -> Response:
+        return self._page("label.html")
 
     async def _state(self, request: Request) -> Response:
         return JSONResponse(state.state(self._observed))

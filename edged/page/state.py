@@ -50,6 +50,7 @@ def box(observed: Observed) -> dict[str, Any]:
         "clock_synced": health["clock_synced"],
         "allow_prompts": config.mqtt.allow_prompts,
         "keeps_history": config.history is not None,
+        "keeps_frames": config.frames is not None,
         "skipped": {name: figures["skipped"] for name, figures in health["cameras"].items()},
         "cameras": [spec.name for spec in config.cameras],
     }

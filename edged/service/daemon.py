@@ -227,6 +227,7 @@ class Daemon:
             problems=lambda: self.problems,
             phase=lambda: "stopping" if self._stopping else "running" if self._ready else "starting",
             receive=partial(self.requests.receive, local=False),
+            frames=lambda: service.store.frames,
         )
 
     def _publish_info(self) -> None:

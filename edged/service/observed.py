@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from edged.core.interfaces import FrameStore
 from edged.core.requests import Received
 from edged.core.specs import Config, PageSpec
 from edged.service.snapshots import CameraSnapshot
@@ -18,7 +19,8 @@ class Observed:
     """Functions for any thread, each returning at once.
 
     `cameras` has a snapshot by camera, `info` and `health` are the payloads of `bridge/info` and `bridge/health`.
-    `receive` takes a request, as one that came over MQTT.
+    `receive` takes a request, as one that came over MQTT. `frames` are those kept to be labelled; its methods wait for
+    the disk.
     """
 
     config: Callable[[], Config]
@@ -28,6 +30,7 @@ class Observed:
     problems: Callable[[], Sequence[str]]
     phase: Callable[[], Phase]
     receive: Callable[[Received], None]
+    frames: Callable[[], FrameStore]
 
 
 class Page(Protocol):

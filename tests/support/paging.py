@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from edged.core.interfaces import FrameStore
+from edged.core.memory_store import MemoryStore
 from edged.core.requests import Received, Response
 from edged.core.specs import Config, ListenAddress, PageSpec
 from edged.core.types import Answer, CameraState, Event, Frame, utc_now
@@ -33,6 +35,7 @@ class FakeBox:
         self.broker: dict[str, Any] = {
             "connected": True, "reconnects": 0, "waiting": 0, "dropped": 0, "published": 0, "refused": 0,
         }  # fmt: skip
+        self.frames: FrameStore = MemoryStore().frames
         self.received: list[Received] = []
         self.responses: list[Response] = [Response(error="not expected")]
         self.server = PageServer(lambda spec: PageApp(self.observed(), spec))
@@ -64,6 +67,7 @@ class FakeBox:
             problems=lambda: self.problems,
             phase=lambda: self.phase,
             receive=self._receive,
+            frames=lambda: self.frames,
         )
 
     def looked(self, camera: str, *answers: Answer, frame: Frame | None = None, events: tuple[Event, ...] = ()) -> None:

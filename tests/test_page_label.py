@@ -1,0 +1,203 @@
+"""Labelling on the page: kept frames one at a time, judged by keyboard in a real browser; the limits of the routes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Dialog, Page, expect
+from support.broker import until
+from support.browser import PHONE, chromium
+from support.kept import kept_answer, kept_frame, unsure, yes_no
+from support.making import picture
+from support.paging import FakeBox
+from support.world import CONFIG
+
+from edged.core.kept_frames import KeptAnswer
+from edged.core.specs import FramesSpec
+from edged.store import frame_files
+from edged.store.store import DiskStore
+
+WITHIN_S = 20.0
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DiskStore]:
+    monkeypatch.setattr(frame_files, "FREE_BYTES", 0)
+    store = DiskStore(tmp_path / "state" / "edged.db", lambda: True)
+    store.open()
+    store.keep(None, FramesSpec())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def box(store: DiskStore) -> Iterator[FakeBox]:
+    box = FakeBox(replace(CONFIG, frames=FramesSpec()))
+    box.frames = store.frames
+    with box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    context.close()
+
+
+def webp() -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(picture(1)).save(data, "WEBP", lossless=True)
+    return data.getvalue()
+
+
+def keep(store: DiskStore, *frames: tuple[KeptAnswer, ...]) -> list[str]:
+    """Keep frames with these answers; their names."""
+    names = []
+    for number, answers in enumerate(frames, store.frames.progress().kept + 1):
+        frame = kept_frame(*answers)
+        store.frames.keep(frame, webp)
+        until(partial(_has_kept, store, number), WITHIN_S)
+        names.append(frame.name)
+    return names
+
+
+def _has_kept(store: DiskStore, number: int) -> bool:
+    return store.frames.progress().kept == number
+
+
+def label(box: FakeBox, **said: Any) -> httpx.Response:
+    return httpx.post(f"{box.url}/api/label", json=said)
+
+
+def test_twenty_frames_are_labelled_by_keyboard(box: FakeBox, store: DiskStore, page: Page):
+    numbers = [(kept_answer(value=number % 5),) for number in range(10)]
+    gates = [(yes_no(value=number % 2 == 0),) for number in range(10)]
+    names = keep(store, *numbers, *gates)
+    page.goto(f"{box.url}/label")
+    for done in range(20):
+        expect(page.locator(".label-progress span")).to_have_text(f"{done} of 20 frames labelled")
+        expect(page.locator(".label-picture")).to_have_js_property("naturalWidth", 320)
+        page.keyboard.press("r" if done % 2 == 0 else "w")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+    verdicts = [store.frames.task(name).labels[0].verdict for name in names]  # type: ignore[union-attr]
+    assert verdicts == ["right", "wrong"] * 10
+
+
+def test_the_true_value_is_typed(box: FakeBox, store: DiskStore, page: Page):
+    [first, second] = keep(store, (kept_answer(),), (kept_answer(),))
+    page.goto(f"{box.url}/label")
+    expect(page.locator("#given")).to_have_text("3")
+    page.keyboard.type("12")
+    page.keyboard.press("Enter")
+    expect(page.locator(".label-progress span")).to_have_text("1 of 2 frames labelled")
+    page.keyboard.type("99")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("the truth must be a whole number from 0 to 40, not 99")
+    assert [each.truth for each in store.frames.task(first).labels] == [12]  # type: ignore[union-attr]
+    assert not store.frames.task(second).labels  # type: ignore[union-attr]
+
+
+def test_each_question_of_a_frame_is_asked_and_undone(box: FakeBox, store: DiskStore, page: Page):
+    choices = kept_answer("weather", "rain", type="choices", form={"choices": [["clear", "clear"], ["rain", "rain"]]})
+    [name] = keep(store, (yes_no(), choices))
+    page.goto(f"{box.url}/label")
+    expect(page.get_by_role("heading")).to_have_text("gate")
+    page.keyboard.press("n")
+    expect(page.get_by_role("heading")).to_have_text("weather")
+    page.keyboard.press("1")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+    assert [each.truth for each in store.frames.task(name).labels] == [False, "clear"]  # type: ignore[union-attr]
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading")).to_have_text("weather")
+
+
+def test_an_unsure_answer_shows_the_models_guess(box: FakeBox, store: DiskStore, page: Page):
+    answer = kept_answer()
+    keep(store, (replace(answer, **unsure(answer)),))
+    page.goto(f"{box.url}/label")
+    expect(page.locator("#given")).to_have_text("3")
+    expect(page.locator(".label-status")).to_have_text("Unsure: confidence")
+
+
+def test_an_answer_without_a_value_cannot_be_right(box: FakeBox, store: DiskStore, page: Page):
+    answer = kept_answer(value=None, status="timeout", reason="no answer within 60 s", guess=None)
+    keep(store, (answer,))
+    page.goto(f"{box.url}/label")
+    expect(page.get_by_role("button", name="Right")).to_be_disabled()
+    page.keyboard.press("r")
+    page.keyboard.press("s")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+
+
+def test_texts_of_prompts_and_answers_are_no_html(box: FakeBox, store: DiskStore, page: Page):
+    script = "<img src=x onerror=alert(1)>"
+    dialogs: list[str] = []
+
+    def opened(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", opened)
+    keep(store, (kept_answer(value=script, type="text", prompt=script, reason=script, form={}),))
+    page.goto(f"{box.url}/label")
+    expect(page.locator("#given")).to_have_text(script)
+    expect(page.locator(".label-prompt")).to_have_text(script)
+    assert not dialogs
+
+
+def test_it_fits_a_phone(box: FakeBox, store: DiskStore, browser):
+    keep(store, (kept_answer("a" * 60, prompt="long " * 60),))
+    context = browser.new_context(viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{box.url}/label")
+    expect(page.locator("#given")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    context.close()
+
+
+def test_a_box_that_keeps_no_frames_says_how_to(page: Page):
+    with FakeBox(CONFIG) as box:
+        page.goto(f"{box.url}/label")
+        expect(page.get_by_text("Add frames: {} to the config")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"frame": 1, "question": "people", "verdict": "right"},
+        {"frame": "../../etc/passwd", "question": "people", "verdict": "right"},
+        {"frame": "x", "question": "people", "verdict": "maybe"},
+        {"frame": "x", "question": "people", "verdict": "right", "path": "/etc"},
+        {"undo": 1},
+        {"undo": True, "frame": "x"},
+    ],
+)
+def test_what_is_no_label_is_refused_with_a_sentence(box: FakeBox, said: dict[str, Any]):
+    answer = label(box, **said)
+    assert answer.status_code == 400
+    assert answer.text.strip()
+
+
+def test_only_names_in_the_store_are_pictures(box: FakeBox, store: DiskStore):
+    [name] = keep(store, (kept_answer(),))
+    assert httpx.get(f"{box.url}/api/label/{name}").headers["content-type"] == "image/webp"
+    wrong = ["nope.webp", "..%2Fedged.db", "%2e%2e%2fedged.db", f"{name}%00", f"..%2Fframes%2F{name}", "edged.db"]
+    assert {httpx.get(f"{box.url}/api/label/{each}").status_code for each in wrong} == {404}
