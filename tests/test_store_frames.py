@@ -211,6 +211,23 @@ def test_switched_off_what_has_no_label_is_deleted(opened: Opened, path: Path) -
     assert opened(None).frames.progress() == LabelProgress(1, 1, 1)
 
 
+def test_a_second_change_while_the_first_takes_effect_is_not_lost(opened: Opened, path: Path) -> None:
+    store, go, blocked = opened(), threading.Event(), threading.Event()
+    keep(store, kept_frame())
+
+    def block(_on_disk: bool) -> None:
+        blocked.set()
+        go.wait(WITHIN_S)
+
+    store.write([], (), block)  # called in the thread that writes
+    assert blocked.wait(WITHIN_S)
+    store.keep(None, FramesSpec(max_bytes=2000))
+    threading.Event().wait(0.5)  # the thread of the frames waits for that one now
+    store.keep(None, None)
+    go.set()
+    until(lambda: files(path) == [], 5)
+
+
 @pytest.mark.slow
 def test_ten_thousand_frames_stay_within_the_limit(opened: Opened, path: Path) -> None:
     store = opened()

@@ -10,6 +10,8 @@ from typing import Any
 
 from edged.core.kept_frames import FILE_NAME, KEEP_REASONS, KeptAnswer, KeptFrame, Label, LabelProgress, LabelTask
 
+BATCH = 500  # frames that are deleted in one transaction: answers wait no longer
+
 _UNLABELLED = """
 EXISTS (SELECT 1 FROM frame_answer AS answer WHERE answer.frame = frame.id AND answer.asked AND NOT EXISTS
     (SELECT 1 FROM label WHERE label.frame = frame.name AND label.question = answer.question))
@@ -28,6 +30,11 @@ class Room:
 
     gone: list[str]
     had_label: bool
+
+    @property
+    def may_go_on(self) -> bool:
+        """True if more may have to go."""
+        return len(self.gone) >= BATCH
 
 
 def insert(connection: sqlite3.Connection, frame: KeptFrame, size: int) -> None:
@@ -85,20 +92,20 @@ def labels(connection: sqlite3.Connection) -> Iterator[Label]:
 
 
 def make_room(connection: sqlite3.Connection, limit: int) -> Room:
-    """Delete the oldest frames until all files have `limit` bytes at most: those without a label first.
+    """Delete the oldest frames until all files have `limit` bytes at most, but BATCH at most: unlabelled ones first.
 
     Labels stay. A label `skip` does not count.
     """
     [size] = connection.execute("SELECT total(size) FROM frame").fetchone()
     unlabelled, size = _oldest(connection, f"NOT {_HAS_LABEL}", size, limit)
-    labelled, _ = _oldest(connection, _HAS_LABEL, size, limit)
+    labelled = [] if len(unlabelled) == BATCH else _oldest(connection, _HAS_LABEL, size, limit)[0]
     _delete(connection, [*unlabelled, *labelled])
     return Room([*unlabelled, *labelled], bool(labelled))
 
 
 def drop_unlabelled(connection: sqlite3.Connection) -> Room:
-    """Delete every frame without a label."""
-    gone = list(names(connection, f"NOT {_HAS_LABEL}"))
+    """Delete frames without a label, BATCH at most."""
+    gone = [name for (name,) in connection.execute(f"{_NAMES} WHERE NOT {_HAS_LABEL} LIMIT {BATCH}")]
     _delete(connection, gone)
     return Room(gone, False)
 
@@ -126,7 +133,7 @@ def _oldest(connection: sqlite3.Connection, where: str, size: float, limit: int)
         for name, bytes_ in connection.execute(f"{_SIZES} WHERE {where} ORDER BY id"):
             gone.append(name)
             size -= bytes_
-            if size <= limit:
+            if size <= limit or len(gone) == BATCH:
                 break
     return gone, size
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import TypeAlias
@@ -63,7 +64,7 @@ class DiskFrames:
         self._queue: Queue[Job | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
-        self._tidy_due = False
+        self._tidy_due = threading.Event()  # cleared before `_spec` is read, set after it is replaced
         self._retry_at = 0.0
         self._too_large: set[str] = set()  # cameras
         self._labelled_went = False
@@ -77,7 +78,7 @@ class DiskFrames:
         if self._thread and spec == self._spec:
             return
         self._spec = spec
-        self._tidy_due = True
+        self._tidy_due.set()
         self._too_large.clear()
         if self._thread is None and spec is None and not self._files.folder.exists():
             return
@@ -178,8 +179,7 @@ class DiskFrames:
         while not self._closing.is_set():
             job = self._next_job()
             try:
-                if self._tidy_due:
-                    self._tidy()
+                self._tidy_if_due()
                 if job and self._spec and not self._closing.is_set():
                     self._keep(*job, self._spec)
             except OSError as error:
@@ -194,7 +194,7 @@ class DiskFrames:
         if self._queue.empty():
             self._busy.end(one="frame", more="frames")
         try:
-            return self._queue.get(timeout=RETRY_S if self._tidy_due else None)
+            return self._queue.get(timeout=RETRY_S if self._tidy_due.is_set() else None)
         except Empty:
             return None
 
@@ -220,43 +220,64 @@ class DiskFrames:
 
     def _make_room(self, limit: int) -> bool:
         """Delete the oldest frames, so that the files have `limit` bytes at most. False if rows cannot be written."""
-        room = self._deleted(lambda connection: rows.make_room(connection, limit))
-        if room is None:
-            self._tidy_due = True  # the store has reported why; it may delete the rows later
-            return False
-        for name in room.gone:
-            self._files.delete(name)
-        return True
+        if self._deleted(lambda connection: rows.make_room(connection, limit)) is not None:
+            return True
+        self._tidy_due.set()  # the store has reported why; it may delete the rows later
+        return False
 
-    def _tidy(self) -> None:
-        """Delete what is not to be kept, files without rows, and rows without files unless they have a label."""
+    def _tidy_if_due(self) -> None:
+        if not self._tidy_due.is_set():
+            return
+        self._tidy_due.clear()
+        done = False
+        try:
+            done = self._tidy()
+        finally:
+            if not done:
+                self._tidy_due.set()
+
+    def _tidy(self) -> bool:
+        """Delete what is not to be kept, files without rows, and rows without files unless they have a label.
+
+        False if rows cannot be written now.
+        """
         spec = self._spec
-        room = self._deleted(
+        gone = self._deleted(
             lambda connection: rows.make_room(connection, spec.max_bytes) if spec else rows.drop_unlabelled(connection)
         )
-        if room is None:
-            return
+        if gone is None:
+            return False
         with self._reading() as connection:  # has every frame so far: the store writes in order
             kept = rows.names(connection)
         present = self._files.names()
         for name in present - kept:
             self._files.delete(name)
-        missing = kept - present
-        self._submit(Operation(lambda connection: rows.delete_unlabelled(connection, missing)))
-        self._tidy_due = False
-        why = "frames.max is exceeded" if spec else "none are to be kept"
-        _report_deleted(len(room.gone), "frame", why)
-        _report_deleted(len(present - kept - set(room.gone)), "file", "not in the store")
+        self._submit(Operation(lambda connection: rows.delete_unlabelled(connection, kept - present)))
+        _report_deleted(gone, "frame", "frames.max is exceeded" if spec else "none are to be kept")
+        _report_deleted(len(present - kept), "file", "not in the store")
+        if spec is None:  # else the next frame that is kept ends it
+            self._outage.end()
+        return True
 
-    def _deleted(self, delete: Callable[[sqlite3.Connection], Room]) -> Room | None:
-        """None if that cannot be written now."""
-        rooms: list[Room] = []
-        if not self._usable() or not self._committed(lambda connection: rooms.append(delete(connection))):
-            return None
-        if rooms[-1].had_label and not self._labelled_went:
-            self._labelled_went = True
-            log.warning("frames: frames.max is reached, so labelled frames are deleted too; their labels stay")
-        return rooms[-1]
+    def _deleted(self, delete: Callable[[sqlite3.Connection], Room]) -> int | None:
+        """Delete rows and files, batch by batch; how many. None if that cannot be written now."""
+        count = 0
+        while True:
+            rooms: list[Room] = []
+            if not self._usable() or not self._committed(partial(_append, rooms, delete)):
+                return None
+            for name in rooms[-1].gone:
+                self._files.delete(name)
+            count += len(rooms[-1].gone)
+            if rooms[-1].had_label and not self._labelled_went:
+                self._labelled_went = True
+                log.warning("frames: frames.max is reached, so labelled frames are deleted too; their labels stay")
+            if not rooms[-1].may_go_on:
+                return count
+
+
+def _append(rooms: list[Room], delete: Callable[[sqlite3.Connection], Room], connection: sqlite3.Connection) -> None:
+    rooms.append(delete(connection))
 
 
 def _report_deleted(count: int, what: str, why: str) -> None:
