@@ -154,6 +154,19 @@ def test_an_encoder_that_fails_is_reported_and_the_next_frame_is_kept(
     assert logged(caplog, "ERROR") == ["frames: unexpected error: ValueError('no such codec')"]
 
 
+def test_a_codec_that_is_missing_is_said_to_be(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    store = opened()
+
+    def missing() -> bytes:
+        raise OSError("no encoder")
+
+    store.frames.keep(kept_frame(), missing)
+    until(lambda: logged(caplog), WITHIN_S)
+    assert logged(caplog) == [
+        "frames: camera dock: a frame cannot be encoded: no encoder; no frames are kept until that works"
+    ]
+
+
 # The largest size
 
 
@@ -352,7 +365,7 @@ def test_a_full_disk_is_reported_once_and_once_when_over(
         store.frames.keep(kept_frame(), lambda: b"x" * 100_000)
         threading.Event().wait(0.05)
     folder = small_disk.folder / "frames"
-    expected = f"frames: {folder}: disk nearly full; no frames are kept until it can be written"
+    expected = f"frames: {folder}: disk nearly full; no frames are kept until that works"
     until(lambda: logged(caplog), WITHIN_S)
     assert logged(caplog) == [expected]
     outcomes: list[bool] = []
@@ -379,7 +392,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(
     store.frames.keep(kept_frame(), lambda: b"x" * 3_000_000)
     until(lambda: logged(caplog), WITHIN_S)
     assert logged(caplog) == [
-        f"frames: {small_disk.folder}/frames: no space left on device; no frames are kept until it can be written"
+        f"frames: {small_disk.folder}/frames: no space left on device; no frames are kept until that works"
     ]
     assert files(path) == [whole.name]
     kept_in_the_end(store)

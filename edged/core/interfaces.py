@@ -108,7 +108,10 @@ class FrameStore(Protocol):
         """
 
     def undo(self) -> Label | None:
-        """Take back the label that was given last, and return it; None if there is none."""
+        """Take back the label that was given last, and return it; None if there is none.
+
+        A label that it had replaced does not come back.
+        """
 
 
 class Store(Protocol):

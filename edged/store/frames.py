@@ -180,8 +180,9 @@ class DiskFrames:
             job = self._next_job()
             try:
                 self._tidy_if_due()
-                if job and self._spec and not self._closing.is_set():
-                    self._keep(*job, self._spec)
+                spec = self._spec
+                if job and spec and not self._closing.is_set():
+                    self._keep(*job, spec)
             except OSError as error:
                 self._fail(f"{self._files.folder}: {system_text(error)}")
             except FramesUnavailable as error:
@@ -199,13 +200,17 @@ class DiskFrames:
             return None
 
     def _fail(self, reason: str) -> None:
-        self._outage.begin(f"{reason}; no frames are kept until it can be written")
+        self._outage.begin(f"{reason}; no frames are kept until that works")
         self._retry_at = time.monotonic() + RETRY_S
 
     def _keep(self, frame: KeptFrame, encode: Callable[[], bytes], spec: FramesSpec) -> None:
         if self._outage.on and time.monotonic() < self._retry_at:
             return
-        data = encode()
+        try:
+            data = encode()
+        except OSError as error:  # Pillow's, of a codec that it does not have
+            self._fail(f"camera {frame.camera}: a frame cannot be encoded: {error}")
+            return
         if len(data) > spec.max_bytes:
             self._report_too_large(frame.camera, len(data))
         elif self._make_room(spec.max_bytes - len(data)):
