@@ -546,4 +546,4 @@ def path_gone() -> None:
 @pytest.mark.alone  # 16 scenarios at once load the machine enough, and stated ages are compared with true ones
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_faulty_stream(outcomes: dict[str, Future[None]], name: str) -> None:
-    outcomes[name].result(timeout=100)
+    outcomes[name].result(timeout=180)

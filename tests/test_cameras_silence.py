@@ -53,7 +53,7 @@ def printed(kind: str, url: str, seconds: float = 4.0) -> tuple[str, list[str]]:
         input=url,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         cwd=Path(__file__).parent.parent,
     )
     return child.stdout + child.stderr, child.stderr.splitlines()

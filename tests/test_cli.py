@@ -40,7 +40,7 @@ def shell(line: str, **variables: str) -> tuple[int, str]:
     """Run `edged …` in a shell that redirects; the exit code, and both streams without the warnings."""
     done = subprocess.run(
         ["bash", "-c", line.replace("edged ", f"{sys.executable} -m edged ", 1)],
-        capture_output=True, text=True, timeout=60, env=os.environ | variables,
+        capture_output=True, text=True, timeout=180, env=os.environ | variables,
     )  # fmt: skip
     lines = (done.stdout + done.stderr).splitlines(keepends=True)
     return done.returncode, "".join(line for line in lines if not line.startswith("warning: "))
@@ -59,7 +59,7 @@ def test_a_closed_pipe_is_not_reported(variables: dict[str, str]):
     os.close(reader)
     done = subprocess.run(
         [sys.executable, "-m", "edged", "check", "--schema"],
-        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, env=os.environ | variables,
+        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=180, env=os.environ | variables,
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
@@ -81,7 +81,7 @@ def test_a_file_opened_later_never_gets_the_descriptor_of_a_closed_stream():
         "print(os.open('/', os.O_RDONLY), file=sys.stderr)"
     )
     done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&-'], capture_output=True, text=True, timeout=60
+        ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&-'], capture_output=True, text=True, timeout=180
     )
     assert (done.returncode, int(done.stderr) > 2) == (0, True)
 
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(tmp_path: Path, 
         ):  # it waits for an answer now
             begun = time.monotonic()
             done.send_signal(signal.SIGINT)
-            _, errors = done.communicate(timeout=60)
+            _, errors = done.communicate(timeout=180)
     assert (done.returncode, "Traceback" in errors) == (130, False)
     assert time.monotonic() - begun < 3
 
@@ -348,7 +348,7 @@ def test_a_missing_model_folder_is_reported_before_torch_is_imported(command: st
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers'])); "
         f"from edged.cli import main; sys.exit(main({command.split()}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.returncode == 78, done.stderr
     hint = (
         "edged prepare makes one from a compiled model (edged prepare --help); "
@@ -428,7 +428,7 @@ def on_a_terminal(command: list[str]) -> tuple[int, str, str]:
     """Run it with a terminal for standard error; the exit code, standard output, and what the terminal got."""
     terminal, errors = os.openpty()
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=100)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=180)
     finally:
         os.close(errors)
     shown = b""

@@ -95,7 +95,7 @@ def test_door_and_night_can_be_seen():
 def test_a_moment_of_a_sequence_is_the_same_in_another_process():
     picture, truth = Sequence(7).frame(123.4)
     program = "from edged.demo.sequence import Sequence; p, t = Sequence(7).frame(123.4); print(int(p.sum()), t)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=True)
     assert done.stdout.strip() == f"{int(picture.sum())} {truth}"
 
 

@@ -160,7 +160,7 @@ def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Pa
     path = write(tmp_path, tiny_folder, "{}", cameras)
     done = subprocess.run(
         [sys.executable, "-m", "edged", "doctor", "--config", str(path), "--json"],
-        capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": str(barred)},
+        capture_output=True, text=True, timeout=180, env=os.environ | {"PYTHONPATH": str(barred)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
     document = json.loads(done.stdout)

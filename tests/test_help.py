@@ -76,6 +76,6 @@ def test_without_a_command_the_help_is_printed_and_the_exit_code_is_that_of_usag
 
 def test_the_module_prints_the_same_help_as_the_command():
     done = subprocess.run(
-        [sys.executable, "-m", "edged", "run", "-v", "--help"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "edged", "run", "-v", "--help"], capture_output=True, text=True, timeout=180
     )
     assert (done.returncode, done.stdout.split()[:3]) == (0, ["usage:", "edged", "run"])

@@ -244,7 +244,7 @@ def test_the_file_of_the_service_is_reported(tmp_path: Path, capsys: pytest.Capt
 def test_a_pager_that_is_closed_ends_it_without_a_word(stored: sqlite3.Connection, tmp_path: Path):
     add(stored, (answered(NOW, number) for number in range(2000)))
     command = f"{sys.executable} -m edged history --json --config edged.yaml | head -n 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=os.environ)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=180, env=os.environ)
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 

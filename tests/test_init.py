@@ -109,7 +109,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def edged(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edged", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
 
 
 def sources(path: Path) -> list[str]:
@@ -194,7 +194,7 @@ def test_the_next_steps_work_as_typed(tmp_path: Path, pictures: Path, tiny_folde
     done = edged(tmp_path, "init", "pictures", "--model", tiny_folder, "--out", "my box.yaml")
     assert max(map(len, done.stdout.splitlines()[:2])) <= 80
     check, run = next_steps(done.stdout)
-    checked = subprocess.run(["bash", "-c", check], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    checked = subprocess.run(["bash", "-c", check], cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert (checked.returncode, checked.stdout) == (0, "my box.yaml: valid (1 camera, 4 questions)\n")
     config = tmp_path / "my box.yaml"
     config.write_text(config.read_text().replace("mqtt://localhost:1883", "mqtt://127.0.0.1:1"))

@@ -254,7 +254,7 @@ def test_another_user_than_root_is_told_so(image: Path):
         "import os, sys; from edged.cli import _parser, main; import edged.tools.install.command; _parser(); "
         "os.geteuid() or os.setuid(65534); sys.exit(main(['install', '--root', sys.argv[1]]))"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(image)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(image)], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (1, "edged: must run as root: sudo edged install\n")
 
 

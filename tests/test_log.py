@@ -23,7 +23,7 @@ def logged(program: str, form: str, file: Path, journal: bool) -> list[str]:
         status = os.fstat(errors.fileno())
         stream = f"{status.st_dev}:{status.st_ino}" if journal else "1:2"
         command = [sys.executable, "-c", program, form]
-        subprocess.run(command, stderr=errors, env=os.environ | {"JOURNAL_STREAM": stream}, check=True, timeout=60)
+        subprocess.run(command, stderr=errors, env=os.environ | {"JOURNAL_STREAM": stream}, check=True, timeout=180)
     return file.read_text().splitlines()
 
 

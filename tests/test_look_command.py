@@ -209,6 +209,6 @@ def test_a_stream_is_opened_without_torch_and_without_a_word_on_standard_error(h
         Path("edged.yaml").write_text(
             f"model: {{path: {DEMO}}}\ncameras: {{dock: {{source: '{server.url('h264')}', rotate: 180}}}}\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (0, "edged: using ./edged.yaml\n")
     assert saved("a.png").shape == (224, 224, 3)

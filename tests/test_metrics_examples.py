@@ -125,7 +125,7 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(*command: str | Path, cwd: Path, given: str = "") -> str:
-    done = subprocess.run(command, cwd=cwd, input=given, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=cwd, input=given, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

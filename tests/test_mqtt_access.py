@@ -84,7 +84,7 @@ def encrypted(folder: Path, tls: Path) -> ClientCertificate:
         "-out",
         str(key),
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=180)
     return ClientCertificate(tls / "client.crt", key)
 
 

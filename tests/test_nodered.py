@@ -120,7 +120,7 @@ def run(name: str, *payloads: dict[str, Any], zone: str = "UTC", now_s: float = 
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env=os.environ | {"TZ": zone},
     )
     assert done.returncode == 0, done.stderr

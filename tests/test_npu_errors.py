@@ -269,7 +269,7 @@ print(import_vendor_classes().model.__name__)
 
 @pytest.mark.slow
 def test_the_installed_package_of_the_vendor_is_used_and_a_missing_one_is_named():
-    done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, timeout=180)
     nothing, broken, no_runtime, older, newer = done.stdout.splitlines()
     install = "pip install 'mblt-model-zoo>=2.10,<2.11'"
     assert nothing.startswith("78 package model: Mobilint's Python package is not installed")

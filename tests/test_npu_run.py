@@ -57,7 +57,7 @@ def test_the_tutorials_script_and_edged_give_the_same_answer(prepared: Path, ima
     asked = "Describe the environment and context surrounding the main subject."
     script = [sys.executable, str(TESTS / "support" / "npu" / "tutorial.py"), prepared, prepared, image, asked, "220"]
     done = subprocess.run(
-        list(map(str, script)), capture_output=True, text=True, timeout=100, env=os.environ | on_the_simulator()
+        list(map(str, script)), capture_output=True, text=True, timeout=180, env=os.environ | on_the_simulator()
     )
     assert done.returncode == 0, done.stderr
     reply, _, after = done.stdout.rpartition("<|im_start|>assistant\n")[2].partition("\nsimulated NPU: dispose")
@@ -84,7 +84,7 @@ def test_ask_prints_the_answer_and_gives_the_device_back(prepared: Path, image: 
     command = [sys.executable, "-m", "edged", "ask", "How many?", "--image", image, "--model", prepared, "--json",
                "--answer", "integer", "--range", "[0, 9]"]  # fmt: skip
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=100, env=os.environ | on_the_simulator()
+        list(map(str, command)), capture_output=True, text=True, timeout=180, env=os.environ | on_the_simulator()
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -92,7 +92,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
     build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
-    built = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True, timeout=100)
+    built = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True, timeout=180)
     assert built.returncode == 0, built.stderr
     (path,) = (folder / "dist").iterdir()
     with zipfile.ZipFile(path) as archive:
@@ -127,6 +127,11 @@ def test_an_installed_edged_finds_its_example_config(wheel: zipfile.ZipFile, tmp
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     checked = subprocess.run(
-        [sys.executable, "-P", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert checked.returncode == 0, checked.stderr

@@ -120,7 +120,7 @@ def test_a_file_that_a_killed_edged_left_can_be_read(path: Path):
         "import os, pathlib, sys; from support.history import *; connection = database(pathlib.Path(sys.argv[1])); "
         "add(connection, [answered(NOW, 7)]); os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", program, path], env=os.environ | IMPORTS, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", program, path], env=os.environ | IMPORTS, timeout=180)
     assert killed.returncode == -signal.SIGKILL
     assert path.with_name("edged.db-wal").stat().st_size > 0
     assert values(path) == [7]
