@@ -20,6 +20,7 @@ from pathlib import Path  # the variables count only before cv2 and transformers
 import pytest
 from support import tiny_model
 from support.broker import mosquitto, subscriber  # noqa: F401  # fixtures
+from support.browser import browser  # noqa: F401  # a fixture
 from support.config import open_folder  # noqa: F401  # a fixture
 
 
