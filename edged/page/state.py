@@ -7,6 +7,9 @@ lets a browser, whose clock may be another, tell their age.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from edged.core import answer_types
@@ -16,6 +19,9 @@ from edged.core.specs import CameraSpec, Config, QuestionSpec, RegionSpec
 from edged.core.types import CameraState, Event, Frame
 from edged.service.observed import Observed
 from edged.service.snapshots import CameraSnapshot
+from edged.service.time_zone import zone
+
+LATE_S = 10.0  # a look that comes this much later is nothing special
 
 
 def state(observed: Observed) -> dict[str, Any]:
@@ -53,6 +59,7 @@ def box(observed: Observed) -> dict[str, Any]:
         "keeps_frames": config.frames is not None,
         "skipped": {name: figures["skipped"] for name, figures in health["cameras"].items()},
         "cameras": [spec.name for spec in config.cameras],
+        "off_hours": _off_hours(config),
     }
 
 
@@ -69,8 +76,46 @@ def camera(config: Config, spec: CameraSpec, snapshot: CameraSnapshot) -> dict[s
         "frame": _frame(snapshot.frame),
         "mask": [[list(point) for point in polygon] for polygon in spec.mask],
         "regions": [_region(region) for region in spec.regions],
-        "questions": [_question(config, question, snapshot) for question in spec.all_questions()],
+        "questions": [_question(config, asked, snapshot) for asked in _all_asked(spec, snapshot)],
     }
+
+
+def _off_hours(config: Config) -> list[str]:
+    now = datetime.now(zone(config.timezone))
+    return [spec.name for spec in config.cameras if _is_off_hours(spec, now)]
+
+
+def _is_off_hours(spec: CameraSpec, now: datetime) -> bool:
+    """True if no look is due because of the camera's hours; also until the first one after they have begun."""
+    moments = (now, now - timedelta(seconds=interval_s(spec) + LATE_S))
+    return bool(spec.hours) and not all(any(window.contains(at) for window in spec.hours) for at in moments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question in its place: how often it is asked, and the question that it is a follow-up of."""
+
+    question: QuestionSpec
+    every_s: float
+    paused: bool
+    of: str | None = None
+
+
+def _all_asked(spec: CameraSpec, snapshot: CameraSnapshot) -> Iterator[_Asked]:
+    """Each question, directly before its follow-ups."""
+    for question in spec.questions:
+        every_s = max(interval_s(spec), question.every_s or 0.0)
+        asked = _Asked(question, every_s, question.name in snapshot.paused)
+        yield asked
+        yield from _follow_ups(asked, snapshot)
+
+
+def _follow_ups(asked: _Asked, snapshot: CameraSnapshot) -> Iterator[_Asked]:
+    for question in asked.question.then:
+        paused = asked.paused or question.name in snapshot.paused
+        follow_up = _Asked(question, asked.every_s, paused, asked.question.name)
+        yield follow_up
+        yield from _follow_ups(follow_up, snapshot)
 
 
 def _availability(state: CameraState | None) -> dict[str, Any] | None:
@@ -91,7 +136,8 @@ def _region(region: RegionSpec) -> dict[str, Any]:
     return {"name": region.name, "box": list(region.box), "polygon": [list(point) for point in region.polygon]}
 
 
-def _question(config: Config, question: QuestionSpec, snapshot: CameraSnapshot) -> dict[str, Any]:
+def _question(config: Config, asked: _Asked, snapshot: CameraSnapshot) -> dict[str, Any]:
+    question = asked.question
     answer = snapshot.answers.get(question.name)
     if answer and answer.prompt_rev != question.prompt_rev:  # of the question as it was before a reload
         answer = None
@@ -104,6 +150,9 @@ def _question(config: Config, question: QuestionSpec, snapshot: CameraSnapshot) 
         "region": question.region.name if question.region else None,
         "min_confidence": question.min_confidence,
         "alert": question.alert is not None,
+        "every_s": asked.every_s,
+        "paused": asked.paused,
+        "follow_up_of": asked.of,
         **_values(question.answer),
         "answer": answer_payload(answer, config.node, late=False) if answer else None,
         "expires_s": answer.expires_s if answer else None,

@@ -112,7 +112,8 @@ class CameraRuntime:
             if state != self._active and not self._retired:
                 self._active = state
                 self._publisher().active(self.spec.name, state)
-                self._snapshots.active(self.spec.name, state["active"])
+                paused = [name for name, active in state["questions"].items() if not active]
+                self._snapshots.active(self.spec.name, state["active"], paused)
 
     def report_again(self) -> None:
         """Publish the camera's states to another broker."""

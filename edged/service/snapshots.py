@@ -14,11 +14,13 @@ class CameraSnapshot:
     """One camera at one moment. A change makes a new object, so `is` tells whether anything has changed.
 
     `answers` has the newest answer of each question, `changes` the last change of its value since edged was started.
+    `paused` has the questions that are paused themselves; a pause includes their follow-ups.
     `frame`, masked, is the newest that was analysed; None without a page.
     """
 
     state: CameraState | None = None
     active: bool = True
+    paused: Collection[str] = ()
     looks: int = 0
     answers: Mapping[str, Answer] = field(default_factory=dict)
     changes: Mapping[str, Event] = field(default_factory=dict)
@@ -51,9 +53,9 @@ class Snapshots:
         with self._lock:
             self._set(name, replace(self._get(name), state=state))
 
-    def active(self, name: str, active: bool) -> None:
+    def active(self, name: str, active: bool, paused: Collection[str] = ()) -> None:
         with self._lock:
-            self._set(name, replace(self._get(name), active=active))
+            self._set(name, replace(self._get(name), active=active, paused=paused))
 
     def looked(self, name: str, answers: Sequence[Answer], events: Sequence[Event], frame: Frame | None) -> None:
         """The published outcome of a look."""

@@ -49,6 +49,9 @@ def opened(
     try:
         page.goto(url)
         yield page
+    except Exception as error:
+        error.add_note(f"errors in the browser: {errors}")
+        raise
     finally:
         context.close()
     assert errors == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,13 @@ import httpx
 from edged.core.interfaces import FrameStore
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import Received, Response
-from edged.core.specs import Config, ListenAddress, PageSpec
-from edged.core.types import Answer, CameraState, Event, Frame, utc_now
+from edged.core.specs import CameraSpec, Config, ListenAddress, PageSpec
+from edged.core.types import Answer, CameraState, Event, Frame, Status, utc_now
 from edged.page.app import PageApp
 from edged.page.server import PageServer
 from edged.service.observed import Observed, Phase
 from edged.service.snapshots import Snapshots
-from support.broker import HOST, free_port, until
+from support.broker import HOST, an_answer, free_port, until
 
 
 class FakeBox:
@@ -36,6 +37,7 @@ class FakeBox:
             "connected": True, "reconnects": 0, "waiting": 0, "dropped": 0, "published": 0, "refused": 0,
         }  # fmt: skip
         self.frames: FrameStore = MemoryStore().frames
+        self.health: dict[str, Any] = {}  # what differs from a box that is well
         self.received: list[Received] = []
         self.responses: list[Response] = [Response(error="not expected")]
         self.server = PageServer(lambda spec: PageApp(self.observed(), spec))
@@ -73,8 +75,34 @@ class FakeBox:
     def looked(self, camera: str, *answers: Answer, frame: Frame | None = None, events: tuple[Event, ...] = ()) -> None:
         self.snapshots.looked(camera, answers, events, frame)
 
+    def answered(
+        self, camera: str, question: str, value: Any = None, frame: Frame | None = None, **changes: Any
+    ) -> None:
+        """A look with one answer of now; `changes` are fields of Answer, `age_s` says how old it is, `event` an event."""
+        age_s, event = changes.pop("age_s", 0.0), changes.pop("event", None)
+        spec = next(each for each in self._spec(camera).all_questions() if each.name == question)
+        answer = replace(
+            an_answer(uuid.uuid4().hex, camera, question),
+            type=spec.answer.kind,
+            value=value,
+            prompt=spec.prompt,
+            prompt_rev=spec.prompt_rev,
+            answered_ts=time.time() - age_s,
+            frame_sha256=frame.sha256 if frame else None,
+            **changes,
+        )
+        self.looked(camera, answer, frame=frame, events=(event,) if event else ())
+
+    def refused(self, camera: str, question: str, status: Status, reason: str, **changes: Any) -> None:
+        self.answered(camera, question, status=status, reason=reason, confidence=None, **changes)
+
     def camera(self, name: str, online: bool = True, reason: str | None = None) -> None:
         self.snapshots.state(name, CameraState(online, reason, utc_now()))
+
+    def _spec(self, name: str) -> CameraSpec:
+        spec = self.config.camera(name)
+        assert spec, f"no camera {name}"
+        return spec
 
     def _info(self) -> dict[str, Any]:
         return {"version": "0", "model": self.model, "model_rev": self.model and "r1", "config_rev": self.config.rev}
@@ -90,7 +118,7 @@ class FakeBox:
             "broker": self.broker,
             "store": {"working": True, "bytes": 1000, "lost": 0},
             "clock_synced": True,
-        }
+        } | self.health
 
     def _receive(self, received: Received) -> None:
         self.received.append(received)

@@ -1,18 +1,85 @@
-// The board: a card for each camera.
-import { el } from "./dom.js";
+// The board: what needs attention, and a card for each camera.
+import { attention } from "./attention.js";
+import { cameraCard } from "./card.js";
+import { announce, el, setChildren, setText } from "./dom.js";
 import { follow, state } from "./live.js";
+import { notices } from "./notices.js";
+import { words } from "./words.js";
 
-follow(() => {
-  const cards = (state.box?.cameras ?? []).map((name) => state.cameras.get(name)).filter(Boolean).map(card);
-  document.getElementById("cameras").replaceChildren(...cards);
+const TICK_MS = 1_000;
+const place = document.getElementById("cameras");
+const summary = document.getElementById("summary");
+const list = document.getElementById("attention");
+const cards = new Map(); // by name of the camera
+const items = new Map(); // by camera and key: what is in the list
+const title = document.title;
+
+follow((kind, name) => {
+  if (kind === "camera") showCamera(name);
+  else show();
 });
+setInterval(show, TICK_MS); // ages
 
-function card(camera) {
-  const frame = camera.frame;
-  return el("article", { class: "card" },
-    el("h2", {}, el("a", { href: `/camera/${camera.name}` }, camera.title)),
-    frame && el("img", {
-      src: `/api/frame/${camera.name}.jpg?sha256=${frame.sha256}`, width: frame.width, height: frame.height, alt: camera.title,
-    }),
-    camera.questions.map((question) => el("p", {}, `${question.title}: ${JSON.stringify(question.answer?.value ?? null)}`)));
+function show() {
+  const names = state.box?.cameras ?? [];
+  for (const name of cards.keys()) if (!names.includes(name)) cards.delete(name);
+  names.forEach(showCard);
+  setChildren(place, names.filter((name) => cards.has(name)).map((name) => cards.get(name).element));
+  document.body.classList.toggle("disconnected", !state.connected && state.box !== null);
+  showSummary();
+}
+
+function showCamera(name) {
+  if (!cards.has(name)) return show();
+  showCard(name);
+  showSummary();
+}
+
+function showCard(name) {
+  const camera = state.cameras.get(name);
+  if (!camera) return;
+  if (!cards.has(name)) cards.set(name, cameraCard(name));
+  cards.get(name).update(camera);
+}
+
+function showSummary() {
+  const cameras = (state.box?.cameras ?? []).map((name) => state.cameras.get(name)).filter(Boolean);
+  const now = state.connected ? cameras.flatMap((camera) => attention(camera, cards.get(camera.name).frame())) : [];
+  const box = state.box ? notices(state.box, state.connected).filter((each) => each.level) : [];
+  const alerts = now.filter((each) => each.kind === "alert").length;
+  const problems = now.length - alerts + box.length;
+  setText(summary, state.box ? summaryText(cameras.length, problems, alerts) : words.waitingForEdged);
+  summary.className = problems + alerts ? "bad" : "";
+  setText(document.querySelector("title"), problems + alerts ? `(${problems + alerts}) ${title}` : title);
+  showItems(now);
+}
+
+function summaryText(cameras, problems, alerts) {
+  if (!cameras) return words.noCameras;
+  const counted = [alerts && words.alertCount(alerts), problems && words.problemCount(problems)].filter(Boolean);
+  return counted.join(", ") || words.allWell(words.cameras(cameras));
+}
+
+function showItems(now) {
+  const keyed = now.map((item) => [`${item.camera.name} ${item.key}`, item]);
+  const keys = new Set(keyed.map(([key]) => key));
+  for (const key of items.keys()) if (!keys.has(key)) items.delete(key);
+  const fresh = keyed.filter(([key]) => !items.has(key));
+  for (const [key, item] of fresh) items.set(key, itemElement(item));
+  for (const [key, item] of keyed) items.get(key).update(item);
+  setChildren(list, keyed.map(([key]) => items.get(key).element));
+  if (fresh.length) announce(fresh.map(([, item]) => `${item.camera.title}: ${item.text}`).join(". "));
+}
+
+function itemElement({ camera, kind }) {
+  const link = el("a", { href: `#camera-${camera.name}` });
+  const text = el("strong");
+  const reason = el("span", { class: "small" });
+  return { element: el("li", { class: `notice bad item ${kind}` }, el("p", {}, link, " ", text, " ", reason)), update };
+
+  function update(item) {
+    setText(link, item.camera.title);
+    setText(text, item.text);
+    setText(reason, item.reason);
+  }
 }

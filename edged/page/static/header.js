@@ -1,13 +1,12 @@
 // The header of every page: the box in a few words, and below it a notice for each thing that is wrong with it.
-import { el, setText } from "./dom.js";
+import { announce, el, setChildren, setText } from "./dom.js";
 import { follow, state } from "./live.js";
 import { notices } from "./notices.js";
 import { words } from "./words.js";
 
 const facts = document.getElementById("box");
 const list = document.getElementById("notices");
-const announced = document.getElementById("announced");
-const shown = new Map(); // by key: the element of a notice, with the functions that update it
+const shown = new Map(); // by key: the element of a notice, and its function `update`
 const factElements = ["connection", "model", "broker"].map(() => el("span", { class: "fact", hidden: true }));
 const begun = Date.now();
 const PATIENCE_MS = 2_000; // for the first event
@@ -47,19 +46,12 @@ function currentFacts({ phase, model, broker }) {
 /** Elements stay, so that nothing is read out again and an opened list stays open. */
 function showNotices(now) {
   const keys = new Set(now.map((each) => each.key));
-  for (const [key, { element }] of shown) {
-    if (keys.has(key)) continue;
-    element.remove();
-    shown.delete(key);
-  }
+  for (const key of shown.keys()) if (!keys.has(key)) shown.delete(key);
   const fresh = now.filter((each) => !shown.has(each.key));
-  now.forEach((each, place) => {
-    if (!shown.has(each.key)) shown.set(each.key, noticeElement(each));
-    const { element, update } = shown.get(each.key);
-    update(each);
-    if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null);
-  });
-  if (fresh.length) setText(announced, fresh.map((each) => each.text).join(". "));
+  for (const each of fresh) shown.set(each.key, noticeElement(each));
+  for (const each of now) shown.get(each.key).update(each);
+  setChildren(list, now.map((each) => shown.get(each.key).element));
+  if (fresh.length) announce(fresh.map((each) => each.text).join(". "));
 }
 
 function noticeElement(notice) {

@@ -2,6 +2,7 @@
 
 const SILENCE_MS = 30_000; // edged sends something every 10 s
 const RETRY_MS = 1_000;
+const FUTURE_S = 10; // more than delays between box and browser explain
 
 export const state = { box: null, cameras: new Map(), connected: false, clockOffset: 0 };
 const listeners = [];
@@ -21,6 +22,11 @@ export function follow(changed) {
 /** Seconds since a stamp of the box, by the clock of the box. */
 export function ageOf(stamp) {
   return Math.max(0, Date.now() / 1000 + state.clockOffset - stamp);
+}
+
+/** True for a stamp that cannot be: the clock of the box was set back since. */
+export function isFuture(stamp) {
+  return stamp - Date.now() / 1000 - state.clockOffset > FUTURE_S;
 }
 
 function connect() {

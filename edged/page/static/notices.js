@@ -3,9 +3,13 @@ import { duration, words } from "./words.js";
 
 const LATE_S = 5;
 
-/** Notices {key, level: "bad" | "warn" | "", text, hint, lines, folded}; `connected`: the page hears from edged. */
+/**
+ * Notices {key, level: "bad" | "warn" | "", text, hint, lines, folded} about the box, null before anything is known.
+ * `connected`: the page hears from edged.
+ */
 export function notices(box, connected) {
   if (!connected) return [notice("connection", "bad", words.disconnected, words.disconnectedHint)];
+  if (!box) return [];
   const all = [...phase(box), ...model(box), ...config(box), ...broker(box), ...store(box), ...time(box)];
   return [...all.filter((each) => each.level === "bad"), ...all.filter((each) => each.level !== "bad")];
 }
