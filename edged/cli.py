@@ -367,12 +367,18 @@ def _open_publisher(spec: BrokerSpec, node: str, store: Store, requested: Callab
 
 
 def _open_page(observed: Observed) -> Page:
+    from edged.page.readings import Readings
     from edged.page.server import PageServer
+    from edged.store.history import past_answers
+    from edged.store.path import state_file
+
+    path = state_file(observed.config().node, os.environ)  # a reload that renames the node keeps the file
+    readings = Readings(past_answers=partial(past_answers, path))
 
     def app(spec: PageSpec) -> PageApp:
         from edged.page.app import PageApp
 
-        return PageApp(observed, spec)
+        return PageApp(observed, spec, readings)
 
     return PageServer(app)
 

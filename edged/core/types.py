@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,6 +159,16 @@ class Answer:
     config_rev: str
     expires_s: float
     alert: AlertState | None = None
+
+
+class PastAnswer(NamedTuple):
+    """What the history has of an answer. `type` is that of the question when it was asked."""
+
+    answered_ts: float
+    type: str
+    value: Value
+    status: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

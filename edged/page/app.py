@@ -16,8 +16,10 @@ from edged.page import state
 from edged.page.feed import EventStream, Feed
 from edged.page.frame_jpegs import FrameJpegs
 from edged.page.guard import Guard
+from edged.page.history import HistoryApi
 from edged.page.html import page
 from edged.page.labelling import Labelling
+from edged.page.readings import Readings
 from edged.service.observed import Observed
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
@@ -25,11 +27,12 @@ FULL = "Too many browsers have this page open; close one.\n"
 
 
 class PageApp:
-    """Answers requests from what `observed` says. `asgi` is for the thread of the event loop."""
+    """Answers requests from what `observed` and `readings` say. `asgi` is for the thread of the event loop."""
 
-    def __init__(self, observed: Observed, spec: PageSpec) -> None:
+    def __init__(self, observed: Observed, spec: PageSpec, readings: Readings | None = None) -> None:
         self._observed = observed
         self._feed = Feed(observed)
+        self._history = HistoryApi(observed, readings or Readings())
         self._jpegs = FrameJpegs()
         self._static = _static_files()
         routes = [
@@ -40,12 +43,14 @@ class PageApp:
             Route("/api/state", self._state),
             Route("/api/events", self._events),
             Route("/api/frame/{camera}.jpg", self._frame),
+            Route("/api/history", self._history.respond),
             Route("/static/{name}", self._file),
         ]
         self.asgi: ASGIApp = Guard(Starlette(routes=routes, exception_handlers={HTTPException: _error}), spec)
 
     async def close(self) -> None:
-        """End what never ends by itself."""
+        """End what never ends by itself, or may take long."""
+        self._history.close()
         await self._feed.close()
 
     async def _board(self, request: Request) -> Response:

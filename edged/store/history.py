@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
+import json
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edged.core.errors import EdgedError
 from edged.core.text import system_text
+from edged.core.types import PastAnswer
 from edged.store.file import error_code, is_damaged, read_only
 from edged.store.path import SERVICE_FILE, state_file
 from edged.store.schema import VERSION, too_new
@@ -24,6 +28,20 @@ DENIED = "permission denied; use the account of edged, or root (sudo)"
 _QUESTIONS = "SELECT id, camera, question FROM series WHERE question IS NOT NULL ORDER BY camera, question"
 _BEGIN = "SELECT number FROM message WHERE ts BETWEEN ? AND ? ORDER BY number LIMIT 1"
 _GROUP = "SELECT number, series, payload FROM message WHERE number > ? AND {} ORDER BY number LIMIT ?"
+
+# _EARLIER is found in the index alone, without reading a message. In _PAST, SQLite takes the JSON apart: it needs half
+# the time of Python, and other threads run meanwhile.
+_SERIES = "SELECT id FROM series WHERE camera = ? AND question = ?"
+_EARLIER = "SELECT number FROM message WHERE series = ? AND number < ? ORDER BY number DESC LIMIT 1 OFFSET ?"
+_PAST = """
+SELECT number, CASE WHEN json_valid(text)
+    THEN json_extract(text, '$.answered_ts', '$.type', '$.value', '$.status', '$.reason') END
+FROM (
+    SELECT number, CAST(payload AS TEXT) AS text FROM message WHERE series = ? AND number > ? ORDER BY number LIMIT ?
+)
+"""
+_STAMP = "SELECT ts, synced FROM message WHERE number = ?"
+_END = 2**62  # no message has so high a number
 
 
 class HistoryUnreadable(EdgedError):
@@ -70,6 +88,48 @@ class StoredAnswers:
         # One question is found by the index of its series. For several, the table is read in its order: `+` says so.
         where = "series = ?" if len(keys) == 1 else f"+series IN ({', '.join('?' * len(keys))})"
         return self._connection.execute(_GROUP.format(where), (after, *keys, GROUP)).fetchall()
+
+    def past(self, camera: str, question: str, since: float) -> Iterator[PastAnswer]:
+        """The answers to one question, oldest first: those since then, and up to 500 before, if there are any.
+
+        The time for this depends on the number of these answers, not on that of all.
+        """
+        keys = [row[0] for row in self._connection.execute(_SERIES, (camera, question))]
+        # A question has several series if its node was renamed. Numbers are not equal, so answers are not compared.
+        yield from (answer for _, answer in heapq.merge(*(self._past(key, since) for key in keys)))
+
+    def _past(self, key: int, since: float) -> Iterator[tuple[int, PastAnswer]]:
+        """Of one series, each with its number."""
+        after: int | None = self._number_before(key, since)
+        while after is not None:
+            group = self._connection.execute(_PAST, (key, after, GROUP)).fetchall()
+            yield from ((number, answer) for number, values in group if (answer := _past_answer(values)))
+            after = group[-1][0] if len(group) == GROUP else None
+
+    def _number_before(self, key: int, since: float) -> int:
+        """Every answer of the period has a higher number. Goes back in steps, until a message is older.
+
+        A stamp of a clock that was not synchronised does not say that a message is older.
+        """
+        number: int = _END
+        while row := self._connection.execute(_EARLIER, (key, number, GROUP - 1)).fetchone():
+            number = row[0]
+            stamp = self._connection.execute(_STAMP, (number,)).fetchone()
+            if stamp is None or (stamp[1] and stamp[0] < since):  # None: deleted in the meantime, as the oldest are
+                return number - 1
+        return 0
+
+
+def past_answers(path: Path, camera: str, question: str, since: float) -> Generator[PastAnswer, None, None]:
+    """See `StoredAnswers.past`. Nothing is open between groups of 500. Raises HistoryUnreadable, StoreTooNew."""
+    with open_history(path) as stored:
+        yield from stored.past(camera, question, since)
+
+
+def _past_answer(values: str | None) -> PastAnswer | None:
+    """From an array in JSON. None for what edged cannot have written: the file may have been edited."""
+    answer: list[Any] = json.loads(values) if values else [None]
+    return PastAnswer(*answer) if isinstance(answer[0], int | float) else None
 
 
 def find_file(node: str, environment: Mapping[str, str], service_file: Path = SERVICE_FILE) -> Path:

@@ -16,6 +16,7 @@ from edged.core.requests import Received, Response
 from edged.core.specs import CameraSpec, Config, ListenAddress, PageSpec
 from edged.core.types import Answer, CameraState, Event, Frame, Status, utc_now
 from edged.page.app import PageApp
+from edged.page.readings import Readings
 from edged.page.server import PageServer
 from edged.service.observed import Observed, Phase
 from edged.service.snapshots import Snapshots
@@ -25,7 +26,7 @@ from support.broker import HOST, an_answer, free_port, until
 class FakeBox:
     """`received` has the requests of the page; `responses` are given to them in order, the last one repeatedly."""
 
-    def __init__(self, config: Config, spec: PageSpec | None = None) -> None:
+    def __init__(self, config: Config, spec: PageSpec | None = None, readings: Readings | None = None) -> None:
         self.spec = spec or PageSpec(ListenAddress(HOST, free_port()))
         self.config = replace(config, page=self.spec)
         self.snapshots = Snapshots()
@@ -40,7 +41,7 @@ class FakeBox:
         self.health: dict[str, Any] = {}  # what differs from a box that is well
         self.received: list[Received] = []
         self.responses: list[Response] = [Response(error="not expected")]
-        self.server = PageServer(lambda spec: PageApp(self.observed(), spec))
+        self.server = PageServer(lambda spec: PageApp(self.observed(), spec, readings))
 
     def __enter__(self) -> FakeBox:
         self.server.follow(self.spec)
