@@ -57,7 +57,10 @@ class PageApp:
         return self._page("board.html")
 
     async def _camera(self, request: Request) -> Response:
-        return self._page("camera.html", camera=self._known(request).name)
+        """A page also if there is no such camera: it may have left the config, or come back."""
+        name = request.path_params["camera"]
+        known = self._observed.config().camera(name) is not None
+        return self._page("camera.html", 200 if known else 404, camera=name)
 
     async def _label_page(self, request: Request) -> Response:
         return self._page("label.html")
@@ -90,9 +93,9 @@ class PageApp:
         media_type, data = self._static[name]
         return Response(data, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
-    def _page(self, template: str, **values: str) -> Response:
+    def _page(self, template: str, status: int = 200, **values: str) -> Response:
         config = self._observed.config()
-        return page(template, {"node": config.node, "language": config.language, **values})
+        return page(template, {"node": config.node, "language": config.language, **values}, status)
 
     def _known(self, request: Request) -> CameraSpec:
         name = request.path_params["camera"]
