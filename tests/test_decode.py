@@ -37,8 +37,8 @@ class Tokens:
         self.end = tokenizer.eos_token_id
         self.number = tokenizer.convert_tokens_to_ids
 
-    def decoder(self, answer: AnswerType, generation: Generation = GREEDY) -> ReplyDecoder:
-        return ReplyDecoder(self.for_grammars, answer.grammar(), generation, frozenset([self.end]))
+    def decoder(self, answer: AnswerType, generation: Generation = GREEDY, keep_choices: bool = False) -> ReplyDecoder:
+        return ReplyDecoder(self.for_grammars, answer.grammar(), generation, frozenset([self.end]), keep_choices)
 
     def logits(self, likely: dict[str, float], rest: float = 0.0) -> np.ndarray:
         values = np.full(self.size, rest, dtype=np.float32)
@@ -198,3 +198,52 @@ def test_the_first_question_that_cannot_be_answered_is_named(tokens: Tokens):
     asked = [question("?", answer, name=name) for name, answer in (("a", YesNo()), ("b", hopeless), ("c", hopeless))]
     with pytest.raises(ModelFolderError, match=r'^question "b": the answer cannot be compiled to a grammar'):
         tokens.for_grammars.check(asked)
+
+
+# the tokens of a reply, for people who try a prompt
+
+
+def replied(tokens: Tokens, answer: AnswerType, seed: int, generation: Generation = GREEDY) -> ReplyDecoder:
+    """A whole reply to invented logits, with its choices."""
+    chance = np.random.default_rng(seed)
+    decoder = tokens.decoder(answer, generation, keep_choices=True)
+    while decoder.forced() is not None and not decoder.done and len(decoder.tokens) < 40:
+        decoder.choose(chance.normal(0, 4, tokens.size).astype(np.float32), [])
+    return decoder
+
+
+@pytest.mark.parametrize("generation", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_probabilities_of_the_tokens_multiply_to_the_confidence(tokens: Tokens, seed: int, generation: Generation):
+    for answer in TYPES[1:]:
+        decoder = replied(tokens, answer, seed, generation)
+        product = math.prod(choice.chosen.probability for choice in decoder.choices)
+        assert math.isclose(product, confidence(decoder), rel_tol=1e-9)
+        assert all(choice.chosen.allowed for choice in decoder.choices)
+
+
+def test_the_choices_of_free_text_are_all_its_tokens(tokens: Tokens):
+    decoder = replied(tokens, Text(), 1)
+    texts = [choice.chosen.text for choice in decoder.choices]
+    assert [text for text in texts if text is not None] == [tokens.for_grammars.text(each) for each in decoder.tokens]
+    assert all(choice.chosen.probability <= 1 for choice in decoder.choices)
+
+
+def test_the_others_are_the_likeliest_tokens_also_those_that_the_type_does_not_admit(tokens: Tokens):
+    decoder = tokens.decoder(YesNo(), keep_choices=True)
+    decoder.forced()
+    logits = tokens.logits({"Q": 5.0, "<|im_end|>": 4.0, "Yes": 3.0, "No": 2.0, "on": 1.5, "th": 1.0, "tha": 0.5})
+    decoder.choose(logits, [])
+    choice = decoder.choices[0]
+    assert choice.chosen.text == "Yes"
+    assert [(other.text, other.allowed) for other in choice.others] == [
+        ("Q", False), (None, False), ("No", True), ("on", False), ("th", False),
+    ]  # fmt: skip
+    assert math.isclose(choice.others[0].probability, share(logits, tokens.number("Q"), range(tokens.size)))
+
+
+def test_a_decoder_keeps_no_choices_unless_it_is_asked_to(tokens: Tokens):
+    decoder = tokens.decoder(Number(True, 0, 40))
+    decoder.forced()
+    decoder.choose(tokens.logits({"4": 3.0}), [])
+    assert decoder.choices == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ from edged.core.requests import (
     Request,
     Response,
 )
-from edged.core.specs import AlertSpec, Config, Every
-from edged.core.types import Answer
+from edged.core.specs import AlertSpec, Config, Every, QuestionSpec
+from edged.core.types import Answer, Reply, TokenChoice, TokenOption
 from edged.service import requests as module
 from edged.service.encoded_picture import EncodedPicture
 from edged.service.judging import Provenance
@@ -211,6 +212,41 @@ def test_a_prompt_is_answered_and_neither_published_nor_remembered(asking: Askin
     assert (answer.value, answer.status, answer.trigger) == (True, "ok", "request")
     assert answer.prompt == "Is it raining? Answer Yes or No."
     assert (asking.published(), asking.store.facts("alert")) == ([], {})
+
+
+@with_config(WITH_PROMPTS)
+def test_the_tokens_of_a_prompt_are_kept_if_the_request_wants_them(asking: Asking, monkeypatch: pytest.MonkeyPatch):
+    def ask(history: Any, question: QuestionSpec, *_: Any) -> Reply:
+        return Reply("Yes", "done", 0.9, 0, 1.0, (chosen,) if question.keep_tokens else ())
+
+    chosen = TokenChoice(TokenOption("Yes", 0.9), (TokenOption("No", 0.1),))
+    monkeypatch.setattr(asking.models[0], "ask", ask)
+    prompt = AdHoc("Is it raining?", "yes_no")
+    assert asking.ask(AskRequest("dock", ad_hoc=prompt, keep_tokens=True)).answer.tokens == (chosen,)
+    assert asking.ask(AskRequest("dock", ad_hoc=prompt)).answer.tokens == ()
+    assert asking.ask(AskRequest("dock", "gate")).answer.tokens == ()
+
+
+@with_config(WITH_PROMPTS)
+def test_the_frame_of_a_prompt_is_kept_for_the_page_beside_that_of_the_last_look(asking: Asking):
+    asking.service.snapshots.keep_frames(True)
+    asking.look()
+    seen = asking.service.snapshots.cameras["dock"].frame
+    answer = asking.ask(AskRequest("dock", ad_hoc=AdHoc("Is it raining?"))).answer
+    snapshot = asking.service.snapshots.cameras["dock"]
+    assert snapshot.tried
+    assert (snapshot.tried.sha256, snapshot.frame) == (answer.frame_sha256, seen)
+    asking.service.snapshots.forget_frame("dock")  # other masks: the picture may show what is masked now
+    assert asking.service.snapshots.cameras["dock"].tried is None
+
+
+@with_config(WITH_PROMPTS)
+def test_a_request_whose_sender_has_left_is_not_begun(asking: Asking):
+    responses: queue.Queue[Response] = queue.Queue()
+    request = AskRequest("dock", ad_hoc=AdHoc("Is it raining?"))
+    asking.requests.receive(Received(request, responses.put, abandoned=lambda: True))
+    assert responses.get(timeout=10).error
+    assert asking.models[0].seen == []
 
 
 @with_config(WITH_PROMPTS)

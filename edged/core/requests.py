@@ -28,13 +28,15 @@ class AdHoc:
 class AskRequest:
     """One question about a fresh frame: a `question` of the config, or `ad_hoc`; one of them is None.
 
-    `deadline_s`: the asking may take so long; None for the question's own.
+    `deadline_s`: the asking may take so long; None for the question's own. With `keep_tokens`, the answer to an ad-hoc
+    prompt has the probabilities of its tokens.
     """
 
     camera: str
     question: str | None = None
     ad_hoc: AdHoc | None = None
     deadline_s: float | None = None
+    keep_tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that arrived. Not to be begun after `expires_at` (monotonic); None: it does not expire.
+    """A request that arrived. Not to be begun after `expires_at` (monotonic); None: it does not expire. Nor once it is
+    `abandoned`, because its sender has left.
 
     `respond` is called exactly once, from any thread, and returns at once.
     """
@@ -87,3 +90,4 @@ class Received:
     request: Request
     respond: Callable[[Response], None]
     expires_at: float | None = None
+    abandoned: Callable[[], bool] = lambda: False

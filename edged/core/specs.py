@@ -98,7 +98,8 @@ class QuestionSpec:
 
     `every_s` is None if it is asked at every look of its camera. An answer whose confidence, 0 to 1, is below
     `min_confidence` is `unsure`. A follow-up in `then` is asked only if the answer before it has the value `when`,
-    or always after an answer if `when` is ANY.
+    or always after an answer if `when` is ANY. With `keep_tokens` its answers have the probabilities of their tokens;
+    no question of a config has that.
     """
 
     name: str
@@ -112,6 +113,7 @@ class QuestionSpec:
     alert: AlertSpec | None = None
     when: Any = ANY
     then: tuple[QuestionSpec, ...] = ()
+    keep_tokens: bool = False
 
     @property
     def prompt_rev(self) -> str:

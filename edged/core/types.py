@@ -97,12 +97,36 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOption:
+    """A token that the model could choose, and its probability, 0 to 1. `text` is None for the end of the reply.
+
+    `allowed`: the answer type admits it.
+    """
+
+    text: str | None
+    probability: float
+    allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """One step of a reply at which more than one token was open: the chosen one, and the likeliest of the others.
+
+    Probabilities are the model's own, before the grammar and the temperature; their product is the confidence.
+    """
+
+    chosen: TokenOption
+    others: tuple[TokenOption, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The model's reply to one prompt.
 
     `ended` is `done`, `length` (cut off by max_new_tokens), `deadline`, or `context_overflow` (the question did not
     fit the cache and was not asked). `confidence` is 0 to 1, None for free text and for a reply without a value.
     `steps` counts the model calls after the prompt's prefill; `answer_ms` is the time from the prompt to the end.
+    `tokens` is empty unless the question keeps them.
     """
 
     text: str
@@ -110,6 +134,7 @@ class Reply:
     confidence: float | None
     steps: int
     answer_ms: float
+    tokens: tuple[TokenChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +155,7 @@ class Answer:
     alert. The `frame_...` fields are None without a frame; `frame_age_s` is the age
     when encoding began. `reuse_of` is the id of the answer that is repeated, else None. `timing_ms` has grab, encode
     and answer, None for what was not done. `model` and `model_rev` are None if no model was asked. After `expires_s`
-    the retained answer expires at the broker.
+    the retained answer expires at the broker. `tokens` is empty unless the question keeps them.
     """
 
     id: str
@@ -159,6 +184,7 @@ class Answer:
     config_rev: str
     expires_s: float
     alert: AlertState | None = None
+    tokens: tuple[TokenChoice, ...] = field(default=(), repr=False)
 
 
 class PastAnswer(NamedTuple):

@@ -220,6 +220,12 @@ class CameraRuntime:
             self.looks += 1
             return published
 
+    def tried(self, frame: Frame | None) -> None:
+        """The frame of a look that is not published."""
+        with self._lock:
+            if not self._retired:
+                self._snapshots.tried(self.spec.name, frame)
+
     def alerted(self, answer: Answer, question: QuestionSpec) -> Answer:
         """An answer that is not published, with the state of its question's alert."""
         with self._lock:

@@ -108,6 +108,7 @@ def answer(
         model_rev=of.model.revision if of.model else None,
         config_rev=of.config_rev,
         expires_s=expires_s,
+        tokens=reply.tokens if reply else (),
     )
 
 

@@ -139,6 +139,7 @@ class _Look:
     def _publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> list[Answer]:
         answers = _answers(outcomes)
         if not self.published:
+            self.runtime.tried(self.of.frame)
             return answers
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome.before_timeout() for outcome in outcomes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edged.config import ad_hoc
 from edged.config.phrases import shown, suggestion
@@ -37,9 +38,13 @@ class RequestedLooks:
         answers = self._answers(camera, lambda spec: [asked_with(spec, name)], until)
         return next(answer for answer in answers if answer.question == name)
 
-    def ask_ad_hoc(self, camera: str, prompt: AdHoc, until: float) -> Answer:
+    def ask_ad_hoc(self, camera: str, prompt: AdHoc, until: float, keep_tokens: bool = False) -> Answer:
         """The answer to a prompt that is not in the config. It is not published."""
-        return self._answers(camera, lambda spec: [self._ad_hoc(spec, prompt)], until, published=False)[0]
+
+        def questions(spec: CameraSpec) -> list[QuestionSpec]:
+            return [replace(self._ad_hoc(spec, prompt), keep_tokens=keep_tokens)]
+
+        return self._answers(camera, questions, until, published=False)[0]
 
     def _ad_hoc(self, spec: CameraSpec, prompt: AdHoc) -> QuestionSpec:
         question = ad_hoc.question(self._service.config, spec, prompt)

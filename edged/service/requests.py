@@ -134,8 +134,9 @@ class Requests:
                 return Response(self._requested.look(camera, arrived_at + LIMIT_S))
             case AskRequest(camera, question, None, deadline_s):
                 return Response(self._requested.ask(camera, question or "", arrived_at + (deadline_s or LIMIT_S)))
-            case AskRequest(camera, _, AdHoc() as prompt, deadline_s):
-                return Response(self._requested.ask_ad_hoc(camera, prompt, arrived_at + (deadline_s or LIMIT_S)))
+            case AskRequest(camera, _, AdHoc() as prompt, deadline_s, keep_tokens):
+                until = arrived_at + (deadline_s or LIMIT_S)
+                return Response(self._requested.ask_ad_hoc(camera, prompt, until, keep_tokens))
         raise AssertionError(request)
 
     # the main thread
@@ -158,6 +159,9 @@ class Requests:
 
 
 def is_expired(received: Received) -> bool:
+    """True if it must not be begun any more."""
+    if received.abandoned():
+        return True
     return received.expires_at is not None and time.monotonic() >= received.expires_at
 
 

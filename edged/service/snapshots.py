@@ -14,8 +14,8 @@ class CameraSnapshot:
     """One camera at one moment. A change makes a new object, so `is` tells whether anything has changed.
 
     `answers` has the newest answer of each question, `changes` the last change of its value since edged was started.
-    `paused` has the questions that are paused themselves; a pause includes their follow-ups.
-    `frame`, masked, is the newest that was analysed; None without a page.
+    `paused` has the questions that are paused themselves; a pause includes their follow-ups. `frame`, masked, is the
+    newest that was analysed, `tried` that of the newest prompt which is not in the config; both None without a page.
     """
 
     state: CameraState | None = None
@@ -25,6 +25,7 @@ class CameraSnapshot:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     changes: Mapping[str, Event] = field(default_factory=dict)
     frame: Frame | None = field(default=None, repr=False)
+    tried: Frame | None = field(default=None, repr=False)
 
 
 class Snapshots:
@@ -47,7 +48,7 @@ class Snapshots:
         with self._lock:
             self._keep_frames = keep
             if not keep:
-                self._cameras = {name: replace(each, frame=None) for name, each in self._cameras.items()}
+                self._cameras = {name: replace(each, frame=None, tried=None) for name, each in self._cameras.items()}
 
     def state(self, name: str, state: CameraState) -> None:
         with self._lock:
@@ -70,10 +71,16 @@ class Snapshots:
             )
             self._set(name, after)
 
+    def tried(self, name: str, frame: Frame | None) -> None:
+        """The outcome of a look that is not published."""
+        with self._lock:
+            if self._keep_frames and frame:
+                self._set(name, replace(self._get(name), tried=frame))
+
     def forget_frame(self, name: str) -> None:
         """The camera's pictures have changed: it is another source, or has other masks."""
         with self._lock:
-            self._set(name, replace(self._get(name), frame=None))
+            self._set(name, replace(self._get(name), frame=None, tried=None))
 
     def keep(self, questions: Mapping[str, Collection[str]]) -> None:
         """Forget the cameras and questions that are not in `questions`, names of questions by camera."""

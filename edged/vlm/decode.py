@@ -23,14 +23,21 @@ from transformers import (
 from edged.core.answer_types import Grammar
 from edged.core.errors import ModelError
 from edged.core.specs import Generation
+from edged.core.types import TokenChoice
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
+from edged.vlm.probabilities import Rivals, log_softmax, token_choice
 
 
 class ReplyDecoder:
-    """Decodes one reply; `choose` is called once per model step."""
+    """Decodes one reply; `choose` is called once per model step. `choices` stays empty without `keep_choices`."""
 
     def __init__(
-        self, tokenizer: GrammarTokenizer, grammar: Grammar | None, generation: Generation, end_tokens: frozenset[int]
+        self,
+        tokenizer: GrammarTokenizer,
+        grammar: Grammar | None,
+        generation: Generation,
+        end_tokens: frozenset[int],
+        keep_choices: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._matcher = tokenizer.matcher(grammar) if grammar else None
@@ -39,7 +46,9 @@ class ReplyDecoder:
         self._processors = _processors(generation, penalty=grammar is None)
         self._sample = generation.temperature is not None
         self._log_confidence = 0.0
+        self._keep_choices = keep_choices
         self.tokens: list[int] = []
+        self.choices: list[TokenChoice] = []
         self.done = False
 
     @property
@@ -64,8 +73,8 @@ class ReplyDecoder:
         _check_finite(logits)
         allowed = self._mask()
         token = self._pick(logits, allowed, context)
-        if self._matcher and allowed is not None and allowed.sum() > 1:
-            self._log_confidence += self._log_probability(logits, token)
+        if allowed is None or allowed.sum() > 1:
+            self._weigh(logits, token, allowed)
         if token in self._end_tokens:
             self.done = True
             return None
@@ -93,15 +102,23 @@ class ReplyDecoder:
         _check_finite(probabilities.numpy())  # a repetition penalty may overflow
         return int(torch.multinomial(probabilities, 1))
 
-    def _log_probability(self, logits: NDArray[np.float32], token: int) -> float:
-        """The log probability of the token's bytes that the grammar left open; forced bytes do not count."""
-        assert self._matcher is not None
-        forced: bytes = self._matcher.compute_ff_bytes()
-        if forced and token not in self._end_tokens:
-            if forced.startswith(self._tokenizer.token_bytes(token)):
-                return 0.0
-            return _log_softmax(logits[token], logits[self._tokenizer.compatible(forced)])
-        return _log_softmax(logits[token], logits)
+    def _weigh(self, logits: NDArray[np.float32], token: int, allowed: NDArray[np.bool_] | None) -> None:
+        """Count the probability of this token; keep it, with those of the others, if that is asked for."""
+        if self._matcher:
+            self._log_confidence += log_softmax(logits[token], logits[self._rivals(token)])
+        if self._keep_choices:
+            self.choices.append(
+                token_choice(self._tokenizer, logits, token, self._rivals(token), allowed, self._end_tokens)
+            )
+
+    def _rivals(self, token: int) -> Rivals:
+        """The tokens among which the model chose this one: forced bytes leave only those that agree with them."""
+        forced: bytes = self._matcher.compute_ff_bytes() if self._matcher else b""
+        if not forced or token in self._end_tokens:
+            return slice(None)
+        if forced.startswith(self._tokenizer.token_bytes(token)):
+            return np.array([token])
+        return self._tokenizer.compatible(forced)
 
     def _consume(self, tokens: list[int]) -> None:
         assert self._matcher is not None
@@ -133,10 +150,3 @@ def _check_finite(values: NDArray[np.float32]) -> None:
     if not np.isfinite(values).all():
         count = np.count_nonzero(~np.isfinite(values))
         raise ModelError(f"model: logits are not finite ({count} of {values.size}): wrong weights, or a device error")
-
-
-def _log_softmax(logit: np.float32, among: NDArray[np.float32]) -> float:
-    """The log probability of one token among these."""
-    logits = among.astype(np.float64)
-    top = logits.max()
-    return float((np.float64(logit) - top) - np.log(np.exp(logits - top).sum()))

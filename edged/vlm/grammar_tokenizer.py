@@ -36,6 +36,10 @@ class GrammarTokenizer:
     def token_bytes(self, token: int) -> bytes:
         return self._table[token]
 
+    def text(self, token: int) -> str:
+        """For people: a token may be a part of a character."""
+        return self._tokenizer.decode_str([token])
+
     def check(self, questions: Sequence[QuestionSpec]) -> None:
         """Raises ModelFolderError naming the first question that cannot be answered with these tokens."""
         checked: set[Grammar] = set()

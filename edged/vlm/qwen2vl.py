@@ -104,7 +104,8 @@ class Qwen2VL:
         generation = question.generation
         if len(prompt) + generation.max_new_tokens - 1 > self._prompt.limit:
             return Reply("", "context_overflow", None, 0, 0.0)
-        decoder = ReplyDecoder(self._grammar_tokenizer, question.answer.grammar(), generation, self._end_tokens)
+        grammar, keep = question.answer.grammar(), question.keep_tokens
+        decoder = ReplyDecoder(self._grammar_tokenizer, grammar, generation, self._end_tokens, keep)
         try:
             ended, runs = self._generate(prompt, decoder, question, stop, begun + generation.deadline_s, on_text)
         except Stopped:
@@ -118,6 +119,7 @@ class Qwen2VL:
             confidence=decoder.confidence if ended == "done" else None,
             steps=max(0, runs - 1),
             answer_ms=(time.monotonic() - begun) * 1000,
+            tokens=tuple(decoder.choices),
         )
 
     def _generate(
