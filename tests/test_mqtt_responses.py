@@ -15,7 +15,7 @@ import pytest
 from support.broker import Censor, Mosquitto, Subscriber, Wire, an_answer, until, wire
 from support.publishing import logged, retained
 from support.requesting import BRIDGE, Caller, Handler, calling, serving_requests
-from test_mqtt_requests import random_payload
+from test_config_requests import random_payload
 
 from edged.core.payloads import answer_payload
 from edged.core.requests import MOST_WAITING, AskRequest, InfoRequest, Response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from edged.config.load import ConfigError, one_question
 from edged.config.phrases import shown, suggestion
@@ -22,18 +23,22 @@ def question(config: Config, camera: CameraSpec, ad_hoc: AdHoc) -> QuestionSpec:
     if not config.mqtt.allow_prompts:
         raise EdgedError("prompts in requests are not allowed (mqtt: allow_prompts in the config)")
     region = _region(camera, ad_hoc.region)
-    given = {
+    try:
+        return replace(one_question(given(ad_hoc), config.language, config.generation, region), name=NAME)
+    except ConfigError as error:
+        raise EdgedError("; ".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
+
+
+def given(ad_hoc: AdHoc) -> dict[str, Any]:
+    """The keys of a question in the config file, as far as they have a value."""
+    keys = {
         "prompt": ad_hoc.prompt,
         "answer": ad_hoc.answer,
         "range": ad_hoc.range,
         "region": ad_hoc.region,
         "max_new_tokens": ad_hoc.max_new_tokens,
     }
-    values = {key: value for key, value in given.items() if value is not None}
-    try:
-        return replace(one_question(values, config.language, config.generation, region), name=NAME)
-    except ConfigError as error:
-        raise EdgedError("; ".join(sentence.removeprefix("question: ") for sentence in error.problems)) from None
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _region(camera: CameraSpec, name: str | None) -> RegionSpec | None:

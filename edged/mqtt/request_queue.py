@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 from edged.config.phrases import shown
+from edged.config.requests import Parsed, parse
 from edged.core.requests import FULL, MOST_WAITING, STOPPING, Received, Response
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
-from edged.mqtt.requests import Parsed, parse
 from edged.mqtt.responses import LONGEST_TOPIC, response_message, what_of, why_refused
 from edged.mqtt.topics import Message, Topics
 

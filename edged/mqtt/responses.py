@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from edged.config.phrases import shown
+from edged.config.requests import Parsed
 from edged.core.payloads import answer_payload, encode
 from edged.core.requests import AskRequest, Response
 from edged.core.types import Answer
 from edged.mqtt.client import Incoming
-from edged.mqtt.requests import Parsed
 from edged.mqtt.topics import Message, Topics
 
 LONGEST_TOPIC = 1024  # characters

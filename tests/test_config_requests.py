@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from edged.config.requests import LARGEST_REQUEST, MOST_LEVELS, READERS, Parsed, parse
 from edged.core.requests import ActiveRequest, AdHoc, AskRequest, InfoRequest, LookRequest, ReloadRequest, Request
-from edged.mqtt.requests import LARGEST_REQUEST, MOST_LEVELS, READERS, Parsed, parse
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reads the payloads of requests. Pure. Whatever arrives, the result is a request or a sentence that says why not."""
+"""Reads requests from JSON. Pure. Whatever arrives, the result is a request or a sentence that says why not."""
 
 from __future__ import annotations
 
