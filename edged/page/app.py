@@ -20,6 +20,7 @@ from edged.page.history import HistoryApi
 from edged.page.html import page
 from edged.page.labelling import Labelling
 from edged.page.readings import Readings
+from edged.page.trying import Trying
 from edged.service.observed import Observed
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
@@ -44,6 +45,7 @@ class PageApp:
             Route("/api/events", self._events),
             Route("/api/frame/{camera}.jpg", self._frame),
             Route("/api/history", self._history.respond),
+            Route("/api/try", Trying(observed).respond, methods=["POST"]),
             Route("/static/{name}", self._file),
         ]
         self.asgi: ASGIApp = Guard(Starlette(routes=routes, exception_handlers={HTTPException: _error}), spec)
@@ -74,8 +76,13 @@ class PageApp:
         return EventStream(self._feed)
 
     async def _frame(self, request: Request) -> Response:
-        """The newest analysed frame. It may be kept for ever if the address has its digest, `?sha256=…`."""
+        """The newest analysed frame. It may be kept for ever if the address has its digest, `?sha256=…`.
+
+        `?tried=…`, also with a digest, is the frame of the newest prompt that was tried.
+        """
         camera = self._known(request).name
+        if tried := request.query_params.get("tried"):
+            return await self._tried(camera, tried)
         snapshot = self._observed.cameras().get(camera)
         if snapshot is None or snapshot.frame is None:
             raise HTTPException(404, f"no frame of {camera} was analysed yet\n")
@@ -84,6 +91,13 @@ class PageApp:
         kept = request.query_params.get("sha256") == frame.sha256
         headers = {"Cache-Control": "private, max-age=86400, immutable"} if kept else {}
         return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"', **headers})
+
+    async def _tried(self, camera: str, sha256: str) -> Response:
+        snapshot = self._observed.cameras().get(camera)
+        frame = snapshot.tried if snapshot else None
+        if frame is None or frame.sha256 != sha256:
+            raise HTTPException(404, f"this frame of {camera} is gone\n")
+        return Response(await self._jpegs.jpeg(f"{camera} tried", frame), media_type="image/jpeg")
 
     async def _file(self, request: Request) -> Response:
         """One of the files that came with the program. They are in memory: no path of a request is opened."""

@@ -141,7 +141,7 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         listener = self._feed.subscribe()
         sending = asyncio.ensure_future(self._send(listener, send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -157,7 +157,8 @@ class EventStream:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Returns when the browser has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

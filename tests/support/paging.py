@@ -79,7 +79,7 @@ class FakeBox:
     def answered(
         self, camera: str, question: str, value: Any = None, frame: Frame | None = None, **changes: Any
     ) -> None:
-        """A look with one answer of now; `changes` are fields of Answer, `age_s` says how old it is, `event` an event."""
+        """A look with one answer of now; `changes` are fields of Answer, `age_s` its age, `event` an event."""
         age_s, event = changes.pop("age_s", 0.0), changes.pop("event", None)
         spec = next(each for each in self._spec(camera).all_questions() if each.name == question)
         answer = replace(
