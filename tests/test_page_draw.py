@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from support.browser import DESK, PHONE, keep_picture, opened, overflow_px
 from support.drawing import Easel, Finger, paste
 from support.paging import FakeBox
@@ -107,9 +107,7 @@ def test_a_region_drawn_with_the_mouse_is_cut_out_to_the_pixel(browser: Browser,
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK, {"width": 777, "height": 555}], ids=lambda size: str(size["width"]))
-def test_the_region_is_what_was_drawn_at_every_scale(
-    browser: Browser, box: FakeBox, config: Path, size: dict[str, int]
-):
+def test_the_region_is_what_was_drawn_at_every_scale(browser: Browser, box: FakeBox, config: Path, size: ViewportSize):
     """Also from the right to the left, and beyond the border."""
     with opened(browser, f"{box.url}/camera/dock", size) as page:
         drawn = easel(page)
