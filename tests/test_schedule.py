@@ -700,3 +700,27 @@ def test_a_thread_that_cannot_be_started_costs_one_look(monkeypatch: pytest.Monk
         assert len(hanging.calls) == 1
         hanging.go.set()
         assert schedule.stop()
+
+
+class Stuck(Lateness):
+    """Blocks the thread of the scheduler while it holds its lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def due(self, name: str, at: float) -> None:
+        self.go.wait(30)
+
+
+@pytest.mark.slow
+def test_timer_lateness_is_known_while_the_scheduler_is_stuck_with_its_lock():
+    stuck = Stuck()
+    schedule = Schedule(lambda _: None, 1, stuck)
+    schedule.start()
+    schedule.add(camera(), None)
+    begun = time.monotonic()
+    until(lambda: schedule.timer_lateness_s() > 1.0)
+    assert time.monotonic() - begun < 20
+    stuck.go.set()
+    assert schedule.stop()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, JobSubmissionEvent
+from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -73,6 +74,7 @@ class Schedule:
         self._pool = LookPool(max(1, threads), lateness)
         self._lock = threading.Lock()  # for the counts, which APScheduler's thread changes
         self._ticks: dict[str, Ticks] = {}
+        self._jobs: dict[str, Job] = {}  # get_jobs() takes a lock that APScheduler's thread holds if it hangs
         self._skipped_looks = SkippedLooks(settled_s)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,  # the default is the system's, and an invalid TZ raises
@@ -101,7 +103,7 @@ class Schedule:
         when = trigger(camera, time_zone, soon)
         with self._lock:
             self._ticks.setdefault(camera.name, Ticks(done_at=time.monotonic()))
-        self._scheduler.add_job(
+        self._jobs[camera.name] = self._scheduler.add_job(
             self._tick,
             when,
             args=[_Tick(camera.name, camera.hours, time_zone)],
@@ -115,6 +117,7 @@ class Schedule:
     def remove(self, name: str) -> None:
         if self.has(name):
             self._scheduler.remove_job(name)
+        self._jobs.pop(name, None)
         with self._lock:
             self._ticks.pop(name, None)
             self._skipped_looks.removed(name)
@@ -128,7 +131,7 @@ class Schedule:
         """By how many seconds APScheduler's thread is late with the most overdue camera. Near 0 while it works."""
         now = datetime.now(UTC)
         # a job has no such attribute before the start
-        due: list[datetime | None] = [getattr(job, "next_run_time", None) for job in self._scheduler.get_jobs()]
+        due: list[datetime | None] = [getattr(job, "next_run_time", None) for job in self._jobs.values()]
         return max([0.0, *((now - moment).total_seconds() for moment in due if moment)])
 
     def shift(self) -> None:
