@@ -22,6 +22,7 @@ from support import tiny_model
 from support.broker import mosquitto, subscriber  # noqa: F401  # fixtures
 from support.browser import browser  # noqa: F401  # a fixture
 from support.config import open_folder  # noqa: F401  # a fixture
+from support.service_box import service_files  # noqa: F401  # a fixture
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

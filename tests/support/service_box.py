@@ -1,28 +1,35 @@
 """edged as a service of a real systemd, in a container whose changes are dropped (see support/debian.py).
 
-The root folder of a Debian release is made once, and kept in .systemd.
+With mosquitto and the demo's model; there is also a "compiled" one for the simulated NPU of support/npu.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
 
 from support import debian
 from support.broker import until
+from support.making import picture
+from support.npu import compiled
 
 SOURCE = Path(__file__).parent.parent.parent
-ROOTS = SOURCE / ".systemd"
+SHORT = debian.oldest_release()  # the one of the tests without --long
+# The libraries of python3 are also those of the Python of this machine, which runs in the container.
 PACKAGES = {
-    "bookworm": ("mosquitto", "mosquitto-clients", "libgl1", "libglib2.0-0"),
-    "trixie": ("mosquitto", "mosquitto-clients", "libgl1", "libglib2.0-0t64"),
+    "bookworm": ("mosquitto-clients", "python3", "libgl1", "libglib2.0-0"),
+    "trixie": ("mosquitto-clients", "python3", "libgl1", "libglib2.0-0t64"),
 }
 OPTIONS = [
     "--volatile=overlay",
@@ -33,8 +40,13 @@ OPTIONS = [
     "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON",
 ]
 UNIT = "/etc/systemd/system/edged.service"
-COMMAND = """#!/bin/sh
-export LD_LIBRARY_PATH=/opt/edged/python/lib PYTHONPATH=/opt/edged/source:/opt/edged/source/tests OMP_NUM_THREADS=2
+PLAIN = SOURCE / "edged/demo/model"
+# for the Python of this machine: its libraries, edged, and the simulated NPU
+LIBRARY = "/opt/edged/python/lib"
+PYTHONPATH = ":".join(f"/opt/edged/source/{folder}" for folder in ("tests/support/npu/site", "tests", ""))
+COMMAND = f"""#!/bin/sh
+export LD_LIBRARY_PATH={LIBRARY} PYTHONPATH={PYTHONPATH} OMP_NUM_THREADS=2
+export EDGED_SIMULATED_NPU="$(cat /etc/edged-npu)"  # empty: none
 exec /opt/edged/venv/bin/python -m support.planted "$@"
 """
 CONFIG = """node: box
@@ -42,30 +54,47 @@ model: {path: /opt/edged/source/edged/demo/model, max_new_tokens: 4, deadline: 2
 mqtt: {url: "mqtt://127.0.0.1:1883"}
 cameras:
   dock:
-    source: /opt/edged/pictures/dock.png
+    source: /opt/edged/files/dock.png
     every: 1s
     ask: {people: {prompt: "How many people are here?", answer: integer, range: [0, 9]}}
 """
+COMPILED = CONFIG.replace("/opt/edged/source/edged/demo/model", "/opt/edged/files/compiled")
+QUICK = "[Service]\nRestartSec=100ms\n"
 
 
-def root_folder(release: str) -> Path:
-    """The root folder of a release; made if there is none, which takes a minute or two."""
-    root = ROOTS / release
-    if not root.exists():
-        ROOTS.mkdir(exist_ok=True)
-        part = ROOTS / f"{release}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        debian.build(part, PACKAGES[release], release)
-        part.rename(root)
-    return root
+@pytest.fixture(scope="session")
+def service_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture and a compiled model, for /opt/edged/files of the container."""
+    folder = tmp_path_factory.mktemp("files")
+    Image.fromarray(picture(1)).save(folder / "dock.png")
+    model = compiled.with_processor(compiled.compile_folder(PLAIN, folder / "compiled"), PLAIN)
+    for part in model.glob("*.mxq"):  # it names the plain model
+        part.write_bytes(part.read_bytes().replace(bytes(SOURCE.resolve()), b"/opt/edged/source"))
+    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)  # the service's user reads it
+    return folder
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name == SHORT else pytest.mark.long) for name in debian.RELEASES],
+)
+def booted(request: pytest.FixtureRequest, service_files: Path) -> Iterator[Box]:
+    with Box(request.param, service_files) as box:
+        yield box
+
+
+@pytest.fixture
+def box(booted: Box) -> Box:
+    booted.reset()
+    return booted
 
 
 class Box:
     """edged as a service in a container, installed as README says; the command also plants failures: `plant`."""
 
-    def __init__(self, release: str, pictures: Path) -> None:
-        self._release = release
-        self._pictures = pictures
+    def __init__(self, release: str, files: Path) -> None:
+        self.release = release
+        self._files = files
         self._python = f"python{sys.version_info.major}.{sys.version_info.minor}"
         self._stack = ExitStack()
 
@@ -75,29 +104,20 @@ class Box:
             SOURCE: "/opt/edged/source",
             sys.base_prefix: "/opt/edged/python",
             packages: f"/opt/edged/venv/lib/{self._python}/site-packages",
-            self._pictures: "/opt/edged/pictures",
+            self._files: "/opt/edged/files",
         }
         shown = [f"--bind-ro={here}:{there}" for here, there in binds.items()]
-        name = f"edged-{self._release}-{os.getpid()}"
+        root = debian.root_folder(self.release, PACKAGES[self.release])
         with ExitStack() as stack:
-            self._container = stack.enter_context(debian.booted(root_folder(self._release), name, *OPTIONS, *shown))
+            name = f"edged-{self.release}-{os.getpid()}"
+            self.container = stack.enter_context(debian.booted(root, name, *OPTIONS, *shown))
+            self.run, self.put = self.container.run, self.container.put
             self._install()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command as root; its output has its errors too."""
-        done = self._container.run(shlex.join(command), 120)
-        assert not check or done.returncode == 0, (command, done.returncode, done.stdout[-2000:])
-        return done
-
-    def put(self, path: str, text: str, mode: str = "644", group: str = "root") -> None:
-        command = f"install -D -m {mode} -g {group} /dev/stdin {path} <<'END'\n{text.rstrip()}\nEND\n"
-        done = self._container.run(command)
-        assert done.returncode == 0, done.stdout
 
     def _install(self) -> None:
         self.put("/opt/edged/venv/pyvenv.cfg", "home = /opt/edged/python/bin\n")
@@ -109,10 +129,13 @@ class Box:
         self.run("install", "-d", "-m", "750", "-g", "edged", "/etc/edged")
 
     def reset(self) -> None:
-        """As after the installation, with a valid config, and stopped."""
+        """As after the installation, with a valid config, and stopped; the broker without retained messages."""
         self.plant("")
+        self.put("/etc/edged-npu", "")
         self.run("systemctl", "stop", "edged", check=False)
-        self.run("rm", "-rf", f"{UNIT}.d")
+        self.run("systemctl", "stop", "mosquitto")
+        self.run("bash", "-c", f"rm -rf {UNIT}.d /var/lib/edged/* /var/lib/mosquitto/*")
+        self.run("systemctl", "start", "mosquitto")
         self.configure(CONFIG)
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reset-failed", "edged", check=False)
@@ -126,6 +149,10 @@ class Box:
         """What `support.planted` does from now on."""
         self.put("/etc/edged-planted", failure)
 
+    def npu(self, **board: Any) -> None:
+        """A simulated NPU from the next start on, with these settings of `support.npu.simulator.Board`."""
+        self.put("/etc/edged-npu", json.dumps({"prints": True, **board}))
+
     def drop_in(self, settings: str, name: str = "test.conf") -> None:
         self.put(f"{UNIT}.d/{name}", settings)
         self.run("systemctl", "daemon-reload")
@@ -136,9 +163,15 @@ class Box:
     def property(self, name: str) -> str:
         return self.systemctl("show", "edged", f"--property={name}", "--value").stdout.strip()
 
+    def restarts(self) -> int:
+        return int(self.property("NRestarts"))
+
     def until(self, name: str, value: str, limit_s: float = 60.0) -> None:
         """Until a property of the unit matches."""
         until(lambda: re.fullmatch(value, self.property(name)), limit_s)
+
+    def until_answered(self, limit_s: float = 30.0) -> None:
+        until(lambda: '"status":"ok"' in self.retained("edged/box/dock/people"), limit_s)
 
     def log(self, *options: str) -> str:
         return self.run("journalctl", "-u", "edged", "-o", "cat", "--no-pager", "--quiet", *options).stdout
