@@ -24,7 +24,7 @@ from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
 from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
-from edged.service import look, watchdog, worker
+from edged.service import daemon, look, watchdog, worker
 from edged.service.daemon import Daemon, start
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
@@ -358,6 +358,26 @@ def test_systemd_is_notified_of_start_work_and_stop(notified: Notified, box: Box
     fields = notified.all()
     assert fields.index("STATUS=loading the model") < fields.index("READY=1") < fields.index("STOPPING=1")
     assert "STATUS=3 cameras; broker connected" in fields
+
+
+def test_systemd_is_not_notified_of_the_start_before_the_broker_was_tried(notified: Notified, box: Box):
+    def story() -> None:
+        until(lambda: "STATUS=connecting to the broker" in notified.all())
+        assert "READY=1" not in notified.all()
+        fake_publisher(box.daemon.service).tried = True
+        until(lambda: "READY=1" in notified.all())
+
+    box.world.loading = lambda: setattr(fake_publisher(box.daemon.service), "tried", False)
+    box.run(story)
+
+
+def test_a_broker_that_does_not_answer_delays_the_start_for_a_limited_time(
+    notified: Notified, box: Box, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(daemon, "FIRST_CONNECTION_S", 0.2)
+    box.world.loading = lambda: setattr(fake_publisher(box.daemon.service), "tried", False)
+    box.run(lambda: until(lambda: "READY=1" in notified.all()))
+    assert "STATUS=connecting to the broker" in notified.all()
 
 
 def test_a_reload_is_announced_to_systemd_and_its_end_before_the_response(notified: Notified, box: Box):

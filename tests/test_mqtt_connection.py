@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -112,6 +113,29 @@ def test_a_day_without_failures_is_one_log_line(mosquitto: Mosquitto, caplog: py
         until(lambda: publisher.figures().published == 4)
     assert logged(caplog, "INFO") == [f"broker mqtt://{HOST}:{mosquitto.port}: connected"]
     assert logged(caplog) == []
+
+
+def test_the_broker_counts_as_tried_once_the_first_attempt_has_an_outcome(mosquitto: Mosquitto) -> None:
+    gone = BrokerSpec(HOST, free_port())
+    for spec in (BrokerSpec(HOST, mosquitto.port), gone, replace(gone, problem="no password")):
+        publisher = MqttPublisher(spec, "box")
+        assert publisher.tried == (spec.problem is not None)
+        publisher.start()
+        until(lambda publisher=publisher: publisher.tried)  # type: ignore[misc]
+        assert publisher.figures().connected == (spec.port == mosquitto.port)
+        publisher.close()
+
+
+def test_a_broker_that_accepts_and_says_nothing_counts_as_tried_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "CONNACK_S", 0.3)
+    with scripted_broker(lambda _number, _connect: b"") as port:
+        publisher = MqttPublisher(BrokerSpec(HOST, port), "box")
+        publisher.start()
+        assert not publisher.tried
+        until(lambda: publisher.tried)
+        publisher.close()
 
 
 def test_a_wrong_password_is_logged_once_and_never_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

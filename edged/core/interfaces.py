@@ -176,6 +176,10 @@ class Publisher(Protocol):
 
     moved_at: float
 
+    @property
+    def tried(self) -> bool:
+        """True once the first attempt to connect has ended, or if none is made."""
+
     def prepare(self) -> None:
         """Read the files that the connection needs. Raises FileUnusable. `start` does it if it was not done."""
 

@@ -119,6 +119,7 @@ class Connection:
         self._closed = False
         self.connected = False
         self.connections = 0
+        self.tried = spec.problem is not None  # the first attempt to connect has ended, or none is made
 
     def prepare(self) -> None:
         """Read the files of the certificates. Raises FileUnusable. Later calls do nothing."""
@@ -300,6 +301,7 @@ class Connection:
         self.connected = True
         self._subscriptions.request(client)
         self._listener.on_connected()
+        self.tried = True
 
     def _disconnected(self, failure: Failure) -> None:
         if self.connected:
@@ -342,6 +344,7 @@ class Connection:
 
     def _not_connected(self, failure: Failure) -> None:
         self._failure_kind = failure.kind
+        self.tried = True
         if self._lost_to_rival:  # and now there is another reason
             self._lost_to_rival = False
             self._log.outage_begins()

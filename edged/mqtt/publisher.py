@@ -123,6 +123,11 @@ class MqttPublisher:
         self._thread = threading.Thread(target=self._run, name="edged-publisher", daemon=True)
         self._thread.start()
 
+    @property
+    def tried(self) -> bool:
+        """True once the first attempt to connect has ended, or if none is made."""
+        return self._connection.tried
+
     def online(self) -> None:
         """edged is ready: publish `online` after the retained states, in this connection and in each later one."""
         self._queue.online()

@@ -34,6 +34,7 @@ log = logging.getLogger("edged")
 
 POLL_S = 0.4  # of the config file, which has changed when two polls read the same
 WAIT_S = 0.1  # between two checks of the condition that the main thread waits for
+FIRST_CONNECTION_S = 10.0  # how long the start waits for the first attempt to connect to the broker
 RELOAD_SPACING_S = 0.5  # requests that come faster are one reload
 HEALTH_EVERY_S = 60.0
 # systemd restarts edged if a part makes no progress for so long
@@ -126,13 +127,14 @@ class Daemon:
         self.service.queue.halt()
 
     def _announce(self) -> None:
-        config = self.service.config
+        config, publisher = self.service.config, self.service.publisher
+        self._publish_info()
+        self._publish_health()
+        publisher.online()
+        self._waiting.wait(lambda: publisher.tried, FIRST_CONNECTION_S)
         log.info("ready: %s, broker %s", counted(len(config.cameras), "camera"), config.mqtt.shown)
         if not config.cameras:
             log.warning("%s: no cameras are configured", config.path)
-        self._publish_info()
-        self._publish_health()
-        self.service.publisher.online()
         self._ready = True
         self._watchdog.ready(self._status())
 
@@ -215,7 +217,9 @@ class Daemon:
     def _status(self) -> str:
         if self._stopping:
             return "stopping"
-        return bridge.status(self.service, self.problems) if self._ready else "loading the model"
+        if self._ready:
+            return bridge.status(self.service, self.problems)
+        return "connecting to the broker" if self.service.queue.serving() else "loading the model"
 
     def _observed(self) -> Observed:
         service = self.service

@@ -92,6 +92,7 @@ class FakePublisher:
         self.states: list[tuple[str, CameraState]] = []
         self.active_states: list[tuple[str, dict[str, Any]]] = []
         self.moved_at = time.monotonic()
+        self.tried = True
 
     def prepare(self) -> None: ...
 

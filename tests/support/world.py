@@ -44,6 +44,7 @@ class Publisher:
         self.world, self.spec, self.node = world, spec, node
         self.broker = world.brokers.setdefault(spec.host, Broker())
         self.moved_at = time.monotonic()
+        self.tried = True
         self.waiting: list[Answer] = []
         self.states: dict[str, CameraState] = {}
         self.active_states: dict[str, dict[str, Any]] = {}
