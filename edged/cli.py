@@ -373,7 +373,8 @@ def _open_page(observed: Observed) -> Page:
     from edged.store.path import state_file
 
     path = state_file(observed.config().node, os.environ)  # a reload that renames the node keeps the file
-    readings = Readings(past_answers=partial(past_answers, path))
+    verdicts = os.environ.get("EDGED_PAGE_VERDICTS")  # set by edged demo
+    readings = Readings(partial(past_answers, path), Path(verdicts) if verdicts else None)
 
     def app(spec: PageSpec) -> PageApp:
         from edged.page.app import PageApp

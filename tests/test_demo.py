@@ -49,6 +49,9 @@ def test_the_demo_prints_a_line_for_each_answer_and_ends_by_itself():
     assert answers >= 12
     assert right >= 0.85 * (right + wrong), done.stdout
     assert "edged ended with exit code 0" in done.stderr
+    page = next(line for line in done.stderr.splitlines() if "Open the page:" in line)
+    assert re.fullmatch(r"  Open the page:    http://127\.0\.0\.1:\d+/", page)
+    assert len(page) <= 80
     assert done.stderr.count("run --config edged.yaml") == 2  # the next steps, at the beginning and at the end
     assert max(len(line) for line in own_camera().splitlines()) <= 80
     assert 'its state on the broker is "offline"' in done.stderr

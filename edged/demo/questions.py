@@ -71,15 +71,21 @@ RIGHT_VALUES: dict[tuple[str, str], RightValue] = {
 }
 
 
+def right_value(payload: dict[str, Any], truth: Truth | None) -> Any:
+    """What the answer should be. None if the frame or the prompt is not the demo's: no right value is null."""
+    prompt = " ".join(str(payload.get("prompt")).split()).casefold()
+    known = RIGHT_VALUES.get((str(payload.get("type")), prompt))
+    if truth is None or known is None:
+        return None
+    expected, value = known(truth), payload.get("value")
+    if isinstance(expected, dict) and isinstance(value, dict):  # the schema may ask for fewer keys, or for others
+        return {key: expected[key] for key in value} if value.keys() <= expected.keys() else None
+    return expected
+
+
 def judged(payload: dict[str, Any], truth: Truth | None) -> Judgement | None:
     """Compare an answer with the truth of its frame. None if the frame or the prompt is not the demo's."""
-    prompt = " ".join(str(payload.get("prompt")).split()).casefold()
-    right_value = RIGHT_VALUES.get((str(payload.get("type")), prompt))
-    if truth is None or right_value is None:
+    expected = right_value(payload, truth)
+    if expected is None:
         return None
-    expected, value = right_value(truth), payload.get("value")
-    if isinstance(expected, dict) and isinstance(value, dict):  # the schema may ask for fewer keys, or for others
-        if not value.keys() <= expected.keys():
-            return None
-        expected = {key: expected[key] for key in value}
-    return "right" if value == expected else "wrong"
+    return "right" if payload.get("value") == expected else "wrong"

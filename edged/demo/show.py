@@ -23,8 +23,9 @@ from edged.core.specs import DEFAULT_PAGE, BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.demo.cameras import HOST, SIZE, Yards
 from edged.demo.next_steps import own_camera
-from edged.demo.questions import CONFIG, judged
+from edged.demo.questions import CONFIG
 from edged.demo.sequence import Sequence
+from edged.demo.verdict_file import VerdictFile
 from edged.mqtt.follower import Follower
 from edged.tools.board import Board
 from edged.tools.watch import follow
@@ -77,8 +78,11 @@ def running_demo() -> Iterator[RunningDemo]:
         follower = Follower(BrokerSpec(host=HOST, port=port), NODE)
         stack.callback(follower.close)
         follower.start()
-        board = Board("edged demo", judge=lambda payload: judged(payload, yards.truth(payload.get("frame_sha256"))))
-        process = stack.enter_context(_edged(config, log))
+        verdicts = VerdictFile(folder / "verdicts")
+        board = Board(
+            "edged demo", judge=lambda payload: verdicts.judge(payload, yards.truth(payload.get("frame_sha256")))
+        )
+        process = stack.enter_context(_edged(config, log, verdicts.path))
         yield RunningDemo(board, follower, process, port, page, config, log)
 
 
@@ -152,7 +156,7 @@ class _Clock:
 
 
 @contextmanager
-def _edged(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _edged(config: Path, log: Path, verdicts: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`edged run` in a session of its own, so that Ctrl-C does not reach it."""
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -165,6 +169,7 @@ def _edged(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             | {
                 "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # a small model is slower on several threads
                 "STATE_DIRECTORY": str(config.parent / "state"),
+                "EDGED_PAGE_VERDICTS": str(verdicts),
             },
         )
         try:

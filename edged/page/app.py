@@ -21,6 +21,7 @@ from edged.page.html import page
 from edged.page.labelling import Labelling
 from edged.page.readings import Readings
 from edged.page.trying import Trying
+from edged.page.verdicts import Verdicts
 from edged.service.observed import Observed
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
@@ -32,8 +33,10 @@ class PageApp:
 
     def __init__(self, observed: Observed, spec: PageSpec, readings: Readings | None = None) -> None:
         self._observed = observed
-        self._feed = Feed(observed)
-        self._history = HistoryApi(observed, readings or Readings())
+        readings = readings or Readings()
+        self._verdicts = Verdicts(readings.verdicts)
+        self._feed = Feed(observed, self._verdicts)
+        self._history = HistoryApi(observed, readings)
         self._jpegs = FrameJpegs()
         self._static = _static_files()
         routes = [
@@ -68,7 +71,9 @@ class PageApp:
         return self._page("label.html")
 
     async def _state(self, request: Request) -> Response:
-        return JSONResponse(state.state(self._observed))
+        self._verdicts.update()
+        shown = state.state(self._observed)
+        return JSONResponse({**shown, "cameras": [self._verdicts.add_to(camera) for camera in shown["cameras"]]})
 
     async def _events(self, request: Request) -> Response | EventStream:
         if self._feed.full:

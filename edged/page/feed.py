@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from edged.core.specs import CameraSpec, Config
 from edged.page import state
+from edged.page.verdicts import Verdicts
 from edged.service.observed import Observed
 from edged.service.snapshots import CameraSnapshot
 
@@ -31,15 +32,16 @@ BOX = ""  # the part; others have the names of cameras
 class Feed:
     """For the event loop's thread. `parts` has by name the number and the bytes of its newest event."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: Observed, verdicts: Verdicts) -> None:
         self._observed = observed
+        self._verdicts = verdicts
         self._parts: dict[str, tuple[int, bytes]] = {}
         self._number = 0
         self._listeners = 0
         self._closed = False
         self._changed = asyncio.Condition()
         self._watching: asyncio.Task[None] | None = None
-        self._seen: dict[str, tuple[CameraSpec, CameraSnapshot]] = {}
+        self._seen: dict[str, tuple[CameraSpec, CameraSnapshot, list[str]]] = {}
         self._box_due = 0.0
         self._box: Mapping[str, Any] = {}
 
@@ -89,12 +91,14 @@ class Feed:
         before = self._number
         config, cameras = self._observed.config(), self._observed.cameras()
         self._update_box(config)
+        self._verdicts.update()
         for spec in config.cameras:
-            now = spec, cameras.get(spec.name) or CameraSnapshot()
+            snapshot = cameras.get(spec.name) or CameraSnapshot()
+            now = spec, snapshot, self._verdicts.about(snapshot)
             last = self._seen.get(spec.name)
-            if last is None or last[0] is not now[0] or last[1] is not now[1]:
+            if last is None or last[0] is not spec or last[1] is not snapshot or last[2] != now[2]:
                 self._seen[spec.name] = now
-                self._put(spec.name, "camera", state.camera(config, *now))
+                self._put(spec.name, "camera", self._verdicts.add_to(state.camera(config, spec, snapshot)))
         for gone in self._seen.keys() - {spec.name for spec in config.cameras}:
             del self._seen[gone], self._parts[gone]
         return self._number != before
