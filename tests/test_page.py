@@ -21,6 +21,7 @@ from support.paging import FakeBox
 from support.world import CONFIG
 
 from edged.core.specs import ListenAddress, PageSpec
+from edged.page import feed
 from edged.page import server as page_server
 
 
@@ -73,6 +74,14 @@ def test_a_look_is_an_event_within_a_second(box: FakeBox):
     kind, data = next(stream)
     assert (kind, data["name"], data["frame"]["sha256"]) == ("camera", camera, "sha-2")
     assert time.monotonic() - begun < 1
+    stream.close()
+
+
+def test_while_nothing_changes_a_stream_has_nothing_but_pings(box: FakeBox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(feed, "PING_S", 0.6)  # longer than it takes to see a change
+    stream = events(box)
+    kinds = [next(stream)[0] for _ in range(4 + len(CONFIG.cameras))]
+    assert kinds[1 + len(CONFIG.cameras) :] == ["ping"] * 3
     stream.close()
 
 

@@ -76,6 +76,8 @@ class PageApp:
         return JSONResponse({**shown, "cameras": [self._verdicts.add_to(camera) for camera in shown["cameras"]]})
 
     async def _events(self, request: Request) -> Response | EventStream:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self._feed.full:
             raise HTTPException(503, FULL)
         return EventStream(self._feed)

@@ -27,6 +27,7 @@ POLL_S = 0.25
 BOX_S = 1.0  # between two looks at the figures of the box
 PING_S = 10.0  # a browser that hears nothing for three of them connects again
 BOX = ""  # the part; others have the names of cameras
+NOTHING_SEEN = CameraSnapshot()  # always the same object, so that it is no change
 
 
 class Feed:
@@ -93,7 +94,7 @@ class Feed:
         self._update_box(config)
         self._verdicts.update()
         for spec in config.cameras:
-            snapshot = cameras.get(spec.name) or CameraSnapshot()
+            snapshot = cameras.get(spec.name) or NOTHING_SEEN
             now = spec, snapshot, self._verdicts.about(snapshot)
             last = self._seen.get(spec.name)
             if last is None or last[0] is not spec or last[1] is not snapshot or last[2] != now[2]:

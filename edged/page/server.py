@@ -21,7 +21,6 @@ log = logging.getLogger("edged")
 
 RETRY_S = 5.0
 STOP_S = 5.0
-BACKLOG = 32
 
 MakeApp = Callable[[PageSpec], App]
 
@@ -68,7 +67,7 @@ class _ServerThread:
     def stop(self) -> None:
         self._stopping.set()
         if server := self._server:
-            server.should_exit = True
+            server.stop()
         self._thread.join(STOP_S)
         if self._thread.is_alive():
             log.error("page %s: still serving after %.0f s", self.spec.listen.shown, STOP_S)
@@ -97,7 +96,7 @@ class _ServerThread:
         server = QuietServer(self._make_app(self.spec))
         address = self.spec.listen
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        with socket.create_server((address.host, address.port), family=family, backlog=BACKLOG) as listening:
+        with socket.create_server((address.host, address.port), family=family) as listening:
             self._listened()
             self._server = server
             if not self._stopping.is_set():

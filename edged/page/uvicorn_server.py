@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from contextlib import suppress
+from typing import Any
 
 import uvicorn
 
+from edged.core.outage import Outage
 from edged.page.connection import BoundedConnection
 from edged.page.served import App
+
+log = logging.getLogger("edged")
 
 GRACE_S = 1  # for the answers that are being sent when edged stops
 IDLE_S = 10
 LARGEST_HEAD = 16_384  # bytes
+BACKLOG = 16  # asyncio accepts as many at once, before any of them is a connection that is counted
 
 
 class QuietServer(uvicorn.Server):
-    """Ends the event streams first when it stops."""
+    """Ends the event streams first when it stops, and leaves no connection behind."""
 
     def __init__(self, app: App) -> None:
         # Clients can cause each of uvicorn's own log lines, as often as they like.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._app = app
+        self._failing = Outage("page", log)
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(
             uvicorn.Config(
                 app.asgi,
@@ -33,12 +43,39 @@ class QuietServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                date_header=False,
                 timeout_keep_alive=IDLE_S,
                 timeout_graceful_shutdown=GRACE_S,
                 h11_max_incomplete_event_size=LARGEST_HEAD,
+                backlog=BACKLOG,
             )
         )
+
+    def stop(self) -> None:
+        """For any thread; returns at once."""
+        self.should_exit = True
+        if self._loop:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._unexpected)
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """uvicorn's own wakes up ten times a second."""
+        if not self.should_exit:
+            await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._app.close()
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # each of them closes its socket
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that asyncio would log each time, such as one without descriptors left."""
+        error = context.get("exception")
+        self._failing.begin(f"unexpected error: {context['message']}: {error!r}", level=logging.ERROR, exc_info=error)
