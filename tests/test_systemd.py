@@ -76,7 +76,7 @@ def test_twenty_reloads_in_a_row_never_return_before_the_new_config_is_in_force(
 def test_a_reload_works_without_a_broker_and_changes_the_broker(box: Box):
     box.configure(CONFIG.replace("1883", "1884"))
     box.start()
-    assert box.property("StatusText") == "1 camera; broker not connected"
+    box.until("StatusText", "1 camera; broker not connected")
     box.configure(CONFIG)
     box.systemctl("reload", "edged")
     box.until("StatusText", "1 camera; broker connected")
