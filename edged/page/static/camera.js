@@ -1,4 +1,5 @@
 // The page of one camera: its newest frame with masks and regions, its answers, and what can be done with them.
+import { mount as mountCourse } from "./course.js";
 import { DrawOn } from "./draw.js";
 import { el, setText } from "./dom.js";
 import { follow, state } from "./live.js";
@@ -18,6 +19,7 @@ const present = el("div", { class: "camera-page", hidden: true },
   el("section", { id: "try" }));
 
 place.append(title, gone, present);
+mountCourse(document.getElementById("course"), name);
 follow(update);
 update(); // the header may have heard of everything already
 
