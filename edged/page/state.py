@@ -6,6 +6,7 @@ lets a browser, whose clock may be another, tell their age.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def _question(config: Config, asked: _Asked, snapshot: CameraSnapshot) -> dict[s
         "title": question.title or question.name,
         "type": question.answer.kind,
         "prompt": question.prompt,
+        "wording": _wording(question),
         "region": question.region.name if question.region else None,
         "min_confidence": question.min_confidence,
         "alert": question.alert is not None,
@@ -160,6 +162,15 @@ def _question(config: Config, asked: _Asked, snapshot: CameraSnapshot) -> dict[s
     }
 
 
+def _wording(question: QuestionSpec) -> str:
+    """The prompt without the instruction of its type, for people who want to ask something like it."""
+    for language in answer_types.LANGUAGES:
+        instruction = question.answer.instruction(language)
+        if instruction and question.prompt.endswith(f" {instruction}"):
+            return question.prompt.removesuffix(f" {instruction}")
+    return question.prompt
+
+
 def _values(answer: answer_types.AnswerType) -> dict[str, Any]:
     """What a value may be, for people who enter one."""
     match answer:
@@ -169,6 +180,8 @@ def _values(answer: answer_types.AnswerType) -> dict[str, Any]:
             return {"choices": [{"label": label, "value": value} for label, value in options]}
         case answer_types.YesNo(true_word, false_word):
             return {"words": [true_word, false_word]}
+        case answer_types.Json(schema):
+            return {"schema": json.loads(schema)}
     return {}
 
 

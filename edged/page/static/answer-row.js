@@ -1,5 +1,5 @@
 // A question with its answer, as a row that is updated in place.
-import { alertText, answerState, hasAlert, isLong } from "./answer.js";
+import { alertText, answerState, hasAlert, isLong, valueText } from "./answer.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { ageOf } from "./live.js";
 import { duration, words } from "./words.js";
@@ -49,9 +49,22 @@ function update(element, parts, question, camera) {
   setText(parts.age, answer ? words.ago(duration(ageOf(answer.answered_ts))) : "");
   parts.truncated.hidden = !(now.current && answer.truncated);
   parts.alert.hidden = !alert;
+  updateMark(parts.mark, now.current ? question : null);
   if (alert) setText(parts.alert, alertText(question));
   element.classList.toggle("alert", alert);
   parts.meter.update(now.current || answer?.status === "unsure" ? answer.confidence : null, question.min_confidence);
+}
+
+/** `question` is null if nothing is said about it. A mark keeps its place until the verdict on the next answer comes. */
+function updateMark(mark, question) {
+  const verdict = question?.verdict;
+  setAttribute(mark, "class", `mark small ${verdict ? (verdict.right ? "good" : "bad") : "none"}`);
+  if (verdict) setText(mark, markText(question, verdict));
+}
+
+function markText(question, { right, truth }) {
+  if (right) return `✓ ${words.verdicts.right}`;
+  return isLong(question) ? `✗ ${words.verdicts.wrong}` : `✗ ${words.wrongTruth(valueText(question, truth))}`;
 }
 
 /** A bar with the threshold below which an answer is unsure. It keeps its place without a confidence. */

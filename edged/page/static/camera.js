@@ -4,6 +4,7 @@ import { DrawOn } from "./draw.js";
 import { el, setText } from "./dom.js";
 import { follow, state } from "./live.js";
 import { Surface } from "./surface.js";
+import { mount as mountTry } from "./try.js";
 import { words } from "./words.js";
 
 const place = document.getElementById("camera");
@@ -20,6 +21,7 @@ const present = el("div", { class: "camera-page", hidden: true },
 
 place.append(title, gone, present);
 mountCourse(document.getElementById("course"), name);
+mountTry(document.getElementById("try"), name);
 follow(update);
 update(); // the header may have heard of everything already
 

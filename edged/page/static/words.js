@@ -11,3 +11,10 @@ export function duration(seconds) {
   for (const [size, unit] of UNITS) if (seconds >= size) return words[unit](Math.floor(seconds / size));
   return words.seconds(Math.max(0, Math.floor(seconds)));
 }
+
+/** A share from 0 to 1: "93.1 %". */
+export function percent(share) {
+  if (share > 0 && share < 0.001) return "<0.1 %";
+  if (share < 1 && share > 0.999) return ">99.9 %";
+  return `${(100 * share).toFixed(1)} %`;
+}
