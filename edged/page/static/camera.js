@@ -1,5 +1,6 @@
 // The page of one camera: its newest frame with masks and regions, its answers, and what can be done with them.
 import { mount as mountCourse } from "./course.js";
+import { answerList } from "./answer-list.js";
 import { DrawOn } from "./draw.js";
 import { el, setText } from "./dom.js";
 import { follow, state } from "./live.js";
@@ -7,28 +8,34 @@ import { Surface } from "./surface.js";
 import { mount as mountTry } from "./try.js";
 import { words } from "./words.js";
 
+const TICK_MS = 1_000;
 const place = document.getElementById("camera");
 const name = place.dataset.camera;
 const surface = new Surface();
 const drawing = new DrawOn(surface.element);
+const answers = answerList();
 const title = el("h1", {}, name);
 const gone = el("p", { class: "notice bad", role: "alert", hidden: true }, words.cameraGone, " ", el("a", { href: "/" }, words.allCameras));
 const present = el("div", { class: "camera-page", hidden: true },
-  el("div", { class: "camera-top" }, el("div", {}, surface.element), el("section", { id: "answers" })),
+  el("div", { class: "camera-top" },
+    el("div", { class: "view" }, surface.element, surface.caption),
+    el("section", { class: "card", "aria-labelledby": "answers-title" }, el("h2", { id: "answers-title" }, words.cameraAnswers), answers.element)),
   drawing.element,
   el("section", { id: "course" }),
   el("section", { id: "try" }));
+let drawnOn = null; // the camera as the drawing knows it
 
 place.append(title, gone, present);
 mountCourse(document.getElementById("course"), name);
 mountTry(document.getElementById("try"), name);
 follow(update);
+setInterval(update, TICK_MS); // ages
 update(); // the header may have heard of everything already
 
 function update() {
   if (!state.box) return;
-  gone.hidden = state.box.cameras.includes(name);
-  const camera = state.cameras.get(name);
+  const camera = state.box.cameras.includes(name) ? state.cameras.get(name) : null;
+  gone.hidden = camera !== null;
   present.hidden = !camera;
   if (camera) show(camera);
 }
@@ -36,5 +43,7 @@ function update() {
 function show(camera) {
   setText(title, camera.title);
   surface.follow(camera);
-  drawing.follow(camera, state.box.config.file);
+  answers.update(camera);
+  if (camera !== drawnOn) drawing.follow(camera, state.box.config.file);
+  drawnOn = camera;
 }

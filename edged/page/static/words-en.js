@@ -103,6 +103,7 @@ export default {
   // the page of a camera
   cameraGone: "This camera is not in the config.",
   allCameras: "All cameras",
+  cameraAnswers: "Answers",
   copy: "Copy",
   copied: "Copied",
   copySelected: "Selected; copy it now",

@@ -103,6 +103,7 @@ export default {
   // the page of a camera
   cameraGone: "이 카메라는 설정에 없습니다.",
   allCameras: "모든 카메라",
+  cameraAnswers: "답변",
   copy: "복사",
   copied: "복사했습니다",
   copySelected: "선택했습니다. 지금 복사하세요",
