@@ -6,10 +6,13 @@ import io
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,8 +24,10 @@ from support.paging import FakeBox
 from support.world import CONFIG
 
 from edged.core.specs import ListenAddress, PageSpec
-from edged.page import feed
+from edged.core.types import Frame
+from edged.page import feed, frame_jpegs
 from edged.page import server as page_server
+from edged.service import picture
 
 
 @pytest.fixture
@@ -85,17 +90,39 @@ def test_while_nothing_changes_a_stream_has_nothing_but_pings(box: FakeBox, monk
     stream.close()
 
 
-def test_the_frame_is_a_jpeg_that_a_browser_may_keep_by_its_digest(box: FakeBox):
+def test_the_frame_is_a_jpeg_that_no_browser_keeps(box: FakeBox):
     camera = CONFIG.cameras[0].name
-    assert httpx.get(f"{box.url}/api/frame/{camera}.jpg").status_code == 404
+    address = f"{box.url}/api/frame/{camera}.jpg"
+    assert httpx.get(address).status_code == 404
     box.looked(camera, frame=frame(3))
-    answer = httpx.get(f"{box.url}/api/frame/{camera}.jpg", params={"sha256": "sha-3"})
-    assert "immutable" in answer.headers["cache-control"]
+    answer = httpx.get(address, params={"sha256": "sha-3"})
+    assert (answer.headers["cache-control"], answer.headers["etag"]) == ("no-store", '"sha-3"')
     assert Image.open(io.BytesIO(answer.content)).size == (320, 240)
     box.looked(camera, frame=frame(4))
-    newer = httpx.get(f"{box.url}/api/frame/{camera}.jpg", params={"sha256": "sha-3"})
-    assert newer.headers["cache-control"] == "no-store"
+    newer = httpx.get(address, params={"sha256": "sha-3"})
+    assert newer.headers["etag"] == '"sha-4"'
     assert newer.content != answer.content
+
+
+def test_a_frame_from_before_a_mask_is_not_served_even_to_a_request_that_has_begun(
+    box: FakeBox, monkeypatch: pytest.MonkeyPatch
+):
+    camera = CONFIG.cameras[0].name
+    encoding, masked = threading.Event(), threading.Event()
+
+    def slowly(frame: Frame) -> bytes:
+        encoding.set()
+        assert masked.wait(10)
+        return picture.jpeg(frame)
+
+    monkeypatch.setattr(frame_jpegs, "picture", SimpleNamespace(jpeg=slowly))
+    box.looked(camera, frame=frame(1))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(httpx.get, f"{box.url}/api/frame/{camera}.jpg", timeout=20)
+        assert encoding.wait(10)
+        box.snapshots.forget_frame(camera)  # as a reload does
+        masked.set()
+        assert answer.result().status_code == 404
 
 
 def test_a_camera_that_is_not_in_the_config_has_no_page(box: FakeBox):

@@ -37,7 +37,7 @@ class PageApp:
         self._verdicts = Verdicts(readings.verdicts)
         self._feed = Feed(observed, self._verdicts)
         self._history = HistoryApi(observed, readings)
-        self._jpegs = FrameJpegs()
+        self._jpegs = FrameJpegs(observed.cameras)
         self._static = _static_files()
         routes = [
             Route("/", self._board),
@@ -83,28 +83,15 @@ class PageApp:
         return EventStream(self._feed)
 
     async def _frame(self, request: Request) -> Response:
-        """The newest analysed frame. It may be kept for ever if the address has its digest, `?sha256=…`.
+        """The newest analysed frame.
 
-        `?tried=…`, also with a digest, is the frame of the newest prompt that was tried.
+        No browser keeps it on its disk, where it would stay after a mask has covered a part of it.
         """
-        camera = self._known(request).name
-        if tried := request.query_params.get("tried"):
-            return await self._tried(camera, tried)
-        snapshot = self._observed.cameras().get(camera)
-        if snapshot is None or snapshot.frame is None:
-            raise HTTPException(404, f"no frame of {camera} was analysed yet\n")
-        frame = snapshot.frame
-        data = await self._jpegs.jpeg(camera, frame)
-        kept = request.query_params.get("sha256") == frame.sha256
-        headers = {"Cache-Control": "private, max-age=86400, immutable"} if kept else {}
-        return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"', **headers})
-
-    async def _tried(self, camera: str, sha256: str) -> Response:
-        snapshot = self._observed.cameras().get(camera)
-        frame = snapshot.tried if snapshot else None
-        if frame is None or frame.sha256 != sha256:
-            raise HTTPException(404, f"this frame of {camera} is gone\n")
-        return Response(await self._jpegs.jpeg(f"{camera} tried", frame), media_type="image/jpeg")
+        newest = await self._jpegs.jpeg(self._known(request).name)
+        if newest is None:
+            raise HTTPException(404, "no frame of this camera was analysed yet\n")
+        frame, data = newest
+        return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"'})
 
     async def _file(self, request: Request) -> Response:
         """One of the files that came with the program. They are in memory: no path of a request is opened."""

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from edged.core.types import Frame
 from edged.service import picture
+from edged.service.snapshots import CameraSnapshot
 
 
 class FrameJpegs:
-    """For the event loop's thread; frames are encoded in another one, one at a time."""
+    """For the event loop's thread; frames are encoded in another one, one at a time.
 
-    def __init__(self) -> None:
-        self._encoded: dict[str, tuple[str, bytes]] = {}  # by camera: digest of the frame, and its JPEG
+    Nothing is kept, and nothing returned, of a frame that `cameras` no longer has: its picture may show what a mask
+    covers by now.
+    """
+
+    def __init__(self, cameras: Callable[[], Mapping[str, CameraSnapshot]]) -> None:
+        self._cameras = cameras
+        self._encoded: dict[str, tuple[Frame, bytes]] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def jpeg(self, camera: str, frame: Frame) -> bytes:
+    async def jpeg(self, camera: str) -> tuple[Frame, bytes] | None:
+        """The newest frame; None if there is none."""
         async with self._one_at_a_time:
-            digest, data = self._encoded.get(camera, ("", b""))
-            if digest != frame.sha256:
-                data = await asyncio.to_thread(picture.jpeg, frame)
-                self._encoded[camera] = frame.sha256, data
-        return data
+            while frame := self._newest(camera):
+                self._encoded = {name: each for name, each in self._encoded.items() if each[0] is self._newest(name)}
+                if kept := self._encoded.get(camera):
+                    return kept
+                self._encoded[camera] = frame, await asyncio.to_thread(picture.jpeg, frame)
+            self._encoded.pop(camera, None)
+        return None
+
+    def _newest(self, camera: str) -> Frame | None:
+        snapshot = self._cameras().get(camera)
+        return snapshot.frame if snapshot else None

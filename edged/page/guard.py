@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import socket
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -20,6 +21,8 @@ from edged.page.html import page
 
 log = logging.getLogger("edged")
 
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.IGNORECASE)  # header: name and port
+STATIC = "/static/"  # parts of the program, which the form for the token needs too
 COOKIE = "edged"
 COOKIE_S = 365 * 86_400
 HEADERS = {
@@ -79,13 +82,15 @@ class Guard:
             return PlainTextResponse(FOREIGN_HOST, 421)
         if _is_cross_site(scope["method"], headers):
             return PlainTextResponse(CROSS_SITE, 403)
-        return self._gate.refusal(Request(scope)) if self._gate else None
+        if self._gate is None or scope["path"].startswith(STATIC):
+            return None
+        return self._gate.refusal(Request(scope))
 
     def _is_own_host(self, host: str, scope: Scope) -> bool:
         """False for a name that somebody else's DNS server has pointed at this box."""
         name = _host_name(host)
         address = (scope.get("server") or ("",))[0]
-        return name in self._hosts or _is_same_address(name, address)
+        return bool(name) and (name in self._hosts or _is_same_address(name, address))
 
 
 class TokenGate:
@@ -101,7 +106,7 @@ class TokenGate:
         if given is not None and request.method == "GET":
             return self._login(request) if self._is_token(given) else _no_token(request, wrong=True)
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_token(bearer.strip()):
+        if scheme.lower() == "bearer" and self._is_token(bearer.strip(), "latin-1"):  # bytes that are no text yet
             return None
         cookie = request.cookies.get(COOKIE, "")
         return None if hmac.compare_digest(cookie.encode(), self._cookie.encode()) else _no_token(request, bool(bearer))
@@ -114,8 +119,8 @@ class TokenGate:
         response.set_cookie(COOKIE, self._cookie, COOKIE_S, path="/", httponly=True, samesite="lax")
         return response
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token)
+    def _is_token(self, given: str, encoding: str = "utf-8") -> bool:
+        return hmac.compare_digest(given.encode(encoding), self._token)
 
 
 def _no_token(request: Request, wrong: bool) -> Response:
@@ -129,20 +134,19 @@ def _no_token(request: Request, wrong: bool) -> Response:
 
 def _own_names() -> set[str]:
     own = socket.gethostname().lower()
-    return {"localhost", own, f"{own.partition('.')[0]}.local"}
+    short = own.partition(".")[0]
+    return {"localhost", own, short, f"{short}.local"}
 
 
 def _host_name(host: str) -> str:
     """The name or address of a `Host` header, without the port; empty if it is not one."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
 
 
 def _is_same_address(name: str, address: str) -> bool:
     try:
-        return ipaddress.ip_address(name) == ipaddress.ip_address(address)
+        return ipaddress.ip_address(name) == ipaddress.ip_address(address.partition("%")[0])  # %: of a link-local one
     except ValueError:
         return False
 
