@@ -129,6 +129,44 @@ BAD = {
         MODEL + "keep: 7d\n",
         ['edged.yaml:2: unknown key "keep"; it belongs to history; check the indentation'],
     ),
+    "a page that is switched on": (
+        MODEL + "page: true\n",
+        ['edged.yaml:2: page must be a mapping such as {listen: "127.0.0.1:8311"}, not true'],
+    ),
+    "a page that other machines can reach, without a token": (
+        MODEL + "page: {\n  listen: 0.0.0.0:8311}\n",
+        ["edged.yaml:3: page: other machines can reach 0.0.0.0:8311, so the page needs token: {secret: page-token}"],
+    ),
+    "a page that other machines can reach over IPv6, with an empty token": (
+        MODEL + 'page: {listen: "[::]:8311", token: ""}\n',
+        [
+            "edged.yaml:2: page: other machines can reach [::]:8311, so the page needs token: {secret: page-token}",
+            "edged.yaml:2: page: token is empty",
+        ],
+    ),
+    "a page at a name": (
+        MODEL + "page: {listen: localhost:8311}\n",
+        [
+            'edged.yaml:2: page: listen must be an IP address and a port such as 127.0.0.1:9817, not "localhost:8311"; '
+            "write 127.0.0.1:8311"
+        ],
+    ),
+    "a page with names that are none": (
+        MODEL + "page: {hosts: [box.lan, http://box.lan/, 'box.lan:80', '*.lan']}\n",
+        [
+            "edged.yaml:2: page: hosts[1] must be the name of a host, without a port, not a URL",
+            'edged.yaml:2: page: hosts[2] must be the name of a host, without a port, not "box.lan:80"',
+            'edged.yaml:2: page: hosts[3] must be the name of a host, without a port, not "*.lan"',
+        ],
+    ),
+    "a page with an unknown key": (
+        MODEL + "page: {tokens: x}\n",
+        ['edged.yaml:2: page: unknown key "tokens". Did you mean "token"?'],
+    ),
+    "a page with a token that is no text": (
+        MODEL + "page: {token: [a]}\n",
+        ["edged.yaml:2: page: token must be text or {secret: NAME}"],
+    ),
     "metrics without an address": (
         MODEL + "metrics: 9817\n",
         [

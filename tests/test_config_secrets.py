@@ -80,6 +80,36 @@ def test_a_secret_that_other_users_can_read_is_a_warning(open_folder: Path):
     assert load(path).warnings == ()
 
 
+def test_the_token_of_the_page_is_a_secret_like_the_others(open_folder: Path):
+    text = ASK + 'page: {listen: "0.0.0.0:8311", token: {secret: page-token}}\n'
+    path, file = write(open_folder, text), open_folder / "credentials" / "page-token"
+    config = load(path)
+    assert config.page
+    assert [warning.kind for warning in config.warnings] == ["missing_secret"]
+    assert config.page.token is None
+    assert config.page.problem
+    assert str(file) in config.page.problem
+    file.parent.mkdir(mode=0o755)
+    file.write_text("t0ken\n")
+    file.chmod(0o644)
+    sentence = f"{path}:8: page: other users can read {file}; chmod 600 {file}"
+    assert load(path).warnings == (ConfigWarning("readable_secret", sentence),)
+    file.chmod(0o600)
+    config = load(path)
+    assert config.warnings == ()
+    assert config.page
+    assert config.page.token == Secret("t0ken")
+    assert "t0ken" not in repr(config)
+
+
+def test_a_token_in_the_clear_is_a_warning_where_others_can_read_the_file(open_folder: Path):
+    path = write(open_folder, ASK + "page: {token: t0ken}\n")
+    assert load(path).warnings == ()
+    path.chmod(0o644)
+    assert [warning.kind for warning in load(path).warnings] == ["clear_password"]
+    assert "t0ken" not in str(load(path).warnings)
+
+
 @pytest.mark.parametrize(
     ("group", "folder", "mode", "readable"),
     [

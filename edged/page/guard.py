@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edged.core.outage import Outage
 from edged.core.specs import PageSpec
 from edged.page.html import page
+from edged.page.served import SERVER
 
 log = logging.getLogger("edged")
 
@@ -26,6 +27,7 @@ STATIC = "/static/"  # parts of the program, which the form for the token needs 
 COOKIE = "edged"
 COOKIE_S = 365 * 86_400
 HEADERS = {
+    "Server": SERVER,
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

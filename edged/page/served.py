@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+SERVER = "edged"  # header of every answer, by which `edged doctor` tells the page from another program's
+
 
 class App(Protocol):
     @property

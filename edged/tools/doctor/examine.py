@@ -18,6 +18,7 @@ from edged.tools.doctor.machine import Machine
 from edged.tools.doctor.model import is_compiled, model_files
 from edged.tools.doctor.npu import npu
 from edged.tools.doctor.packages import opencv, packages, python
+from edged.tools.doctor.page import page
 from edged.tools.doctor.question import question
 from edged.tools.doctor.running import running
 
@@ -37,6 +38,7 @@ def examine(path: Path, machine: Machine | None = None) -> list[Check]:
             lambda: folder_checks,
             lambda: [broker(config, machine)],
             lambda: cameras(config, machine),
+            lambda: page(config),
             lambda: disks(path, machine),
             lambda: [clock_check(), unit(machine)],
         ]
@@ -52,7 +54,12 @@ def examine_quickly(path: Path, machine: Machine | None = None) -> list[Check]:
     machine = machine or Machine()
     config, config_checks = read_config(path)
     results = _side_by_side(
-        [lambda: [broker(config, machine)], lambda: [running(config, machine)], lambda: disks(path, machine)]
+        [
+            lambda: [broker(config, machine)],
+            lambda: [running(config, machine)],
+            lambda: page(config, served=True),
+            lambda: disks(path, machine),
+        ]
     )
     return [*config_checks, *(check for checks in results for check in checks)]
 
