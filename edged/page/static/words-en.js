@@ -176,6 +176,7 @@ export default {
     time: "Time",
     answer: "Answer",
     count: "Answers",
+  },
   trying: {
     title: "Try a prompt",
     introduction: "Ask the camera something else. The answer is shown here only: nothing is published, and the config stays as it is.",

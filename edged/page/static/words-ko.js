@@ -176,6 +176,7 @@ export default {
     time: "시각",
     answer: "답",
     count: "답 수",
+  },
   trying: {
     title: "프롬프트 시험",
     introduction: "카메라에 다른 것을 물어보세요. 답은 여기에만 표시됩니다. 게시되지 않으며 설정도 그대로입니다.",
