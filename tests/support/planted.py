@@ -15,7 +15,7 @@ from typing import Any
 
 FILE = Path("/etc/edged-planted")
 LIMIT_S = 4.0
-SLOW_S = 25.0
+SLOW_S = 40.0
 SLOW_LOAD, SILENT_LOAD = "a slow load", "a slow load that systemd is not told of"
 
 

@@ -50,7 +50,7 @@ export EDGED_SIMULATED_NPU="$(cat /etc/edged-npu)"  # empty: none
 exec /opt/edged/venv/bin/python -m support.planted "$@"
 """
 CONFIG = """node: box
-model: {path: /opt/edged/source/edged/demo/model, max_new_tokens: 4, deadline: 2s}
+model: {path: /opt/edged/source/edged/demo/model, max_new_tokens: 4}
 mqtt: {url: "mqtt://127.0.0.1:1883"}
 cameras:
   dock:
@@ -170,7 +170,7 @@ class Box:
         """Until a property of the unit matches."""
         until(lambda: re.fullmatch(value, self.property(name)), limit_s)
 
-    def until_answered(self, limit_s: float = 30.0) -> None:
+    def until_answered(self, limit_s: float = 60.0) -> None:
         until(lambda: '"status":"ok"' in self.retained("edged/box/dock/people"), limit_s)
 
     def log(self, *options: str) -> str:
