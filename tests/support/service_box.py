@@ -166,7 +166,7 @@ class Box:
     def restarts(self) -> int:
         return int(self.property("NRestarts"))
 
-    def until(self, name: str, value: str, limit_s: float = 60.0) -> None:
+    def until(self, name: str, value: str, limit_s: float = 180.0) -> None:
         """Until a property of the unit matches."""
         until(lambda: re.fullmatch(value, self.property(name)), limit_s)
 
