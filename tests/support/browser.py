@@ -35,12 +35,16 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, size: ViewportSize = DESK, dark: bool = False, touch: bool = False
+    browser: Browser, url: str, size: ViewportSize = DESK, dark: bool = False, touch: bool = False, scale: float = 1
 ) -> Iterator[Page]:
-    """A page in a context of its own. Fails at the end if a script has failed, or the CSP has refused something."""
+    """A page in a context of its own. `scale` is device pixels per pixel.
+
+    Fails at the end if a script has failed, or the CSP has refused something.
+    """
     scheme: Literal["dark", "light"] = "dark" if dark else "light"
     context = browser.new_context(
-        viewport=size, color_scheme=scheme, has_touch=touch, is_mobile=touch, reduced_motion="reduce"
+        viewport=size, color_scheme=scheme, has_touch=touch, is_mobile=touch, reduced_motion="reduce",
+        device_scale_factor=scale
     )
     context.set_default_timeout(WAIT_MS)
     page, errors = context.new_page(), list[str]()

@@ -45,6 +45,8 @@ function heard(event, take) {
 }
 
 function takeBox(box) {
+  const before = state.box ?? box;
+  if (before.version !== box.version || before.language !== box.language) return location.reload(); // other scripts, words
   takeClock(box);
   state.box = box;
   for (const name of state.cameras.keys()) if (!box.cameras.includes(name)) state.cameras.delete(name);
