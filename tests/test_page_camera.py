@@ -50,9 +50,24 @@ def test_masks_and_regions_are_drawn_over_the_frame_with_their_names(browser: Br
         assert page.locator("h1").text_content() == "Dock <b>1</b>"
 
 
+def test_a_finger_on_the_picture_changes_nothing_before_the_drawing_is_opened(browser: Browser, box: FakeBox):
+    box.looked("dock", frame=frame(1))
+    with opened(browser, f"{box.url}/camera/dock", PHONE, touch=True) as page:
+        place = page.locator(".surface")
+        expect(place).to_be_visible()
+        place.tap()
+        assert page.locator(".grip").count() == 0
+        page.tap("summary")
+        place.tap()
+        expect(page.locator(".grip")).to_have_count(5)
+        page.tap("summary")
+        expect(page.locator(".grip")).to_have_count(0)
+
+
 def test_answers_are_beside_the_frame_and_change_without_a_reload(browser: Browser, box: FakeBox):
     question = DOCK.questions[0].name
     with opened(browser, f"{box.url}/camera/dock") as page:
+        page.click("summary")
         expect(page.locator(".draw .hint")).to_have_text("There is no picture to draw on yet.")
         assert page.locator("[data-tool='region box']").is_disabled()
         box.answered("dock", question, True, frame(1))

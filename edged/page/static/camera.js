@@ -18,9 +18,8 @@ const title = el("h1", {}, name);
 const gone = el("p", { class: "notice bad", role: "alert", hidden: true }, words.cameraGone, " ", el("a", { href: "/" }, words.allCameras));
 const present = el("div", { class: "camera-page", hidden: true },
   el("div", { class: "camera-top" },
-    el("div", { class: "view" }, surface.element, surface.caption),
+    el("div", { class: "view" }, surface.element, surface.caption, drawing.element),
     el("section", { class: "card", "aria-labelledby": "answers-title" }, el("h2", { id: "answers-title" }, words.cameraAnswers), answers.element)),
-  drawing.element,
   el("section", { id: "course" }),
   el("section", { id: "try" }));
 let drawnOn = null; // the camera as the drawing knows it

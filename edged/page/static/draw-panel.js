@@ -29,13 +29,19 @@ export class DrawPanel {
     this.#steps = stepButtons(drawing);
     this.#name.addEventListener("input", () => drawing.rename(this.#name.value));
     this.selected = selected;
-    this.element = el("section", { class: "card draw", "aria-labelledby": "draw-title" },
-      el("h2", { id: "draw-title" }, words.title),
-      el("p", { class: "muted" }, words.introduction),
-      el("div", { class: "tools" }, groups(this.#tools)),
-      this.#hint, this.#rows, this.#nameField,
-      el("div", { class: "steps" }, Object.values(this.#steps)),
-      this.#problems, this.#blocks.map((block) => block.element));
+    this.element = el("details", { class: "card", ontoggle: () => !this.open && drawing.select(null) },
+      el("summary", {}, el("h2", {}, words.title)),
+      el("div", { class: "draw" },
+        el("p", { class: "muted" }, words.introduction),
+        el("div", { class: "tools" }, groups(this.#tools)),
+        this.#hint,
+        el("div", { class: "steps" }, Object.values(this.#steps)),
+        this.#rows, this.#nameField, this.#problems, this.#blocks.map((block) => block.element)));
+  }
+
+  /** Only then the picture can be drawn on: a finger that scrolls over it does not change anything. */
+  get open() {
+    return this.element.open;
   }
 
   show(camera, file) {

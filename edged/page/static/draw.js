@@ -56,7 +56,7 @@ export class DrawOn {
   }
 
   #down(event) {
-    if (!event.isPrimary || event.button !== 0 || !this.#drawing.size) return;
+    if (!this.#panel.open || !this.#drawing.size || !event.isPrimary || event.button !== 0) return;
     this.#surface.setPointerCapture(event.pointerId);
     const { width, height } = this.#surface.getBoundingClientRect();
     const distance = ([x1, y1], [x2, y2]) => Math.hypot((x1 - x2) * width, (y1 - y2) * height);
