@@ -124,6 +124,8 @@ def test_the_frame_is_the_one_that_was_asked_about_or_none(box: FakeBox):
     assert answer.content != newest.content
     box.snapshots.tried("dock", frame(3))
     assert httpx.get(f"{box.url}/api/frame/dock.jpg", params={"tried": "sha-2"}).status_code == 404
+    box.snapshots.forget_frame("dock")  # a mask was added
+    assert httpx.get(f"{box.url}/api/frame/dock.jpg", params={"tried": "sha-3"}).status_code == 404
 
 
 # the end of a request without an answer

@@ -37,7 +37,8 @@ class PageApp:
         self._verdicts = Verdicts(readings.verdicts)
         self._feed = Feed(observed, self._verdicts)
         self._history = HistoryApi(observed, readings)
-        self._jpegs = FrameJpegs(observed.cameras)
+        self._jpegs = FrameJpegs(observed.cameras, lambda snapshot: snapshot.frame)
+        self._tried = FrameJpegs(observed.cameras, lambda snapshot: snapshot.tried)
         self._static = _static_files()
         routes = [
             Route("/", self._board),
@@ -83,13 +84,14 @@ class PageApp:
         return EventStream(self._feed)
 
     async def _frame(self, request: Request) -> Response:
-        """The newest analysed frame.
+        """The newest analysed frame, or with `?tried=DIGEST` that of the newest prompt that was tried.
 
         No browser keeps it on its disk, where it would stay after a mask has covered a part of it.
         """
-        newest = await self._jpegs.jpeg(self._known(request).name)
-        if newest is None:
-            raise HTTPException(404, "no frame of this camera was analysed yet\n")
+        camera, digest = self._known(request).name, request.query_params.get("tried")
+        newest = await (self._jpegs if digest is None else self._tried).jpeg(camera)
+        if newest is None or digest not in (None, newest[0].sha256):
+            raise HTTPException(404, "there is no such frame of this camera\n")
         frame, data = newest
         return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"'})
 

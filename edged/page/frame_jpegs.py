@@ -1,4 +1,4 @@
-"""The newest analysed frame of each camera as JPEG, encoded when a browser asks for it, and once for all browsers."""
+"""The newest frame of each camera as JPEG, encoded when a browser asks for it, and once for all browsers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ class FrameJpegs:
     """For the event loop's thread; frames are encoded in another one, one at a time.
 
     Nothing is kept, and nothing returned, of a frame that `cameras` no longer has: its picture may show what a mask
-    covers by now.
+    covers by now. `which` takes a frame of a camera's snapshot.
     """
 
-    def __init__(self, cameras: Callable[[], Mapping[str, CameraSnapshot]]) -> None:
+    def __init__(
+        self, cameras: Callable[[], Mapping[str, CameraSnapshot]], which: Callable[[CameraSnapshot], Frame | None]
+    ) -> None:
         self._cameras = cameras
+        self._which = which
         self._encoded: dict[str, tuple[Frame, bytes]] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -35,4 +38,4 @@ class FrameJpegs:
 
     def _newest(self, camera: str) -> Frame | None:
         snapshot = self._cameras().get(camera)
-        return snapshot.frame if snapshot else None
+        return self._which(snapshot) if snapshot else None
