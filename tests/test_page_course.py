@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,7 @@ def test_the_course_fits_on_a_phone_and_is_accessible(browser: Browser, language
             assert place
             assert place["height"] >= 44
         assert violations(page) == []
+        assert not _overlap(card(page, "people").locator("text[text-anchor=middle]"))
         if language == "ko":
             expect(card(page, "people").locator(".course-summary")).to_contain_text("답 60개")
         keep_picture(page, f"course-phone-{language}")
@@ -386,6 +388,12 @@ def test_a_real_edged_shows_what_is_in_its_store(
             assert first >= 4
             until_page(page, lambda: _count(summary) > first)
         edged.stop()
+
+
+def _overlap(labels: Locator) -> bool:
+    places = [place for each in labels.all() if (place := each.bounding_box())]
+    assert len(places) >= 2
+    return any(one["x"] + one["width"] > other["x"] for one, other in pairwise(places))
 
 
 def _fill(path: Path) -> None:

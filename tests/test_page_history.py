@@ -68,6 +68,11 @@ def runs(box: FakeBox, question: str = "people", **more: Any) -> list[tuple[Any,
     ]
 
 
+def since_s(ago: float) -> float:
+    """The period that begins so many seconds before NOW, which may be minutes past."""
+    return ago + time.time() - NOW
+
+
 def every_minute(*values: Any) -> list[Row]:
     """Answers up to a minute ago; a text is the status of a refusal."""
     begin = NOW - len(values) * EVERY_S
@@ -110,14 +115,14 @@ def test_a_time_without_answers_ends_a_run(box: FakeBox, stored: sqlite3.Connect
 
 def test_the_answer_before_the_period_is_the_begin_of_its_first_run(box: FakeBox, stored: sqlite3.Connection):
     add(stored, [answered(NOW - ago, value) for ago, value in ((900, 1), (650, 2), (550, 2), (400, 3))])
-    assert runs(box, since=600) == [(2, 650, 550, 2), (3, 400, 400, 1)]
-    answer = asked(box, since=600).json()
+    assert runs(box, since=since_s(600)) == [(2, 650, 550, 2), (3, 400, 400, 1)]
+    answer = asked(box, since=since_s(600)).json()
     assert (answer["begun_ts"], answer["totals"]) == (None, {"ok": 2})
 
 
 def test_an_answer_that_had_expired_at_the_begin_of_the_period_is_left_out(box: FakeBox, stored: sqlite3.Connection):
     add(stored, [answered(NOW - 900, 1), answered(NOW - 550, 1)])
-    assert runs(box, since=600) == [(1, 550, 550, 1)]
+    assert runs(box, since=since_s(600)) == [(1, 550, 550, 1)]
 
 
 def test_a_late_answer_belongs_to_the_time_when_it_was_given(box: FakeBox, stored: sqlite3.Connection):

@@ -27,7 +27,8 @@ from edged.service.time_zone import zone
 DAY_S = 86_400.0
 LONGEST_S = 7 * DAY_S
 READ_S = 20.0
-CHECK = 500  # answers from one look at the clock to the next
+CHECK = 500  # answers from one pause to the next
+PAUSE_S = 0.005  # in which a look has the interpreter for itself
 NOT_KEPT = "The config has history: false, so answers are not kept.\n"
 NO_NAMES = "camera and question are needed: /api/history?camera=NAME&question=NAME&since=SECONDS\n"
 NO_PERIOD = "since must be a number of seconds greater than 0.\n"
@@ -76,7 +77,7 @@ class HistoryApi:
     def _fill(self, reduction: Reduction, wanted: _Wanted, since: float) -> None:
         end = time.monotonic() + READ_S
         for number, answer in enumerate(self._readings.past_answers(wanted.camera, wanted.question, since)):
-            if number % CHECK == 0 and (self._closed.is_set() or time.monotonic() > end):
+            if number % CHECK == 0 and (self._closed.wait(PAUSE_S) or time.monotonic() > end):
                 raise HTTPException(503, TOO_LONG)
             reduction.add(answer)
 

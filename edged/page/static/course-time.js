@@ -2,7 +2,7 @@
 
 const LANGUAGE = document.documentElement.lang;
 const DAY_S = 86_400;
-const STEPS_S = [300, 600, 900, 1_800, 3_600, 10_800, 21_600, 43_200, DAY_S];
+const STEPS_S = [300, 600, 900, 1_800, 3_600, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S, 3 * DAY_S, 7 * DAY_S];
 const PARTS = { year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
 
 /** A time zone by its name. One that the browser does not know is replaced by its own. */
@@ -27,16 +27,16 @@ export class Zone {
     return this.#format(stamp, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   }
 
-  /** The marks between two stamps, `{stamp, label}`, at round times; at most `most`. */
+  /** The marks between two stamps, `{stamp, label}`, at round times; about `most` of them. */
   marks(since, now, most) {
-    const step = STEPS_S.find((each) => (now - since) / each <= most) ?? DAY_S;
+    const step = STEPS_S.find((each) => (now - since) / each <= most) ?? STEPS_S.at(-1);
     const shape = step < DAY_S ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } : { weekday: "short", day: "numeric" };
     const marks = [];
     let local = Math.ceil((since + this.#offset(since)) / step) * step;
     for (let stamp = this.#stamp(local); stamp <= now; local += step, stamp = this.#stamp(local)) {
       marks.push({ stamp, label: this.#format(stamp, shape) });
     }
-    return marks.slice(-most);
+    return marks;
   }
 
   #stamp(local) {
