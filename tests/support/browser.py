@@ -43,8 +43,12 @@ def opened(
     """
     scheme: Literal["dark", "light"] = "dark" if dark else "light"
     context = browser.new_context(
-        viewport=size, color_scheme=scheme, has_touch=touch, is_mobile=touch, reduced_motion="reduce",
-        device_scale_factor=scale
+        viewport=size,
+        color_scheme=scheme,
+        has_touch=touch,
+        is_mobile=touch,
+        reduced_motion="reduce",
+        device_scale_factor=scale,
     )
     context.set_default_timeout(WAIT_MS)
     page, errors = context.new_page(), list[str]()
