@@ -18,8 +18,8 @@ class Easel:
         self.page, self.size = page, size
         self.surface = page.locator(".surface")
         page.wait_for_selector(".surface img[src]")
-        if not page.locator("details:has(.draw)[open]").count():
-            page.click("details:has(.draw) summary")
+        if not page.locator(".view details[open]").count():
+            page.click(".view summary")
 
     def tool(self, kind: str, form: str) -> None:
         """Begin a "mask" or "region", a "box" or "polygon"."""

@@ -15,7 +15,7 @@ const surface = new Surface();
 const drawing = new DrawOn(surface.element);
 const answers = answerList();
 const title = el("h1", {}, name);
-const gone = el("p", { class: "notice bad", role: "alert", hidden: true }, words.cameraGone, " ", el("a", { href: "/" }, words.allCameras));
+const gone = el("p", { class: "notice bad gone", role: "alert", hidden: true }, words.cameraGone, " ", el("a", { href: "/" }, words.allCameras));
 const present = el("div", { class: "camera-page", hidden: true },
   el("div", { class: "camera-top" },
     el("div", { class: "view" }, surface.element, surface.caption, drawing.element),

@@ -6,7 +6,7 @@ import { duration, words } from "./words.js";
 
 /** `element` is as large as the picture, whatever its scale; `follow(camera)` shows the camera's newest frame. */
 export class Surface {
-  #image = el("img", { alt: "", draggable: "false" });
+  #image = el("img", { alt: "" });
   #age = el("span", { class: "numbers muted", "aria-hidden": "true" });
   #why = el("strong");
   #reason = el("span");
@@ -14,7 +14,7 @@ export class Surface {
   #wanted = ""; // the digest of the newest one
 
   constructor() {
-    this.element = el("div", { class: "surface", tabindex: "-1", role: "group", hidden: true }, this.#image);
+    this.element = el("div", { class: "surface", tabindex: "-1", role: "group", "aria-label": words.drawing.title, hidden: true }, this.#image);
     this.caption = el("p", { class: "caption" }, this.#age, " ", this.#why, " ", this.#reason);
   }
 
@@ -45,7 +45,8 @@ export class Surface {
   /** The frame that is seen is replaced once the new one is there. */
   async #load({ name, title, frame }) {
     this.#wanted = frame.sha256;
-    const next = new Image();
+    const { width, height } = frame;
+    const next = el("img", { width, height, alt: words.pictureOf(title), draggable: "false" });
     next.src = `/api/frame/${name}.jpg?sha256=${frame.sha256}`;
     try {
       await next.decode();
@@ -53,17 +54,15 @@ export class Surface {
       if (this.#wanted === frame.sha256) this.#wanted = ""; // the next update tries again
       return;
     }
-    if (this.#wanted === frame.sha256) this.#show(next.src, title, frame); // else a newer one is on its way
+    if (this.#wanted === frame.sha256) this.#show(next, frame); // else a newer one is on its way
   }
 
-  #show(address, title, frame) {
-    const { width, height } = frame;
-    this.#shown = frame;
-    this.#image.src = address;
-    this.#image.alt = words.pictureOf(title);
-    [this.#image.width, this.#image.height] = [width, height];
-    this.element.style.aspectRatio = `${width} / ${height}`;
-    this.element.style.maxWidth = `calc(85vh * ${width / height})`; // never higher than the window
+  #show(image, frame) {
+    this.#image.replaceWith(image);
+    [this.#image, this.#shown] = [image, frame];
+    const ratio = frame.width / frame.height;
+    this.element.style.aspectRatio = String(ratio);
+    this.element.style.maxWidth = `calc(85vh * ${ratio})`; // never higher than the window
     this.element.hidden = false;
   }
 }
