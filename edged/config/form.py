@@ -284,8 +284,8 @@ class MqttForm(Form):
         sample="ca.pem",
     )
     allow_prompts: bool = key(
-        "Answer requests whose prompt is not in the config. Whoever may publish to the broker can then ask anything "
-        "about the cameras. Default: false.",
+        "Answer requests whose prompt is not in the config, also those of the page. Whoever may publish to the broker, "
+        "or open the page, can then ask anything about the cameras. Default: false.",
         False,
     )
     client_certificate: ClientCertificateForm | None = key(
