@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1440, "height": 900}
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"  # pictures for people to look at; not in git
 WAIT_MS = 15_000  # for a condition
+
+expect.set_options(timeout=WAIT_MS)
 
 
 @contextmanager

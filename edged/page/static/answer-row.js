@@ -23,10 +23,10 @@ export function answerRow(question) {
 
 function shortLines({ title, alert, value, mark, meter, age, detail }) {
   return [
-    el("div", { class: "asked" }, title, alert),
+    el("div", { class: "asked" }, title),
     el("div", { class: "told" }, value, mark),
     el("div", { class: "measured" }, meter.element, age),
-    detail,
+    el("div", { class: "noted" }, alert, detail),
   ];
 }
 

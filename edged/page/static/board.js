@@ -45,19 +45,22 @@ function showCard(name) {
 function showSummary() {
   const cameras = (state.box?.cameras ?? []).map((name) => state.cameras.get(name)).filter(Boolean);
   const now = state.connected ? cameras.flatMap((camera) => attention(camera, cards.get(camera.name).frame())) : [];
-  const box = state.box ? notices(state.box, state.connected).filter((each) => each.level) : [];
+  const levels = state.box ? notices(state.box, state.connected).map((each) => each.level) : [];
   const alerts = now.filter((each) => each.kind === "alert").length;
-  const problems = now.length - alerts + box.length;
-  setText(summary, state.box ? summaryText(cameras.length, problems, alerts) : words.waitingForEdged);
-  summary.className = problems + alerts ? "bad" : "";
-  setText(document.querySelector("title"), problems + alerts ? `(${problems + alerts}) ${title}` : title);
+  const problems = now.length - alerts + levels.filter((level) => level === "bad").length;
+  const warnings = levels.filter((level) => level === "warn").length;
+  setText(summary, state.box ? summaryText(cameras.length, alerts, problems, warnings) : words.waitingForEdged);
+  summary.className = alerts + problems ? "bad" : warnings ? "warn" : "";
+  setText(document.querySelector("title"), alerts + problems ? `(${alerts + problems}) ${title}` : title);
   showItems(now);
 }
 
-function summaryText(cameras, problems, alerts) {
+function summaryText(cameras, alerts, problems, warnings) {
+  const counts = [
+    alerts && words.alertCount(alerts), problems && words.problemCount(problems), warnings && words.warningCount(warnings),
+  ].filter(Boolean);
   if (!cameras) return words.noCameras;
-  const counted = [alerts && words.alertCount(alerts), problems && words.problemCount(problems)].filter(Boolean);
-  return counted.join(", ") || words.allWell(words.cameras(cameras));
+  return counts.join(", ") || words.allWell(words.cameras(cameras));
 }
 
 function showItems(now) {

@@ -65,7 +65,7 @@ export function pictureView() {
   function load(camera) {
     const { frame, name, title } = camera;
     if (!frame) return forget();
-    if (shown?.sha256 === frame.sha256) shown = frame; // the same picture, seen again
+    if (shown?.sha256 === frame.sha256) [shown, loading] = [frame, ""]; // the same picture, seen again
     if (frame.sha256 === loading || shown === frame) return;
     loading = frame.sha256;
     const { width, height } = frame;
@@ -79,7 +79,7 @@ export function pictureView() {
     if (image) image.replaceWith(next);
     else element.prepend(next);
     [image, shown, loading] = [next, frame, ""];
-    element.style.aspectRatio = `${Math.max(frame.width / frame.height, 4 / 3)}`;
+    element.style.aspectRatio = `${Math.max(frame.width / frame.height, 1)}`;
   }
 
   /** The pictures of the camera have changed, for example its masks. */

@@ -68,6 +68,7 @@ export default {
   cameras: (n) => (n === 1 ? "1 camera" : `${n} cameras`),
   allWell: (cameras) => `${cameras}, all well`,
   problemCount: (n) => (n === 1 ? "1 problem" : `${n} problems`),
+  warningCount: (n) => (n === 1 ? "1 warning" : `${n} warnings`),
   alertCount: (n) => (n === 1 ? "1 alert" : `${n} alerts`),
   noCameras: "No camera is configured. Add one to the config file; edged reads it when it is saved.",
   waitingForEdged: "Connecting to edged",

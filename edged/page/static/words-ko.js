@@ -68,6 +68,7 @@ export default {
   cameras: (n) => `카메라 ${n}대`,
   allWell: (cameras) => `${cameras}, 모두 정상`,
   problemCount: (n) => `문제 ${n}건`,
+  warningCount: (n) => `경고 ${n}건`,
   alertCount: (n) => `경보 ${n}건`,
   noCameras: "설정된 카메라가 없습니다. 설정 파일에 카메라를 추가하고 저장하면 edged가 읽어 들입니다.",
   waitingForEdged: "edged에 연결하는 중",
