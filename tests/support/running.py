@@ -9,20 +9,27 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.broker import WITHIN_S
 
 
 class Edged:
-    """Runs `edged COMMAND…`. Leaving the context kills the process if it still runs."""
+    """Runs `edged COMMAND…`, or `program` in its place. Leaving the context kills the process if it still runs."""
 
-    def __init__(self, *arguments: str | Path, verbose: bool = True, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        verbose: bool = True,
+        env: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "edged"),
+    ) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         flags = ["-v"] if verbose else []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edged", *flags, *map(str, arguments)],
+            [sys.executable, *program, *flags, *map(str, arguments)],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

@@ -1,0 +1,337 @@
+"""Judges a storm by what the subscriber received, what the store has, and what the log says. Nothing else is read,
+but for edged's processes: how they ended and what they used.
+
+Each invariant is a function that gives the sentences that do not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from support.clips import number_in
+from support.rtsp import FPS
+from support.storm.cameras import seconds_since
+from support.storm.config_file import EVERY_S, FROZEN_AFTER_S, MAX_AGE_S, NODE, ConfigFile
+from support.storm.parts import Life, Parts, Sample
+from support.storm.record import Message
+
+OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
+STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
+EACH = 3  # examples of a broken invariant
+PREFIX = f"edged/{NODE}/"
+OFFLINE = re.compile(r"WARNING (?P<subject>(?:camera|broker|model)\b[^:]*(?::\d+)?): (?P<reason>.*)")
+BACK = re.compile(
+    r"INFO (?P<subject>(?:camera|broker|model)\b[^:]*(?::\d+)?): "
+    r"(?:back|connected|working again|the picture changes again)\b"
+)
+RELOADED = re.compile(r"INFO config reloaded")
+EXPECTED_ERROR = re.compile(r"ERROR config not reloaded|ERROR +\S*edged\.yaml")
+SEEN = re.compile(r"(\d+|None) at ([\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message in the store, in the order in which they were made. `late` and `look` are not in the payload."""
+
+    number: int
+    topic: str
+    look: str | None
+    waiting: bool
+    payload: bytes
+    content: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.content["id"])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`quiet` and `stopped` are the broker's retained messages before and after edged was stopped."""
+
+    messages: Sequence[Message]
+    rows: Sequence[Row]
+    logs: Sequence[Sequence[str]]
+    quiet: Mapping[str, bytes]
+    stopped: Mapping[str, bytes]
+
+    @cached_property
+    def sent(self) -> list[Message]:
+        """Answers and events as they arrived; not states, pictures and cleared topics."""
+        return [each for each in self.messages if each.payload.startswith(b"{") and "id" in each.json]
+
+    @cached_property
+    def answers(self) -> dict[str, Mapping[str, Any]]:
+        """Every answer once, by id: those of the store in its order, and those that only the subscriber has."""
+        contents = [row.content for row in self.rows] + [message.json for message in self.sent]
+        return {content["id"]: content for content in contents if "status" in content}
+
+    def newest(self, topic: str) -> list[str]:
+        """The ids of the topic's rows, the newest first."""
+        return [row.id for row in reversed(self.rows) if row.topic == topic]
+
+
+def read_rows(database: Path) -> list[Row]:
+    query = (
+        "SELECT number, topic, look, waiting, payload FROM message JOIN series ON series.id = series ORDER BY number"
+    )
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        found = connection.execute(query).fetchall()
+    finally:
+        connection.close()
+    return [Row(number, topic, look, bool(on), data, json.loads(data)) for number, topic, look, on, data in found]
+
+
+def judge(seen: Seen, parts: Parts, before: Sample, after: Sample) -> list[str]:
+    late_s = parts.lateness.worst_s
+    findings: list[Iterable[str]] = [
+        too_old(seen, late_s),
+        untyped(seen),
+        mixed_up(seen),
+        lost(seen),
+        disordered(seen),
+        changed(seen),
+        not_on_disk(seen),
+        *(invariant(seen, parts.config) for invariant in (wrong_topics, outdated, not_offline)),
+        still_waiting(seen),
+        unexpected(seen),
+        repeated_lines(seen),
+        unended(seen),
+        shown_secrets(seen, parts.config.secrets, parts.database),
+        badly_ended(parts.lives, late_s),
+        grown(before, after),
+    ]
+    return [sentence for each in findings for sentence in _some(each)]
+
+
+def _some(sentences: Iterable[str]) -> Iterator[str]:
+    found = list(sentences)
+    yield from found[:EACH]
+    if len(found) > EACH:
+        yield f"… and {len(found) - EACH} more like it"
+
+
+# Answers
+
+
+def too_old(seen: Seen, late_s: float) -> Iterator[str]:
+    """No answer is about a picture older than `max_age`, or `frozen_after` where the camera repeats the picture."""
+    before: dict[str, str] = {}
+    for content in seen.answers.values():
+        match = SEEN.fullmatch(str(content["value"])) if _is_ok(content, "seen") else None
+        if not match or match[1] == "None":
+            continue
+        repeats = before.get(content["camera"]) == match[1]
+        before[content["camera"]] = match[1]
+        limit_s = (FROZEN_AFTER_S + EVERY_S if repeats else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
+        age_s = seconds_since(int(match[1]), float(match[2]))
+        if age_s > limit_s:
+            yield (
+                f"camera {content['camera']}: the picture of answer {content['id']} was {age_s:.1f} s old "
+                f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s)"
+            )
+
+
+def untyped(seen: Seen) -> Iterator[str]:
+    """A value has its type and range, and is there if and only if the status is `ok`."""
+    admitted: dict[str, Callable[[Any], bool]] = {
+        "clock": lambda value: type(value) is int and 0 <= value <= 65535,
+        "even": lambda value: type(value) is bool,
+        "seen": lambda value: type(value) is str and value != "",
+    }
+    for content in seen.answers.values():
+        value, ok = content["value"], content["status"] == "ok"
+        if not (admitted[content["question"]](value) if ok else value is None and content["reason"]):
+            yield f"{content['camera']}/{content['question']}: {content['status']} with the value {value!r}"
+
+
+def mixed_up(seen: Seen) -> Iterator[str]:
+    """All answers of a look, and the picture that was published with them, are about the same undamaged picture."""
+    looks: dict[str, dict[str, Any]] = defaultdict(dict)
+    for row in seen.rows:
+        if row.look and row.content.get("status") == "ok":
+            looks[row.look][row.content["question"]] = row.content["value"]
+    for message in seen.messages:
+        if message.topic.endswith("/image/jpeg") and message.look in looks:
+            looks[message.look]["image"] = message.payload
+    for look, found in looks.items():
+        number = SEEN.fullmatch(str(found.get("seen")))
+        if number and number[1] == "None":
+            yield f"look {look}: answers about a damaged picture"
+        elif number and not _agree(int(number[1]), found):
+            yield f"look {look}: {found['seen']}, but {found.get('clock')}, {found.get('even')}, or another picture"
+
+
+def _agree(number: int, found: Mapping[str, Any]) -> bool:
+    is_even = number % 2 == 0
+    if number != found.get("clock", number) or found.get("even", is_even) != is_even:
+        return False
+    if "image" not in found:
+        return True
+    pixels = cv2.imdecode(np.frombuffer(found["image"], np.uint8), cv2.IMREAD_COLOR)
+    return pixels is not None and number_in(pixels) == number
+
+
+def _is_ok(content: Mapping[str, Any], question: str) -> bool:
+    return (content["question"], content["status"]) == (question, "ok")
+
+
+# Delivery
+
+
+def lost(seen: Seen) -> Iterator[str]:
+    """Every answer and event of a finished look, which is in the store, has reached the subscriber."""
+    received = {message.json["id"] for message in seen.sent}
+    for row in seen.rows:
+        if row.id not in received:
+            yield f"{row.topic}: row {row.number} ({row.id}) was not received"
+
+
+def disordered(seen: Seen) -> Iterator[str]:
+    """On each topic, and on its /late, the first copies arrive in the order of the store."""
+    place = {row.id: row.number for row in seen.rows}
+    newest: dict[str, int] = {}
+    received = set[tuple[str, str]]()
+    for message in seen.sent:
+        topic, name = message.topic, message.json["id"]
+        if (topic, name) in received or name not in place:
+            continue
+        received.add((topic, name))
+        if place[name] < newest.get(topic, place[name]):
+            yield f"{message.topic}: row {place[name]} arrived after row {newest[topic]}"
+        newest[topic] = max(newest.get(topic, 0), place[name])
+
+
+def changed(seen: Seen) -> Iterator[str]:
+    """A message that is sent again has the same content."""
+    contents: dict[str, set[bytes]] = defaultdict(set)
+    for message in seen.sent:
+        contents[message.json["id"]].add(message.payload)
+    return (f"id {name} was sent with {len(each)} contents" for name, each in contents.items() if len(each) > 1)
+
+
+def not_on_disk(seen: Seen) -> Iterator[str]:
+    """What the broker has is in the store: it was on disk before it was sent."""
+    stored = {row.id for row in seen.rows}
+    return (
+        f"{each.topic}: {each.json['id']} is not in the store" for each in seen.sent if each.json["id"] not in stored
+    )
+
+
+# The end of the storm
+
+
+def wrong_topics(seen: Seen, config: ConfigFile) -> Iterator[str]:
+    """The retained topics are those of the config: none is missing, and none is left from an earlier config."""
+    for topic in sorted(config.topics() ^ set(seen.quiet)):
+        yield f"{topic} is {'retained, but not in the config' if topic in seen.quiet else 'not retained'}"
+
+
+def outdated(seen: Seen, config: ConfigFile) -> Iterator[str]:
+    """The retained answers are the newest ones, and were asked with the config's prompts."""
+    for topic in config.answer_topics():
+        stopped = json.loads(seen.stopped[topic]) if seen.stopped.get(topic) else None
+        if stopped is None or stopped["id"] != next(iter(seen.newest(topic)), None):
+            yield f"{topic}: the retained answer is not the newest"
+        elif not stopped["prompt"].startswith(config.prompt(topic.rsplit("/", 1)[1])):
+            yield f"{topic}: asked {stopped['prompt']!r} after the config had changed"
+
+
+def not_offline(seen: Seen, config: ConfigFile) -> Iterator[str]:
+    """Once edged is stopped, edged and its cameras are offline on the broker; before, they were online."""
+    for topic in [f"{PREFIX}bridge/state", *(f"{PREFIX}{name}/availability" for name in config.sources)]:
+        for wanted, retained in (("online", seen.quiet), ("offline", seen.stopped)):
+            state = json.loads(retained.get(topic) or "{}").get("state")
+            if state != wanted:
+                yield f"{topic} is {state}, not {wanted}"
+
+
+def still_waiting(seen: Seen) -> Iterator[str]:
+    """Nothing waits in the store once edged has stopped with a broker that works."""
+    return (f"{row.topic}: row {row.number} still waits" for row in seen.rows if row.waiting)
+
+
+# The log
+
+
+def unexpected(seen: Seen) -> Iterator[str]:
+    """No traceback, no unexpected error, and no error but those about a config that is wrong."""
+    for line in (line for log in seen.logs for line in log):
+        if re.search(r"Traceback|unexpected error", line) or (" ERROR " in line and not EXPECTED_ERROR.search(line)):
+            yield f"log: {line}"
+
+
+def repeated_lines(seen: Seen) -> Iterator[str]:
+    """An outage is logged once for each reason, until a line says that it is over."""
+    for log in seen.logs:
+        reasons: dict[str, set[str]] = defaultdict(set)
+        for line in log:
+            if RELOADED.search(line):
+                reasons.clear()
+            elif end := BACK.search(line):
+                reasons[end["subject"]].clear()
+            elif match := OFFLINE.search(line):
+                reason = re.sub(r"\d+", "#", match["reason"])
+                if reason in reasons[match["subject"]]:
+                    yield f"logged again without an end: {line}"
+                reasons[match["subject"]].add(reason)
+
+
+def unended(seen: Seen) -> Iterator[str]:
+    """In the log of the last process, every outage has a line that says it is over."""
+    outages: dict[str, str] = {}
+    for line in seen.logs[-1]:
+        if match := OFFLINE.search(line):
+            outages[match["subject"]] = line
+        elif end := BACK.search(line):
+            outages.pop(end["subject"], None)
+    return (f"no line says that it is over: {line}" for line in outages.values())
+
+
+# The process
+
+
+def shown_secrets(seen: Seen, secrets: Mapping[str, str], database: Path) -> Iterator[str]:
+    """No secret is in the log, in a message or in the store."""
+    outputs = {
+        "the log": "\n".join(line for log in seen.logs for line in log).encode(),
+        "a message": b"\n".join(message.payload for message in seen.messages),
+        **{path.name: path.read_bytes() for path in database.parent.glob("edged.db*")},
+    }
+    for name, secret in secrets.items():
+        for output, content in outputs.items():
+            if any(form.encode() in content for form in (secret, quote(secret, safe=""))):
+                yield f"the secret {name} is in {output}"
+
+
+def badly_ended(lives: Sequence[Life], late_s: float) -> Iterator[str]:
+    """edged ends only when it is told to, with exit code 0, and within a bound."""
+    for number, life in enumerate(lives):
+        end = "it was not stopped" if life.stopped_by is None else f"signal {life.stopped_by.name}"
+        if life.exit_code not in life.expected_exits():
+            yield f"life {number} of edged: exit code {life.exit_code} after {end}"
+        elif life.ended_s > STOP_S + late_s:
+            yield f"life {number} of edged: took {life.ended_s:.1f} s to end after {end}"
+
+
+def grown(before: Sample, after: Sample) -> Iterator[str]:
+    """Memory, threads and descriptors after the storm are those of before it."""
+    if after.resident_kb > before.resident_kb * 1.25 + 20_000:
+        yield f"memory grew from {before.resident_kb} to {after.resident_kb} kB"
+    if after.threads > before.threads + 3:
+        yield f"threads grew from {before.threads} to {after.threads}"
+    if after.descriptors > before.descriptors + 6:
+        yield f"descriptors grew from {before.descriptors} to {after.descriptors}"

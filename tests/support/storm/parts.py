@@ -1,0 +1,204 @@
+"""The parts of a storm: cameras, broker, edged, config, and a proxy in front of each server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.broker import Mosquitto, until
+from support.rtsp import Server
+from support.running import Edged
+from support.storm.cameras import HttpCamera
+from support.storm.config_file import NODE, ConfigFile
+from support.storm.proxy import Proxy
+from support.storm.record import Record
+
+STOP_S = 60.0  # after which edged is killed; the oracle has the bound that it promises
+DAEMON = Path(__file__).with_name("daemon.py")
+SECRETS = {"dock": "do/ck-S3cret", "yard": "ya%rd-S3cret", "back": "ba:ck-S3cret", "mqtt": "mq#tt-S3cret"}
+LISTENER = ("listener", "l1stener")
+
+
+@dataclass(slots=True)
+class Life:
+    """One process of edged. Times are monotonic. `exit_code` is None while it runs."""
+
+    edged: Edged
+    began: float
+    stopped_by: signal.Signals | None = None
+    stop_sent: float = 0.0
+    ended: float = 0.0
+    exit_code: int | None = None
+
+    @property
+    def log(self) -> list[str]:
+        return self.edged.lines
+
+    @property
+    def ended_s(self) -> float:
+        """The seconds from the signal to the end."""
+        return self.ended - self.stop_sent
+
+    def expected_exits(self) -> set[int]:
+        """A process that a signal reaches before edged has begun to work dies of it."""
+        if self.stopped_by == signal.SIGTERM:
+            return {0} if self.log else {0, -signal.SIGTERM}
+        return {-self.stopped_by} if self.stopped_by else set()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """edged's process at a quiet moment. `store_bytes` is what edged.db and its journal have."""
+
+    resident_kb: int
+    threads: int
+    descriptors: int
+    store_bytes: int
+
+
+class Lateness:
+    """Measures how late a thread wakes up that asks to sleep: what a busy machine adds to every bound."""
+
+    STEP_S = 0.05
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._measure, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(10)
+
+    def _measure(self) -> None:
+        before = time.monotonic()
+        while not self._ended.wait(self.STEP_S):
+            now = time.monotonic()
+            self.worst_s, before = max(self.worst_s, now - before - self.STEP_S), now
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a fault can disturb."""
+
+    folder: Path
+    rtsp: Server
+    http: dict[str, HttpCamera]
+    broker: Mosquitto
+    proxies: dict[str, Proxy]  # by camera, and "broker"
+    config: ConfigFile
+    record: Record
+    lateness: Lateness
+    lives: list[Life] = field(default_factory=list)
+
+    @property
+    def life(self) -> Life:
+        return self.lives[-1]
+
+    @property
+    def failures(self) -> Path:
+        return self.folder / "failures.json"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "state" / "edged.db"
+
+    def start_edged(self) -> None:
+        arguments = (self.failures, "run", "--config", self.config.path)
+        environment = {"STATE_DIRECTORY": str(self.database.parent), "PYTHONPATH": _search_path()}
+        edged = Edged(*arguments, verbose=False, env=environment, program=(str(DAEMON),))
+        self.lives.append(Life(edged, time.monotonic()))
+
+    def end_edged(self, number: signal.Signals) -> None:
+        """Send the signal; do not wait."""
+        self.life.stopped_by, self.life.stop_sent = number, time.monotonic()
+        self.life.edged.send(number)
+
+    def await_end(self) -> None:
+        """Wait until edged has ended, and note how. After STOP_S it is killed."""
+        life = self.life
+        try:
+            until(lambda: not life.edged.running, STOP_S)
+        except AssertionError:
+            life.edged.send(signal.SIGKILL)
+        life.exit_code, life.ended = life.edged.exit_code(), time.monotonic()
+
+    def restart_broker(self, forget: bool = False) -> None:
+        """After `broker.kill`. edged can connect once the subscriber is there. `forget`: without its store."""
+        if forget:
+            (self.folder / "broker" / "mosquitto.db").unlink(missing_ok=True)
+        self.broker.start()
+        self.record.connect()
+        self.proxies["broker"].mend()
+
+    def kill_broker(self) -> None:
+        """SIGKILL. What it had acknowledged has reached the subscriber: an acknowledgement is no promise of more."""
+        proxy = self.proxies["broker"]
+        proxy.fail("deaf")
+        self.record.catch_up()
+        self.broker.kill()
+        proxy.cut()
+
+    def sample(self) -> Sample:
+        process = Path("/proc") / str(self.life.edged.pid)
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        store = sum(each.stat().st_size for each in self.database.parent.glob("edged.db*"))
+        descriptors = len(list((process / "fd").iterdir()))
+        return Sample(int(status["VmRSS"].split()[0]), int(status["Threads"]), descriptors, store)
+
+
+@contextmanager
+def all_parts(folder: Path) -> Iterator[Parts]:
+    """Everything but edged is started. On leaving, everything is ended."""
+    with ExitStack() as stack:
+        rtsp = Server("digest", "viewer", SECRETS["dock"])
+        stack.callback(rtsp.kill)
+        http = {name: HttpCamera(SECRETS[name]) for name in ("yard", "back")}
+        for camera in http.values():
+            stack.callback(camera.close)
+        broker = stack.enter_context(_broker(folder))
+        targets = {"dock": rtsp.port, "yard": http["yard"].port, "back": http["back"].port, "broker": broker.port}
+        proxies = {name: Proxy(port) for name, port in targets.items()}
+        for proxy in proxies.values():
+            stack.callback(proxy.cut)
+        record = Record(broker.port, *LISTENER)
+        stack.callback(record.close)
+        lateness = Lateness()
+        stack.callback(lateness.close)
+        config = ConfigFile(folder, proxies["broker"].port, _sources(proxies), dict(SECRETS))
+        config.save()
+        parts = Parts(folder, rtsp, http, broker, proxies, config, record, lateness)
+        try:
+            yield parts
+        finally:
+            for life in parts.lives:
+                life.edged.__exit__()
+
+
+@contextmanager
+def _broker(folder: Path) -> Iterator[Mosquitto]:
+    (folder / "broker").mkdir()
+    more = f"persistence true\npersistence_location {folder / 'broker'}/\nautosave_interval 2"
+    users = {NODE: SECRETS["mqtt"], LISTENER[0]: LISTENER[1]}
+    with Mosquitto(folder / "broker", users, more=more) as broker:
+        yield broker
+
+
+def _sources(proxies: dict[str, Proxy]) -> dict[str, str]:
+    return {
+        "dock": f"'rtsp://viewer:{{secret:dock}}@127.0.0.1:{proxies['dock'].port}/h264'",
+        "yard": f"'http://viewer:{{secret:yard}}@127.0.0.1:{proxies['yard'].port}/snap'",
+        "back": f"'http://viewer:{{secret:back}}@127.0.0.1:{proxies['back'].port}/stream'",
+    }
+
+
+def _search_path() -> str:
+    """Of the child: the repository, and tests/ for `support`."""
+    tests = Path(__file__).parents[2]
+    return f"{tests.parent}:{tests}"

@@ -1,0 +1,128 @@
+"""A TCP proxy between edged and a camera or the broker, that fails in the ways of a network."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Literal, TypeAlias
+
+from support.broker import HOST, free_port
+
+# silent: nothing arrives on either side, and nothing is closed. deaf: what the server sends is lost.
+# held: what the server sends arrives later. trickle: a few bytes at a time. garbage: other bytes in their place.
+Mode: TypeAlias = Literal["passing", "silent", "deaf", "held", "trickle", "garbage"]
+
+POLL_S = 0.05
+TRICKLE_BYTES = 7
+
+
+class Proxy:
+    """Listens on `port`, and connects to 127.0.0.1:`target`. `affected` counts the connections and pieces of data that
+    were cut, lost, delayed or changed."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = free_port()
+        self.mode: Mode = "passing"
+        self.affected = 0
+        self._chance = Random(0)
+        self._lock = threading.Lock()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._listening: socket.socket | None = None
+        self.mend()
+
+    def mend(self) -> None:
+        """Accept connections, and carry what is sent."""
+        self.mode = "passing"
+        if self._listening is None:
+            self._listening = socket.create_server((HOST, self.port))
+            threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Close every connection, and refuse others until `mend`."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+        self._end(lambda end: end.shutdown(socket.SHUT_RDWR))
+
+    def reset(self) -> None:
+        """End every connection with RST."""
+        self._end(_reset)
+
+    def fail(self, mode: Mode, seed: int = 0) -> None:
+        """Until `mend`."""
+        self._chance.seed(seed)
+        self.mode = mode
+
+    def _end(self, end: Callable[[socket.socket], None]) -> None:
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        self.affected += len(pairs)
+        for each in (each for pair in pairs for each in pair):
+            with suppress(OSError):
+                end(each)
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                try:
+                    far = socket.create_connection((HOST, self.target), 5)
+                except OSError:
+                    near.close()
+                    continue
+                far.settimeout(None)
+                with self._lock:
+                    self._pairs.append((near, far))
+                for each in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._carry, args=each, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, downwards: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._pass_on(data, target, downwards)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+        if downwards:  # the thread of the other direction ends with its socket
+            with suppress(OSError):
+                target.shutdown(socket.SHUT_RD)
+            source.close()
+            target.close()
+        with self._lock:
+            self._pairs = [pair for pair in self._pairs if source not in pair]
+
+    def _pass_on(self, data: bytes, target: socket.socket, downwards: bool) -> None:
+        mode = self.mode
+        if mode == "silent" or (mode == "deaf" and downwards):
+            self.affected += 1
+            return
+        if mode == "passing" or not downwards:
+            target.sendall(data)
+            return
+        self.affected += 1
+        if mode == "garbage":
+            target.sendall(self._chance.randbytes(len(data)))
+        else:
+            self._late(data, target, TRICKLE_BYTES if mode == "trickle" else 0)
+
+    def _late(self, data: bytes, target: socket.socket, at_a_time: int) -> None:
+        """Send the data once the proxy passes again; before that, so many bytes of it at a time."""
+        sent = 0
+        while self.mode in ("held", "trickle") and sent < len(data):
+            target.sendall(data[sent : sent + at_a_time])
+            sent += at_a_time
+            time.sleep(POLL_S)
+        target.sendall(data[sent:])
+
+
+def _reset(end: socket.socket) -> None:
+    """Its thread closes the socket when it has noticed; without lingering that sends RST, not FIN."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.shutdown(socket.SHUT_RD)

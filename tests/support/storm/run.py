@@ -1,0 +1,119 @@
+"""Runs the schedule of a storm over real parts, and lets the oracle judge what came of it."""
+
+from __future__ import annotations
+
+import heapq
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.broker import Subscriber
+from support.storm import oracle
+from support.storm.faults import KINDS, Running
+from support.storm.parts import LISTENER, Parts, all_parts
+from support.storm.record import Message
+from support.storm.schedule import Fault
+
+SETTLED_S = 240.0  # back-off is 60 s at most, and a busy machine is slow
+QUIET_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fault as it was carried out. Times are monotonic. `effect` is what it hit; 0: nothing."""
+
+    fault: Fault
+    began: float
+    ended: float
+    effect: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`violations` are sentences; there are none if edged kept every promise. `log` is that of all lives of edged."""
+
+    seed: int
+    done: list[Done] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    answers: int = 0
+    log: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Storm:
+    parts: Parts
+    done: list[Done] = field(default_factory=list)
+
+    def blow(self, faults: Sequence[Fault]) -> None:
+        """Begin and end each fault at its time; later, in the same order, if an earlier step took too long."""
+        origin = time.monotonic()
+        steps: list[tuple[float, int, Fault, Running | None, float]] = []
+        for number, fault in enumerate(faults):
+            heapq.heappush(steps, (fault.at_s, number, fault, None, 0.0))
+        while steps:
+            due, number, fault, running, began = heapq.heappop(steps)
+            time.sleep(max(0.0, origin + due - time.monotonic()))
+            if running is None:
+                began, running = time.monotonic(), KINDS[fault.kind].run(self.parts, fault)
+                next(running)
+                heapq.heappush(steps, (due + fault.seconds, number, fault, running, began))
+            else:
+                self.done.append(Done(fault, began, time.monotonic(), _end(running)))
+
+    def settle(self) -> bool:
+        """Wait until each camera answers again and the broker has it; then for a few quiet looks. False: it did not."""
+        for _ in range(1 + QUIET_LOOKS):
+            since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
+            if not self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), SETTLED_S):  # noqa: B023
+                return False
+        return True
+
+
+def _end(running: Running) -> int:
+    try:
+        next(running)
+    except StopIteration as end:
+        return int(end.value)
+    raise AssertionError("a fault yields once")
+
+
+def _answered(messages: Sequence[Message], since: float) -> set[str]:
+    """The topics with an answer that is `ok` and was given after this moment."""
+    recent = [message for message in reversed(messages) if message.at >= since and message.payload]
+    return {m.topic for m in recent if m.topic.count("/") == 3 and m.json.get("status") == "ok" and not m.json["late"]}
+
+
+def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:
+    """One storm. Takes as long as its schedule, and about 20 s more."""
+    with all_parts(folder) as parts:
+        storm = Storm(parts)
+        parts.start_edged()
+        assert storm.settle(), "edged does not work even without a fault:\n" + "\n".join(parts.life.log[-20:])
+        before = parts.sample()
+        storm.blow(faults)
+        is_settled = storm.settle()
+        after = parts.sample() if is_settled else before
+        quiet = _retained(parts)
+        parts.end_edged(signal.SIGTERM)
+        parts.await_end()
+        parts.record.catch_up()
+        seen = oracle.Seen(
+            messages=parts.record.messages,
+            rows=oracle.read_rows(parts.database),
+            logs=[life.log for life in parts.lives],
+            quiet=quiet,
+            stopped=_retained(parts),
+        )
+        violations = [] if is_settled else [f"edged did not recover within {SETTLED_S:.0f} s of the last fault"]
+        violations += oracle.judge(seen, parts, before, after)
+        answers = len({row.id for row in seen.rows})
+        return Outcome(seed, storm.done, violations, answers, [line for log in seen.logs for line in ["---", *log]])
+
+
+def _retained(parts: Parts) -> dict[str, bytes]:
+    """The broker's retained messages, by topic."""
+    fresh = Subscriber(parts.broker.port, *LISTENER)
+    fresh.close()
+    return {message.topic: message.payload for message in fresh.messages if message.retain}

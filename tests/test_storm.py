@@ -1,0 +1,135 @@
+"""Short storms, and the parts of a storm that would hide a failure. tests/soak/storm.py runs long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.storm import oracle, schedule, table
+from support.storm.faults import KINDS, ranges
+from support.storm.oracle import Row, Seen
+from support.storm.run import run
+from support.storm.schedule import Fault
+from support.storm.shrink import shortest_prefix
+from support.storm.table import Result
+
+SHORT_S = 15.0
+LONG_S = 120.0
+WHOLE = {"id": "a", "camera": "dock", "question": "seen", "status": "ok", "value": "150 at 12.000", "frame_age_s": 0.1}
+
+
+def answer(**other: object) -> Row:
+    content = {**WHOLE, **other}
+    return Row(1, "edged/box/dock/seen", "look", False, b"{}", content)
+
+
+def seen(*rows: Row, log: list[str] | None = None) -> Seen:
+    return Seen([], rows, [log or []], {}, {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
+    storm(4, SHORT_S, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_minutes_of_storm_break_no_promise(seed: int, tmp_path: Path) -> None:
+    storm(seed, LONG_S, tmp_path)
+
+
+def storm(seed: int, seconds: float, folder: Path) -> None:
+    faults = schedule.draw(seed, seconds, ranges())
+    outcome = run(seed, faults, folder)
+    report = "\n".join([*outcome.violations, *map(str, outcome.done), *outcome.log])
+    assert not outcome.violations, report
+    assert len(outcome.done) == len(faults)
+    assert outcome.answers > 2 * seconds, report  # nine a second, of which an outage takes some
+
+
+# The schedule
+
+
+def test_a_seed_draws_the_same_storm_again_and_a_file_keeps_it(tmp_path: Path) -> None:
+    faults = schedule.draw(7, LONG_S, ranges())
+    schedule.save(tmp_path / "storm.json", 7, faults)
+    assert faults == schedule.draw(7, LONG_S, ranges())
+    assert faults != schedule.draw(8, LONG_S, ranges())
+    assert schedule.read(tmp_path / "storm.json") == (7, faults)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_overlap_but_never_those_of_one_part(seed: int) -> None:
+    faults = schedule.draw(seed, LONG_S, ranges())
+    for fault in faults:
+        others = [other for other in faults if other != fault and set(other.parts) & set(fault.parts)]
+        assert not schedule.overlaps(fault, [fault, *others])
+    assert sum(schedule.overlaps(fault, faults) for fault in faults) > len(faults) // 2
+
+
+def test_every_kind_comes_equally_often() -> None:
+    drawn = [fault.kind for fault in schedule.draw(1, 1000.0, ranges())]
+    counts = {kind: drawn.count(kind) for kind in KINDS}
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_the_shortest_prefix_that_fails_is_found() -> None:
+    faults = [Fault(at, 1.0, f"kind {at}", ("dock",), 0) for at in range(13)]
+    for culprit in faults:
+        assert shortest_prefix(faults, lambda prefix: culprit in prefix)[-1] == culprit  # noqa: B023
+
+
+def test_the_table_counts_by_kind() -> None:
+    result = Result(1, [("cut", 3, 1), ("cut", 0, 0), ("kill", 1, 2)], ["lost"], 10)
+    lines = table.table([result, Result(2, [("cut", 1, 0)], [], 10)], ["cut", "kill", "never"]).splitlines()
+    assert lines[2:] == ["| cut | 3 | 2 | 1 | 1 |", "| kill | 1 | 1 | 2 | 1 |", "| never | 0 | 0 | 0 | 0 |"]
+
+
+# The oracle
+
+
+def test_the_oracle_finds_an_old_picture() -> None:
+    assert not list(oracle.too_old(seen(answer()), 0.0))  # number 150 is second 10: 2 s
+    assert "3.0 s old" in next(oracle.too_old(seen(answer(value="150 at 13.000")), 0.0))
+
+
+def test_a_repeated_picture_may_be_older() -> None:
+    again = answer(id="b", value="150 at 15.000")
+    assert not list(oracle.too_old(seen(answer(), again), 0.0))
+    assert list(oracle.too_old(seen(again), 0.0))
+
+
+def test_the_oracle_finds_a_value_of_another_type() -> None:
+    assert not list(oracle.untyped(seen(answer(question="clock", value=65535))))
+    for wrong in (65536, -1, True, "3", None):
+        assert list(oracle.untyped(seen(answer(question="clock", value=wrong))))
+    assert list(oracle.untyped(seen(answer(status="timeout", reason="late"))))
+    assert list(oracle.untyped(seen(answer(status="timeout", value=None, reason=None))))
+
+
+def test_the_oracle_finds_answers_about_different_pictures() -> None:
+    clock, even = answer(question="clock", value=150), answer(question="even", value=True)
+    assert not list(oracle.mixed_up(seen(answer(), clock, even)))
+    assert list(oracle.mixed_up(seen(answer(), answer(question="clock", value=151))))
+    assert list(oracle.mixed_up(seen(answer(), answer(question="even", value=False))))
+    assert list(oracle.mixed_up(seen(answer(value="None at 12.000"))))
+
+
+def test_the_oracle_finds_what_was_not_received() -> None:
+    assert list(oracle.lost(seen(answer())))
+
+
+def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends() -> None:
+    begin, end = "WARNING camera dock: no packet for 4 s", "INFO camera dock: back after 3 s (2 tries)"
+    assert not list(oracle.repeated_lines(seen(log=[begin, end, begin, end])))
+    assert list(oracle.repeated_lines(seen(log=[begin, begin])))
+    assert not list(oracle.unended(seen(log=[begin, end])))
+    assert list(oracle.unended(seen(log=[begin, end, begin])))
+
+
+def test_the_oracle_finds_a_traceback() -> None:
+    assert not list(oracle.unexpected(seen(log=["ERROR config not reloaded: it is still that of 12:00"])))
+    for line in ("Traceback (most recent call last):", "ERROR store: unexpected error"):
+        assert list(oracle.unexpected(seen(log=[line])))
