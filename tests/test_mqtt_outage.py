@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -257,11 +258,11 @@ def test_a_long_outage_drops_the_oldest_and_is_logged_once(
 
 
 class FoundStore(MemoryStore):
-    """The store of an earlier process: answers of `people` that wait, and a newer one that was acknowledged."""
+    """The store of an earlier process: answers of `people` that wait, and a newer one that was acknowledged, or not."""
 
-    def __init__(self, newest_until: float) -> None:
+    def __init__(self, newest_until: float, newest_waits: bool = False) -> None:
         super().__init__()
-        rows = [(-2, "old 1", True, False), (-1, "old 2", True, True), (0, "newest", False, False)]
+        rows = [(-2, "old 1", True, False), (-1, "old 2", True, True), (0, "newest", newest_waits, False)]
         self._payloads = {
             number: encode(answer_payload(an_answer(name), "box", late)) for number, name, _, late in rows
         }
@@ -271,6 +272,10 @@ class FoundStore(MemoryStore):
             )
             for number, _, waits, late in rows
         ]
+
+    @property
+    def read(self) -> bool:
+        return not self._found
 
     def found(self) -> list[StoredMessage]:
         found, self._found = self._found, []
@@ -292,6 +297,25 @@ def test_an_answer_of_an_earlier_process_does_not_replace_a_newer_one_that_was_a
         own = [(message.payload and message.json["id"], message.retain) for message in subscriber.of(PEOPLE)]
         assert own == [(b"" if expired else "newest", True), ("old 1", False)]
         assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_an_answer_of_an_earlier_process_is_not_retained_again_if_its_question_left_the_config(
+    mosquitto: Mosquitto, subscriber: Subscriber, acknowledged: bool
+) -> None:
+    store = FoundStore(time.monotonic() + 60, newest_waits=not acknowledged)
+    with closing(MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", store)) as publisher:
+        publisher.start()
+        until(lambda: store.read and publisher.figures().connected)  # edged loads its model meanwhile
+        publisher.follow(asking(image=False, dock=["gate_open"]))
+        publisher.online()
+        settled(publisher)
+    subscriber.catch_up()
+    assert [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)] == [
+        (name, False) for name in ("old 1", *(() if acknowledged else ("newest",)))
+    ]
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
+    assert retained(mosquitto.port) == {STATE}
 
 
 class SlowStore(MemoryStore):

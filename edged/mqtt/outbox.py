@@ -211,6 +211,10 @@ class Outbox:
         """True if an answer for this topic waits."""
         return topic in self._newest
 
+    def topics(self) -> set[str]:
+        """The topics with an answer that waits and may be retained."""
+        return set(self._newest)
+
     def drop(self, pending: Pending) -> None:
         """Give up a message that was taken and cannot be sent."""
         self.dropped += 1

@@ -62,6 +62,7 @@ class SendQueue:
         self._in_flight: dict[int, Entry] = {}  # by message id
         self._not_now: list[Entry] = []  # refused for now, in order
         self._own: Collection[str] | None = None  # the topics that may have a retained message; None: all
+        self._early: list[RetainedMessage] = []  # restored before it is known which topics are the config's
         self._unknown: Collection[str] = ()  # topics that may have an old answer, if none is found in the store
         self._cleared: list[str] = []  # topics whose clearing was acknowledged, and that are not used any more
         self._facts: list[Fact] = []  # of retained messages that the broker has accepted
@@ -114,6 +115,9 @@ class SendQueue:
         """
         with self._lock:
             self._own = own
+            for topic in self._outbox.topics() - set(own):  # an earlier process left them
+                self._outbox.forget(topic)
+            self._restore_early()
             self._unknown = unknown or self._unknown
             self._clear(gone, pictures)
 
@@ -128,6 +132,7 @@ class SendQueue:
         """Send `online` in this connection and in each later one."""
         with self._lock:
             self._online = True
+            self._restore_early()
             self._before_online = self._outbox.last
 
     def release(self) -> list[Pending]:
@@ -147,11 +152,15 @@ class SendQueue:
             self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in taken)
 
     def restore(self, retained: RetainedMessage) -> None:
-        """An answer that was retained before this process began: it is sent again at each connect."""
+        """An answer that was retained before this process began: it is sent again at each connect.
+
+        Before the first `follow`, or `online`, it waits: its question may have left the config, and its topic been
+        cleared.
+        """
         with self._lock:
-            known = retained.topic in self._states or self._outbox.has_newer(retained.topic)
-            if not known and self._may_retain(retained.topic):
-                self._states.send(retained)
+            self._early.append(retained)
+            if self._own is not None or self._online:
+                self._restore_early()
 
     def figures(self, reconnects: int) -> PublisherFigures:
         with self._lock:
@@ -321,6 +330,13 @@ class SendQueue:
             elif not self._withdrawn:  # the question left the config while its answer was being written
                 pending.outage = pending.overtaken = True
         self._outbox.add(pending)
+
+    def _restore_early(self) -> None:
+        early, self._early = self._early, []
+        for retained in early:
+            known = retained.topic in self._states or self._outbox.has_newer(retained.topic)
+            if not known and self._may_retain(retained.topic):
+                self._states.send(retained)
 
     def _clear(self, gone: Collection[str], pictures: Collection[str]) -> None:
         for topic in gone:
