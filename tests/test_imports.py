@@ -31,6 +31,7 @@ THIRD_PARTY = {
     "apscheduler": {"service"},
     "av": {"cameras"},
     "cv2": {"cameras", "demo"},
+    "h11": {"page"},
     "httpx": {"tools"},
     "huggingface_hub": {"tools"},
     "jinja2": {"page", "vlm"},
