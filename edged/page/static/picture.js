@@ -43,6 +43,7 @@ export function pictureView() {
   let shown = null; // the frame of `image`
   let image = null;
   let loading = "";
+  let newest = null; // the camera
   const age = el("span", { class: "picture-age numbers", "aria-hidden": "true" });
   const text = el("strong");
   const reason = el("span", { class: "small" });
@@ -51,6 +52,7 @@ export function pictureView() {
   return { element, update, frame: () => shown };
 
   function update(camera) {
+    newest = camera;
     load(camera);
     const why = whyNotCurrent(camera, shown);
     element.classList.toggle("not-current", why !== null);
@@ -80,6 +82,7 @@ export function pictureView() {
     else element.prepend(next);
     [image, shown, loading] = [next, frame, ""];
     element.style.aspectRatio = `${Math.max(frame.width / frame.height, 1)}`;
+    update(newest); // its age, and whether it is current, appear with it
   }
 
   /** The pictures of the camera have changed, for example its masks. */
