@@ -104,6 +104,13 @@ def test_the_frame_is_a_jpeg_that_no_browser_keeps(box: FakeBox):
     assert newer.content != answer.content
 
 
+def test_a_large_frame_is_reduced(box: FakeBox):
+    camera = CONFIG.cameras[0].name
+    box.looked(camera, frame=frame(5, 1920, 1080))
+    answer = httpx.get(f"{box.url}/api/frame/{camera}.jpg")
+    assert Image.open(io.BytesIO(answer.content)).size == (960, 540)
+
+
 def test_a_frame_from_before_a_mask_is_not_served_even_to_a_request_that_has_begun(
     box: FakeBox, monkeypatch: pytest.MonkeyPatch
 ):
@@ -113,9 +120,9 @@ def test_a_frame_from_before_a_mask_is_not_served_even_to_a_request_that_has_beg
     def slowly(frame: Frame) -> bytes:
         encoding.set()
         assert masked.wait(10)
-        return picture.jpeg(frame)
+        return picture.preview(frame)
 
-    monkeypatch.setattr(frame_jpegs, "picture", SimpleNamespace(jpeg=slowly))
+    monkeypatch.setattr(frame_jpegs, "picture", SimpleNamespace(preview=slowly))
     box.looked(camera, frame=frame(1))
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(httpx.get, f"{box.url}/api/frame/{camera}.jpg", timeout=20)

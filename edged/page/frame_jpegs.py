@@ -32,7 +32,7 @@ class FrameJpegs:
                 self._encoded = {name: each for name, each in self._encoded.items() if each[0] is self._newest(name)}
                 if kept := self._encoded.get(camera):
                     return kept
-                self._encoded[camera] = frame, await asyncio.to_thread(picture.jpeg, frame)
+                self._encoded[camera] = frame, await asyncio.to_thread(picture.preview, frame)
             self._encoded.pop(camera, None)
         return None
 

@@ -97,6 +97,16 @@ def jpeg(frame: Frame, max_side: int = 1280, quality: int = QUALITY, max_bytes: 
     return _within(Image.fromarray(frame.rgb), max_side, quality, max_bytes)
 
 
+def preview(frame: Frame, max_side: int = 1280) -> bytes:
+    """Encode the frame as JPEG for people who watch, at a third of the cost of `jpeg`.
+
+    It is reduced by a whole factor until no side is longer than `max_side` pixels.
+    """
+    image = Image.fromarray(frame.rgb)
+    factor = -(-max(image.size) // max_side)
+    return _within(image.reduce(factor) if factor > 1 else image, max_side, QUALITY, MAX_BYTES)
+
+
 def lossless(frame: Frame) -> bytes:
     """Encode the frame as WebP without loss: its pixels have the frame's digest again.
 
