@@ -42,7 +42,7 @@ def open_box() -> Iterator[FakeBox]:
 
 
 def ask(box: FakeBox, target: str, *lines: str, host: str | None = HOST, method: str = "GET") -> bytes:
-    return exchange(box.spec.listen.port, get(target, *lines, host=host, method=method), ends=False)
+    return exchange(box.spec.listen.port, get(target, *lines, host=host, method=method))
 
 
 def cookie(box: FakeBox) -> str:

@@ -8,17 +8,12 @@ from contextlib import suppress
 from support.broker import HOST
 
 
-def exchange(port: int, *parts: bytes, host: str = HOST, ends: bool = True, limit_s: float = 10.0) -> bytes:
-    """What the server answers to these bytes, until it closes the connection, or says nothing for `limit_s`.
-
-    With `ends`, nothing more is sent after them.
-    """
+def exchange(port: int, *parts: bytes, host: str = HOST, limit_s: float = 10.0) -> bytes:
+    """What the server answers to these bytes, until it closes the connection, or says nothing for `limit_s`."""
     answer = bytearray()
     with socket.create_connection((host, port), timeout=limit_s) as connection, suppress(OSError):
         for part in parts:
             connection.sendall(part)
-        if ends:
-            connection.shutdown(socket.SHUT_WR)
         while chunk := connection.recv(65_536):
             answer += chunk
     return bytes(answer)
