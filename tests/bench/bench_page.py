@@ -113,8 +113,8 @@ def measure(board: Board, name: str, seconds: float) -> float:
     late = sorted(board.late_ms)[int(len(board.late_ms) * 0.99)]
     look = sorted(board.look_ms)[len(board.look_ms) // 2]
     print(
-        f"{name}: {share:.3%} of a core, of which {loop_share:.3%} not for encoding frames; CPU of a look's {QUESTIONS} "
-        f"snapshots {look:.2f} ms (median); looks late by {late:.1f} ms (99th percentile)"
+        f"{name}: {share:.3%} of a core, of which {loop_share:.3%} not for encoding frames; CPU of a look's "
+        f"{QUESTIONS} snapshots {look:.2f} ms (median); looks late by {late:.1f} ms (99th percentile)"
     )
     return share
 
