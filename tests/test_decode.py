@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from support.making import question
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import Generation
+from edged.vlm import grammar_tokenizer
 from edged.vlm.decode import ReplyDecoder
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
@@ -247,3 +249,24 @@ def test_a_decoder_keeps_no_choices_unless_it_is_asked_to(tokens: Tokens):
     decoder.forced()
     decoder.choose(tokens.logits({"4": 3.0}), [])
     assert decoder.choices == []
+
+
+def test_a_long_choice_is_checked_in_no_time():
+    """A request may bring one of 64 KB. The time to check it grew with the cube of its length."""
+    tokens = Tokens(MERGES)
+    long = question("?", Choices((("th" * 15_000, 1), ("No", 2))))
+    begun = time.process_time()
+    tokens.for_grammars.check([long])
+    assert time.process_time() - begun < 5
+
+
+def test_compatible_tokens_of_ever_new_texts_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(grammar_tokenizer, "MOST_KEPT", 3)
+    tokens = Tokens(MERGES).for_grammars
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            tokens.compatible(b"x" * 10_000 + str(number).encode())
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()

@@ -98,7 +98,7 @@ def jpeg(frame: Frame, max_side: int = 1280, quality: int = QUALITY, max_bytes: 
 
 
 def preview(frame: Frame, max_side: int = 1280) -> bytes:
-    """Encode the frame as JPEG for people who watch, at a third of the cost of `jpeg`.
+    """Encode the frame as JPEG for people who watch, cheaper than `jpeg`.
 
     It is reduced by a whole factor until no side is longer than `max_side` pixels.
     """

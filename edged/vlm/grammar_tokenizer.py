@@ -17,6 +17,8 @@ from edged.core.errors import ModelFolderError
 from edged.core.specs import QuestionSpec
 from edged.vlm.grammar import compiled
 
+MOST_KEPT = 1000  # sets of compatible tokens
+
 
 class GrammarTokenizer:
     """A tokenizer prepared for grammars. Built once per model: it takes seconds with 150,000 tokens."""
@@ -66,6 +68,8 @@ class GrammarTokenizer:
     def compatible(self, forced: bytes) -> NDArray[np.intp]:
         """The tokens that start with these bytes, or that these bytes start with."""
         if forced not in self._compatible:
+            if len(self._compatible) >= MOST_KEPT:  # prompts of requests bring new ones without end
+                self._compatible.pop(next(iter(self._compatible)))
             matching = (
                 token
                 for token, text in enumerate(self._table)
@@ -84,11 +88,18 @@ class GrammarTokenizer:
     def _tokens(self) -> frozenset[bytes]:
         return frozenset(self._table)
 
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._table))
+
     def _can_encode(self, text: bytes) -> bool:
         tokens = self._tokens
+        if all(bytes([byte]) in tokens for byte in set(text)):  # the vocabularies of byte-level tokenizers have all
+            return True
         reached = [True] + [False] * len(text)
         for end in range(1, len(text) + 1):
-            reached[end] = any(reached[begin] and text[begin:end] in tokens for begin in range(end))
+            begins = range(max(0, end - self._longest), end)
+            reached[end] = any(reached[begin] and text[begin:end] in tokens for begin in begins)
         return reached[-1]
 
 
