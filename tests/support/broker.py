@@ -146,6 +146,10 @@ class Mosquitto:
         assert self._process
         self._process.send_signal(number)
 
+    def reload(self) -> None:
+        """Let it read its passwords and its ACL again."""
+        self.freeze(signal.SIGHUP)
+
     def thaw(self) -> None:
         self.freeze(signal.SIGCONT)
 

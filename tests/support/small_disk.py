@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,15 @@ class SmallDisk:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    folder = tmp_path / "disk"
+    with mounted(tmp_path / "disk", SIZE) as disk:
+        yield disk
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[SmallDisk]:
+    """Mount a file system of this size. For root only."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "edged-test", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "edged-test", folder], check=True)
     try:
         yield SmallDisk(folder)
     finally:

@@ -30,6 +30,13 @@ class ConfigFile:
     questions: dict[str, list[str]] = field(default_factory=dict)
     revision: int = 0
     more: str = ""
+    every_secret: set[str] = field(default_factory=set)  # that was ever saved
+
+    def change_secret(self, name: str, secret: str) -> None:
+        """The text changes too, so that edged reads both."""
+        self.secrets[name] = secret
+        self.revision += 1
+        self.save()
 
     @property
     def path(self) -> Path:
@@ -59,6 +66,7 @@ class ConfigFile:
         credentials = self.folder / "credentials"
         credentials.mkdir(mode=0o700, exist_ok=True)
         for name, secret in self.secrets.items():
+            self.every_secret.add(secret)
             write_private(credentials / name, secret + "\n")
         self.replace(self.text())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -10,14 +11,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.broker import Mosquitto, until
+from edged.core.errors import EXIT_UNAVAILABLE
+from support.broker import Mosquitto, free_port, until
 from support.rtsp import Server
 from support.running import Edged
+from support.small_disk import SmallDisk, mounted
 from support.storm.cameras import HttpCamera
 from support.storm.config_file import NODE, ConfigFile
 from support.storm.proxy import Proxy
 from support.storm.record import Record
 
+ACL = "user {node}\n{deny}topic readwrite #\nuser {listener}\ntopic readwrite #\n"
+STATE_SIZE = "64m"
 STOP_S = 60.0  # after which edged is killed; the oracle has the bound that it promises
 DAEMON = Path(__file__).with_name("daemon.py")
 SECRETS = {"dock": "do/ck-S3cret", "yard": "ya%rd-S3cret", "back": "ba:ck-S3cret", "mqtt": "mq#tt-S3cret"}
@@ -34,6 +39,7 @@ class Life:
     stop_sent: float = 0.0
     ended: float = 0.0
     exit_code: int | None = None
+    loses_device: bool = False
 
     @property
     def log(self) -> list[str]:
@@ -46,6 +52,8 @@ class Life:
 
     def expected_exits(self) -> set[int]:
         """A process that a signal reaches before edged has begun to work dies of it."""
+        if self.loses_device and self.stopped_by is None:
+            return {EXIT_UNAVAILABLE}
         if self.stopped_by == signal.SIGTERM:
             return {0} if self.log else {0, -signal.SIGTERM}
         return {-self.stopped_by} if self.stopped_by else set()
@@ -95,6 +103,8 @@ class Parts:
     config: ConfigFile
     record: Record
     lateness: Lateness
+    disk: SmallDisk | None = None  # what edged's state is on; None without the right to mount one
+    page: int = 0  # port
     lives: list[Life] = field(default_factory=list)
 
     @property
@@ -137,6 +147,18 @@ class Parts:
         self.record.connect()
         self.proxies["broker"].mend()
 
+    def set_acl(self, denied: str = "") -> None:
+        """What the broker lets edged do: everything but publish on `denied`."""
+        deny = f"topic deny {denied}\n" if denied else ""
+        (self.folder / "broker" / "acl").write_text(ACL.format(node=NODE, deny=deny, listener=LISTENER[0]))
+        self.broker.reload()
+
+    def set_packet_limit(self, limit: int | None) -> None:
+        """For the next start of the broker. In bytes."""
+        path = self.folder / "broker" / "mosquitto.conf"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("max_packet_size")]
+        path.write_text("\n".join([*lines, *([f"max_packet_size {limit}"] if limit else [])]) + "\n")
+
     def kill_broker(self) -> None:
         """SIGKILL. What it had acknowledged has reached the subscriber: an acknowledgement is no promise of more."""
         proxy = self.proxies["broker"]
@@ -171,9 +193,12 @@ def all_parts(folder: Path) -> Iterator[Parts]:
         stack.callback(record.close)
         lateness = Lateness()
         stack.callback(lateness.close)
-        config = ConfigFile(folder, proxies["broker"].port, _sources(proxies), dict(SECRETS))
+        page = free_port()
+        more = f"page: {{listen: '127.0.0.1:{page}'}}\n"
+        config = ConfigFile(folder, proxies["broker"].port, _sources(proxies), dict(SECRETS), more=more)
         config.save()
-        parts = Parts(folder, rtsp, http, broker, proxies, config, record, lateness)
+        disk = stack.enter_context(mounted(folder / "state", STATE_SIZE)) if os.geteuid() == 0 else None
+        parts = Parts(folder, rtsp, http, broker, proxies, config, record, lateness, disk, page)
         try:
             yield parts
         finally:
@@ -186,7 +211,8 @@ def _broker(folder: Path) -> Iterator[Mosquitto]:
     (folder / "broker").mkdir()
     more = f"persistence true\npersistence_location {folder / 'broker'}/\nautosave_interval 2"
     users = {NODE: SECRETS["mqtt"], LISTENER[0]: LISTENER[1]}
-    with Mosquitto(folder / "broker", users, more=more) as broker:
+    acl = ACL.format(node=NODE, deny="", listener=LISTENER[0])
+    with Mosquitto(folder / "broker", users, acl, more=more) as broker:
         yield broker
 
 

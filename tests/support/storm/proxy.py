@@ -11,13 +11,15 @@ from contextlib import suppress
 from random import Random
 from typing import Literal, TypeAlias
 
-from support.broker import HOST, free_port
+from support.broker import HOST, free_port, protocol_level
 
 # silent: nothing arrives on either side, and nothing is closed. deaf: what the server sends is lost.
 # held: what the server sends arrives later. trickle: a few bytes at a time. garbage: other bytes in their place.
-Mode: TypeAlias = Literal["passing", "silent", "deaf", "held", "trickle", "garbage"]
+# mqtt 3.1.1: a CONNECT of MQTT 5 is refused; everything else passes.
+Mode: TypeAlias = Literal["passing", "silent", "deaf", "held", "trickle", "garbage", "mqtt 3.1.1"]
 
 POLL_S = 0.05
+UNSUPPORTED_VERSION = b"\x20\x02\x00\x01"  # the CONNACK of a broker that knows MQTT 3.1.1 only
 TRICKLE_BYTES = 7
 
 
@@ -87,6 +89,10 @@ class Proxy:
     def _carry(self, source: socket.socket, target: socket.socket, downwards: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if self.mode == "mqtt 3.1.1" and not downwards and _asks_for_mqtt_5(data):
+                    self.affected += 1
+                    source.sendall(UNSUPPORTED_VERSION)
+                    break
                 self._pass_on(data, target, downwards)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
@@ -99,7 +105,7 @@ class Proxy:
             self._pairs = [pair for pair in self._pairs if source not in pair]
 
     def _pass_on(self, data: bytes, target: socket.socket, downwards: bool) -> None:
-        mode = self.mode
+        mode: Mode = "passing" if self.mode == "mqtt 3.1.1" else self.mode
         if mode == "silent" or (mode == "deaf" and downwards):
             self.affected += 1
             return
@@ -120,6 +126,10 @@ class Proxy:
             sent += at_a_time
             time.sleep(POLL_S)
         target.sendall(data[sent:])
+
+
+def _asks_for_mqtt_5(data: bytes) -> bool:
+    return data[:1] == b"\x10" and b"MQTT" in data[:12] and protocol_level(data) == 5
 
 
 def _reset(end: socket.socket) -> None:

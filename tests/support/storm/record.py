@@ -74,6 +74,12 @@ class Record:
         with self._changed:
             return bool(self._changed.wait_for(lambda: holds(self.messages), timeout_s))
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Once, and not at all if the broker is away."""
+        client = self._client
+        if client and client.is_connected():
+            client.publish(topic, payload, 0)
+
     def close(self) -> None:
         if self._client:
             self._client.disconnect()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from support.broker import Subscriber
 from support.storm import oracle
-from support.storm.faults import KINDS, Running
+from support.storm.faults import KINDS, Running, finish
 from support.storm.parts import LISTENER, Parts, all_parts
 from support.storm.record import Message
 from support.storm.schedule import Fault
@@ -60,7 +61,7 @@ class Storm:
                 next(running)
                 heapq.heappush(steps, (due + fault.seconds, number, fault, running, began))
             else:
-                self.done.append(Done(fault, began, time.monotonic(), _end(running)))
+                self.done.append(Done(fault, began, time.monotonic(), finish(running)))
 
     def settle(self) -> bool:
         """Wait until each camera answers again and the broker has it; then for a few quiet looks. False: it did not."""
@@ -71,18 +72,14 @@ class Storm:
         return True
 
 
-def _end(running: Running) -> int:
-    try:
-        next(running)
-    except StopIteration as end:
-        return int(end.value)
-    raise AssertionError("a fault yields once")
-
-
 def _answered(messages: Sequence[Message], since: float) -> set[str]:
     """The topics with an answer that is `ok` and was given after this moment."""
-    recent = [message for message in reversed(messages) if message.at >= since and message.payload]
-    return {m.topic for m in recent if m.topic.count("/") == 3 and m.json.get("status") == "ok" and not m.json["late"]}
+    recent = [message for message in messages if message.at >= since and message.payload.startswith(b"{")]
+    return {message.topic for message in recent if _is_answer(message.json)}
+
+
+def _is_answer(content: Mapping[str, Any]) -> bool:
+    return content.get("status") == "ok" and content.get("late") is False
 
 
 def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:

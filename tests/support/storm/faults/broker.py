@@ -1,0 +1,111 @@
+"""Faults of the broker and of the network before it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from support.broker import HOST
+from support.storm.config_file import NODE
+from support.storm.faults.kinds import Running, cut, failing, kind
+from support.storm.parts import Parts
+from support.storm.schedule import Fault
+
+PACKET_LIMIT = 4000  # bytes
+
+
+@kind("broker killed", (("broker",),), 0.2, 6)
+def broker_killed(parts: Parts, fault: Fault) -> Running:
+    parts.kill_broker()
+    yield
+    parts.restart_broker()
+    return 1
+
+
+@kind("broker restarted without its store", (("broker",),), 0.2, 4)
+def broker_forgets(parts: Parts, fault: Fault) -> Running:
+    parts.kill_broker()
+    yield
+    had_store = (parts.folder / "broker" / "mosquitto.db").exists()
+    parts.restart_broker(forget=True)
+    return int(had_store)
+
+
+@kind("broker stopped (SIGSTOP)", (("broker",),), 1, 10)
+def broker_stopped(parts: Parts, fault: Fault) -> Running:
+    parts.broker.freeze()
+    yield
+    parts.broker.thaw()
+    return 1
+
+
+@kind("broker unreachable", (("broker",),), 1, 8)
+def broker_unreachable(parts: Parts, fault: Fault) -> Running:
+    return cut(parts, fault.parts)
+
+
+@kind("broker half-open", (("broker",),), 2, 10)
+def broker_half_open(parts: Parts, fault: Fault) -> Running:
+    return failing(parts, fault, "silent")
+
+
+@kind("cut between PUBLISH and PUBACK", (("broker",),), 1, 4)
+def acknowledgements_lost(parts: Parts, fault: Fault) -> Running:
+    proxy = parts.proxies["broker"]
+    before = proxy.affected
+    proxy.fail("deaf")
+    yield
+    lost = proxy.affected - before
+    proxy.cut()
+    proxy.mend()
+    return lost
+
+
+@kind("broker denies a topic (ACL)", (("broker",),), 2, 6)
+def topic_denied(parts: Parts, fault: Fault) -> Running:
+    topic = Random(fault.seed).choice(parts.config.answer_topics())
+    parts.set_acl(denied=topic)
+    yield
+    parts.set_acl()
+    return sum(f"topic {topic} refused" in line for line in parts.life.log)
+
+
+@kind("broker limits packets", (("broker",),), 2, 6)
+def packets_limited(parts: Parts, fault: Fault) -> Running:
+    """Pictures no longer fit, answers do."""
+    parts.kill_broker()
+    parts.set_packet_limit(PACKET_LIMIT)
+    parts.restart_broker()
+    yield
+    parts.kill_broker()
+    parts.set_packet_limit(None)
+    parts.restart_broker()
+    return sum("its limit of" in line for line in parts.life.log)
+
+
+@kind("broker accepts MQTT 3.1.1 only", (("broker",),), 3, 10)
+def old_broker(parts: Parts, fault: Fault) -> Running:
+    proxy, before = parts.proxies["broker"], parts.proxies["broker"].affected
+    proxy.cut()
+    proxy.mend()
+    proxy.fail("mqtt 3.1.1")
+    yield
+    proxy.cut()
+    proxy.mend()
+    return proxy.affected - before
+
+
+@kind("another client with edged's client id", (("broker",),), 0.5, 3)
+def rival(parts: Parts, fault: Fault) -> Running:
+    other = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"edged-{NODE}", protocol=mqtt.MQTTv5)
+    other.username_pw_set(NODE, parts.config.secrets["mqtt"])
+    connections: list[None] = []
+    other.on_connect = lambda *_: connections.append(None)
+    other.connect_async(HOST, parts.broker.port)
+    other.loop_start()
+    yield
+    other.disconnect()
+    other.loop_stop()
+    return len(connections)

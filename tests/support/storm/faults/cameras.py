@@ -1,0 +1,79 @@
+"""Faults of cameras and of the network before them."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+from support.storm.cameras import SIZES, number_now
+from support.storm.faults.kinds import Running, cut, failing, kind
+from support.storm.faults.process import is_stopped
+from support.storm.parts import Parts
+from support.storm.schedule import Fault
+
+EACH_CAMERA = (("dock",), ("yard",), ("back",))
+TWO_CAMERAS = (("dock", "yard"), ("dock", "back"), ("yard", "back"))
+HTTP_CAMERAS = (("yard",), ("back",))
+
+
+@kind("camera refused", EACH_CAMERA, 1, 8)
+@kind("two cameras refused", TWO_CAMERAS, 2, 8)
+def camera_refused(parts: Parts, fault: Fault) -> Running:
+    return cut(parts, fault.parts)
+
+
+@kind("camera connection reset", (("dock",), ("back",)), 0.3, 2)
+def camera_reset(parts: Parts, fault: Fault) -> Running:
+    proxy, chance, before = parts.proxies[fault.parts[0]], Random(fault.seed), parts.proxies[fault.parts[0]].affected
+    time.sleep(chance.uniform(0, 0.3))  # anywhere in a group of pictures, which lasts a second
+    proxy.reset()
+    yield
+    proxy.reset()
+    return proxy.affected - before
+
+
+@kind("camera half-open", EACH_CAMERA, 2, 10)
+def camera_half_open(parts: Parts, fault: Fault) -> Running:
+    return failing(parts, fault, "silent")
+
+
+@kind("camera's data comes late", EACH_CAMERA, 1, 8)
+def camera_held(parts: Parts, fault: Fault) -> Running:
+    return failing(parts, fault, "held")
+
+
+@kind("camera trickles", EACH_CAMERA, 2, 8)
+def camera_trickles(parts: Parts, fault: Fault) -> Running:
+    return failing(parts, fault, "trickle")
+
+
+@kind("camera sends garbage", EACH_CAMERA, 0.5, 4)
+def camera_garbage(parts: Parts, fault: Fault) -> Running:
+    return failing(parts, fault, "garbage")
+
+
+@kind("camera stopped (SIGSTOP)", (("dock",),), 1, 10)
+def camera_stopped(parts: Parts, fault: Fault) -> Running:
+    parts.rtsp.pause()
+    stopped = is_stopped(parts.rtsp.process.pid)
+    yield
+    parts.rtsp.resume()
+    return stopped
+
+
+@kind("camera frozen", HTTP_CAMERAS, 6, 14)
+def camera_frozen(parts: Parts, fault: Fault) -> Running:
+    camera = parts.http[fault.parts[0]]
+    camera.frozen, before = number_now(), camera.served
+    yield
+    camera.frozen = None
+    return camera.served - before
+
+
+@kind("camera changes its resolution", HTTP_CAMERAS, 1, 4)
+def camera_resized(parts: Parts, fault: Fault) -> Running:
+    camera = parts.http[fault.parts[0]]
+    before, camera.size = camera.served, SIZES[1]
+    yield
+    camera.size = SIZES[0]
+    return camera.served - before

@@ -1,0 +1,52 @@
+"""Failures of the model."""
+
+from __future__ import annotations
+
+from support.storm.faults.kinds import Running, finish, kind
+from support.storm.faults.planting import planted
+from support.storm.parts import Parts
+from support.storm.schedule import Fault
+
+
+@kind("model fails", (("model",),), 1, 6)
+def model_fails(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "error")
+
+
+@kind("model hangs", (("model",),), 1, 6)
+def model_hangs(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "hang")
+
+
+@kind("model slow", (("model",),), 2, 8)
+def model_slow(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "slow")
+
+
+@kind("model's cache overflows", (("model",),), 1, 4)
+def model_overflows(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "overflow")
+
+
+@kind("model's answer cut off", (("model",),), 1, 4)
+def model_cut_off(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "cut off")
+
+
+@kind("model talks nonsense", (("model",),), 1, 4)
+def model_nonsense(parts: Parts, fault: Fault) -> Running:
+    return planted(parts, "model", "nonsense")
+
+
+@kind("device lost", (("model", "edged"),), 1, 6)
+def device_lost(parts: Parts, fault: Fault) -> Running:
+    """edged ends with exit code 75, and is started again, as systemd does it."""
+    parts.life.loses_device = True
+    fault_in_model = planted(parts, "model", "lost")
+    next(fault_in_model)
+    yield
+    effect = finish(fault_in_model)
+    if effect:
+        parts.await_end()
+        parts.start_edged()
+    return effect
