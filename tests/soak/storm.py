@@ -32,7 +32,10 @@ def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> R
     outcome = _run(seed, faults)
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
-    print(f"seed {seed}: {len(faults)} faults, {outcome.answers} answers, {len(outcome.violations)} violations")
+    print(
+        f"seed {seed}: {len(faults)} faults, {outcome.answers} answers, {len(outcome.violations)} violations",
+        flush=True,
+    )
     for violation in outcome.violations:
         print(f"  {violation}", flush=True)
     if outcome.violations and shrink:

@@ -20,16 +20,27 @@ PYTHON = "/usr/bin/python3"  # the one that has GStreamer's bindings
 
 
 class Server:
-    """One RTSP server process on 127.0.0.1. `without` is a mount that is left out, such as /h264."""
+    """One RTSP server process on 127.0.0.1. `without` is a mount that is left out, such as /h264.
 
-    def __init__(self, scheme: str = "", user: str = "", password: str = "", port: int = 0, without: str = "") -> None:
+    `h264` is the mount whose stream is at /h264.
+    """
+
+    def __init__(
+        self,
+        scheme: str = "",
+        user: str = "",
+        password: str = "",
+        port: int = 0,
+        without: str = "",
+        h264: str = "/h264",
+    ) -> None:
         self.login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
         command = [PYTHON, str(Path(__file__).parent / "rtsp_server.py"), str(port)]
         self.process = subprocess.Popen(
             command + ([scheme, user, password] if scheme else []),
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "WITHOUT": without},
+            env={**os.environ, "WITHOUT": without, "H264": h264},
         )
         assert self.process.stdout is not None
         status, _, bound_port = self.process.stdout.readline().partition(" ")

@@ -1,7 +1,7 @@
 """A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are not in a venv).
 
 rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
-$WITHOUT is a mount that is left out, such as /h264.
+$WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264.
 Every picture contains its own time: 16 bars encode floor(time() * 15) modulo 65536, 16 more the inverse, so that a
 test can tell from the pixels alone when a picture was generated (`made_ago` in rtsp.py).
 """
@@ -78,6 +78,7 @@ def main(port: str, scheme: str = "", user: str = "", password: str = "") -> Non
         else:
             auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
         server.set_auth(auth)
+    MOUNTS["/h264"] = MOUNTS[os.environ.get("H264", "/h264")]
     mounts = {path: launch for path, launch in MOUNTS.items() if path != os.environ.get("WITHOUT")}
     for path, launch in mounts.items():
         factory = GstRtspServer.RTSPMediaFactory(shared=True)

@@ -139,6 +139,11 @@ class Parts:
             life.edged.send(signal.SIGKILL)
         life.exit_code, life.ended = life.edged.exit_code(), time.monotonic()
 
+    def restart_rtsp(self, mount: str) -> None:
+        """The camera `dock` sends what is at this mount of the server."""
+        self.rtsp.kill()
+        self.rtsp = Server("digest", "viewer", SECRETS["dock"], self.rtsp.port, h264=mount)
+
     def restart_broker(self, forget: bool = False) -> None:
         """After `broker.kill`. edged can connect once the subscriber is there. `forget`: without its store."""
         if forget:
@@ -180,7 +185,6 @@ def all_parts(folder: Path) -> Iterator[Parts]:
     """Everything but edged is started. On leaving, everything is ended."""
     with ExitStack() as stack:
         rtsp = Server("digest", "viewer", SECRETS["dock"])
-        stack.callback(rtsp.kill)
         http = {name: HttpCamera(SECRETS[name]) for name in ("yard", "back")}
         for camera in http.values():
             stack.callback(camera.close)
@@ -202,6 +206,7 @@ def all_parts(folder: Path) -> Iterator[Parts]:
         try:
             yield parts
         finally:
+            parts.rtsp.kill()
             for life in parts.lives:
                 life.edged.__exit__()
 

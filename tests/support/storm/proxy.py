@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -23,6 +24,27 @@ UNSUPPORTED_VERSION = b"\x20\x02\x00\x01"  # the CONNACK of a broker that knows 
 TRICKLE_BYTES = 7
 
 
+class _Later:
+    """Sends to one socket what it is given, `lag_s` later, and keeps the order when the lag ends."""
+
+    def __init__(self, target: socket.socket, lag_s: float) -> None:
+        self.lag_s = lag_s
+        self._target = target
+        self._waiting: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def send(self, data: bytes) -> None:
+        self._waiting.put((time.monotonic(), data))
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                since, data = self._waiting.get()
+                while time.monotonic() < since + self.lag_s:
+                    time.sleep(POLL_S / 5)
+                self._target.sendall(data)
+
+
 class Proxy:
     """Listens on `port`, and connects to 127.0.0.1:`target`. `affected` counts the connections and pieces of data that
     were cut, lost, delayed or changed."""
@@ -35,12 +57,15 @@ class Proxy:
         self._chance = Random(0)
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._later: dict[socket.socket, _Later] = {}
         self._listening: socket.socket | None = None
         self.mend()
 
     def mend(self) -> None:
         """Accept connections, and carry what is sent."""
         self.mode = "passing"
+        for later in list(self._later.values()):
+            later.lag_s = 0.0
         if self._listening is None:
             self._listening = socket.create_server((HOST, self.port))
             threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
@@ -62,6 +87,13 @@ class Proxy:
         """Until `mend`."""
         self._chance.seed(seed)
         self.mode = mode
+
+    def lag(self, seconds: float) -> None:
+        """What the server sends on the connections that are open now arrives so much later, until `mend`."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for near, _ in pairs:
+            self._later[near] = _Later(near, seconds)
 
     def _end(self, end: Callable[[socket.socket], None]) -> None:
         with self._lock:
@@ -96,6 +128,7 @@ class Proxy:
                 self._pass_on(data, target, downwards)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+        self._later.pop(target, None)
         if downwards:  # the thread of the other direction ends with its socket
             with suppress(OSError):
                 target.shutdown(socket.SHUT_RD)
@@ -108,6 +141,10 @@ class Proxy:
         mode: Mode = "passing" if self.mode == "mqtt 3.1.1" else self.mode
         if mode == "silent" or (mode == "deaf" and downwards):
             self.affected += 1
+            return
+        if downwards and (later := self._later.get(target)):
+            self.affected += later.lag_s > 0
+            later.send(data)
             return
         if mode == "passing" or not downwards:
             target.sendall(data)

@@ -13,6 +13,7 @@ from support.storm.schedule import Fault
 
 EACH_CAMERA = (("dock",), ("yard",), ("back",))
 TWO_CAMERAS = (("dock", "yard"), ("dock", "back"), ("yard", "back"))
+LAG_S = 3.0
 HTTP_CAMERAS = (("yard",), ("back",))
 
 
@@ -77,3 +78,28 @@ def camera_resized(parts: Parts, fault: Fault) -> Running:
     yield
     camera.size = SIZES[0]
     return camera.served - before
+
+
+@kind("camera's stream lags", (("dock",),), 2, 4.5)
+def camera_lags(parts: Parts, fault: Fault) -> Running:
+    """Every packet comes LAG_S later: too old to be answered on, too soon for the connection to be lost.
+
+    For less than 5 s: after that, edged has no earlier packets to compare with, unless the camera's sender reports
+    have proved its clock for 15 s.
+    """
+    proxy = parts.proxies["dock"]
+    before = proxy.affected
+    proxy.lag(LAG_S)
+    yield
+    proxy.mend()
+    return proxy.affected - before
+
+
+@kind("camera changes its codec", (("dock",),), 3, 10)
+def camera_recoded(parts: Parts, fault: Fault) -> Running:
+    """The camera is restarted with H.265 in the place of H.264."""
+    life, before = parts.life, len(parts.life.log)
+    parts.restart_rtsp("/h265")
+    yield
+    parts.restart_rtsp("/h264")
+    return sum("camera dock: back" in line for line in life.log[before:])
