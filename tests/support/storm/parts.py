@@ -46,6 +46,11 @@ class Life:
         return self.edged.lines
 
     @property
+    def ready(self) -> bool:
+        """edged has started all of its parts. Before that, a signal or a missing descriptor ends it."""
+        return any("INFO ready" in line for line in list(self.log))
+
+    @property
     def ended_s(self) -> float:
         """The seconds from the signal to the end."""
         return self.ended - self.stop_sent
@@ -105,6 +110,7 @@ class Parts:
     lateness: Lateness
     disk: SmallDisk | None = None  # what edged's state is on; None without the right to mount one
     page: int = 0  # port
+    device_lost: bool = False
     lives: list[Life] = field(default_factory=list)
 
     @property
@@ -123,7 +129,18 @@ class Parts:
         arguments = (self.failures, "run", "--config", self.config.path)
         environment = {"STATE_DIRECTORY": str(self.database.parent), "PYTHONPATH": _search_path()}
         edged = Edged(*arguments, verbose=False, env=environment, program=(str(DAEMON),))
-        self.lives.append(Life(edged, time.monotonic()))
+        self.lives.append(Life(edged, time.monotonic(), loses_device=self.device_lost))
+
+    def revive_edged(self) -> None:
+        """Start edged again if it has ended by itself, as systemd does. The oracle tells if it was allowed to."""
+        if self.life.stopped_by is None and not self.life.edged.running:
+            self.await_end()
+            self.start_edged()
+
+    def lose_device(self, lost: bool) -> None:
+        """edged ends with EXIT_UNAVAILABLE from now on, or no longer."""
+        self.device_lost = lost
+        self.life.loses_device = self.life.loses_device or lost
 
     def end_edged(self, number: signal.Signals) -> None:
         """Send the signal; do not wait."""

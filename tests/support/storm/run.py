@@ -19,6 +19,7 @@ from support.storm.schedule import Fault
 
 SETTLED_S = 240.0  # back-off is 60 s at most, and a busy machine is slow
 QUIET_LOOKS = 3
+REVIVE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Storm:
             heapq.heappush(steps, (fault.at_s, number, fault, None, 0.0))
         while steps:
             due, number, fault, running, began = heapq.heappop(steps)
-            time.sleep(max(0.0, origin + due - time.monotonic()))
+            self._wait_until(origin + due)
             if running is None:
                 began, running = time.monotonic(), KINDS[fault.kind].run(self.parts, fault)
                 next(running)
@@ -63,8 +64,14 @@ class Storm:
             else:
                 self.done.append(Done(fault, began, time.monotonic(), finish(running)))
 
+    def _wait_until(self, moment: float) -> None:
+        while (left_s := moment - time.monotonic()) > 0:
+            self.parts.revive_edged()
+            time.sleep(min(left_s, REVIVE_S))
+
     def settle(self) -> bool:
         """Wait until each camera answers again and the broker has it; then for a few quiet looks. False: it did not."""
+        self.parts.revive_edged()
         for _ in range(1 + QUIET_LOOKS):
             since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
             if not self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), SETTLED_S):  # noqa: B023

@@ -79,6 +79,9 @@ def disk_read_only(parts: Parts, fault: Fault) -> Running:
 @kind("descriptors used up", (("descriptors", "edged"),), 1, 8)
 def no_descriptors(parts: Parts, fault: Fault) -> Running:
     """The limit is what edged has open."""
+    if not parts.life.ready:
+        yield
+        return 0
     pid = parts.life.edged.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     opened = max(int(each.name) for each in (Path("/proc") / str(pid) / "fd").iterdir())

@@ -40,13 +40,11 @@ def model_nonsense(parts: Parts, fault: Fault) -> Running:
 
 @kind("device lost", (("model", "edged"),), 1, 6)
 def device_lost(parts: Parts, fault: Fault) -> Running:
-    """edged ends with exit code 75, and is started again, as systemd does it."""
-    parts.life.loses_device = True
-    fault_in_model = planted(parts, "model", "lost")
-    next(fault_in_model)
+    """edged ends with exit code 75, and is started again; see `Parts.revive_edged`."""
+    parts.lose_device(True)
+    in_the_model = planted(parts, "model", "lost")
+    next(in_the_model)
     yield
-    effect = finish(fault_in_model)
-    if effect:
-        parts.await_end()
-        parts.start_edged()
+    effect = finish(in_the_model)
+    parts.lose_device(False)
     return effect

@@ -42,6 +42,9 @@ def edged_frozen(parts: Parts, fault: Fault) -> Running:
 
 @kind("SIGHUP", (("edged",),), 0.1, 2)
 def hang_up(parts: Parts, fault: Fault) -> Running:
+    if not parts.life.ready:
+        yield
+        return 0
     for _ in range(Random(fault.seed).choice((1, 1, 20))):
         parts.life.edged.send(signal.SIGHUP)
     yield
