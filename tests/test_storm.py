@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
+from support.running import Edged
 from support.storm import oracle, schedule, table
 from support.storm.faults import KINDS, ranges
 from support.storm.oracle import Row, Seen
+from support.storm.parts import Life
+from support.storm.record import Message
 from support.storm.run import run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
@@ -127,6 +132,18 @@ def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends() -> None
     assert list(oracle.repeated_lines(seen(log=[begin, begin])))
     assert not list(oracle.unended(seen(log=[begin, end])))
     assert list(oracle.unended(seen(log=[begin, end, begin])))
+
+
+@pytest.mark.parametrize(("unreachable", "found"), [((), True), (((90.0, 95.0),), False)])
+def test_the_oracle_finds_an_edged_that_is_down_and_not_offline(
+    unreachable: tuple[tuple[float, float], ...], found: bool
+) -> None:
+    killed = Life(cast(Edged, None), 0.0, signal.SIGKILL, stop_sent=100.0, ended=100.0)
+    lives = [killed, Life(cast(Edged, None), 120.0)]
+    log = ["INFO broker mqtt://b: connected"]
+    assert bool(list(oracle.silently_down(seen(log=log), lives, unreachable, 0.0))) == found
+    will = Message(105.0, "edged/box/bridge/state", b'{"state":"offline"}', True, None)
+    assert not list(oracle.silently_down(Seen([will], [], [log], {}, {}), lives, unreachable, 0.0))
 
 
 def test_the_oracle_finds_a_traceback() -> None:

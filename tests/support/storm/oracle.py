@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,8 @@ from support.storm.parts import Life, Parts, Sample
 from support.storm.record import Message
 
 OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
+WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
+SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
 STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
 EACH = 3  # examples of a broken invariant
 PREFIX = f"edged/{NODE}/"
@@ -98,7 +101,10 @@ def read_rows(database: Path) -> list[Row]:
     return [Row(number, topic, look, bool(on), data, json.loads(data)) for number, topic, look, on, data in found]
 
 
-def judge(seen: Seen, parts: Parts, before: Sample, after: Sample) -> list[str]:
+def judge(
+    seen: Seen, parts: Parts, before: Sample, after: Sample, unreachable: Sequence[tuple[float, float]]
+) -> list[str]:
+    """`unreachable`: when the broker was disturbed, from and until (monotonic)."""
     late_s = parts.lateness.worst_s
     findings: list[Iterable[str]] = [
         too_old(seen, late_s),
@@ -115,6 +121,7 @@ def judge(seen: Seen, parts: Parts, before: Sample, after: Sample) -> list[str]:
         unended(seen),
         shown_secrets(seen, parts.config.every_secret, parts.database),
         badly_ended(parts.lives, late_s),
+        silently_down(seen, parts.lives, unreachable, late_s),
         grown(before, after),
     ]
     return [sentence for each in findings for sentence in _some(each)]
@@ -331,6 +338,22 @@ def badly_ended(lives: Sequence[Life], late_s: float) -> Iterator[str]:
             yield f"life {number} of edged: exit code {life.exit_code} after {end}"
         elif life.stopped_by and life.ended_s > STOP_S + late_s:
             yield f"life {number} of edged: took {life.ended_s:.1f} s to end after {end}"
+
+
+def silently_down(
+    seen: Seen, lives: Sequence[Life], unreachable: Sequence[tuple[float, float]], late_s: float
+) -> Iterator[str]:
+    """The broker says `offline` soon after edged was killed, unless edged is back before, or the broker is away."""
+    state = [each for each in seen.messages if each.topic == f"{PREFIX}bridge/state"]
+    offline = [message.at for message in state if b"offline" in message.payload]
+    for (life, following), log in zip(pairwise(lives), seen.logs, strict=False):
+        due = life.ended + WILL_S + late_s
+        disturbed = any(begin < due and life.ended - SETTLED_S < end for begin, end in unreachable)
+        was_connected = any("INFO broker " in line for line in log)
+        if not was_connected or disturbed or due > following.began:
+            continue
+        if not any(life.stop_sent <= at <= due for at in offline):
+            yield f"edged was not offline {due - life.ended:.1f} s after its end"
 
 
 def grown(before: Sample, after: Sample) -> Iterator[str]:

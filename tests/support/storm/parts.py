@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edged.core.errors import EXIT_UNAVAILABLE
+from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 from support.broker import Mosquitto, free_port, until
 from support.rtsp import Server
 from support.running import Edged
@@ -57,7 +57,9 @@ class Life:
 
     def expected_exits(self) -> set[int]:
         """A process that a signal reaches before edged has begun to work dies of it."""
-        if self.loses_device and self.stopped_by is None:
+        if self.stopped_by is None and any("edged.yaml" in line for line in self.log[:1]):
+            return {EXIT_CONFIG}  # it was started while the config was wrong
+        if self.stopped_by is None and self.loses_device:
             return {EXIT_UNAVAILABLE}
         if self.stopped_by == signal.SIGTERM:
             return {0} if self.log else {0, -signal.SIGTERM}

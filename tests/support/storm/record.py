@@ -17,6 +17,7 @@ from support.broker import HOST
 
 CONNECTED_S = 60.0
 MARKER = "marker"
+REQUESTS = "/bridge/request/"  # not from edged
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Record:
         with self._changed:
             if message.topic == MARKER:
                 self._markers += 1
-            else:
+            elif REQUESTS not in message.topic:
                 arrived = Message(time.monotonic(), message.topic, bytes(message.payload), message.retain, look)
                 self.messages.append(arrived)
             self._changed.notify_all()

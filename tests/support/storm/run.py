@@ -64,6 +64,10 @@ class Storm:
             else:
                 self.done.append(Done(fault, began, time.monotonic(), finish(running)))
 
+    def unreachable(self) -> list[tuple[float, float]]:
+        """When the broker was disturbed, from and until."""
+        return [(done.began, done.ended) for done in self.done if "broker" in done.fault.parts]
+
     def _wait_until(self, moment: float) -> None:
         while (left_s := moment - time.monotonic()) > 0:
             self.parts.revive_edged()
@@ -111,7 +115,7 @@ def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:
             stopped=_retained(parts),
         )
         violations = [] if is_settled else [f"edged did not recover within {SETTLED_S:.0f} s of the last fault"]
-        violations += oracle.judge(seen, parts, before, after)
+        violations += oracle.judge(seen, parts, before, after, storm.unreachable())
         answers = len({row.id for row in seen.rows})
         return Outcome(seed, storm.done, violations, answers, [line for log in seen.logs for line in ["---", *log]])
 
