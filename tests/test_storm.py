@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from support.running import Edged
 from support.storm import oracle, schedule, table
-from support.storm.faults import KINDS, ranges
+from support.storm.faults import ranges
 from support.storm.oracle import Row, Seen
 from support.storm.parts import Life
 from support.storm.record import Message
@@ -46,7 +46,7 @@ def test_two_minutes_of_storm_break_no_promise(seed: int, tmp_path: Path) -> Non
 
 
 def storm(seed: int, seconds: float, folder: Path) -> None:
-    faults = schedule.draw(seed, seconds, ranges())
+    faults = schedule.draw(seed, seconds, ranges(LONG_S))
     outcome = run(seed, faults, folder)
     report = "\n".join([*outcome.violations, *map(str, outcome.done), *outcome.log])
     assert not outcome.violations, report
@@ -58,16 +58,16 @@ def storm(seed: int, seconds: float, folder: Path) -> None:
 
 
 def test_a_seed_draws_the_same_storm_again_and_a_file_keeps_it(tmp_path: Path) -> None:
-    faults = schedule.draw(7, LONG_S, ranges())
+    faults = schedule.draw(7, LONG_S, ranges(LONG_S))
     schedule.save(tmp_path / "storm.json", 7, faults)
-    assert faults == schedule.draw(7, LONG_S, ranges())
-    assert faults != schedule.draw(8, LONG_S, ranges())
+    assert faults == schedule.draw(7, LONG_S, ranges(LONG_S))
+    assert faults != schedule.draw(8, LONG_S, ranges(LONG_S))
     assert schedule.read(tmp_path / "storm.json") == (7, faults)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_faults_overlap_but_never_those_of_one_part(seed: int) -> None:
-    faults = schedule.draw(seed, LONG_S, ranges())
+    faults = schedule.draw(seed, LONG_S, ranges(LONG_S))
     for fault in faults:
         others = [other for other in faults if other != fault and set(other.parts) & set(fault.parts)]
         assert not schedule.overlaps(fault, [fault, *others])
@@ -75,8 +75,8 @@ def test_faults_overlap_but_never_those_of_one_part(seed: int) -> None:
 
 
 def test_every_kind_comes_equally_often() -> None:
-    drawn = [fault.kind for fault in schedule.draw(1, 1000.0, ranges())]
-    counts = {kind: drawn.count(kind) for kind in KINDS}
+    drawn = [fault.kind for fault in schedule.draw(1, 1000.0, ranges(LONG_S))]
+    counts = {kind: drawn.count(kind) for kind in ranges(LONG_S)}
     assert max(counts.values()) - min(counts.values()) <= 2
 
 

@@ -13,11 +13,13 @@ from random import Random
 from typing import Literal, TypeAlias
 
 from support.broker import HOST, free_port, protocol_level
+from support.storm.replay import Replayer
 
 # silent: nothing arrives on either side, and nothing is closed. deaf: what the server sends is lost.
 # held: what the server sends arrives later. trickle: a few bytes at a time. garbage: other bytes in their place.
+# replayed: packets of RTSP connections that begin now arrive again later.
 # mqtt 3.1.1: a CONNECT of MQTT 5 is refused; everything else passes.
-Mode: TypeAlias = Literal["passing", "silent", "deaf", "held", "trickle", "garbage", "mqtt 3.1.1"]
+Mode: TypeAlias = Literal["passing", "silent", "deaf", "held", "trickle", "garbage", "replayed", "mqtt 3.1.1"]
 
 POLL_S = 0.05
 UNSUPPORTED_VERSION = b"\x20\x02\x00\x01"  # the CONNACK of a broker that knows MQTT 3.1.1 only
@@ -57,6 +59,7 @@ class Proxy:
         self._chance = Random(0)
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._replayers: dict[socket.socket, Replayer] = {}
         self._later: dict[socket.socket, _Later] = {}
         self._listening: socket.socket | None = None
         self.mend()
@@ -129,6 +132,7 @@ class Proxy:
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
         self._later.pop(target, None)
+        self._replayers.pop(target, None)
         if downwards:  # the thread of the other direction ends with its socket
             with suppress(OSError):
                 target.shutdown(socket.SHUT_RD)
@@ -148,6 +152,12 @@ class Proxy:
             return
         if mode == "passing" or not downwards:
             target.sendall(data)
+            return
+        if mode == "replayed":
+            replayer = self._replayers.setdefault(target, Replayer(target))
+            before = replayer.replayed
+            replayer.send(data)
+            self.affected += replayer.replayed - before
             return
         self.affected += 1
         if mode == "garbage":

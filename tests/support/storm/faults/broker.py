@@ -41,6 +41,11 @@ def broker_stopped(parts: Parts, fault: Fault) -> Running:
     return 1
 
 
+@kind("broker stopped for 90 s (SIGSTOP)", (("broker",),), 90, 90)
+def broker_stopped_for_long(parts: Parts, fault: Fault) -> Running:
+    return broker_stopped(parts, fault)
+
+
 @kind("broker unreachable", (("broker",),), 1, 8)
 def broker_unreachable(parts: Parts, fault: Fault) -> Running:
     return cut(parts, fault.parts)

@@ -103,3 +103,12 @@ def camera_recoded(parts: Parts, fault: Fault) -> Running:
     yield
     parts.restart_rtsp("/h264")
     return sum("camera dock: back" in line for line in life.log[before:])
+
+
+@kind("camera's old packets again", (("dock",),), 8, 12)
+def camera_replayed(parts: Parts, fault: Fault) -> Running:
+    proxy = parts.proxies["dock"]
+    proxy.reset()
+    before = proxy.affected
+    yield from failing(parts, fault, "replayed")
+    return proxy.affected - before

@@ -46,8 +46,9 @@ def finish(running: Running) -> int:
     raise AssertionError("a fault yields once")
 
 
-def ranges() -> dict[str, Range]:
-    return {name: each.range for name, each in KINDS.items()}
+def ranges(seconds: float) -> dict[str, Range]:
+    """The kinds for storms of this length: not those that would last for more than a third of it."""
+    return {name: each.range for name, each in KINDS.items() if each.range.most_s <= seconds / 3}
 
 
 def cut(parts: Parts, names: tuple[str, ...]) -> Running:
