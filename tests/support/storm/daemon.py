@@ -21,20 +21,23 @@ if TYPE_CHECKING:
     from support.storm.clock_model import ClockModel, Failures
 
 CLOCK_POLL_S = 0.05
+JUMPS_S = 2.0
 
 
 def follow_clock(failures: Failures) -> None:
-    """Set the clock as planted, within CLOCK_POLL_S."""
-    planted_s = 0.0
+    """Set the clock as planted, within CLOCK_POLL_S. In looks it jumps there and back, JUMPS_S apart at least."""
+    before_s, jumped_at = 0.0, 0.0
     while True:
-        threading.Event().wait(CLOCK_POLL_S)
-        if failures.peek("clock_at_each_look_s") is not None:
-            planted_s = -1.0  # the model sets it; afterwards it is put right
-            continue
-        ahead_s = failures.peek("clock_s") or 0.0
-        if ahead_s != planted_s:
-            planted_s = shifted_clock.ahead_s[0] = ahead_s
-            if ahead_s:
+        in_looks = shifted_clock.wanted.wait(CLOCK_POLL_S)
+        shifted_clock.wanted.clear()
+        ahead_s: float = failures.peek("clock_s") or 0.0
+        if jump_s := failures.peek("clock_in_looks_s"):
+            due = in_looks and time.monotonic() > jumped_at + JUMPS_S
+            ahead_s = (0.0 if before_s else jump_s) if due else before_s
+        if ahead_s != before_s:
+            before_s = shifted_clock.ahead_s[0] = ahead_s
+            jumped_at = time.monotonic()
+            if ahead_s and not jump_s:
                 failures.get("clock_s")
 
 

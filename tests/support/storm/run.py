@@ -80,7 +80,17 @@ class Storm:
             since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
             if not self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), SETTLED_S):  # noqa: B023
                 return False
-        return True
+        return self._delivered()
+
+    def _delivered(self) -> bool:
+        """Wait until every outage in the log is over and all that is in the store now has been received."""
+        end, rows = time.monotonic() + SETTLED_S, oracle.read_rows(self.parts.database)
+        while time.monotonic() < end:
+            seen = oracle.Seen(list(self.parts.record.messages), rows, [list(self.parts.life.log)], {}, {})
+            if not any([*oracle.unended(seen), *oracle.lost(seen)]):
+                return True
+            time.sleep(REVIVE_S)
+        return False
 
 
 def _answered(messages: Sequence[Message], since: float) -> set[str]:

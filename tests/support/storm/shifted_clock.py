@@ -7,11 +7,13 @@ nor is any monotonic clock.
 from __future__ import annotations
 
 import datetime
+import threading
 import time
 from typing import Any
 
 REAL, REAL_TIME = datetime.datetime, time.time
 ahead_s = [0.0]
+wanted = threading.Event()  # a look is running, in which the clock is to jump
 
 
 class _Like(type):

@@ -27,9 +27,9 @@ def clock_day(parts: Parts, fault: Fault) -> Running:
     return planted(parts, "clock_s", Random(fault.seed).choice((DAY_S, -DAY_S)))
 
 
-@kind("clock jumps during each look", (("clock", "model"),), 2, 6)
+@kind("clock jumps during looks", (("clock", "model"),), 2, 6)
 def clock_during_looks(parts: Parts, fault: Fault) -> Running:
-    return planted(parts, "clock_at_each_look_s", Random(fault.seed).choice((HOUR_S, -HOUR_S, 30.0, -30.0)))
+    return planted(parts, "clock_in_looks_s", Random(fault.seed).choice((HOUR_S, -HOUR_S, 30.0, -30.0)))
 
 
 @kind("store slow to write", (("disk",),), 2, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import urllib.error
@@ -50,7 +51,7 @@ def page_hammered(parts: Parts, fault: Fault) -> Running:
 
     def hammer(chance: Random) -> None:
         while not ended.wait(0.02):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, http.client.HTTPException):
                 url = f"http://127.0.0.1:{parts.page}{chance.choice(PAGES)}"
                 try:
                     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
