@@ -172,3 +172,21 @@ def test_without_its_secret_the_page_is_not_served(caplog: pytest.LogCaptureFixt
     until(lambda: caplog.messages, 10)
     box.server.stop()
     assert caplog.messages == [f"page: not served: {problem}"]
+
+
+def test_a_stream_ends_if_edged_cannot_be_read_and_another_one_is_up_to_date(
+    box: FakeBox, caplog: pytest.LogCaptureFixture
+):
+    stream = events(box)
+    for _ in range(1 + len(CONFIG.cameras)):
+        next(stream)
+    box.health = {"broker": None}
+    with pytest.raises(httpx.RemoteProtocolError):
+        next(stream)
+    box.health = {}
+    box.looked(CONFIG.cameras[0].name, frame=frame(2))
+    again = events(box)
+    kinds = [next(again) for _ in range(1 + len(CONFIG.cameras))]
+    assert kinds[1][1]["frame"]["sha256"] == "sha-2"
+    again.close()
+    assert len([record for record in caplog.records if "unexpected error" in record.getMessage()]) == 1

@@ -60,8 +60,7 @@ class Feed:
     async def close(self) -> None:
         """End every stream, because the server stops."""
         self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
+        await self._wake()
 
     @property
     def closed(self) -> bool:
@@ -71,22 +70,39 @@ class Feed:
         self._listeners -= 1
 
     async def newer(self, sent: Mapping[str, int], limit_s: float) -> list[tuple[str, int, bytes]]:
-        """The events that are not in `sent`, numbers by part, the box first; none if there is none within `limit_s`."""
+        """The events that are not in `sent`, numbers by part, the box first; none if there is none within `limit_s`.
+
+        Raises what has ended the watching: without it, a browser would show what does not change any more as current.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s), self._changed:
-                await self._changed.wait_for(lambda: self._closed or self._not_in(sent))
+                await self._changed.wait_for(lambda: self._closed or self._failed() or self._not_in(sent))
+        if self._watching and self._failed():
+            self._watching.result()
         return self._not_in(sent)
+
+    def _failed(self) -> bool:
+        watching = self._watching
+        return bool(watching and watching.done() and (watching.cancelled() or watching.exception()))
 
     def _not_in(self, sent: Mapping[str, int]) -> list[tuple[str, int, bytes]]:
         return [(name, number, data) for name, (number, data) in self._parts.items() if sent.get(name) != number]
 
     async def _watch(self) -> None:
-        while self._listeners:
-            if self._update():
-                async with self._changed:
-                    self._changed.notify_all()
-            await asyncio.sleep(POLL_S)
-        self._parts, self._seen, self._box = {}, {}, {}
+        try:
+            while self._listeners:
+                if self._update():
+                    await self._wake()
+                await asyncio.sleep(POLL_S)
+        except BaseException:
+            await self._wake()
+            raise
+        finally:
+            self._parts, self._seen, self._box = {}, {}, {}
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     def _update(self) -> bool:
         before = self._number
@@ -138,7 +154,7 @@ class Subscription:
 
 
 class EventStream:
-    """An answer that ends when the browser leaves, or with the server."""
+    """An answer that ends when the browser leaves, with the server, or with an unexpected error, which is raised."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -149,6 +165,8 @@ class EventStream:
         leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             sending.cancel()
             leaving.cancel()
