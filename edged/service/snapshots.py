@@ -67,7 +67,7 @@ class Snapshots:
                 looks=before.looks + 1,
                 answers={**before.answers, **{answer.question: answer for answer in answers}},
                 changes={**before.changes, **{each.question: each for each in events if each.kind == "changed"}},
-                frame=(frame or before.frame) if self._keep_frames else None,
+                frame=_newest(before.frame, frame) if self._keep_frames else None,
             )
             self._set(name, after)
 
@@ -96,6 +96,13 @@ class Snapshots:
 
     def _set(self, name: str, snapshot: CameraSnapshot) -> None:
         self._cameras = {**self._cameras, name: snapshot}
+
+
+def _newest(before: Frame | None, frame: Frame | None) -> Frame | None:
+    """A look may be overtaken by a request, which looks at the same time."""
+    if frame is None or (before and before.captured_mono > frame.captured_mono):
+        return before
+    return frame
 
 
 def _with_questions(snapshot: CameraSnapshot, names: Collection[str]) -> CameraSnapshot:
