@@ -66,7 +66,7 @@ class Snapshots:
                 before,
                 looks=before.looks + 1,
                 answers={**before.answers, **{answer.question: answer for answer in answers}},
-                changes={**before.changes, **{each.question: each for each in events if each.kind == "changed"}},
+                changes={**_of_same_type(before, answers), **_changed(events)},
                 frame=_newest(before.frame, frame) if self._keep_frames else None,
             )
             self._set(name, after)
@@ -96,6 +96,17 @@ class Snapshots:
 
     def _set(self, name: str, snapshot: CameraSnapshot) -> None:
         self._cameras = {**self._cameras, name: snapshot}
+
+
+def _of_same_type(before: CameraSnapshot, answers: Sequence[Answer]) -> dict[str, Event]:
+    """The changes before, without those of questions that have values of another type since a reload."""
+    types = {name: answer.type for name, answer in before.answers.items()}
+    other = {answer.question for answer in answers if types.get(answer.question) != answer.type}
+    return {name: event for name, event in before.changes.items() if name not in other}
+
+
+def _changed(events: Sequence[Event]) -> dict[str, Event]:
+    return {event.question: event for event in events if event.kind == "changed"}
 
 
 def _newest(before: Frame | None, frame: Frame | None) -> Frame | None:
