@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -130,6 +131,17 @@ def test_a_frame_from_before_a_mask_is_not_served_even_to_a_request_that_has_beg
         box.snapshots.forget_frame(camera)  # as a reload does
         masked.set()
         assert answer.result().status_code == 404
+
+
+def test_the_pixels_of_a_frame_do_not_stay_in_memory_once_it_is_not_the_newest(box: FakeBox):
+    camera = CONFIG.cameras[0].name
+    first = frame(1)
+    pixels = weakref.ref(first.rgb)
+    box.looked(camera, frame=first)
+    del first
+    assert httpx.get(f"{box.url}/api/frame/{camera}.jpg").status_code == 200
+    box.snapshots.forget_frame(camera)
+    until(lambda: pixels() is None, 5)
 
 
 def test_a_camera_that_is_not_in_the_config_has_no_page(box: FakeBox):

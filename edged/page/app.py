@@ -88,12 +88,12 @@ class PageApp:
 
         No browser keeps it on its disk, where it would stay after a mask has covered a part of it.
         """
-        camera, digest = self._known(request).name, request.query_params.get("tried")
-        newest = await (self._jpegs if digest is None else self._tried).jpeg(camera)
-        if newest is None or digest not in (None, newest[0].sha256):
+        camera, tried = self._known(request).name, request.query_params.get("tried")
+        newest = await (self._jpegs if tried is None else self._tried).jpeg(camera)
+        if newest is None or tried not in (None, newest[0]):
             raise HTTPException(404, "there is no such frame of this camera\n")
-        frame, data = newest
-        return Response(data, media_type="image/jpeg", headers={"ETag": f'"{frame.sha256}"'})
+        digest, data = newest
+        return Response(data, media_type="image/jpeg", headers={"ETag": f'"{digest}"'})
 
     async def _file(self, request: Request) -> Response:
         """One of the files that came with the program. They are in memory: no path of a request is opened."""

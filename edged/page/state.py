@@ -126,7 +126,7 @@ def _availability(state: CameraState | None) -> dict[str, Any] | None:
 
 
 def _frame(frame: Frame | None) -> dict[str, Any] | None:
-    """`sha256` is that of the answers; with it in its address, a browser keeps each picture as long as it likes."""
+    """`sha256` is that of the answers; a browser that has this picture does not fetch it again."""
     if frame is None:
         return None
     height, width = frame.rgb.shape[:2]
