@@ -63,6 +63,23 @@ def test_an_export_has_each_label_whose_truth_is_known(store: DiskStore, capsys:
     assert errors == "edged: 2 labels written; 2 labels without a true value left out\n"
 
 
+def test_a_lone_surrogate_is_exported_as_json_and_can_be_imported(
+    store: DiskStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate = {"plate": "부산 \ud800"}
+    frame = kept_frame(kept_answer(value=plate, type="json", form={"schema": {}}))
+    store.frames.keep(frame, lambda: b"picture")
+    until(lambda: store.frames.task(frame.name), WITHIN_S)
+    store.frames.label(frame.name, "people", "right")
+    assert labels("export", "labels.jsonl") == 0
+    assert "부산 \\ud800" in Path("labels.jsonl").read_text("utf-8")
+    store.frames.undo()
+    assert labels("import", "labels.jsonl") == 0
+    task = store.frames.task(frame.name)
+    assert task
+    assert task.labels[0].truth == plate
+
+
 def test_what_was_exported_can_be_imported_beside_a_running_edged(
     store: DiskStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,15 @@ def test_the_state_has_the_box_its_cameras_and_their_answers(box: FakeBox):
     assert shown["questions"][0]["answer"]["id"] == "a"
 
 
+def test_a_lone_surrogate_in_an_answer_does_not_hide_the_state(box: FakeBox):
+    camera = CONFIG.cameras[0]
+    question = camera.questions[0]
+    answer = replace(an_answer("a", question=question.name), prompt_rev=question.prompt_rev, text='{"plate": "\ud800"}')
+    box.looked(camera.name, answer)
+    shown = httpx.get(f"{box.url}/api/state").json()["cameras"][0]["questions"][0]["answer"]
+    assert shown["text"] == '{"plate": "?"}'  # as the broker gets it
+
+
 def test_an_answer_to_a_question_that_was_changed_is_not_shown(box: FakeBox):
     camera = CONFIG.cameras[0]
     box.looked(camera.name, an_answer("a", question=camera.questions[0].name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -83,7 +84,8 @@ def _has_kept(store: DiskStore, number: int) -> bool:
 
 
 def label(box: FakeBox, **said: Any) -> httpx.Response:
-    return httpx.post(f"{box.url}/api/label", json=said)
+    headers = {"Content-Type": "application/json"}
+    return httpx.post(f"{box.url}/api/label", content=json.dumps(said), headers=headers)
 
 
 def test_twenty_frames_are_labelled_by_keyboard(box: FakeBox, store: DiskStore, page: Page):
@@ -201,3 +203,19 @@ def test_only_names_in_the_store_are_pictures(box: FakeBox, store: DiskStore):
     assert httpx.get(f"{box.url}/api/label/{name}").headers["content-type"] == "image/webp"
     wrong = ["nope.webp", "..%2Fedged.db", "%2e%2e%2fedged.db", f"{name}%00", f"..%2Fframes%2F{name}", "edged.db"]
     assert {httpx.get(f"{box.url}/api/label/{each}").status_code for each in wrong} == {404}
+
+
+def test_an_answer_with_a_lone_surrogate_can_be_labelled(box: FakeBox, store: DiskStore):
+    plate = {"plate": "\ud800"}
+    [name] = keep(store, (kept_answer(value=plate, type="json", form={"schema": {}}),))
+    assert httpx.get(f"{box.url}/api/label").json()["task"]["answers"][0]["value"] == {"plate": "?"}
+    given = label(box, frame=name, question="people", verdict="right")
+    assert given.status_code == 200
+    assert given.json()["task"] is None
+
+
+def test_a_truth_that_cannot_be_shown_is_refused_with_a_sentence(box: FakeBox, store: DiskStore):
+    [name] = keep(store, (kept_answer(),))
+    answer = label(box, frame=name, question="people", truth="\ud800")
+    assert answer.status_code == 400
+    assert "a whole number" in answer.text

@@ -9,7 +9,7 @@ from typing import Any
 
 from edged.core.answer_types import INTEGER_LIMIT, AnswerType, Choices, Json, Number, Text, Unreadable, YesNo
 from edged.core.kept_frames import KeptAnswer, LabelRefused, LabelVerdict
-from edged.core.text import shorten
+from edged.core.text import printable, shorten
 from edged.core.types import Value
 
 TEXT_LENGTH = 2000
@@ -146,4 +146,4 @@ def _number_of(text: str) -> int | float:
 
 
 def _shown(value: Value) -> str:
-    return shorten(json.dumps(value, ensure_ascii=False))
+    return printable(shorten(json.dumps(value, ensure_ascii=False)))

@@ -7,7 +7,7 @@ from importlib.resources import files
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -18,6 +18,7 @@ from edged.page.frame_jpegs import FrameJpegs
 from edged.page.guard import Guard
 from edged.page.history import HistoryApi
 from edged.page.html import page
+from edged.page.json_response import JsonResponse
 from edged.page.labelling import Labelling
 from edged.page.readings import Readings
 from edged.page.trying import Trying
@@ -74,7 +75,7 @@ class PageApp:
     async def _state(self, request: Request) -> Response:
         self._verdicts.update()
         shown = state.state(self._observed)
-        return JSONResponse({**shown, "cameras": [self._verdicts.add_to(camera) for camera in shown["cameras"]]})
+        return JsonResponse({**shown, "cameras": [self._verdicts.add_to(camera) for camera in shown["cameras"]]})
 
     async def _events(self, request: Request) -> Response | EventStream:
         if request.method == "HEAD":

@@ -14,11 +14,12 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from edged.core.errors import EdgedError
 from edged.core.intervals import expiry_s
 from edged.core.specs import CameraSpec, Config, QuestionSpec
+from edged.page.json_response import JsonResponse
 from edged.page.readings import Readings
 from edged.page.reduction import Reduction
 from edged.service.observed import Observed
@@ -53,7 +54,7 @@ class HistoryApi:
         async with self._one_at_a_time:
             if await request.is_disconnected():  # while it waited
                 return Response()
-            return JSONResponse(await asyncio.to_thread(self._read, wanted))
+            return JsonResponse(await asyncio.to_thread(self._read, wanted))
 
     def _read(self, wanted: _Wanted) -> dict[str, Any]:
         now = time.time()

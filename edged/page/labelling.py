@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from edged.core.kept_frames import VERDICTS, FramesUnavailable, Label, LabelRefused, LabelTask
 from edged.page.bodies import read_json
+from edged.page.json_response import JsonResponse
 from edged.service.observed import Observed
 
 T = TypeVar("T")
@@ -40,14 +41,14 @@ class Labelling:
         ]
 
     async def _next(self, request: Request) -> Response:
-        return JSONResponse(await _read(lambda: self._state(None)))
+        return JsonResponse(await _read(lambda: self._state(None)))
 
     async def _label(self, request: Request) -> Response:
         """Body: `{"frame", "question", "verdict"?, "truth"?}`, or `{"undo": true}` for the label given last."""
         said = await read_json(request)
         if why := _problem(said):
             raise HTTPException(400, f"{why}\n")
-        return JSONResponse(await _read(lambda: self._state(self._done(said))))
+        return JsonResponse(await _read(lambda: self._state(self._done(said))))
 
     async def _picture(self, request: Request) -> Response:
         """A kept frame. Only a name that is in the store reaches the file system."""

@@ -61,7 +61,8 @@ def import_labels(path: Path, file: Path | None) -> int:
 
 
 def _line(label: Label) -> str:
-    return json.dumps({key: getattr(label, key) for key in KEYS}, ensure_ascii=False)
+    text = json.dumps({key: getattr(label, key) for key in KEYS}, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode()  # a lone surrogate, which UTF-8 cannot encode, as in JSON
 
 
 def _write_file(file: Path, text: str) -> None:
