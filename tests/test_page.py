@@ -211,3 +211,20 @@ def test_a_stream_ends_if_edged_cannot_be_read_and_another_one_is_up_to_date(
     assert kinds[1][1]["frame"]["sha256"] == "sha-2"
     again.close()
     assert len([record for record in caplog.records if "unexpected error" in record.getMessage()]) == 1
+
+
+def test_a_route_that_fails_is_logged_once_while_others_work_and_once_more_when_it_works(
+    box: FakeBox, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "edged")
+    box.health = {"broker": None}
+    for _ in range(3):
+        answer = httpx.get(f"{box.url}/api/state")
+        assert (answer.status_code, answer.text) == (500, "Unexpected error; see edged's log.\n")
+        assert httpx.get(f"{box.url}/label").status_code == 200
+    box.health = {}
+    assert httpx.get(f"{box.url}/api/state").status_code == 200
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("page: ")]
+    failed, again = [line for line in lines if "http://" not in line]
+    assert failed.startswith("page: unexpected error: TypeError")
+    assert again.startswith("page: works again after")

@@ -15,7 +15,7 @@ from edged.core.specs import CameraSpec, PageSpec
 from edged.page import state
 from edged.page.feed import EventStream, Feed
 from edged.page.frame_jpegs import FrameJpegs
-from edged.page.guard import Guard
+from edged.page.guard import UNEXPECTED, Guard
 from edged.page.history import HistoryApi
 from edged.page.html import page
 from edged.page.json_response import JsonResponse
@@ -53,7 +53,8 @@ class PageApp:
             Route("/api/try", Trying(observed).respond, methods=["POST"]),
             Route("/static/{name}", self._file),
         ]
-        self.asgi: ASGIApp = Guard(Starlette(routes=routes, exception_handlers={HTTPException: _error}), spec)
+        handlers = {HTTPException: _error, Exception: _unexpected}
+        self.asgi: ASGIApp = Guard(Starlette(routes=routes, exception_handlers=handlers), spec)
 
     async def close(self) -> None:
         """End what never ends by itself, or may take long."""
@@ -125,3 +126,8 @@ def _static_files() -> dict[str, tuple[str, bytes]]:
 async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(error.detail, error.status_code, headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Starlette raises the error again after this."""
+    return PlainTextResponse(UNEXPECTED, 500)

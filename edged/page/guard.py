@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import re
 import socket
+from collections.abc import Hashable
 from urllib.parse import urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -71,11 +72,11 @@ class Guard:
         try:
             await (self._refusal(scope) or self._app)(scope, receive, send_with_headers)
         except Exception as error:
-            self._failing.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
+            self._failing.begin(f"unexpected error: {error!r}", _route(scope), logging.ERROR, error)
             if not begun:
                 await PlainTextResponse(UNEXPECTED, 500)(scope, receive, send_with_headers)
         else:
-            self._failing.end()
+            self._failing.end(_route(scope))
 
     def _refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that must not reach the app; None for others."""
@@ -123,6 +124,12 @@ class TokenGate:
 
     def _is_token(self, given: str, encoding: str = "utf-8") -> bool:
         return hmac.compare_digest(given.encode(encoding), self._token)
+
+
+def _route(scope: Scope) -> Hashable:
+    """The place of a failure: what works at one route says nothing about another one. Starlette has set it."""
+    route: Hashable = scope.get("endpoint")
+    return route
 
 
 def _no_token(request: Request, wrong: bool) -> Response:
