@@ -177,7 +177,9 @@ def test_it_fits_a_phone(box: FakeBox, store: DiskStore, browser):
 def test_a_box_that_keeps_no_frames_says_how_to(page: Page):
     with FakeBox(CONFIG) as box:
         page.goto(f"{box.url}/label")
-        expect(page.get_by_text("Add frames: {} to the config")).to_be_visible()
+        expect(page.locator("#label")).to_have_text(
+            "No frames are kept. Add frames: {} to the config to keep those that are worth a label."
+        )
 
 
 @pytest.mark.parametrize(

@@ -20,23 +20,27 @@ export function show(state, say) {
         given(answer),
         verdicts(answer, say),
         truth(answer, say),
-        el("p", { id: "problem", class: "notice", role: "alert", hidden: true }))));
+        problem())));
 }
 
 export function showNothing(state, say) {
   const text = state.progress.kept ? words.labelDone : state.keeps ? words.labelNoneYet : words.labelOff;
-  place.replaceChildren(
-    progress(state.progress),
+  place.replaceChildren(el("div", {},
+    state.progress.kept ? progress(state.progress) : null,
     el("p", {}, text),
     state.progress.labels ? button(words.labelUndo, "U", () => say({ undo: true })) : null,
-    el("p", { id: "problem", class: "notice", role: "alert", hidden: true }));
+    problem()));
 }
 
 export function showProblem(text) {
-  const problem = document.getElementById("problem");
-  if (!problem) return place.replaceChildren(el("p", { id: "problem", class: "notice", role: "alert" }, text));
-  problem.hidden = false;
-  problem.textContent = text;
+  if (!document.getElementById("problem")) place.replaceChildren(problem());
+  const shown = document.getElementById("problem");
+  shown.hidden = false;
+  shown.textContent = text;
+}
+
+function problem() {
+  return el("p", { id: "problem", class: "notice bad", role: "alert", hidden: true });
 }
 
 function progress({ kept, labelled }) {
