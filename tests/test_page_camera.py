@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ViewportSize, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from support.axe import violations
 from support.broker import HOST, free_port, until
 from support.browser import DESK, PHONE, keep_picture, opened, overflow_px
@@ -77,6 +77,11 @@ def test_answers_are_beside_the_frame_and_change_without_a_reload(browser: Brows
         expect(page.locator(".surface img[src*='sha-2']")).to_be_visible()
 
 
+def colour(page: Page) -> str:
+    """Of the first answer's value."""
+    return str(page.locator(".answers .value").first.evaluate("value => getComputedStyle(value).color"))
+
+
 def test_a_frame_that_is_not_current_is_grey_and_says_why(browser: Browser, box: FakeBox):
     box.answered("dock", DOCK.questions[0].name, True, frame(1))
     with opened(browser, f"{box.url}/camera/dock") as page:
@@ -86,8 +91,11 @@ def test_a_frame_that_is_not_current_is_grey_and_says_why(browser: Browser, box:
         expect(page.locator(".caption")).to_contain_text("no packet for 5.0 s")
         box.camera("dock")
         expect(page.locator(".surface:not(.not-current)")).to_be_visible()
+        current = colour(page)
         box.server.stop()
         expect(page.locator(".surface.not-current")).to_be_visible()
+        expect(page.get_by_text("What you see is no longer current.")).to_be_visible()
+        assert colour(page) != current
 
 
 def test_a_frame_from_before_a_mask_is_not_shown_any_more(browser: Browser, box: FakeBox):

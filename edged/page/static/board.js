@@ -25,7 +25,6 @@ function show() {
   for (const name of cards.keys()) if (!names.includes(name)) cards.delete(name);
   names.forEach(showCard);
   setChildren(place, names.filter((name) => cards.has(name)).map((name) => cards.get(name).element));
-  document.body.classList.toggle("disconnected", !state.connected && state.box !== null);
   showSummary();
 }
 

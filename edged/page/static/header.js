@@ -18,6 +18,7 @@ follow((kind) => {
 });
 
 function show() {
+  document.body.classList.toggle("disconnected", !state.connected && state.box !== null);
   if (!state.connected && Date.now() - begun < PATIENCE_MS) return;
   if (state.connected && !state.box) return;
   showFacts();
