@@ -174,9 +174,20 @@ def test_it_fits_a_phone(box: FakeBox, store: DiskStore, browser):
     context.close()
 
 
+def test_the_header_leads_to_the_kept_frames_and_back(box: FakeBox, store: DiskStore, page: Page):
+    keep(store, (kept_answer(),))
+    page.goto(box.url)
+    page.get_by_role("link", name="Label frames").click()
+    expect(page.locator("#given")).to_be_visible()
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["All cameras"])
+    page.get_by_role("link", name="All cameras").click()
+    expect(page.locator("#summary")).to_be_visible()
+
+
 def test_a_box_that_keeps_no_frames_says_how_to(page: Page):
     with FakeBox(CONFIG) as box:
         page.goto(f"{box.url}/label")
+        expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["All cameras"])
         expect(page.locator("#label")).to_have_text(
             "No frames are kept. Add frames: {} to the config to keep those that are worth a label."
         )

@@ -1,15 +1,19 @@
-// The header of every page: the box in a few words, and below it a notice for each thing that is wrong with it.
+// The header of every page: the way to the other pages, the box in a few words, and a notice for each thing that is wrong.
 import { announce, el, setChildren, setText } from "./dom.js";
 import { follow, state } from "./live.js";
 import { notices } from "./notices.js";
 import { words } from "./words.js";
 
 const facts = document.getElementById("box");
+const links = document.getElementById("links");
 const list = document.getElementById("notices");
 const shown = new Map(); // by key: the element of a notice, and its function `update`
 const factElements = ["connection", "model", "broker"].map(() => el("span", { class: "fact", hidden: true }));
 const begun = Date.now();
 const PATIENCE_MS = 2_000; // for the first event
+
+const toBoard = el("a", { href: "/" }, words.allCameras);
+const toLabels = el("a", { href: "/label" }, words.labelFrames);
 
 facts.append(...factElements);
 setTimeout(show, PATIENCE_MS);
@@ -21,8 +25,14 @@ function show() {
   document.body.classList.toggle("disconnected", !state.connected && state.box !== null);
   if (!state.connected && Date.now() - begun < PATIENCE_MS) return;
   if (state.connected && !state.box) return;
+  showLinks();
   showFacts();
   showNotices(notices(state.box, state.connected));
+}
+
+function showLinks() {
+  const others = [toBoard, toLabels].filter((link) => link.pathname !== location.pathname);
+  setChildren(links, others.filter((link) => link !== toLabels || state.box?.keeps_frames));
 }
 
 function showFacts() {

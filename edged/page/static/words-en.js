@@ -15,6 +15,7 @@ export default {
   modelMissing: "Model not available",
   brokerConnected: "Broker connected",
   brokerDisconnected: "Broker not connected",
+  labelFrames: "Label frames",
   // notices
   disconnectedHint: "What you see is no longer current. The page connects again by itself.",
   disconnectedSince: (duration) => `No connection to edged ${duration}`,

@@ -15,6 +15,7 @@ export default {
   modelMissing: "모델을 사용할 수 없음",
   brokerConnected: "브로커 연결됨",
   brokerDisconnected: "브로커 연결 끊김",
+  labelFrames: "프레임 라벨링",
   // notices
   disconnectedHint: "지금 보이는 내용은 최신이 아닙니다. 페이지가 자동으로 다시 연결합니다.",
   disconnectedSince: (duration) => `${duration} edged에 연결되지 않음`,
