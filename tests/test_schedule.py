@@ -148,6 +148,31 @@ def test_shift_starts_intervals_anew(hanging: Hanging):
         until(lambda: hanging.calls == ["dock"], 5)
 
 
+class HourAhead(datetime):
+    """A clock that was set."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+def test_a_clock_that_is_set_again_while_intervals_restart_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, hanging: Hanging
+):
+    hanging.go.set()
+    with running(hanging) as schedule:
+        schedule.add(camera(schedule=Every(1.0)), None)
+        assert not schedule.waits_too_long()
+        with monkeypatch.context() as clock:
+            clock.setattr("edged.service.scheduler.datetime", HourAhead)
+            schedule.shift()
+        assert schedule.waits_too_long()
+        schedule.shift()
+        assert not schedule.waits_too_long()
+        looks = len(hanging.calls)
+        until(lambda: len(hanging.calls) > looks, 5)
+
+
 @pytest.mark.parametrize("schedule", [Every(5.0), Cron("* * * * *")], ids=str)
 def test_runs_missed_long_ago_are_not_made_up_for(schedule: Every | Cron):
     now = datetime.now(UTC)

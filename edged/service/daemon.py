@@ -195,7 +195,7 @@ class Daemon:
         if not self._ready:
             self._watchdog.starting(self._status())
             return
-        if self._watchdog.clock_jumped():
+        if self._watchdog.clock_jumped() or self.service.schedule.waits_too_long():
             log.warning("the system clock was changed; the intervals of all cameras restart now")
             self.service.schedule.shift()
         if time.monotonic() >= self._health_due:

@@ -30,6 +30,7 @@ log = logging.getLogger("edged.schedule")
 FIRST_LOOK_WITHIN_S = 1.0
 MISSED_S = 60.0  # a run that is overdue by more is dropped
 STOP_WAIT_S = 5.0
+AHEAD = timedelta(seconds=5)  # by which a clock may be set without being noticed; see watchdog.CLOCK_JUMP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,15 @@ class Schedule:
         # a job has no such attribute before the start
         due: list[datetime | None] = [getattr(job, "next_run_time", None) for job in self._jobs.values()]
         return max([0.0, *((now - moment).total_seconds() for moment in due if moment)])
+
+    def waits_too_long(self) -> bool:
+        """True if a camera's next look is further away than its interval: the clock was set during a `shift`."""
+        now = datetime.now(UTC)
+        for job in self._jobs.values():
+            moment: datetime | None = getattr(job, "next_run_time", None)
+            if moment and isinstance(job.trigger, IntervalTrigger) and moment - now > job.trigger.interval + AHEAD:
+                return True
+        return False
 
     def shift(self) -> None:
         """Restart all intervals. Call after the wall clock was set."""
