@@ -215,7 +215,7 @@ def lost(seen: Seen) -> Iterator[str]:
 
 def disordered(seen: Seen) -> Iterator[str]:
     """On each topic, and on its /late, the first copies arrive in the order of the store. But a process that could not
-    read its store at the start sends what was in it late.
+    read its store at the start sends what was in it, not retained, after newer ones.
     """
     unread = any("answers are kept in memory" in line for log in seen.logs for line in log[:1])
     place = {row.id: row.number for row in seen.rows}
@@ -226,7 +226,7 @@ def disordered(seen: Seen) -> Iterator[str]:
         if (topic, name) in received or name not in place:
             continue
         received.add((topic, name))
-        if unread and message.json["late"]:
+        if unread and not message.retain:
             continue
         if place[name] < newest.get(topic, place[name]):
             yield f"{message.topic}: row {place[name]} arrived after row {newest[topic]}"
