@@ -224,6 +224,7 @@ def test_a_route_that_fails_is_logged_once_while_others_work_and_once_more_when_
         assert httpx.get(f"{box.url}/label").status_code == 200
     box.health = {}
     assert httpx.get(f"{box.url}/api/state").status_code == 200
+    until(lambda: "works again" in caplog.text)  # logged after the answer was sent
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("page: ")]
     failed, again = [line for line in lines if "http://" not in line]
     assert failed.startswith("page: unexpected error: TypeError")
