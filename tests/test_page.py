@@ -26,7 +26,7 @@ from support.world import CONFIG
 
 from edged.core.specs import ListenAddress, PageSpec
 from edged.core.types import Frame
-from edged.page import feed, frame_jpegs
+from edged.page import feed, frame_jpegs, state
 from edged.page import server as page_server
 from edged.service import picture
 
@@ -55,10 +55,10 @@ def test_the_state_has_the_box_its_cameras_and_their_answers(box: FakeBox):
     box.looked(
         camera.name, replace(an_answer("a", question=question.name), prompt_rev=question.prompt_rev), frame=frame(1)
     )
-    state = httpx.get(f"{box.url}/api/state").json()
-    assert state["node"] == CONFIG.node
-    assert [each["name"] for each in state["cameras"]] == [each.name for each in CONFIG.cameras]
-    shown = state["cameras"][0]
+    told = httpx.get(f"{box.url}/api/state").json()
+    assert told["node"] == CONFIG.node
+    assert [each["name"] for each in told["cameras"]] == [each.name for each in CONFIG.cameras]
+    shown = told["cameras"][0]
     assert shown["frame"]["sha256"] == "sha-1"
     assert shown["questions"][0]["answer"]["id"] == "a"
 
@@ -98,6 +98,19 @@ def test_while_nothing_changes_a_stream_has_nothing_but_pings(box: FakeBox, monk
     kinds = [next(stream)[0] for _ in range(4 + len(CONFIG.cameras))]
     assert kinds[1 + len(CONFIG.cameras) :] == ["ping"] * 3
     stream.close()
+
+
+def test_the_clock_of_a_new_stream_is_right_however_long_nothing_has_changed(
+    box: FakeBox, monkeypatch: pytest.MonkeyPatch
+):
+    first, later = events(box), time.time() + 600
+    next(first)
+    monkeypatch.setattr(state, "time", SimpleNamespace(time=lambda: later))
+    second = events(box)
+    kind, data = next(second)
+    assert (kind, data["now_ts"]) == ("box", round(later, 3))
+    first.close()
+    second.close()
 
 
 def test_the_frame_is_a_jpeg_that_no_browser_keeps(box: FakeBox):

@@ -85,6 +85,10 @@ class Feed:
         watching = self._watching
         return bool(watching and watching.done() and (watching.cancelled() or watching.exception()))
 
+    def box(self) -> bytes:
+        """The box now. Its newest event may be old, and a browser sets its clock by it."""
+        return event("box", state.box(self._observed))
+
     def _not_in(self, sent: Mapping[str, int]) -> list[tuple[str, int, bytes]]:
         return [(name, number, data) for name, (number, data) in self._parts.items() if sent.get(name) != number]
 
@@ -149,8 +153,11 @@ class Subscription:
         events = await self._feed.newer(self._sent, PING_S)
         if self._feed.closed:
             return None
+        texts = {name: data for name, _, data in events}
+        if BOX in texts and BOX not in self._sent:
+            texts[BOX] = self._feed.box()
         self._sent |= {name: number for name, number, _ in events}
-        return b"".join(data for _, _, data in events) or event("ping", {"now_ts": round(time.time(), 3)})
+        return b"".join(texts.values()) or event("ping", {"now_ts": round(time.time(), 3)})
 
 
 class EventStream:
