@@ -421,6 +421,13 @@ def test_the_page_loads_again_when_edged_speaks_another_language(box: FakeBox, p
     expect(page.locator("#box")).to_contain_text("브로커 연결됨")
 
 
+def test_the_page_loads_again_when_the_node_is_renamed(box: FakeBox, page: Page):
+    expect(page).to_have_title(re.compile(box.config.node))
+    box.config = replace(box.config, node="gate-box", rev="renamed")
+    expect(page).to_have_title(re.compile("gate-box"))
+    expect(page.locator("header .home")).to_have_text("gate-box")
+
+
 def test_a_camera_comes_and_goes_with_the_config(box: FakeBox, page: Page):
     box.config = replace(box.config, cameras=box.config.cameras[:1], rev="next")
     expect(card(page, "yard")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 const SILENCE_MS = 30_000; // edged sends something every 10 s
 const RETRY_MS = 1_000;
+const IN_THE_PAGE = ["version", "language", "node"]; // of the box: they decide on scripts, words and titles
 const FUTURE_S = 10; // more than delays between box and browser explain
 
 export const state = { box: null, cameras: new Map(), connected: false, clockOffset: 0 };
@@ -46,7 +47,7 @@ function heard(event, take) {
 
 function takeBox(box) {
   const before = state.box ?? box;
-  if (before.version !== box.version || before.language !== box.language) return location.reload(); // other scripts, words
+  if (IN_THE_PAGE.some((key) => before[key] !== box[key])) return location.reload();
   takeClock(box);
   state.box = box;
   for (const name of state.cameras.keys()) if (!box.cameras.includes(name)) state.cameras.delete(name);
