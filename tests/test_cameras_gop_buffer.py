@@ -229,3 +229,21 @@ def test_congestion_adds_nothing_to_the_delay_within_the_camera() -> None:
     clock = SenderClock(wall=lambda: 1000.0, monotonic=lambda: 50.0)
     assert clock.delay_s(Packet(b"", False, 50.0, 50.0, 0.0, sent_s=999.5)) == pytest.approx(0.5)
     assert clock.delay_s(Packet(b"", False, 51.5, 51.5, 0.1, sent_s=999.6)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("silence_s", [7.0, 60.0])
+def test_burst_after_a_silence_longer_than_the_window_is_known_to_be_old(silence_s: float) -> None:
+    """As after a pause of this process: a suspended virtual machine, a debugger."""
+    calm = [(tenth / 10, tenth / 10) for tenth in range(100)]
+    burst = [(10.0 + silence_s + n / 1000, 10.0 + n / 10) for n in range(int(silence_s * 10))]
+    after = [(10.0 + silence_s + n / 10, 10.0 + silence_s + n / 10) for n in range(1, 100)]
+    lags = ages([*calm, *burst, *after])
+    assert lags[100] == pytest.approx(silence_s, abs=0.01)
+    assert lags[100 + len(burst) // 2] == pytest.approx(silence_s / 2, abs=0.4)
+    assert max(lags[100 + len(burst) :]) < 0.05
+
+
+def test_a_camera_that_paused_with_its_clock_is_believed_again_after_a_while() -> None:
+    lags = ages([(n / 10 + (60 if n > 50 else 0), n / 10) for n in range(200)])
+    assert lags[51] == pytest.approx(60, abs=0.01)
+    assert lags[120:] == [0.0] * 80

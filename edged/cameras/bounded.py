@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0  # for a connection to be accepted, and for each silence on it
 POLL_S = 0.2  # how often a blocked read checks for cancellation
+WAIT_S = 0.01  # a read that takes so long has waited for the camera; what is in the socket's buffer takes less
 
 Cancelled: TypeAlias = Callable[[], bool]
 
@@ -34,10 +35,14 @@ HEAD = Bound(10.0, 2**20, "the camera's answer did not arrive in 10 s", "the cam
 
 
 class Budget:
-    """The time and bytes left to the part being read; first the head of the answer."""
+    """The time and bytes left to the part being read; first the head of the answer.
+
+    `waited_at` is when (monotonic) a read last began to wait. At that time all that the camera had sent was read.
+    """
 
     def __init__(self, cancelled: Cancelled) -> None:
         self._cancelled = cancelled
+        self.waited_at = time.monotonic()
         self.begin(HEAD)
 
     def begin(self, bound: Bound) -> None:
@@ -79,9 +84,13 @@ class BoundedStream(io.RawIOBase):
         self._connection.settimeout(POLL_S)
         while True:
             self._budget.check()
+            began = time.monotonic()
             try:
                 count = self._connection.recv_into(buffer)
+                if time.monotonic() - began >= WAIT_S:
+                    self._budget.waited_at = began
             except TimeoutError:
+                self._budget.waited_at = began
                 if time.monotonic() - silent_since > ANSWER_S:
                     raise
                 continue

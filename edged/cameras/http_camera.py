@@ -141,12 +141,13 @@ def open_mjpeg(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
 
 
 def _packets(response: BoundedResponse) -> Iterator[Packet | None]:
-    since = time.monotonic()
+    began = time.monotonic()
     try:
         for data in multipart.pictures(response):
             arrived = time.monotonic()
-            yield Packet(data, True, since, arrived, None)
-            since = time.monotonic()
+            # A picture that was read without a wait may have been in the buffer since the last one.
+            yield Packet(data, True, min(began, response.budget.waited_at), arrived, None)
+            began = time.monotonic()
     except TimeoutError:
-        raise CameraError(f"no picture for {time.monotonic() - since:.1f} s") from None
+        raise CameraError(f"no picture for {time.monotonic() - began:.1f} s") from None
     raise CameraError("the camera ended the stream")

@@ -13,18 +13,27 @@ LONG_WINDOW_S = 600.0  # for a clock that is known to be one
 
 
 class LeastOf:
-    """The least number of the last `window_s`."""
+    """The least number of the last `window_s`.
+
+    A silence counts as 1 s at most: the numbers before it are needed to judge those after it, which may have waited.
+    """
+
+    MOST_SILENCE_S = 1.0
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
-        self._numbers: deque[tuple[float, float]] = deque()  # (time, number), the least number first
+        self._numbers: deque[tuple[float, float]] = deque()  # (counted time, number), the least number first
+        self._counted_s = 0.0
+        self._last = float("-inf")
 
     def add(self, at: float, number: float) -> float:
         """Add a number at this time; the least of the window."""
+        self._counted_s += min(at - self._last, self.MOST_SILENCE_S)
+        self._last = at
         while self._numbers and self._numbers[-1][1] >= number:
             self._numbers.pop()
-        self._numbers.append((at, number))
-        while self._numbers[0][0] < at - self._window_s:
+        self._numbers.append((self._counted_s, number))
+        while self._numbers[0][0] < self._counted_s - self._window_s:
             self._numbers.popleft()
         return self._numbers[0][1]
 
