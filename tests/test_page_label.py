@@ -143,6 +143,7 @@ def test_an_answer_without_a_value_cannot_be_right(box: FakeBox, store: DiskStor
     keep(store, (answer,))
     page.goto(f"{box.url}/label")
     expect(page.get_by_role("button", name="Right")).to_be_disabled()
+    expect(page.locator(".label-status")).to_have_text("Timed out: no answer within 60 s")
     page.keyboard.press("r")
     page.keyboard.press("s")
     expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()

@@ -66,7 +66,7 @@ function about(task) {
 function given(answer) {
   const value = answer.guess === null ? words.labelNoValue : shown(answer.guess, answer);
   const confidence = answer.confidence === null ? null : words.labelConfidence(Math.round(answer.confidence * 100));
-  const status = answer.status === "ok" ? null : `${words.labelStatus[answer.status] ?? answer.status}: ${answer.reason ?? ""}`;
+  const status = answer.status === "ok" ? null : `${words.status[answer.status] ?? answer.status}: ${answer.reason ?? ""}`;
   return el("div", { class: "label-given" },
     el("span", { class: "muted" }, words.labelGiven),
     el("strong", { id: "given" }, value),

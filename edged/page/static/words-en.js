@@ -6,7 +6,6 @@ export default {
   hours: (n) => `${n} h`,
   days: (n) => (n === 1 ? "1 day" : `${n} days`),
   ago: (duration) => `${duration} ago`,
-  sinceDuration: (duration) => `for ${duration}`,
   // header
   connected: "Live",
   disconnected: "No connection to edged",
@@ -18,7 +17,6 @@ export default {
   labelFrames: "Label frames",
   // notices
   disconnectedHint: "What you see is no longer current. The page connects again by itself.",
-  disconnectedSince: (duration) => `No connection to edged ${duration}`,
   stopping: "edged is stopping",
   starting: "edged is starting",
   startingHint: "The model is being loaded. This can take minutes.",
@@ -50,9 +48,6 @@ export default {
   labelGiven: "Answer given",
   labelNoValue: "no value",
   labelConfidence: (percent) => `confidence ${percent} %`,
-  labelStatus: {
-    unsure: "Unsure", unreadable: "Unreadable", timeout: "Timeout", stale_frame: "Stale frame", camera_down: "Camera down", model_down: "Model down",
-  },
   labelTruth: "True value",
   labelSave: "Save",
   labelUndo: "Undo",
