@@ -147,7 +147,7 @@ BAD = {
     "a page at a name": (
         MODEL + "page: {listen: localhost:8311}\n",
         [
-            'edged.yaml:2: page: listen must be an IP address and a port such as 127.0.0.1:9817, not "localhost:8311"; '
+            'edged.yaml:2: page: listen must be an IP address and a port such as 127.0.0.1:8311, not "localhost:8311"; '
             "write 127.0.0.1:8311"
         ],
     ),

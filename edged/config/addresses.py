@@ -119,8 +119,8 @@ def broker_url(value: Any) -> Any:
     return value
 
 
-def listen(value: Any) -> ListenAddress:
-    """An IP address of this machine and a port, or a problem."""
+def listen(value: Any, example: str) -> ListenAddress:
+    """An IP address of this machine and a port, or a problem that shows the example."""
     match = LISTEN.fullmatch(value) if isinstance(value, str) else None
     try:
         parsed = (
@@ -132,7 +132,7 @@ def listen(value: Any) -> ListenAddress:
         return parsed
     port = PORT_ONLY.fullmatch(str(value))
     hint = f"; write 127.0.0.1:{port[1]}" if port and 0 < int(port[1]) < 65536 else ""
-    raise wrong(f"must be an IP address and a port such as 127.0.0.1:9817, not {shown(value)}{hint}")
+    raise wrong(f"must be an IP address and a port such as {example}, not {shown(value)}{hint}")
 
 
 def host_name(value: Any) -> Any:

@@ -60,8 +60,12 @@ _SECRET_OR_TEXT = {
 Source = Annotated[str, BeforeValidator(addresses.source), Field(max_length=PATH_LENGTH)]
 BrokerUrl = Annotated[str, BeforeValidator(addresses.broker_url)]
 Password = Annotated[Any, BeforeValidator(addresses.password), WithJsonSchema(_SECRET_OR_TEXT)]
-Listen = Annotated[
-    ListenAddress, BeforeValidator(addresses.listen), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+_LISTEN_SCHEMA = WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+MetricsListen = Annotated[
+    ListenAddress, BeforeValidator(lambda value: addresses.listen(value, "127.0.0.1:9817")), _LISTEN_SCHEMA
+]
+PageListen = Annotated[
+    ListenAddress, BeforeValidator(lambda value: addresses.listen(value, "127.0.0.1:8311")), _LISTEN_SCHEMA
 ]
 KeyFile = Annotated[Any, BeforeValidator(addresses.key_file), WithJsonSchema(_SECRET_OR_TEXT)]
 HostName = Annotated[str, BeforeValidator(addresses.host_name), Field(max_length=253)]
@@ -381,7 +385,7 @@ HomeAssistant = Annotated[
 
 
 class PageForm(Form):
-    listen: Listen = key(
+    listen: PageListen = key(
         "Address and port of the page. Any address that is not of this machine only (`127.0.0.1`) needs `token:`. "
         "Default: 127.0.0.1:8311.",
         DEFAULT_PAGE,
@@ -428,7 +432,7 @@ class ConfigForm(Form):
         "`false`: none; those without a label are deleted. Default: none.",
         sample={"unsure": True, "changed": True, "sample": 0.02, "max": "2GB"},
     )
-    metrics: Listen | None = key(
+    metrics: MetricsListen | None = key(
         "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "
         "or an address that only the monitoring can reach. Default: none.",
         sample="127.0.0.1:9817",
