@@ -89,7 +89,7 @@ def value(page: Page, title: str, camera: str = "dock") -> Locator:
 
 
 def notice(page: Page, text: str) -> Locator:
-    return page.locator("#notices .notice").filter(has_text=text)
+    return page.locator("#notices > .notice, #warnings > .notice").filter(has_text=text)
 
 
 def attention(page: Page) -> Locator:
@@ -376,7 +376,7 @@ def test_what_is_wrong_with_the_box_is_shown_and_goes_when_it_is_over(
     expect(notice(page, text)).to_be_visible()
     for name, good in before.items():
         setattr(box, name, good)
-    expect(page.locator("#notices .notice")).to_have_count(0)
+    expect(page.locator("#notices > .notice, #warnings > .notice")).to_have_count(0)
 
 
 def test_a_warning_is_no_problem(box: FakeBox, page: Page):
@@ -387,6 +387,14 @@ def test_a_warning_is_no_problem(box: FakeBox, page: Page):
     expect(page.locator("#summary")).to_have_text("1 problem, 1 warning")
     expect(page.locator("#summary")).to_have_class("bad")
     expect(page).to_have_title("(1) box - edged")
+
+
+def test_what_is_wrong_with_a_camera_is_above_warnings(box: FakeBox, page: Page):
+    box.health = {"clock_synced": False}
+    expect(notice(page, "The clock of the box is not set")).to_be_visible()
+    box.camera("dock", online=False, reason="no packet for 5.0 s")
+    expect(attention(page)).to_have_count(1)
+    expect(page.locator(".notice")).to_have_text([re.compile("^Loading dock Camera down"), re.compile("^The clock")])
 
 
 def test_warnings_about_the_config_are_folded(browser: Browser, tmp_path: Path):
@@ -410,7 +418,7 @@ def test_without_edged_the_page_says_so_and_comes_back_by_itself(box: FakeBox, p
     box.answered("dock", "people", 4, frame(2))
     box.server.follow(box.spec)
     expect(value(page, "People")).to_have_text("4")
-    expect(page.locator("#notices .notice")).to_have_count(0)
+    expect(page.locator("#notices > .notice, #warnings > .notice")).to_have_count(0)
     assert page.evaluate("window.here")
 
 

@@ -7,6 +7,7 @@ import { words } from "./words.js";
 const facts = document.getElementById("box");
 const links = document.getElementById("links");
 const list = document.getElementById("notices");
+const lower = document.getElementById("warnings") ?? list; // on the board, below the cameras that are wrong
 const shown = new Map(); // by key: the element of a notice, and its function `update`
 const factElements = ["connection", "model", "broker"].map(() => el("span", { class: "fact", hidden: true }));
 const begun = Date.now();
@@ -61,7 +62,10 @@ function showNotices(now) {
   const fresh = now.filter((each) => !shown.has(each.key));
   for (const each of fresh) shown.set(each.key, noticeElement(each));
   for (const each of now) shown.get(each.key).update(each);
-  setChildren(list, now.map((each) => shown.get(each.key).element));
+  const [upper, warnings] = [[], []];
+  for (const each of now) (each.level === "warn" && lower !== list ? warnings : upper).push(shown.get(each.key).element);
+  setChildren(list, upper);
+  if (lower !== list) setChildren(lower, warnings);
   if (fresh.length) announce(fresh.map((each) => each.text).join(". "));
 }
 
