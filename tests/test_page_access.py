@@ -98,6 +98,7 @@ def test_the_token_opens_the_page_as_a_header_and_as_a_cookie(box: FakeBox):
 
 def test_the_form_for_the_token_has_its_style_and_icon(box: FakeBox):
     form = ask(box, "/", "Accept: text/html")
+    assert b'<link rel="icon" href="/static/icon.svg"' in form  # else browsers ask for /favicon.ico, and get 401
     assert (status(form), b'name="token"' in form) == (401, True)
     assert status(ask(box, "/static/style.css")) == 200
 
