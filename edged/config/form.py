@@ -386,13 +386,13 @@ HomeAssistant = Annotated[
 
 class PageForm(Form):
     listen: PageListen = key(
-        "Address and port of the page. Any address that is not of this machine only (`127.0.0.1`) needs `token:`. "
+        "Address and port of the page. An address that other machines can reach needs `token:`. "
         "Default: 127.0.0.1:8311.",
         DEFAULT_PAGE,
         sample="127.0.0.1:8311",
     )
     token: Password = key(
-        "Who opens the page must know it: `{secret: NAME}`, as `mqtt.password`. Default: none.",
+        "What browsers and programs must know to open the page: `{secret: NAME}`, as `mqtt.password`. Default: none.",
         sample={"secret": "page-token"},
     )
     hosts: Annotated[list[HostName], Field(max_length=16)] = key(
