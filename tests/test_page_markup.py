@@ -130,6 +130,18 @@ def test_another_site_can_neither_frame_nor_read_nor_change_the_page(box: FakeBo
     assert box.received == []
 
 
+def test_a_page_that_is_open_asks_for_the_token_after_it_was_changed(browser: Browser):
+    listen = ListenAddress(HOST, free_port())
+    with FakeBox(CONFIG, PageSpec(listen, Secret("t0k3n"))) as box:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{box.url}/?token=t0k3n")
+        expect(page.locator("header")).to_contain_text("Live", timeout=20_000)
+        box.server.follow(PageSpec(listen, Secret("another")))
+        expect(page.locator("#token")).to_be_visible(timeout=20_000)
+        context.close()
+
+
 @pytest.mark.slow
 def test_a_token_typed_into_the_form_opens_the_page_and_leaves_the_address(browser: Browser):
     with FakeBox(CONFIG, PageSpec(ListenAddress(HOST, free_port()), Secret("t0k3n"))) as box:

@@ -3,6 +3,7 @@
 const SILENCE_MS = 30_000; // edged sends something every 10 s
 const RETRY_MS = 1_000;
 const IN_THE_PAGE = ["version", "language", "node"]; // of the box: they decide on scripts, words and titles
+const PATIENCE_MS = 5_000; // for a single request
 const FUTURE_S = 10; // more than delays between box and browser explain
 
 export const state = { box: null, cameras: new Map(), connected: false, clockOffset: 0 };
@@ -66,7 +67,22 @@ function takeClock(data) {
 function lost() {
   setConnected(false);
   source.close(); // its own retry would end at the first answer that is not 200
-  setTimeout(connect, RETRY_MS);
+  setTimeout(reconnect, RETRY_MS);
+}
+
+/** An EventSource does not say why it failed. Without the token, loading the page again gives the form for it. */
+async function reconnect() {
+  if (await isRefused()) location.reload();
+  else connect();
+}
+
+async function isRefused() {
+  try {
+    const answer = await fetch("/api/events", { method: "HEAD", signal: AbortSignal.timeout(PATIENCE_MS) });
+    return answer.status === 401;
+  } catch {
+    return false;
+  }
 }
 
 /** A connection that is half open gives no error. */
