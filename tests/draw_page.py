@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize
 from support.broker import until
 from support.browser import chromium, opened
+from support.drawing import Easel
 
 from edged.demo.cameras import HOST
 from edged.demo.show import RunningDemo, running_demo
@@ -26,6 +27,7 @@ SYNCHRONISED = """
   const parse = JSON.parse;
   JSON.parse = (text) => parse(text.replaceAll('"clock_synced":false', '"clock_synced":true'));
 """
+REGION: ViewportSize = {"width": 640, "height": 1500}
 LOADED_MS = 120_000  # the demo's model, and one look at each camera
 
 
@@ -34,7 +36,7 @@ def main(folder: Path) -> None:
         url = f"http://{HOST}:{demo.page}/"
         until(lambda: serves(url), LOADED_MS / 1000)
         draw_board(browser, url, folder / "page.webp")
-        # The picture of the camera's page, where a region is drawn, belongs here.
+        draw_region(browser, f"{url}camera/yard", folder / "page-region.webp")
 
 
 @contextmanager
@@ -78,9 +80,23 @@ def draw_board(browser: Browser, url: str, path: Path) -> None:
         save(page, path)
 
 
-def save(page: Page, path: Path) -> None:
-    """The whole page as WebP, with the best quality that is small enough."""
-    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as image:
+def draw_region(browser: Browser, url: str, path: Path) -> None:
+    """The page of a camera, where a polygon is drawn around the door."""
+    with opened(browser, "about:blank", REGION, scale=2) as page:
+        page.add_init_script(SYNCHRONISED)
+        page.goto(url)
+        page.locator(".surface img[src]").wait_for(timeout=LOADED_MS)
+        drawn = Easel(page, (100, 100))  # positions in percent
+        drawn.tool("region", "polygon")
+        drawn.click((60, 9), (76, 9), (76, 41), (60, 41), (60, 9))
+        page.fill("#region-name", "door")
+        page.evaluate("window.scrollTo(0, 0)")
+        save(page, path, full_page=False)
+
+
+def save(page: Page, path: Path, full_page: bool = True) -> None:
+    """The page as WebP, with the best quality that is small enough."""
+    with Image.open(io.BytesIO(page.screenshot(full_page=full_page))) as image:
         for quality in range(90, 20, -10):
             image.save(path, quality=quality, method=6)
             if path.stat().st_size < MOST_BYTES:
