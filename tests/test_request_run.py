@@ -104,13 +104,13 @@ def test_a_reload_responds_with_the_revision_or_the_problems(
     whole = config.read_text()
     config.write_text(whole.replace("How many?", "How many people?"))
     assert main(["reload", "--config", str(config)]) == 0
-    assert capsys.readouterr().out == f"{load(config).rev}\n"
+    assert capsys.readouterr().out == f"config reloaded: revision {load(config).rev} is in force\n"
     config.write_text(whole + "colour: red\n")
     response = call("reload", {"transaction": 1})
     assert (response["status"], response["transaction"]) == ("error", 1)
     assert 'unknown key "colour"' in response["error"]
     config.write_text(whole.replace("allow_prompts: true", "allow_prompts: false, client_id: other"))
     assert main(["reload", "--config", str(config)]) == 0  # over a new connection
-    assert capsys.readouterr().out == f"{load(config).rev}\n"
+    assert capsys.readouterr().out == f"config reloaded: revision {load(config).rev} is in force\n"
     refused = call("ask", {"camera": "yard", "prompt": "Cars?"})
     assert refused["error"] == "prompts in requests are not allowed (mqtt: allow_prompts in the config)"
