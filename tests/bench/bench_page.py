@@ -1,7 +1,7 @@
-"""What the page costs while two browsers have the board of four cameras open, which look every 2 s.
+"""What the page costs while two browsers have the board of four cameras open.
 
-bench_page.py [SECONDS]: the browsers are two processes that read every event and fetch every new frame. Counted is the
-CPU time of the page's own threads; without a browser it is measured in the same run.
+bench_page.py [SECONDS [EVERY]]: each camera looks every 2 s, or every EVERY seconds. The browsers are two
+processes that read every event and fetch every new frame. Counted is the CPU time of the page's own threads; without a browser it is measured in the same run.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from support.world import CONFIG, PEOPLE, camera
 from edged.service import bridge
 from edged.service.snapshots import Snapshots
 
-CAMERAS, QUESTIONS, EVERY_S, BROWSERS = 4, 8, 2.0, 2
+CAMERAS, QUESTIONS, BROWSERS = 4, 8, 2
 WIDTH, HEIGHT = 1920, 1080
 
 
 class Board(FakeBox):
     """A page over the figures of a real service. `look_ms` has what each look spends on the page."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, every_s: float) -> None:
         super().__init__(box.world.config)
+        self.every_s = every_s
         self._service = box.world.service
         self._frames = [frame(number, WIDTH, HEIGHT) for number in range(8)]
         self.look_ms: list[float] = []
@@ -50,8 +51,8 @@ class Board(FakeBox):
     def look_for(self, seconds: float) -> None:
         """The looks of all cameras at their times."""
         begun = time.monotonic()
-        for number in range(int(seconds * CAMERAS / EVERY_S)):
-            due = begun + number * EVERY_S / CAMERAS
+        for number in range(int(seconds * CAMERAS / self.every_s)):
+            due = begun + number * self.every_s / CAMERAS
             time.sleep(max(0.0, due - time.monotonic()))
             self.late_ms.append((time.monotonic() - due) * 1000)
             name = self.config.cameras[number % CAMERAS].name
@@ -129,17 +130,17 @@ def snapshot_us() -> float:
     return (time.thread_time() - begun) * 100
 
 
-def main(seconds: float) -> None:
+def main(seconds: float, every_s: float = 2.0) -> None:
     questions = tuple(replace(PEOPLE, name=f"q{number}") for number in range(QUESTIONS))
     specs = tuple(camera(f"camera{number}", *questions) for number in range(CAMERAS))
     with Box(replace(CONFIG, cameras=specs)) as box, ExitStack() as stack:
-        board = Board(box)
+        board = Board(box, every_s)
         stack.enter_context(board)
-        board.look_for(2 * EVERY_S)
+        board.look_for(2 * every_s)
         alone = measure(board, "no browser", seconds)
         with browsers(board.url):
             until(board.is_serving, 10)
-            board.look_for(2 * EVERY_S)
+            board.look_for(2 * every_s)
             watched = measure(board, f"{BROWSERS} browsers", seconds)
     frames = CAMERAS * WIDTH * HEIGHT * 3 / 1e6
     print(f"the page itself {watched:.3%} of a core (target under 1 %), {watched - alone:.3%} more than without")
@@ -147,4 +148,4 @@ def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
+    main(*map(float, sys.argv[1:] or ["60"]))
