@@ -374,13 +374,16 @@ def test_two_requests_for_one_camera_take_their_frames_one_after_the_other(askin
 
 def test_a_request_during_the_schedules_look_at_the_same_camera_is_answered_first_and_stays_the_newest(asking: Asking):
     asking.cameras[0].grabs = [frame(1), frame(2)]
-    gate = asking.models[0].replies["gate"] = Gate()
+    gate, car = Gate(), Gate()
+    asking.models[0].replies |= {"gate": gate, "car": car}
     look = threading.Thread(target=asking.service.looks.look, args=(asking.service.cameras["dock"],))
     look.start()
     gate.wait()
     asked = asking.ask(AskRequest("dock", "people"))
     until(asking.service.queue.with_frame)
     gate.open.set()
+    assert asked.answer.value == 3  # it is published before the look goes on
+    car.open.set()
     look.join(20)
     assert [(a.question, a.trigger, a.frame_sha256) for a in asking.published()] == [
         ("people", "request", "sha-2"),

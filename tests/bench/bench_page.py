@@ -1,7 +1,8 @@
 """What the page costs while two browsers have the board of four cameras open.
 
-bench_page.py [SECONDS [EVERY]]: each camera looks every 2 s, or every EVERY seconds. The browsers are two
-processes that read every event and fetch every new frame. Counted is the CPU time of the page's own threads; without a browser it is measured in the same run.
+bench_page.py [SECONDS [EVERY]]: each camera looks every 2 s, or every EVERY seconds. The browsers are two processes
+that read every event and fetch every new frame. Counted is the CPU time of the page's own threads; without a browser
+it is measured in the same run.
 """
 
 from __future__ import annotations
