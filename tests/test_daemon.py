@@ -23,9 +23,10 @@ from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
-from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec
+from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec, PageSpec
 from edged.service import daemon, look, watchdog, worker
 from edged.service.daemon import Daemon, start
+from edged.service.observed import NoPage, Observed
 from edged.service.watchdog import Watchdog
 from edged.service.watched_file import WatchedFile
 
@@ -666,3 +667,33 @@ def test_a_paused_camera_stays_paused_over_a_restart(box: Box, tmp_path: Path):
     after.world.store = box.world.store
     after.run(lambda: until(lambda: {answer.camera for answer in after.answers()} == {"yard", "shop"}))
     assert [camera.started for camera in after.world.cameras if camera.spec.name == "dock"] == []
+
+
+def test_the_page_reads_the_figures_while_a_look_holds_its_locks(tmp_path: Path):
+    box = Box(tmp_path, replace(QUICK, page=PageSpec()))
+    observed: list[Observed] = []
+
+    def open_page(seen: Observed) -> NoPage:
+        observed.append(seen)
+        return NoPage()
+
+    box.world.factories = replace(box.world.factories, open_page=open_page)
+    watched = WatchedFile(box.file)
+    watched.remember()
+    factories = replace(box.world.factories, load_config=box._load)
+    assert isinstance(box.config, Config)
+    box.daemon = Daemon(factories, box.config, watched)
+    box.commands = box.daemon.commands
+
+    def story() -> None:
+        until(box.answers)
+        read: list[Any] = []
+        with box.daemon.service.looks.lateness._lock, box.daemon.service.queue._changed:
+            reader = threading.Thread(target=lambda: read.extend([observed[0].info(), observed[0].health()]))
+            reader.start()
+            reader.join(5)
+            assert len(read) == 2
+        assert read[0]["config_rev"] == QUICK.rev
+        until(lambda: observed[0].health()["cameras"].get("dock", {}).get("looks"))
+
+    assert box.run(story) == 0

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event as StopSignal
+from typing import Any
 
 from edged.config.load import ConfigError
 from edged.core.errors import EXIT_OK, CannotGoOn, EdgedError, ModelError, Stopped
@@ -63,6 +64,8 @@ class Daemon:
         metrics = Metrics(self.service, lambda: self.problems, self._uptime_s)
         self._metrics = MetricsServer(metrics.text, CONTENT_TYPE)
         self._page = factories.open_page(self._observed())
+        self._info: dict[str, Any] = {}  # for the page, which must hold no lock that a look needs
+        self._health: dict[str, Any] = {}
         self._health_due = self._started
         self._ready = False
         self._stopping = False
@@ -98,6 +101,7 @@ class Daemon:
         stack.callback(self._metrics.stop)
         self._metrics.follow(service.config.metrics)
         stack.callback(self._page.stop)
+        self._show_figures()
         self._page.follow(service.config.page)
         stack.callback(service.wait_for_dismissed, self._waiting.wait_uninterrupted)
         service.serve(service.load(service.config, self._waiting.wait))
@@ -192,6 +196,7 @@ class Daemon:
 
     def _tick(self) -> None:
         """Housekeeping that continues while the main thread waits for a model or a broker."""
+        self._show_figures()
         if not self._ready:
             self._watchdog.starting(self._status())
             return
@@ -226,13 +231,19 @@ class Daemon:
         return Observed(
             config=lambda: service.config,
             cameras=lambda: service.snapshots.cameras,
-            info=lambda: bridge.info(service, self.problems),
-            health=lambda: bridge.health(service, self._uptime_s()),
+            info=lambda: self._info,
+            health=lambda: self._health,
             problems=lambda: self.problems,
             phase=lambda: "stopping" if self._stopping else "running" if self._ready else "starting",
             receive=partial(self.requests.receive, local=False),
             frames=lambda: service.store.frames,
         )
+
+    def _show_figures(self) -> None:
+        """Read them for the page, if there is one."""
+        if self.service.config.page:
+            self._info = bridge.info(self.service, self.problems)
+            self._health = bridge.health(self.service, self._uptime_s())
 
     def _publish_info(self) -> None:
         self.service.publisher.info(bridge.info(self.service, self.problems))
@@ -282,6 +293,7 @@ class Daemon:
                 log.warning("%s", warning)
         change = self._reload.take(new)
         self._metrics.follow(new.metrics)
+        self._show_figures()
         self._page.follow(new.page)
         return change
 
