@@ -6,7 +6,6 @@ lets a browser, whose clock may be another, tell their age.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from edged.core import answer_types
 from edged.core.intervals import interval_s
 from edged.core.payloads import answer_payload
 from edged.core.specs import CameraSpec, Config, QuestionSpec, RegionSpec
+from edged.core.truths import form
 from edged.core.types import CameraState, Event, Frame
 from edged.service.observed import Observed
 from edged.service.snapshots import CameraSnapshot
@@ -172,17 +172,11 @@ def _wording(question: QuestionSpec) -> str:
 
 
 def _values(answer: answer_types.AnswerType) -> dict[str, Any]:
-    """What a value may be, for people who enter one."""
-    match answer:
-        case answer_types.Number(_, low, high):
-            return {"range": [low, high]}
-        case answer_types.Choices(options):
-            return {"choices": [{"label": label, "value": value} for label, value in options]}
-        case answer_types.YesNo(true_word, false_word):
-            return {"words": [true_word, false_word]}
-        case answer_types.Json(schema):
-            return {"schema": json.loads(schema)}
-    return {}
+    """What a value may be, for people who enter one: `truths.form`, with names for the two parts of a choice."""
+    values = form(answer)
+    if "choices" in values:
+        values["choices"] = [{"label": label, "value": value} for label, value in values["choices"]]
+    return values
 
 
 def _change(event: Event) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 // What the page /label shows: the frame, the question, the answer that was given, and the ways to judge it.
+import { valueText } from "./answer.js";
 import { el } from "./dom.js";
 import { words } from "./words.js";
 
@@ -121,10 +122,9 @@ function parsed(text) {
   }
 }
 
-function shown(value, answer) {
-  if (answer.type === "yes_no") return answer.form.words[value ? 0 : 1];
-  if (answer.type === "choices") return answer.form.choices.find((option) => option[1] === value)?.[0] ?? JSON.stringify(value);
-  return typeof value === "string" ? value : JSON.stringify(value);
+function shown(value, { type, form }) {
+  const choices = form.choices?.map(([label, each]) => ({ label, value: each }));
+  return valueText({ type, words: form.words, choices }, value);
 }
 
 function button(text, key, action, more = {}) {
