@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import time as time_of_day
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from rich.console import Console
@@ -32,16 +33,27 @@ KEYS = [
 
 
 class Clockwork(FakeModel):
-    """Takes 20 ms to encode, 10 ms to ask, and 1 ms for each step of free text."""
+    """Takes 20 ms to encode, 10 ms to ask, and 1 ms for each step of free text, on a clock of its own: see `measured`."""
 
-    def __init__(self, see_s: float = 0.02) -> None:
-        super().__init__(see_s=see_s)
+    def __init__(self, encode_s: float = 0.02) -> None:
+        super().__init__()
+        self.encode_s = encode_s
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+    def encode(self, picture):
+        self.now += self.encode_s
+        return super().encode(picture)
 
     def ask(self, history, question, stop, on_text=None):
         if stop.is_set():
             raise Stopped
         steps = question.generation.max_new_tokens - 1 if question.answer.kind == "text" else 0
-        time.sleep(0.01 + 0.001 * steps)
+        self.now += 0.01 + 0.001 * steps
         self.asked.append((question.name, list(history)))
         return Reply("Yes", "done", 0.9, steps, 10.0)
 
@@ -56,15 +68,15 @@ def config(*cameras: CameraSpec, model: ModelSpec | None = None) -> Config:
 
 
 def measured(model, seconds: float = 1.6, of: Config | None = None, tokens: int | None = 250):
-    return measure(model, frame(), of, lambda _: tokens, seconds, 1.5, threading.Event())
+    clock = model if isinstance(model, Clockwork) else time
+    with patch("edged.tools.bench.timing.time", clock), patch("edged.tools.bench.measure.time", clock):
+        return measure(model, frame(), of, lambda _: tokens, seconds, 1.5, threading.Event())
 
 
 def near(figure: Figure, expected: float) -> bool:
-    assert figure.median is not None
-    return 0.7 * expected < figure.median < 1.6 * expected
+    return figure.median == pytest.approx(expected, rel=0.001)  # figures have four digits
 
 
-@pytest.mark.slow
 def test_the_figures_are_those_of_the_model():
     result = measured(Clockwork())
     assert near(result.see_ms, 20)
@@ -79,14 +91,14 @@ def test_the_figures_are_those_of_the_model():
 
 
 def test_it_ends_in_about_the_time_given():
-    begun = time.monotonic()
-    measured(Clockwork(), seconds=0.5)
-    assert time.monotonic() - begun < 1.2
+    model = Clockwork()
+    result = measured(model, seconds=0.5)
+    assert 0.4 < model.now <= 0.5
+    assert result.took_s == pytest.approx(model.now, rel=0.001)
 
 
-@pytest.mark.slow
 def test_what_does_not_fit_the_time_has_no_figure():
-    result = measured(Clockwork(see_s=0.1), seconds=0.95)
+    result = measured(Clockwork(encode_s=0.1), seconds=0.95)
     assert result.rows[3].apart_s == Figure(None, 0)
     assert result.rows[0].shared_s.samples > 0
 
@@ -113,7 +125,6 @@ def test_a_reply_that_was_cut_off_is_no_sample(ended):
     assert result.decode_tokens_per_s == Figure(None, 0)
 
 
-@pytest.mark.slow
 def test_what_cameras_need_is_compared_with_what_the_box_can_do():
     short, then = question("A?", name="a"), question("B?", name="b")
     busy = camera("dock", replace(short, then=(then,)), question("C?", name="c"))
@@ -129,11 +140,10 @@ def test_what_cameras_need_is_compared_with_what_the_box_can_do():
     assert near(Figure(result.possible_looks_per_minute, 1), 12 * 60 / (6 * (0.04 + 4.1 * step)))
 
 
-@pytest.mark.slow
 def test_each_region_costs_an_encode_as_often_as_one_of_its_questions_is_due():
     gate = RegionSpec("gate", (0, 0, 0.5, 0.5))
     questions = [question("A?", name="a"), replace(question("B?", name="b"), region=gate, every_s=100.0)]
-    result = measured(Clockwork(see_s=0.1), of=config(camera("dock", *questions)))
+    result = measured(Clockwork(encode_s=0.1), of=config(camera("dock", *questions)))
     step = 0.01 + 0.011
     assert near(result.cameras[0].look_s, 0.2 + 2 * step)
     assert near(Figure(result.cameras[0].busy_s_per_minute, 1), 6 * 1.1 * (0.1 + step))
