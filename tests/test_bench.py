@@ -33,7 +33,7 @@ KEYS = [
 
 
 class Clockwork(FakeModel):
-    """Takes 20 ms to encode, 10 ms to ask, and 1 ms for each step of free text, on a clock of its own: see `measured`."""
+    """Takes 20 ms to encode, 10 ms to ask, and 1 ms for each step of free text, by its own clock: see `measured`."""
 
     def __init__(self, encode_s: float = 0.02) -> None:
         super().__init__()

@@ -57,11 +57,12 @@ class Looker:
 
 
 @pytest.mark.slow
-def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compiled_folder: Path):
+@pytest.mark.parametrize("rounds", [40, pytest.param(200, marks=pytest.mark.long)])
+def test_starts_and_stops_at_random_moments_leave_none_launched(rounds: int, compiled_folder: Path):
     chance = random.Random(8)
     looks = failed = 0
     with simulator.installed() as board:
-        for round_ in range(200):
+        for round_ in range(rounds):
             stop = threading.Event()
             turns = WorkerQueue(stop)
             board.faults = _trouble(chance)
@@ -82,9 +83,9 @@ def test_over_200_starts_and_stops_at_random_moments_none_is_left_launched(compi
             looks += looker.looks
             assert board.launched == [], f"round {round_}"
             assert board.launches == board.disposals
-    assert board.launches > 200
-    assert failed > 5
-    assert looks > 50
+    assert board.launches > rounds
+    assert failed > rounds // 40
+    assert looks > rounds // 4
 
 
 def _reached(steps: int, board: Board, group: WorkerGroup, looker: Looker) -> bool:
@@ -168,6 +169,7 @@ def test_two_workers_that_are_still_loading_are_both_disposed(compiled_folder: P
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # two workers need two cores
 def test_two_workers_give_close_to_twice_the_answers(compiled_folder: Path):
     def seconds(workers: int) -> float:
         with simulator.installed() as board:
