@@ -45,6 +45,26 @@ BAD = {
         CAMERA + "    max_age: soon\n",
         ['edged.yaml:5: camera "dock": max_age must be a duration such as 30s, 10m or 1h, not "soon"'],
     ),
+    "a page of nothing": (
+        MODEL + "page:\n",
+        ['edged.yaml:2: page has no value; write one such as {listen: "127.0.0.1:8311"}, or remove the key'],
+    ),
+    "metrics of nothing": (
+        MODEL + "metrics:\n",
+        ['edged.yaml:2: metrics has no value; write one such as "127.0.0.1:9817", or remove the key'],
+    ),
+    "a node without a name": (
+        MODEL + "node:\n",
+        ["edged.yaml:2: node has no value; write one such as dock-box, or remove the key"],
+    ),
+    "page and metrics at one address": (
+        MODEL + "page: {}\nmetrics: 127.0.0.1:8311\n",
+        ["edged.yaml:3: metrics and page cannot both use port 8311; change one of them"],
+    ),
+    "page and metrics at one port of all interfaces": (
+        MODEL + "page: {listen: 127.0.0.1:9000}\nmetrics: 0.0.0.0:9000\n",
+        ["edged.yaml:3: metrics and page cannot both use port 9000; change one of them"],
+    ),
     "a history of nothing": (
         MODEL + "history:\n",
         ["edged.yaml:2: history has no value; it must be a mapping such as {keep: 7d, max: 200MB}, or false"],

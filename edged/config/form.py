@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from edged.config import addresses
 from edged.config.keys import FalseForNone, Form, key, needed
-from edged.config.phrases import shown
+from edged.config.phrases import flow, shown
 from edged.config.problems import wrong
 from edged.config.question_form import GenerationForm, QuestionForm
 from edged.config.shapes import ShapeForm, area
@@ -454,6 +454,15 @@ class ConfigForm(Form):
     cameras: dict[str, CameraForm] = key(
         "Cameras by name (`a-z 0-9 _ -`). Default: none.", {}, sample={"dock": {"source": "usb:0"}}
     )
+
+    @field_validator("node", "timezone", "metrics", "page", mode="before")
+    @classmethod
+    def _has_a_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """A key with nothing after it was meant to switch something on, or is not finished."""
+        if value is None:
+            sample = cls.model_fields[str(info.field_name)].examples or [""]
+            raise wrong(f"has no value; write one such as {flow(sample[0])}, or remove the key")
+        return value
 
 
 class _Untitled(GenerateJsonSchema):

@@ -126,6 +126,8 @@ def _config(parsed: ConfigForm, report: Report, grammar_problem: GrammarProblem)
     broker, model = around.broker(parsed.mqtt, node), around.model(parsed.model)
     page = None if parsed.page is None else around.page(parsed.page)
     _check_presence(parsed, report)
+    if page and parsed.metrics and page.listen.overlaps(parsed.metrics):
+        report.about(("metrics",), f"and page cannot both use port {parsed.metrics.port}; change one of them")
     if report.document.problems:
         return None
     return Config(

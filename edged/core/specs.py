@@ -306,6 +306,15 @@ class ListenAddress:
         """True if no other machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
+    def overlaps(self, other: ListenAddress) -> bool:
+        """True if only one of both can listen."""
+        hosts = {self.host, other.host}
+        return self.port == other.port and (len(hosts) == 1 or any(map(_is_every_interface, hosts)))
+
+
+def _is_every_interface(host: str) -> bool:
+    return ipaddress.ip_address(host).is_unspecified
+
 
 DEFAULT_PAGE = ListenAddress("127.0.0.1", 8311)
 
