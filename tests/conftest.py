@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin for each othe
 
 from pathlib import Path  # the variables count only before cv2 and transformers are imported
 
+import hypothesis
 import pytest
 from support import tiny_model
 from support.broker import mosquitto, subscriber  # noqa: F401  # fixtures
@@ -34,6 +35,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "long: takes minutes, or needs what only bash tests/run --long installs; only with --long"
     )
+    _choose_examples(long=config.getoption("--long"))
+
+
+def _choose_examples(long: bool) -> None:
+    """Hypothesis tries the same examples in each run; with --long it tries more, and others each time.
+
+    How long an example takes says nothing on a machine that is busy, so there are no deadlines.
+    """
+    suite = hypothesis.settings(
+        derandomize=True,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.register_profile("suite", suite, max_examples=100)
+    hypothesis.settings.register_profile("long", suite, max_examples=5000, derandomize=False)
+    hypothesis.settings.load_profile("long" if long else "suite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
