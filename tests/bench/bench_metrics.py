@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.broker import HOST, an_answer, free_port, until
 from support.metered import Box
+from support.results.figures import Figure, Spread
+from support.results.record import Recording
 from support.scraping import fetch, listens
 from support.world import CONFIG, PEOPLE, camera
 
@@ -25,7 +27,7 @@ QUESTIONS = tuple(replace(PEOPLE, name=f"q{number}") for number in range(8))
 EVERY_S = 15.0  # between two scrapes of Prometheus
 
 
-def measure(cameras: int, scrapes: int) -> None:
+def measure(cameras: int, scrapes: int) -> Figure:
     specs = tuple(camera(f"camera{number}", *QUESTIONS) for number in range(cameras))
     with Box(replace(CONFIG, cameras=specs)) as box:
         for runtime in box.world.service.cameras.values():
@@ -40,6 +42,8 @@ def measure(cameras: int, scrapes: int) -> None:
         f"over HTTP {min(scraping):.1f} ms at best, {sorted(scraping)[scrapes // 2]:.1f} ms median (target under 10); "
         f"{median / EVERY_S / 10:.3f} % of a core at a scrape every {EVERY_S:.0f} s"
     )
+    what = f"CPU of a scrape of {cameras} camera{'s' * (cameras > 1)} with {len(QUESTIONS)} questions each"
+    return Figure(f"scrape-{cameras}", what, Spread.of(rendering), "ms")
 
 
 def _cpu_ms(call) -> float:
@@ -60,19 +64,19 @@ def _scraping_ms(box: Box, scrapes: int) -> list[float]:
     return taken
 
 
-def count() -> None:
+def count() -> Figure:
     with Box() as box:
         meter = box.world.service.cameras["dock"].meter
         answers = [an_answer(f"a{question.name}", question=question.name) for question in QUESTIONS]
         taken = sorted(_cpu_ms(lambda: meter.add(answers)) for _ in range(2000))
         print(f"counting a look with 8 questions: CPU {taken[1000] * 1000:.0f} microseconds median")
+        return Figure("count", "CPU of counting a look with 8 questions", Spread.of(taken), "ms")
 
 
-def main(scrapes: int) -> None:
-    for cameras in (1, 4, 16):
-        measure(cameras, scrapes)
-    count()
+def main(scrapes: int) -> list[Figure]:
+    return [*(measure(cameras, scrapes) for cameras in (1, 4, 16)), count()]
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(int(recording.words[0]) if recording.words else 100)))

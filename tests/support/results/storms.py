@@ -1,0 +1,71 @@
+"""The results of storms: runs of seeds that are gathered over days, and a line for each kind of fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from support.results.figures import Table
+
+Run = Mapping[str, Any]  # in the file: a Storm, with `date` and `commit`
+COLUMNS = ("fault", "injected", "took effect", "overlaps", "violating storms", "of these left")
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """`faults` has for each kind how often it was injected, took effect, and overlapped another fault."""
+
+    seed: int
+    seconds: float
+    answers: int
+    faults: Mapping[str, tuple[int, int, int]]
+    violations: Sequence[str]
+
+
+def added(runs: Sequence[Run], new: Run) -> list[Run]:
+    """Of earlier runs of the same seed, those with violations are kept: they were found, whatever came of them."""
+    return [run for run in runs if not same(run, new) or run["violations"]] + [new]
+
+
+def same(one: Run, other: Run) -> bool:
+    return bool(one["seed"] == other["seed"] and one["seconds"] == other["seconds"])
+
+
+def storm_tables(runs: Sequence[Run]) -> list[Table]:
+    """Empty without runs."""
+    if not runs:
+        return []
+    title = f"{len(runs)} storms, {sum(run['answers'] for run in runs)} answers"
+    return [Table(title, COLUMNS, _rows(runs)), *_violations(runs)]
+
+
+def left(runs: Sequence[Run]) -> list[Run]:
+    """The runs with violations that are the newest of their seed."""
+    return [
+        run
+        for number, run in enumerate(runs)
+        if run["violations"] and not any(same(run, later) for later in runs[number + 1 :])
+    ]
+
+
+def _rows(runs: Sequence[Run]) -> list[list[str | float]]:
+    totals: dict[str, Counter[str]] = {}
+    now = left(runs)
+    for run in runs:
+        for kind, counts in run["faults"].items():
+            total = totals.setdefault(kind, Counter())
+            total.update(dict(zip(COLUMNS[1:4], counts, strict=True)))
+            total.update({COLUMNS[4]: bool(run["violations"]), COLUMNS[5]: run in now})
+    return [[kind, *(totals[kind][column] for column in COLUMNS[1:])] for kind in sorted(totals)]
+
+
+def _violations(runs: Sequence[Run]) -> list[Table]:
+    now = left(runs)
+    rows = [
+        [str(run["seed"]), run["commit"], run["date"], "left" if run in now else "gone at its next run", text]
+        for run in runs
+        for text in run["violations"]
+    ]
+    return [Table("Violations", ("seed", "commit", "date", "state", "violation"), rows)] if rows else []

@@ -1,0 +1,120 @@
+"""tests/RESULTS.md is what the files of results say, and the README's measured numbers are those of RESULTS.md."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support.results.environment import ROOT
+from support.results.figures import Figure, Spread, Table
+from support.results.record import Recording, as_text, read
+from support.results.render import figures, render
+from support.results.storms import Storm, added, left, storm_tables
+
+README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "tests/RESULTS.md").read_text()
+LINK = re.compile(r"\[([^\]]*)\]\(tests/RESULTS\.md#([\w.-]+)\)")
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+FIGURES = {f"{name}-{one.name}": one for name, content in read().items() for one in figures(content)}
+
+
+def test_the_document_is_what_the_files_say():
+    assert render(read()) == RESULTS, "run tests/bench/results.py"
+
+
+@pytest.mark.parametrize("name", read())
+def test_every_result_names_the_script_that_repeats_it(name: str):
+    content = read()[name]
+    assert (ROOT / content["command"].split()[1]).is_file()
+    names = [one.name for one in figures(content)]
+    assert len(names) == len(set(names))
+
+
+def test_every_link_of_the_readme_leads_to_a_line_or_a_heading():
+    places = set(re.findall(r'<a id="([\w.-]+)">', RESULTS)) | set(re.findall(r"^## (\w+)$", RESULTS, re.MULTILINE))
+    assert [anchor for _, anchor in LINK.findall(README) if anchor not in places] == []
+
+
+@pytest.mark.parametrize(("text", "anchor"), [pair for pair in LINK.findall(README) if NUMBER.search(pair[0])])
+def test_a_linked_number_of_the_readme_is_that_of_its_line(text: str, anchor: str):
+    figure = FIGURES[anchor]
+    assert figure.unit in text
+    assert [number for number in NUMBER.findall(text) if not agrees(number, figure)] == []
+
+
+def agrees(number: str, figure: Figure) -> bool:
+    """As the value rounded to the digits of the number, or within the spread."""
+    told, digits = float(number.replace(",", "")), len(number.partition(".")[2])
+    within = isinstance(figure.value, Spread) and figure.value.min <= told <= figure.value.max
+    return within or abs(told - figure.central()) <= 0.5 * 10**-digits * (1 + 1e-9)
+
+
+def test_a_number_agrees_if_it_is_rounded_or_within_the_spread():
+    spread = Figure("a", "A", Spread(2.2, 1.9, 3.4, 100), "ms")
+    assert agrees("2", spread)
+    assert agrees("3.0", spread)
+    assert not agrees("3.5", spread)
+    assert agrees("0.14", Figure("b", "B", 0.1449))
+    assert not agrees("0.15", Figure("b", "B", 0.1449))
+
+
+def test_a_target_is_compared_with_the_median():
+    spread = Spread.of([1.0, 2.0, 9.0])
+    assert spread == Spread(2.0, 1.0, 9.0, 3)
+    assert Figure("a", "A", spread, at_most=2).reached()
+    assert Figure("a", "A", spread, at_least=2.5).reached() is False
+    assert Figure("a", "A", spread).reached() is None
+
+
+def test_a_script_writes_its_figures_and_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recording = recorded(tmp_path, monkeypatch, "10", "--record")
+    assert recording.words == ["10"]
+    missed = Figure("late", "Lateness", Spread(2.0, 1.0, 9.5, 3), "s", at_most=1, against="the truth")
+    code = recording.finish([missed, Figure("exact", "Encodes", 1)], [Table("Kinds", ("kind", "n"), [("a|b", 3)])])
+    assert code == 1
+    document = (tmp_path / "RESULTS.md").read_text()
+    assert "python tests/bench/bench_daemon.py 10 --record" in document
+    assert "Of 1 targets, 0 are reached; missed:\n\n- [Lateness](#daemon-late): 2 s, at most 1, **missed**" in document
+    row = '| <a id="daemon-late"></a>Lateness | 2 s | 1 to 9.5 (3) | at most 1, **missed** | the truth |'
+    assert row in document
+    assert '| <a id="daemon-exact"></a>Encodes | 1 |  |  |  |' in document
+    assert "### Kinds\n\n| kind | n |\n| --- | --- |\n| a\\|b | 3 |" in document
+
+
+def test_without_the_option_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert recorded(tmp_path, monkeypatch).finish([Figure("exact", "Encodes", 1, at_most=1)]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Recording:
+    monkeypatch.setattr(sys, "argv", ["bench_daemon.py", *words])
+    return Recording(str(ROOT / "tests/bench/bench_daemon.py"), "How soon.\n\nAnd more.", folder)
+
+
+def test_storms_of_several_runs_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for seed, violations in ((1, ["dock: lost"]), (2, []), (1, [])):
+        faults = {"broker killed": (2, 2, 1), "disk full": (1, 0, 3)}
+        recorded(tmp_path, monkeypatch, "--record").add_storm(Storm(seed, 120.0, 50, faults, violations))
+    document = (tmp_path / "RESULTS.md").read_text()
+    assert "### 3 storms, 150 answers" in document
+    assert "| broker killed | 6 | 6 | 3 | 1 | 0 |" in document
+    assert "| gone at its next run | dock: lost |" in document
+
+
+def test_a_violation_stays_in_the_results_and_is_left_until_its_seed_passes():
+    broken = {"seed": 1, "seconds": 120.0, "violations": ["lost"], "faults": {}, "answers": 1}
+    passed = broken | {"violations": []}
+    runs = added(added([], passed), broken)
+    assert runs == [broken]
+    assert left(runs) == [broken]
+    assert added(runs, passed) == [broken, passed]
+    assert left([broken, passed]) == []
+    assert left([broken, passed | {"seconds": 15.0}]) == [broken]
+    assert storm_tables([]) == []
+
+
+def test_the_files_have_a_line_for_each_item():
+    text = as_text({"run": {"a": [1]}, "figures": [{"name": "x"}, {"name": "y"}], "empty": []})
+    assert text == '{\n "run": {"a": [1]},\n "figures": [\n  {"name": "x"},\n  {"name": "y"}\n ],\n "empty": []\n}\n'
