@@ -33,6 +33,8 @@ import av
 import cv2  # after its environment variables are set
 import numpy as np
 from support.clips import number_in
+from support.results.figures import Figure, Spread
+from support.results.record import Recording
 
 from edged.cameras.source import open_camera
 from edged.core.secret import Secret
@@ -43,6 +45,7 @@ GROUP_S = 2.0
 GOLDEN = 0.618  # its multiples modulo 1 fill the group of pictures evenly
 FPS, CLIP_S = 25, 8  # of clip_server.py
 CONTINUOUS_AT_MOST = 2
+CONTINUOUS = "decoding continuously with OpenCV"
 SETTLE_S = 3.0
 STARTED_S = 60.0
 
@@ -249,6 +252,28 @@ def compare(url: str, seconds: float, cameras: int, also: Sequence[Path]) -> dic
     return {title: read(output.splitlines()[-1]) for title, output in outputs.items()}
 
 
+def figures(cameras: int, results: dict[str, Result]) -> list[Figure]:
+    """Of edged, compared with decoding continuously."""
+    base, edged = results["continuous, OpenCV"], results["edged"]
+    ratio = edged.cpu / edged.cameras / base.cpu * base.cameras
+    ages = Spread.of(look.true_s for look in edged.looks)
+    took = Spread.of(look.took_s for look in edged.looks)
+    errors = Spread.of(abs(look.true_s - look.stated_s) for look in edged.looks if look.stated_s is not None)
+    at = f"{cameras} cameras" if cameras > 1 else "1 camera"
+    return [
+        Figure(f"share-{cameras}", f"CPU of a look every {LOOK_S:g} s, {at}", ratio, against=CONTINUOUS),
+        Figure(f"cores-{cameras}", f"the same in cores, {at} in one process", edged.cpu, "cores"),
+        Figure(
+            f"took-{cameras}",
+            f"duration of taking a picture, {at}",
+            took,
+            "s",
+        ),
+        Figure(f"age-{cameras}", f"true age of the picture then, {at}", ages, "s", at_most=0.5),
+        Figure(f"error-{cameras}", f"difference between stated and true age, {at}", errors, "s"),
+    ]
+
+
 def read(line: str) -> Result:
     cameras, cpu, looks = json.loads(line)
     return Result(cameras, cpu, [Look(*each) for each in looks])
@@ -295,17 +320,20 @@ def spread(numbers: Sequence[float], count: int = 3) -> str:
     return " ".join(f"{each:.2f}" for each in [statistics.median(ordered), p95, ordered[-1]][:count])
 
 
-def main() -> None:
+def main(recording: Recording) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=60.0)
     parser.add_argument("cameras", nargs="*", type=int, default=[1, 4, 16])
     parser.add_argument("--also", type=Path, action="append", default=[], metavar="CHECKOUT")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(recording.words)
+    measured = []
     with serving() as (url, clip):
         print(f"{clip}, {arguments.seconds:.0f} s; median, 95th percentile and maximum", flush=True)
         for cameras in arguments.cameras:
             results = compare(url, arguments.seconds, cameras, arguments.also)
             print(table(results), f"load average {os.getloadavg()[0]:.1f}\n", sep="\n", flush=True)
+            measured += figures(cameras, results)
+    recording.finish(measured)
 
 
 if __name__ == "__main__":
@@ -313,4 +341,4 @@ if __name__ == "__main__":
         _, _, way, url, seconds, count = sys.argv
         print(json.dumps(astuple(measure(way, url, float(seconds), int(count)))), flush=True)
         os._exit(0)  # a thread may still be inside FFmpeg
-    main()
+    main(Recording(__file__, __doc__))

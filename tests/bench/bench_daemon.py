@@ -20,6 +20,8 @@ from PIL import Image
 from support import tiny_model
 from support.broker import Mosquitto, Received, Subscriber
 from support.making import picture
+from support.results.figures import Figure, Spread
+from support.results.record import Recording
 from support.running import Edged
 
 CAMERA = "  yard:\n    source: {pictures}\n    every: 200ms\n    ask: {{a: {{prompt: '{prompt}', answer: yes_no}}}}\n"
@@ -68,7 +70,7 @@ def stop_in_the_middle_s(folder: Path, broker: Mosquitto) -> float:
     return stopped
 
 
-def main(times: int) -> None:
+def main(times: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tiny_model.build(folder / "tiny")
@@ -79,6 +81,11 @@ def main(times: int) -> None:
             stops = [stop_in_the_middle_s(folder, broker) for _ in range(times)]
     print(f"config saved -> new prompt's answer: {told(taken)}")
     print(f"SIGTERM -> exit: idle {idle:.2f} s; in a generation {told(stops)}")
+    return [
+        Figure("prompt", "from saving a prompt to its first answer", Spread.of(taken), "s", at_most=1),
+        Figure("exit-idle", "from SIGTERM to the exit, idle", idle, "s", at_most=1),
+        Figure("exit-busy", "from SIGTERM to the exit, during a generation", Spread.of(stops), "s", at_most=1),
+    ]
 
 
 def told(seconds: list[float]) -> str:
@@ -86,4 +93,5 @@ def told(seconds: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(int(recording.words[0]) if recording.words else 5)))

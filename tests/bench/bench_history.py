@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.history import NOW, Row, add, answered, database
+from support.results.figures import Figure, Spread
+from support.results.record import Recording
 
 from edged.store.keeping import BATCH, BUDGET_S, Cleaner, used_bytes
 
@@ -37,17 +39,17 @@ MEASURED = (
 )
 
 
-def main() -> int:
+def main() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "edged.db"
         connection = database(path)
         connection.execute("PRAGMA synchronous = FULL")
         count = fill(connection)
         print(f"{count} answers, {used_bytes(connection) / 1e6:.0f} MB used")
-        results = [batches(connection, path), nothing_to_delete(connection), growth(connection, path, count)]
+        figures = [batches(connection, path), nothing_to_delete(connection), *growth(connection, path, count)]
         connection.close()
-        results += [reading(path, form) for form in ("", "json", "csv")]
-    return 0 if all(results) else 1
+        figures += [reading(path, form) for form in ("", "json", "csv")]
+    return figures
 
 
 def rows(first: int, count: int) -> Iterator[Row]:
@@ -67,7 +69,7 @@ def fill(connection: sqlite3.Connection) -> int:
     return count
 
 
-def batches(connection: sqlite3.Connection, path: Path) -> bool:
+def batches(connection: sqlite3.Connection, path: Path) -> Figure:
     """Delete one batch after the other by age."""
     seconds, written = [], []
     for number in range(1, 31):
@@ -79,13 +81,14 @@ def batches(connection: sqlite3.Connection, path: Path) -> bool:
         f"deleting {BATCH} answers: median {median * 1e3:.1f} ms, maximum {most * 1e3:.1f} ms, "
         f"{statistics.median(written) / 1e3:.0f} kB written (target: median {BATCH_S * 1e3:.0f} ms)"
     )
-    return median <= BATCH_S
+    return Figure("batch", f"deleting {BATCH} answers", Spread.of(ms(seconds)), "ms", at_most=BATCH_S * 1e3)
 
 
-def nothing_to_delete(connection: sqlite3.Connection) -> bool:
-    median = statistics.median(timed(partial(clean, connection, keep_s=2 * YEAR_S)) for _ in range(30))
+def nothing_to_delete(connection: sqlite3.Connection) -> Figure:
+    seconds = [timed(partial(clean, connection, keep_s=2 * YEAR_S)) for _ in range(30)]
+    median = statistics.median(seconds)
     print(f"a call with nothing to delete: median {median * 1e3:.1f} ms (target: {NOTHING_S * 1e3:.0f} ms)")
-    return median <= NOTHING_S
+    return Figure("nothing", "finding nothing to delete", Spread.of(ms(seconds)), "ms", at_most=NOTHING_S * 1e3)
 
 
 def clean(connection: sqlite3.Connection, keep_s: float, budget_s: float = BUDGET_S) -> None:
@@ -93,7 +96,7 @@ def clean(connection: sqlite3.Connection, keep_s: float, budget_s: float = BUDGE
     Cleaner().clean(connection, keep_s, 10 * LIMIT, NOW + YEAR_S, True, budget_s)
 
 
-def growth(connection: sqlite3.Connection, path: Path, count: int) -> bool:
+def growth(connection: sqlite3.Connection, path: Path, count: int) -> list[Figure]:
     """Ten answers a second, and a call each minute."""
     cleaner, seconds, largest = Cleaner(), [], 0
     cleaner.clean(connection, YEAR_S, LIMIT, stamp(count), True, budget_s=60)
@@ -109,16 +112,31 @@ def growth(connection: sqlite3.Connection, path: Path, count: int) -> bool:
         f"maximum {max(seconds) * 1e3:.0f} ms; largest file in {MINUTES} minutes {largest / 1e6:.1f} MB "
         f"(target: {BUDGET_S * 1e3:.0f} ms, {LIMIT / 1e6:.0f} MB)"
     )
-    return max(seconds) <= BUDGET_S + BATCH_S and largest <= LIMIT
+    longest, bound = max(seconds) * 1e3, (BUDGET_S + BATCH_S) * 1e3
+    return [
+        Figure("longest", "longest deletion at the limit of the size", longest, "ms", at_most=bound),
+        Figure(
+            "largest",
+            f"largest file in {MINUTES} minutes at the limit",
+            largest / 1e6,
+            "MB",
+            at_most=LIMIT / 1e6,
+        ),
+    ]
 
 
-def reading(path: Path, form: str) -> bool:
+def ms(seconds: list[float]) -> list[float]:
+    return [each * 1e3 for each in seconds]
+
+
+def reading(path: Path, form: str) -> Figure:
     command = [sys.executable, "-c", MEASURED, str(path), form]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     seconds, memory = map(float, done.stderr.split())
     name = f"--{form}" if form else "the table"
     print(f"edged history, {name}: {seconds:.1f} s of CPU, {memory / 1e6:.0f} MB (target: {MEMORY / 1e6:.0f} MB)")
-    return memory <= MEMORY
+    what = f"memory of edged history, {name}, for {LIMIT / 1e6:.0f} MB of answers"
+    return Figure(f"memory-{form or 'table'}", what, memory / 1e6, "MB", at_most=MEMORY / 1e6)
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -128,4 +146,5 @@ def timed(action: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main()))

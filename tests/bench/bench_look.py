@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.fakes import FakeCamera, FakeModel
 from support.making import frame, question
+from support.results.figures import Figure
+from support.results.record import Recording
 
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
@@ -46,7 +48,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def main(looks: int) -> None:
+def main(looks: int) -> list[Figure]:
     stop = threading.Event()
     queue = WorkerQueue(stop)
     queue.serve(queue.load([QuietModel]))
@@ -69,7 +71,12 @@ def main(looks: int) -> None:
     publisher.close()
     print(f"looks {looks}, {QUESTIONS} questions each: {cpu_ms:.2f} ms CPU a look (target under 5)")
     print(f"resident memory after {SETTLED} looks {settled / 1e6:.1f} MB, growth {growth:+.2f} % (target within 2)")
+    return [
+        Figure("cpu", f"CPU of a look with {QUESTIONS} questions, but for grab and model", cpu_ms, "ms", at_most=5),
+        Figure("growth", f"growth of memory from look {SETTLED:,} to {looks:,}", growth, "%", at_most=2),
+    ]
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(int(recording.words[0]) if recording.words else 100_000)))

@@ -32,6 +32,8 @@ from PIL import Image
 from support import tiny_model
 from support.broker import Mosquitto
 from support.making import picture
+from support.results.figures import Figure
+from support.results.record import Recording
 from support.running import Edged
 
 from edged.service.scheduler import phase_s
@@ -103,7 +105,7 @@ def sample_memory(edged: Edged, samples: list[tuple[float, float]], end: threadi
         samples.append((time.time(), resident_mb(edged.pid)))
 
 
-def run(seconds: float, cameras: int) -> int:
+def run(seconds: float, cameras: int) -> list[Figure]:
     answers, end = Answers(), threading.Event()
     samples: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name)) as broker:
@@ -134,7 +136,7 @@ def report(
     began: float,
     seconds: float,
     stop: tuple[int, float],
-) -> int:
+) -> list[Figure]:
     count = sum(answers.statuses.values())
     print(
         f"{count / seconds:.1f} answers a second of {len(answers.frames) / EVERY_S:g} wanted; {dict(answers.statuses)}"
@@ -149,15 +151,23 @@ def report(
     print(f"lateness: {claimed:.2f} s on bridge/health, {truth:.2f} s in truth, {100 * error:.0f} % apart (at most 20)")
     print(f"log: {len(lines)} lines (fewer than {LINES}); stop: exit code {stop[0]} after {stop[1]:.2f} s")
     print("\n".join(lines))
-    return int(late / early > FLAT or error > TRUE or len(lines) >= LINES or stop[0] != 0)
+    return [
+        Figure("answers", f"answers, {len(answers.frames) / EVERY_S:g} are due", count / seconds, "a second"),
+        Figure("memory", "memory at the end", late / early, at_most=FLAT, against="memory after a fifth of the time"),
+        Figure("lateness", "error of the lateness on bridge/health", 100 * error, "%", at_most=100 * TRUE),
+        Figure("log", "log lines", len(lines), at_most=LINES - 1),
+        Figure("exit", "from SIGTERM to the exit", stop[1], "s"),
+        Figure("code", "exit code", stop[0], at_most=0),
+    ]
 
 
 def main() -> int:
+    recording = Recording(__file__, __doc__)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--cameras", type=int, default=64)
-    options = parser.parse_args()
-    return run(options.seconds, options.cameras)
+    options = parser.parse_args(recording.words)
+    return recording.finish(run(options.seconds, options.cameras))
 
 
 if __name__ == "__main__":

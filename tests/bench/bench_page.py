@@ -26,6 +26,8 @@ from support.broker import until
 from support.making import frame
 from support.metered import Box
 from support.paging import FakeBox
+from support.results.figures import Figure
+from support.results.record import Recording
 from support.world import CONFIG, PEOPLE, camera
 
 from edged.service import bridge
@@ -131,7 +133,7 @@ def snapshot_us() -> float:
     return (time.thread_time() - begun) * 100
 
 
-def main(seconds: float, every_s: float = 2.0) -> None:
+def main(seconds: float, every_s: float = 2.0) -> list[Figure]:
     questions = tuple(replace(PEOPLE, name=f"q{number}") for number in range(QUESTIONS))
     specs = tuple(camera(f"camera{number}", *questions) for number in range(CAMERAS))
     with Box(replace(CONFIG, cameras=specs)) as box, ExitStack() as stack:
@@ -145,8 +147,16 @@ def main(seconds: float, every_s: float = 2.0) -> None:
             watched = measure(board, f"{BROWSERS} browsers", seconds)
     frames = CAMERAS * WIDTH * HEIGHT * 3 / 1e6
     print(f"the page itself {watched:.3%} of a core (target under 1 %), {watched - alone:.3%} more than without")
-    print(f"remembering a look: {snapshot_us():.1f} us; frames that are kept: {frames:.0f} MB for {CAMERAS} cameras")
+    remembering_us = snapshot_us()
+    print(f"remembering a look: {remembering_us:.1f} us; frames that are kept: {frames:.0f} MB for {CAMERAS} cameras")
+    board_of = f"page with the board of {CAMERAS} cameras open in {BROWSERS} browsers, a look every {every_s:g} s"
+    return [
+        Figure("share", f"CPU of the {board_of}", 100 * watched, "% of a core", at_most=1),
+        Figure("share-alone", "CPU of the page without a browser", 100 * alone, "% of a core"),
+        Figure("remembering", "CPU of remembering a look for the page", remembering_us, "us"),
+    ]
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:] or ["60"]))
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(*map(float, recording.words or ["60"]))))

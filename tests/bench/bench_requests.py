@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.fakes import FakeCamera, FakeModel, FakePublisher
 from support.making import frame, question
+from support.results.figures import Figure, Spread
+from support.results.record import Recording
 
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
@@ -62,7 +64,7 @@ def runtime(name: str, publisher: FakePublisher, picture, *questions: QuestionSp
     return opened
 
 
-def main(requests: int) -> int:
+def main(requests: int) -> list[Figure]:
     stop, model, publisher, moments = threading.Event(), TimedModel(), FakePublisher(), random.Random(1)
     queue = WorkerQueue(stop)
     queue.serve(queue.load([lambda: model]))
@@ -93,8 +95,13 @@ def main(requests: int) -> int:
     print(f"wait: mean {statistics.mean(waits):.2f}, worst {max(waits):.2f}")
     print(f"to the answer: mean {statistics.mean(totals):.2f}, worst {max(totals):.2f}; its own asking takes {own:.2f}")
     print(f"encodes of {made[0]} looks: {model.encodes}")
-    return int(max(waits) > TOLERANCE)
+    return [
+        Figure("longest", "longest wait of a request during looks", max(waits), "questions", at_most=TOLERANCE),
+        Figure("wait", "wait of a request during looks", Spread.of(waits), "questions"),
+        Figure("answer", "from the request to its answer", Spread.of(totals), "questions"),
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(int(recording.words[0]) if recording.words else 200)))

@@ -27,6 +27,8 @@ from PIL import Image
 from support import tiny_model
 from support.making import frame, question
 from support.npu import compiled, simulator
+from support.results.figures import Figure
+from support.results.record import Recording
 from test_model import PROMPTS
 
 from edged.core.npu_cores import parsed
@@ -42,19 +44,21 @@ SIDES = {64: 224, 256: 448}
 TARGETS = {("simulated NPU", 64): 0.40, ("plain transformers", 64): 0.40, ("plain transformers", 256): 0.22}
 
 
-def main() -> int:
+def main() -> list[Figure]:
     torch.set_num_threads(1)
-    within = True
+    figures = []
     with tempfile.TemporaryDirectory() as place:
         for (where, tokens), target in TARGETS.items():
             ratio, weights, questions = measured(Path(place), where, tokens)
-            within &= ratio <= target
+            what, name = f"CPU of {questions} questions, {where}, {tokens} image tokens", f"{where.split()[0]}-{tokens}"
+            apart = f"{questions} separate calls"
+            figures.append(Figure(name, what, ratio, at_most=target, against=apart))
             print(
                 f"ratio {ratio:.3f} (at most {target:.2f}): {questions} questions shared to {questions} separate, "
                 f"{where}, {tokens} image tokens, {weights / 1e6:.0f} million weights, {NEW_TOKENS} new tokens, "
                 f"transformers {version()}"
             )
-    return 0 if within else 1
+    return figures
 
 
 def measured(place: Path, where: str, tokens: int) -> tuple[float, int, int]:
@@ -142,4 +146,5 @@ def version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main()))

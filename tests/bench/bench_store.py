@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.broker import HOST, Mosquitto, an_answer, until
 from support.publishing import asking
+from support.results.figures import Figure
+from support.results.record import Recording
 
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
@@ -71,7 +73,7 @@ def drained(broker: Mosquitto, store: MemoryStore, count: int) -> float:
     return count * len(QUESTIONS) / seconds
 
 
-def main(count: int) -> None:
+def main(count: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, Mosquitto(Path(folder)) as broker:
         in_memory = measured(broker.port, MemoryStore(), count)
         store = DiskStore(Path(folder) / "edged.db", lambda: True)
@@ -82,9 +84,19 @@ def main(count: int) -> None:
         print(
             f"bytes written per look: {on_disk[1] - in_memory[1]:.0f}; four cameras every 30 s: {per_day:.0f} MB a day"
         )
-        print(f"delivered after an outage: {drained(broker, store, count):.0f} messages/s")
+        delivered = drained(broker, store, count)
+        print(f"delivered after an outage: {delivered:.0f} messages/s")
         store.close()
+    what = f"look with {len(QUESTIONS)} questions"
+    return [
+        Figure("cpu", f"CPU of a {what}, store and sending included", on_disk[0], "ms", at_most=5),
+        Figure("cpu-memory", "the same without a file", in_memory[0], "ms"),
+        Figure("written", f"written to disk by a {what}", (on_disk[1] - in_memory[1]) / 1000, "kB"),
+        Figure("day", "written in a day by four cameras, a look every 30 s", per_day / 1000, "GB"),
+        Figure("delivered", "answers delivered after an outage", delivered, "a second"),
+    ]
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    recording = Recording(__file__, __doc__)
+    sys.exit(recording.finish(main(int(recording.words[0]) if recording.words else 500)))

@@ -22,6 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from support.results.figures import Figure, Table
+from support.results.record import Recording
 from support.yard.camera import Yard
 from support.yard.day import CLOTHES, FAR, LOOK_S, LOOKS, PARKED, TENTH, TREE, Moment, Person
 from support.yard.drawing import Picture
@@ -35,6 +37,13 @@ AT_LEAST_EVERY_S = 3600.0
 THRESHOLDS = (0.06, 0.07, 0.08, 0.09, 0.10, 0.12)
 FORMER_THRESHOLDS = (0.0005, 0.001, 0.002)
 PROBES = 160  # a day
+TENTH_PLACE, FOURTEENTH_PLACE = "1/10 of the height", "1/14 of the height"
+INFRARED = ", infrared"
+APPEARED = {
+    "tenth": [TENTH_PLACE, TENTH_PLACE + INFRARED],
+    "fourteenth": [FOURTEENTH_PLACE],
+    "fourteenth-infrared": [FOURTEENTH_PLACE + INFRARED],
+}
 Change = Callable[[Thumbnail, Thumbnail], float]
 
 
@@ -103,7 +112,7 @@ def probes(weather: str, seed: int) -> dict[str, list[float]]:
         for look in (ago - 1, ago):
             before = thumbnail(framed(yard.look(Moment(), look)))
         yard.look(Moment(), number - 1)
-        night = "" if yard.colour else ", infrared"
+        night = "" if yard.colour else INFRARED
         for place, moment in _appearances(rng).items():
             after = thumbnail(framed(yard.look(moment, int(number))))
             measured[place + night].append(change(before, after))
@@ -118,8 +127,8 @@ def _appearances(rng: np.random.Generator) -> dict[str, Moment]:
 
     return {
         "nothing": Moment(),
-        "1/14 of the height": person(rng.uniform(0.3, TREE), FAR),
-        "1/10 of the height": person(rng.uniform(0.25, TREE), TENTH),
+        FOURTEENTH_PLACE: person(rng.uniform(0.3, TREE), FAR),
+        TENTH_PLACE: person(rng.uniform(0.25, TREE), TENTH),
         "half out of the picture": person(float(rng.choice([0.012, 0.988])), float(rng.choice([TENTH, 0.55]))),
         "near": person(rng.uniform(0.2, 0.9), float(rng.choice([0.6, 0.8, 1.0]))),
         "car": Moment(car=PARKED),
@@ -165,15 +174,57 @@ def print_probe_table(measured: Sequence[dict[str, list[float]]]) -> None:
         print(f"| {place} | {len(values)} | {missed} |")
 
 
-def main(seed: int, weathers: Sequence[str]) -> None:
+def day_figures(days: Sequence[tuple[list[Figures], list[Figures]]]) -> list[Figure]:
+    changes = sum(current[0].changes for _, current in days)
+    return [
+        Figure(
+            f"missed-{threshold}", f"changes not asked at their next look, threshold {threshold}", missed, of(changes)
+        )
+        for threshold, missed in zip(THRESHOLDS, missed_by_threshold(days), strict=True)
+    ]
+
+
+def day_table(weathers: Sequence[str], days: Sequence[tuple[list[Figures], list[Figures]]]) -> Table:
+    """Of the current measure, as in the README."""
+    missed = missed_by_threshold(days)
+    rows: list[list[str | float]] = [
+        [str(threshold), *(f"{current[number].asked / LOOKS:.1%}" for _, current in days), missed[number]]
+        for number, threshold in enumerate(THRESHOLDS)
+    ]
+    return Table("Share of looks that ask the model", ["threshold", *weathers, "changes not asked"], rows)
+
+
+def missed_by_threshold(days: Sequence[tuple[list[Figures], list[Figures]]]) -> list[int]:
+    return [sum(current[number].missed for _, current in days) for number in range(len(THRESHOLDS))]
+
+
+def probe_figures(measured: Sequence[dict[str, list[float]]]) -> list[Figure]:
+    """People who are noticed with the threshold in use."""
+    figures = []
+    for name, places in APPEARED.items():
+        values = np.concatenate([one.get(place, []) for one in measured for place in places])
+        noticed = int((values >= picture.CHANGED).sum())
+        figures.append(Figure(name, f"noticed: a person of {' and '.join(places)}", noticed, of(len(values))))
+    return figures
+
+
+def of(count: int) -> str:
+    return f"of {count}"
+
+
+def main(seed: int, weathers: Sequence[str]) -> tuple[list[Figure], list[Table]]:
     with ProcessPoolExecutor(2) as pool:
         days = list(pool.map(one_day, weathers, [seed + number for number in range(len(weathers))]))
         print_day_table(weathers, days)
         print(flush=True)
-        print_probe_table(list(pool.map(probes, weathers, [seed + 100] * len(weathers))))
+        measured = list(pool.map(probes, weathers, [seed + 100] * len(weathers)))
+        print_probe_table(measured)
     taken = milliseconds()
     print(f"\n1080p: thumbnail {taken[0]:.2f} ms, comparison {taken[1]:.2f} ms; threshold in use: {picture.CHANGED}")
+    return [*day_figures(days), *probe_figures(measured)], [day_table(weathers, days)]
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 31, sys.argv[2:] or list(WEATHERS))
+    recording = Recording(__file__, __doc__)
+    seed, *weathers = recording.words or ["31"]
+    recording.finish(*main(int(seed), weathers or list(WEATHERS)))

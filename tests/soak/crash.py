@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from soak.crash_child import DRAIN_S, POINTS
 from support.broker import Mosquitto, Received, Subscriber, Wire, until
+from support.results.figures import Figure
+from support.results.record import Recording
 
 from edged.store.store import DiskStore
 
@@ -213,16 +215,23 @@ def _facts(finished: list[int], path: Path) -> list[str]:
     return [*problems, *([f"{len(waiting)} messages still wait"] if waiting else [])]
 
 
-def main(runs: int, first_seed: int) -> int:
-    failed = 0
+def main(runs: int, first_seed: int) -> list[Figure]:
+    outcomes = []
     for seed in range(first_seed, first_seed + runs):
         with tempfile.TemporaryDirectory() as folder:
-            outcome = run(seed, Path(folder))
-        failed += bool(outcome.problems)
-        print(outcome, flush=True)
+            outcomes.append(run(seed, Path(folder)))
+        print(outcomes[-1], flush=True)
+    failed = sum(bool(outcome.problems) for outcome in outcomes)
     print(f"{runs} runs, {failed} with problems")
-    return 1 if failed else 0
+    return [
+        Figure("runs", f"runs in which edged was killed {LIVES} times", runs),
+        Figure("finished", "looks that had finished", sum(outcome.finished for outcome in outcomes)),
+        Figure("twice", "messages that arrived more than once", sum(outcome.duplicates for outcome in outcomes)),
+        Figure("failed", "runs in which something was lost or out of order", failed, at_most=0),
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(argument) for argument in [*sys.argv[1:], *["50", "1"][len(sys.argv) - 1 :]])))
+    recording = Recording(__file__, __doc__)
+    runs, first_seed = map(int, [*recording.words, *["50", "1"][len(recording.words) :]])
+    sys.exit(recording.finish(main(runs, first_seed)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 DIGITS = 4  # significant digits that are kept
@@ -42,8 +42,9 @@ class Figure:
     against: str = ""
 
     def stored(self) -> dict[str, Any]:
-        """For JSON, without what is not set."""
-        return {key: value for key, value in asdict(self).items() if value not in ("", None)}
+        """For JSON: rounded, and without what is not set."""
+        value = self.value if isinstance(self.value, Spread) else rounded(self.value)
+        return {key: each for key, each in asdict(replace(self, value=value)).items() if each not in ("", None)}
 
     def central(self) -> float:
         return self.value.median if isinstance(self.value, Spread) else self.value
