@@ -94,6 +94,21 @@ def test_the_first_look_comes_within_a_second():
     assert max(times.values()) - begun < 2
 
 
+def test_a_first_look_that_was_due_before_the_start_is_made_at_the_start(hanging: Hanging):
+    names = (f"camera-{number}" for number in range(1000))
+    early, *_, late = sorted(names, key=lambda name: phase_s(name, 1.0))
+    schedule = Schedule(hanging, 2, Lateness())
+    for name in (early, late):
+        schedule.add(camera(name, schedule=Every(HOUR)), None)
+    begun = time.monotonic()
+    until(lambda: time.monotonic() - begun > phase_s(early, 1.0))
+    schedule.start()
+    try:
+        until(lambda: hanging.calls == [early, late], 10)
+    finally:
+        schedule.stop(0)
+
+
 @pytest.mark.slow
 def test_more_slow_looks_than_threads_are_late_but_not_lost(hanging: Hanging):
     lateness = Lateness()

@@ -238,6 +238,9 @@ class _IntervalTrigger(IntervalTrigger):  # type: ignore[misc]  # apscheduler ha
     __slots__ = ()
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        if previous is None:  # IntervalTrigger leaves out a first run that was due before the scheduler was started
+            first: datetime = self.start_date
+            return first
         following: datetime | None = super().get_next_fire_time(_recent(previous, now), now)
         return following
 
