@@ -72,10 +72,9 @@ def truth(result: Result) -> list[Figure]:
     told_s, true_s = result.lateness_s()
     told, true = result.skipped()
     wrong = sum(abs(told[name] - true[name]) > 1 for name in told)  # one may be counted while it is scraped
-    print(
-        f"lateness {told_s:.2f} s, in truth {true_s:.2f} s; skipped {sum(told.values())}, in truth {sum(true.values())}"
-    )
-    against = "the truth by the answers"
+    told_count, true_count = sum(told.values()), sum(true.values())
+    print(f"lateness {told_s:.2f} s, in truth {true_s:.2f} s; skipped {told_count}, in truth {true_count}")
+    against, what = "the truth by the answers", "cameras whose skipped looks are wrong by more than one"
     return [
         Figure("lateness-told", "lateness on /metrics", told_s, "s"),
         Figure("lateness-error", "its error", abs(told_s / true_s - 1), at_most=LATE_SHARE, against=against),
