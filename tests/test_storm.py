@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import cast
 
 import pytest
 from support.running import Edged
 from support.storm import oracle, schedule, table
-from support.storm.faults import ranges
+from support.storm.faults import KINDS, ranges
 from support.storm.oracle import Row, Seen
 from support.storm.parts import Life
 from support.storm.record import Message
@@ -46,7 +47,7 @@ def test_two_minutes_of_storm_break_no_promise(seed: int, tmp_path: Path) -> Non
 
 
 def storm(seed: int, seconds: float, folder: Path) -> None:
-    faults = schedule.draw(seed, seconds, ranges(LONG_S))
+    faults = drawn(seed, seconds)
     outcome = run(seed, faults, folder)
     report = "\n".join([*outcome.violations, *map(str, outcome.done), *outcome.log])
     assert not outcome.violations, report
@@ -54,30 +55,42 @@ def storm(seed: int, seconds: float, folder: Path) -> None:
     assert outcome.answers > 2 * seconds, report  # nine a second, of which an outage takes some
 
 
+def drawn(seed: int, seconds: float) -> list[Fault]:
+    return schedule.draw(seed, seconds, ranges(LONG_S, schedule.has_tls(seed)))
+
+
 # The schedule
 
 
 def test_a_seed_draws_the_same_storm_again_and_a_file_keeps_it(tmp_path: Path) -> None:
-    faults = schedule.draw(7, LONG_S, ranges(LONG_S))
+    faults = drawn(7, LONG_S)
     schedule.save(tmp_path / "storm.json", 7, faults)
-    assert faults == schedule.draw(7, LONG_S, ranges(LONG_S))
-    assert faults != schedule.draw(8, LONG_S, ranges(LONG_S))
+    assert faults == drawn(7, LONG_S)
+    assert faults != drawn(9, LONG_S)
     assert schedule.read(tmp_path / "storm.json") == (7, faults)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_faults_overlap_but_never_those_of_one_part(seed: int) -> None:
-    faults = schedule.draw(seed, LONG_S, ranges(LONG_S))
+    faults = drawn(seed, LONG_S)
     for fault in faults:
         others = [other for other in faults if other != fault and set(other.parts) & set(fault.parts)]
         assert not schedule.overlaps(fault, [fault, *others])
     assert sum(schedule.overlaps(fault, faults) for fault in faults) > len(faults) // 2
 
 
-def test_every_kind_comes_equally_often() -> None:
-    drawn = [fault.kind for fault in schedule.draw(1, 1000.0, ranges(LONG_S))]
-    counts = {kind: drawn.count(kind) for kind in ranges(LONG_S)}
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_kind_comes_equally_often(seed: int) -> None:
+    kinds = [fault.kind for fault in drawn(seed, 1000.0)]
+    counts = Counter(dict.fromkeys(ranges(LONG_S, schedule.has_tls(seed)), 0))
+    counts.update(kinds)
     assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_certificates_are_disturbed_only_where_there_are_some() -> None:
+    tls, plain = set(ranges(LONG_S, True)), set(ranges(LONG_S, False))
+    assert {kind for kind in tls - plain if "certificate" in kind}
+    assert tls | plain < set(KINDS)  # 90 s are too long for two minutes
 
 
 def test_the_shortest_prefix_that_fails_is_found() -> None:

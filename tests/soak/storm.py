@@ -67,7 +67,7 @@ def main(options: argparse.Namespace) -> int:
     else:
         first, last = options.seeds[0], options.seeds[-1]
         for seed in (seed for seed in range(first, last + 1) if seed not in results):
-            faults = schedule.draw(seed, options.seconds, ranges(options.seconds))
+            faults = schedule.draw(seed, options.seconds, ranges(options.seconds, schedule.has_tls(seed)))
             results[seed] = one_storm(seed, faults, keep, options.shrink)
     print(table.table(results.values(), KINDS))
     broken = [result.seed for result in results.values() if result.violations]

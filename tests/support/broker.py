@@ -27,6 +27,7 @@ from edged.core.types import Answer
 MOSQUITTO = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
 MUTUAL_TLS = "require_certificate true"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 _PORTS = itertools.cycle(range(10_000 + os.getpid() % 110 * 200, 10_200 + os.getpid() % 110 * 200))
 WITHIN_S = 180.0  # a start of edged takes 5 s on an idle machine, and was seen to take over 60 s on a busy one
 CONNACK_V5 = b"\x20\x03\x00\x00\x00"
@@ -400,14 +401,20 @@ def protocol_level(connect: bytes) -> int:
 
 def certificates(folder: Path) -> Path:
     """Write ca.crt, and certificates that this CA signed: server.crt for localhost, client.crt; each with its .key."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    _openssl(folder, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA")
+    _openssl(
+        folder, "req", "-x509", *NEW_KEY, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA"
+    )
     (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    sign = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
-    for name, subject in (("server", "/CN=localhost"), ("client", "/CN=box")):
-        _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
-        _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *sign, "-out", f"{name}.crt")
+    sign(folder, "server", "localhost")
+    sign(folder, "client", "box")
     return folder
+
+
+def sign(folder: Path, name: str, subject: str, days: int = 2) -> None:
+    """Write `name`.crt with a new `name`.key, signed by the CA in the folder. It has expired if `days` is -1."""
+    _openssl(folder, "req", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}")
+    by_ca = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", str(days), "-extfile", "names"]
+    _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *by_ca, "-out", f"{name}.crt")
 
 
 def _openssl(folder: Path, *command: str) -> None:

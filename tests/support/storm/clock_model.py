@@ -79,6 +79,8 @@ class ClockModel:
         match self._failures.get("model"):
             case "error":
                 raise ModelError("model: the planted failure")
+            case "nan" if question.name != "clock":
+                raise ModelError("model: logits are not finite (7 of 9): wrong weights, or a device error")
             case "lost":
                 raise ModelLost("model: the planted loss of the device")
             case "overflow":

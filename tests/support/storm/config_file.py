@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.demo.show import MODEL
+from support.broker import HOST
 
 NODE = "box"
 EVERY_S = 1.0
@@ -20,7 +21,7 @@ TYPES = {"clock": "integer, range: [0, 65535]", "even": "yes_no", "seen": "text"
 class ConfigFile:
     """Edit the attributes, then `save`. `sources` are URLs by camera, `secrets` are contents by file name.
 
-    `revision` is part of every prompt.
+    `revision` is part of every prompt. `ca` is the file with the CA of a broker with TLS.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class ConfigFile:
     questions: dict[str, list[str]] = field(default_factory=dict)
     revision: int = 0
     more: str = ""
+    ca: Path | None = None
     every_secret: set[str] = field(default_factory=set)  # that was ever saved
 
     def change_secret(self, name: str, secret: str) -> None:
@@ -47,7 +49,7 @@ class ConfigFile:
             "version: 1",
             f"node: {NODE}",
             f"model: {{path: {MODEL}, deadline: {DEADLINE_S:g}s}}",
-            f"mqtt: {{url: 'mqtt://127.0.0.1:{self.broker_port}', username: {NODE}, password: {{secret: mqtt}}}}",
+            f"mqtt: {{url: '{self._broker()}, username: {NODE}, password: {{secret: mqtt}}}}",
             f"homeassistant: false\n{self.more}cameras:",
         ]
         for name, source in self.sources.items():
@@ -56,6 +58,11 @@ class ConfigFile:
             asked = self.questions.get(name, list(QUESTIONS))
             lines += [f"      {each}: {{prompt: {self.prompt(each)}, answer: {TYPES[each]}}}" for each in asked]
         return "\n".join(lines) + "\n"
+
+    def _broker(self) -> str:
+        if self.ca is None:
+            return f"mqtt://{HOST}:{self.broker_port}'"
+        return f"mqtts://localhost:{self.broker_port}', ca: '{self.ca}'"
 
     def prompt(self, question: str) -> str:
         """As it is in the file, without the instruction of the answer's type."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from support.storm import shifted_clock
 
@@ -41,26 +40,12 @@ def follow_clock(failures: Failures) -> None:
                 failures.get("clock_s")
 
 
-def slow_down_commits(failures: Failures) -> None:
-    """A commit takes as long as planted, as on a worn memory card."""
-    from edged.store.writer import Writer
-
-    commit = Writer._commit
-
-    def slow(self: Writer, operations: Sequence[Any]) -> bool:
-        time.sleep(failures.get("commit_s") or 0.0)
-        return commit(self, operations)
-
-    setattr(Writer, "_commit", slow)  # noqa: B010  # mypy knows its type
-
-
 def main(failures: str, *arguments: str) -> int:
     shifted_clock.install()  # before anything of edged is imported
     from support.storm.clock_model import ClockModel, Failures
 
     planted = Failures(Path(failures))
     threading.Thread(target=follow_clock, args=(planted,), daemon=True).start()
-    slow_down_commits(planted)
     from edged.cli import main as edged
     from edged.tools import load_model
 

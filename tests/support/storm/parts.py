@@ -16,10 +16,12 @@ from support.broker import Mosquitto, free_port, until
 from support.rtsp import Server
 from support.running import Edged
 from support.small_disk import SmallDisk, mounted
+from support.storm.broker_tls import BrokerTls
 from support.storm.cameras import HttpCamera
 from support.storm.config_file import NODE, ConfigFile
 from support.storm.proxy import Proxy
 from support.storm.record import Record
+from support.storm.slow_fsync import SlowFsync
 
 ACL = "user {node}\n{deny}topic readwrite #\nuser {listener}\ntopic readwrite #\n"
 STATE_SIZE = "64m"
@@ -110,8 +112,10 @@ class Parts:
     config: ConfigFile
     record: Record
     lateness: Lateness
+    slow_fsync: SlowFsync
     disk: SmallDisk | None = None  # what edged's state is on; None without the right to mount one
     page: int = 0  # port
+    tls: BrokerTls | None = None  # None: edged connects without TLS
     device_lost: bool = False
     lives: list[Life] = field(default_factory=list)
 
@@ -130,6 +134,7 @@ class Parts:
     def start_edged(self) -> None:
         arguments = (self.failures, "run", "--config", self.config.path)
         environment = {"STATE_DIRECTORY": str(self.database.parent), "PYTHONPATH": _search_path()}
+        environment |= self.slow_fsync.environment
         edged = Edged(*arguments, verbose=False, env=environment, program=(str(DAEMON),))
         self.lives.append(Life(edged, time.monotonic(), loses_device=self.device_lost))
 
@@ -200,15 +205,17 @@ class Parts:
 
 
 @contextmanager
-def all_parts(folder: Path) -> Iterator[Parts]:
-    """Everything but edged is started. On leaving, everything is ended."""
+def all_parts(folder: Path, with_tls: bool) -> Iterator[Parts]:
+    """Everything but edged is started. On leaving, everything is ended. `with_tls`: between edged and the broker."""
     with ExitStack() as stack:
         rtsp = Server("digest", "viewer", SECRETS["dock"])
         http = {name: HttpCamera(SECRETS[name]) for name in ("yard", "back")}
         for camera in http.values():
             stack.callback(camera.close)
-        broker = stack.enter_context(_broker(folder))
-        targets = {"dock": rtsp.port, "yard": http["yard"].port, "back": http["back"].port, "broker": broker.port}
+        tls = BrokerTls(folder / "tls", folder / "ca.crt", free_port()) if with_tls else None
+        broker = stack.enter_context(_broker(folder, tls))
+        targets = {"dock": rtsp.port, "yard": http["yard"].port, "back": http["back"].port}
+        targets["broker"] = tls.port if tls else broker.port
         proxies = {name: Proxy(port) for name, port in targets.items()}
         for proxy in proxies.values():
             stack.callback(proxy.cut)
@@ -219,9 +226,10 @@ def all_parts(folder: Path) -> Iterator[Parts]:
         page = free_port()
         more = f"page: {{listen: '127.0.0.1:{page}'}}\n"
         config = ConfigFile(folder, proxies["broker"].port, _sources(proxies), dict(SECRETS), more=more)
+        config.ca = folder / "ca.crt" if tls else None
         config.save()
         disk = stack.enter_context(mounted(folder / "state", STATE_SIZE)) if os.geteuid() == 0 else None
-        parts = Parts(folder, rtsp, http, broker, proxies, config, record, lateness, disk, page)
+        parts = Parts(folder, rtsp, http, broker, proxies, config, record, lateness, SlowFsync(folder), disk, page, tls)
         try:
             yield parts
         finally:
@@ -231,9 +239,11 @@ def all_parts(folder: Path) -> Iterator[Parts]:
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[Mosquitto]:
+def _broker(folder: Path, tls: BrokerTls | None) -> Iterator[Mosquitto]:
     (folder / "broker").mkdir()
     more = f"persistence true\npersistence_location {folder / 'broker'}/\nautosave_interval 2"
+    if tls:
+        more += f"\n{tls.listener}"
     users = {NODE: SECRETS["mqtt"], LISTENER[0]: LISTENER[1]}
     acl = ACL.format(node=NODE, deny="", listener=LISTENER[0])
     with Mosquitto(folder / "broker", users, acl, more=more) as broker:

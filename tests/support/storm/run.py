@@ -15,7 +15,7 @@ from support.storm import oracle
 from support.storm.faults import KINDS, Running, finish
 from support.storm.parts import LISTENER, Parts, all_parts
 from support.storm.record import Message
-from support.storm.schedule import Fault
+from support.storm.schedule import Fault, has_tls
 
 SETTLED_S = 240.0  # back-off is 60 s at most, and a busy machine is slow
 QUIET_LOOKS = 3
@@ -105,7 +105,7 @@ def _is_answer(content: Mapping[str, Any]) -> bool:
 
 def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:
     """One storm. Takes as long as its schedule, and about 20 s more."""
-    with all_parts(folder) as parts:
+    with all_parts(folder, has_tls(seed)) as parts:
         storm = Storm(parts)
         parts.start_edged()
         assert storm.settle(), "edged does not work even without a fault:\n" + "\n".join(parts.life.log[-20:])

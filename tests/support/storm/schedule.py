@@ -39,6 +39,11 @@ class Fault:
         return self.at_s + self.seconds
 
 
+def has_tls(seed: int) -> bool:
+    """In every second storm, edged connects to the broker with TLS."""
+    return seed % 2 == 1
+
+
 def draw(seed: int, seconds: float, kinds: Mapping[str, Range]) -> list[Fault]:
     """The faults of a storm of about this length, in order of their beginnings. Every kind comes equally often."""
     chance, busy, faults, bag = Random(seed), dict[str, float](), list[Fault](), list[str]()

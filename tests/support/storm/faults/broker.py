@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from support.broker import HOST
+from support.storm.broker_tls import BrokerTls
 from support.storm.config_file import NODE
 from support.storm.faults.kinds import Running, cut, failing, kind
 from support.storm.parts import Parts
@@ -90,7 +92,7 @@ def packets_limited(parts: Parts, fault: Fault) -> Running:
     return sum("its limit of" in line for line in parts.life.log)
 
 
-@kind("broker accepts MQTT 3.1.1 only", (("broker",),), 3, 10)
+@kind("broker accepts MQTT 3.1.1 only", (("broker",),), 3, 10, tls=False)  # the proxy reads CONNECT
 def old_broker(parts: Parts, fault: Fault) -> Running:
     proxy, before = parts.proxies["broker"], parts.proxies["broker"].affected
     proxy.cut()
@@ -100,6 +102,45 @@ def old_broker(parts: Parts, fault: Fault) -> Running:
     proxy.cut()
     proxy.mend()
     return proxy.affected - before
+
+
+@kind("broker's certificate expired", (("broker",),), 2, 8, tls=True)
+def certificate_expired(parts: Parts, fault: Fault) -> Running:
+    life, before = parts.life, len(parts.life.log)
+    _tls(parts).renew(parts.broker, expired=True)
+    parts.proxies["broker"].reset()  # an open connection would go on
+    yield
+    _tls(parts).renew(parts.broker)
+    return _refusals(life.log[before:])
+
+
+@kind("broker's certificate rotated", (("broker",),), 0.1, 3, tls=True)
+def certificate_rotated(parts: Parts, fault: Fault) -> Running:
+    proxy, before = parts.proxies["broker"], parts.proxies["broker"].affected
+    _tls(parts).renew(parts.broker)
+    proxy.reset()
+    yield
+    return proxy.affected - before
+
+
+@kind("broker's CA replaced", (("broker",),), 2, 8, tls=True)
+def ca_replaced(parts: Parts, fault: Fault) -> Running:
+    """At the broker first; edged's file with the CA follows when the fault ends."""
+    life, before = parts.life, len(parts.life.log)
+    _tls(parts).change_ca(parts.broker)
+    parts.proxies["broker"].reset()
+    yield
+    _tls(parts).trust()
+    return _refusals(life.log[before:])
+
+
+def _tls(parts: Parts) -> BrokerTls:
+    assert parts.tls, "a fault of a storm with TLS"
+    return parts.tls
+
+
+def _refusals(log: Sequence[str]) -> int:
+    return sum("certificate not accepted" in line for line in log)
 
 
 @kind("another client with edged's client id", (("broker",),), 0.5, 3)

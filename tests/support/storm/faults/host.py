@@ -5,9 +5,11 @@ from __future__ import annotations
 import resource
 import signal
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+from support.broker import until
 from support.storm.faults.kinds import Running, kind
 from support.storm.faults.planting import planted
 from support.storm.parts import Parts
@@ -15,6 +17,8 @@ from support.storm.schedule import Fault
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 LOCK_S = 20.0
+SYNC_MS = 1500
+STORE_OPENED_S = 30.0
 
 
 @kind("clock an hour off", (("clock",),), 0.5, 8)
@@ -32,9 +36,15 @@ def clock_during_looks(parts: Parts, fault: Fault) -> Running:
     return planted(parts, "clock_in_looks_s", Random(fault.seed).choice((HOUR_S, -HOUR_S, 30.0, -30.0)))
 
 
-@kind("store slow to write", (("disk",),), 2, 8)
-def store_slow(parts: Parts, fault: Fault) -> Running:
-    return planted(parts, "commit_s", 1.5)
+@kind("disk slow to sync", (("disk",),), 2, 8)
+def disk_slow(parts: Parts, fault: Fault) -> Running:
+    """A commit needs one sync, and a checkpoint of the journal more."""
+    disk = parts.slow_fsync
+    before = disk.calls
+    disk.begin(SYNC_MS)
+    yield
+    disk.end()
+    return disk.calls - before
 
 
 @kind("store locked by another program", (("disk",),), 1, 8)
@@ -72,6 +82,8 @@ def disk_read_only(parts: Parts, fault: Fault) -> Running:
     parts.start_edged()
     life = parts.life
     yield
+    with suppress(AssertionError):  # it may have ended, because of another fault
+        until(lambda: life.log or not life.edged.running, STORE_OPENED_S)
     parts.disk.make_writable()
     return sum("read-only" in line for line in life.log)
 

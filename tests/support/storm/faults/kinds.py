@@ -20,18 +20,23 @@ Run: TypeAlias = Callable[[Parts, Fault], Running]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """`tls`: only in storms with TLS (True) or without it (False); None: in all."""
+
     range: Range
     run: Run
+    tls: bool | None
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, places: tuple[tuple[str, ...], ...], least_s: float, most_s: float) -> Callable[[Run], Run]:
-    """Register a kind of fault. For `places`, see Range."""
+def kind(
+    name: str, places: tuple[tuple[str, ...], ...], least_s: float, most_s: float, tls: bool | None = None
+) -> Callable[[Run], Run]:
+    """Register a kind of fault. For `places`, see Range; for `tls`, Kind."""
 
     def register(run: Run) -> Run:
-        KINDS[name] = Kind(Range(places, least_s, most_s), run)
+        KINDS[name] = Kind(Range(places, least_s, most_s), run, tls)
         return run
 
     return register
@@ -46,9 +51,10 @@ def finish(running: Running) -> int:
     raise AssertionError("a fault yields once")
 
 
-def ranges(seconds: float) -> dict[str, Range]:
-    """The kinds for storms of this length: not those that would last for more than a third of it."""
-    return {name: each.range for name, each in KINDS.items() if each.range.most_s <= seconds / 3}
+def ranges(seconds: float, tls: bool) -> dict[str, Range]:
+    """The kinds for storms of this length, with or without TLS: none that may last for more than a third of it."""
+    fitting = {name: each for name, each in KINDS.items() if each.range.most_s <= seconds / 3}
+    return {name: each.range for name, each in fitting.items() if each.tls in (None, tls)}
 
 
 def cut(parts: Parts, names: tuple[str, ...]) -> Running:

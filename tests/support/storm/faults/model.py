@@ -13,6 +13,12 @@ def model_fails(parts: Parts, fault: Fault) -> Running:
     return planted(parts, "model", "error")
 
 
+@kind("model's logits are NaN", (("model",),), 1, 4)
+def model_nan(parts: Parts, fault: Fault) -> Running:
+    """After the first answer of a look, as a device does that begins to fail."""
+    return planted(parts, "model", "nan")
+
+
 @kind("model hangs", (("model",),), 1, 6)
 def model_hangs(parts: Parts, fault: Fault) -> Running:
     return planted(parts, "model", "hang")
