@@ -11,8 +11,8 @@ import pytest
 from support.running import Edged
 from support.storm import oracle, schedule, table
 from support.storm.faults import KINDS, ranges
-from support.storm.oracle import Row, Seen
-from support.storm.parts import Life
+from support.storm.oracle import Faults, Row, Seen
+from support.storm.parts import Life, Sample
 from support.storm.record import Message
 from support.storm.run import run
 from support.storm.schedule import Fault
@@ -109,14 +109,25 @@ def test_the_table_counts_by_kind() -> None:
 
 
 def test_the_oracle_finds_an_old_picture() -> None:
-    assert not list(oracle.too_old(seen(answer()), 0.0))  # number 150 is second 10: 2 s
-    assert "3.0 s old" in next(oracle.too_old(seen(answer(value="150 at 13.000")), 0.0))
+    assert not list(oracle.too_old(seen(answer()), 0.0, Faults()))  # number 150 is second 10: 2 s
+    assert "3.0 s old" in next(oracle.too_old(seen(answer(value="150 at 13.000")), 0.0, Faults()))
 
 
-def test_a_repeated_picture_may_be_older() -> None:
-    again = answer(id="b", value="150 at 15.000")
-    assert not list(oracle.too_old(seen(answer(), again), 0.0))
-    assert list(oracle.too_old(seen(again), 0.0))
+def test_a_picture_of_a_frozen_camera_may_be_older_but_not_for_long() -> None:
+    looks = [answer(id=str(n), value=f"{75 + 15 * n} at {5.5 + n:.3f}") for n in range(6)]
+    frozen = Faults(frozen={150})
+    assert not list(oracle.too_old(seen(*looks, answer(value="150 at 15.000")), 0.0, frozen))
+    assert list(oracle.too_old(seen(*looks, answer(value="150 at 15.500")), 0.0, frozen))
+    assert list(oracle.too_old(seen(*looks, answer(value="149 at 15.000")), 0.0, frozen))
+
+
+def test_a_camera_that_froze_before_edged_began_is_like_a_test_card() -> None:
+    looks = [answer(id=str(n), value=f"{75 + 15 * n} at {5.5 + n:.3f}") for n in range(6)]
+    late = answer(value="150 at 18.000")
+    assert not list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[11.0])))
+    assert not list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[8.0])))
+    for before_or_after in (5.0, 19.0):
+        assert list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[before_or_after])))
 
 
 def test_the_oracle_finds_a_value_of_another_type() -> None:
@@ -136,11 +147,24 @@ def test_the_oracle_finds_answers_about_different_pictures() -> None:
 
 
 def test_the_oracle_finds_what_was_not_received() -> None:
+    refused = "WARNING broker mqtt://b:1: topic edged/box/dock/seen refused: not authorised to publish"
     assert list(oracle.lost(seen(answer())))
+    assert not list(oracle.lost(seen(answer(), log=[refused])))
 
 
-def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends() -> None:
-    begin, end = "WARNING camera dock: no packet for 4 s", "INFO camera dock: back after 3 s (2 tries)"
+def test_only_with_mqtt_311_may_a_denied_answer_be_lost_without_a_word() -> None:
+    old, topic = (
+        "INFO broker mqtt://b:1: connected (MQTT 3.1.1: the broker does not remove expired answers)",
+        answer().topic,
+    )
+    assert not list(oracle.lost(seen(answer(), log=[old]), {topic}))
+    assert list(oracle.lost(seen(answer(), log=[old]), {"edged/box/dock/even"}))
+    assert list(oracle.lost(seen(answer(), log=["INFO broker mqtt://b:1: connected"]), {topic}))
+
+
+@pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store"])
+def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: str) -> None:
+    begin, end = f"WARNING {subject}: no packet for 4 s", f"INFO {subject}: back after 3 s (2 tries)"
     assert not list(oracle.repeated_lines(seen(log=[begin, end, begin, end])))
     assert list(oracle.repeated_lines(seen(log=[begin, begin])))
     assert not list(oracle.unended(seen(log=[begin, end])))
@@ -157,6 +181,15 @@ def test_the_oracle_finds_an_edged_that_is_down_and_not_offline(
     assert bool(list(oracle.silently_down(seen(log=log), lives, unreachable, 0.0))) == found
     will = Message(105.0, "edged/box/bridge/state", b'{"state":"offline"}', True, None)
     assert not list(oracle.silently_down(Seen([will], [], [log], {}, {}), lives, unreachable, 0.0))
+
+
+def test_the_oracle_finds_a_process_or_a_store_that_grows() -> None:
+    before = Sample(100_000, 20, 40, 1_000_000)
+    assert not list(oracle.grown(before, before))
+    for after in (Sample(150_000, 20, 40, 0), Sample(100_000, 24, 40, 0), Sample(100_000, 20, 47, 0)):
+        assert list(oracle.grown(before, after))
+    assert not list(oracle.bloated(Sample(0, 0, 0, 9_000_000), 1_000_000))
+    assert list(oracle.bloated(Sample(0, 0, 0, 12_000_000), 1_000_000))
 
 
 def test_the_oracle_finds_a_traceback() -> None:

@@ -4,6 +4,7 @@ storm.py --seeds FIRST [LAST]   storms with these seeds; with a table by kind of
 storm.py --replay FILE          the storm in FILE, which a run that failed has written
 
 --seconds is the length of a schedule (default 120); starting, recovery and the quiet time after it come on top.
+--quiet is how long edged is watched after it has recovered (default: three looks of each camera).
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
 Exits 1 if a promise was broken. See support/storm/oracle.py for the promises, support/storm/faults.py for the faults.
@@ -29,7 +30,7 @@ from support.storm.table import Result
 
 def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> Result:
     """Run it, print what was broken, and leave schedule, log and result in `keep`."""
-    outcome = _run(seed, faults)
+    outcome = storm(faults)
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
     print(
@@ -39,7 +40,7 @@ def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> R
     for violation in outcome.violations:
         print(f"  {violation}", flush=True)
     if outcome.violations and shrink:
-        prefix = shortest_prefix(faults, lambda shorter: bool(_run(seed, shorter).violations))
+        prefix = shortest_prefix(faults, lambda shorter: bool(storm(shorter).violations))
         schedule.save(keep / f"{seed}.shortest.json", seed, prefix)
         print(f"  the first {len(prefix)} faults are enough: storm.py --replay {keep / f'{seed}.shortest.json'}")
     result = _result(outcome, faults)

@@ -18,6 +18,7 @@ from support.rtsp import FPS
 STREAM_FPS = 5
 MODULUS = 65536
 SIZES = ((320, 240), (640, 480))
+NOISE = 16  # rows and columns in a corner
 
 
 def number_now() -> int:
@@ -38,6 +39,7 @@ class HttpCamera:
     def __init__(self, password: str) -> None:
         self.password = password
         self.frozen: int | None = None
+        self.froze_at: set[int] = set()  # every number that `frozen` was
         self.size = SIZES[0]
         self.served = 0  # pictures
         self.refused = 0  # requests with a wrong login
@@ -46,10 +48,16 @@ class HttpCamera:
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+    def freeze(self) -> None:
+        self.frozen = number_now()
+        self.froze_at.add(self.frozen)
+
     def jpeg(self) -> bytes:
+        """No two are alike while the camera is not frozen."""
         number = number_now() if self.frozen is None else self.frozen
         luma = picture(number, *self.size)
         self.served += 1
+        luma[-NOISE:, -NOISE:] = 0 if self.frozen is not None else self.served % 256
         return cv2.imencode(".jpg", np.stack([luma] * 3, axis=2), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
     def admits(self, header: str | None) -> bool:

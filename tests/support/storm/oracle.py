@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -32,18 +32,19 @@ OWN_S = 0.3  # between the check of the age and the model, and a picture of the 
 WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
 SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
 STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
+NOISY_CHANGES = 4  # of the picture, from look to look, until edged knows a camera's noise; one more than it needs
+JOURNAL_BYTES = 8_000_000
 EACH = 3  # examples of a broken invariant
 PREFIX = f"edged/{NODE}/"
-OFFLINE = re.compile(r"WARNING (?P<subject>(?:camera|broker|model|store)\b[^:]*(?::\d+)?): (?P<reason>.*)")
-BACK = re.compile(
-    r"INFO (?P<subject>(?:camera|broker|model|store)\b[^:]*(?::\d+)?): "
-    r"(?:back|connected|working again|writing again|the picture changes again)\b"
-)
+SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store): "
+OFFLINE = re.compile(rf"WARNING {SUBJECT}(?P<reason>.*)")
+BACK = re.compile(rf"INFO {SUBJECT}(?:back|connected|working again|writing again|the picture changes again)\b")
 RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
-LASTING = re.compile(r"refused: |another (client|edged)|falling behind|was not acknowledged|outbox full")
+LASTING = re.compile(r"refused(?: for now)?: |another (client|edged)|falling behind|was not acknowledged|outbox full")
 EXPECTED_ERROR = re.compile(r"ERROR config not reloaded|ERROR +\S*edged\.yaml")
+OLD_PROTOCOL = "(MQTT 3.1.1"
 SEEN = re.compile(r"(\d+|None) at ([\d.]+)")
 
 
@@ -61,6 +62,21 @@ class Row:
     @property
     def id(self) -> str:
         return str(self.content["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What the storm did to edged, as far as it changes what edged can know.
+
+    `broker_away`: when the broker was disturbed, from and until (monotonic). `denied`: topics that the broker ever
+    refused. `frozen`: the numbers of pictures at which a camera froze. `renewed`: when edged or its cameras began
+    anew, so that it did not know their noise yet (seconds since 1970).
+    """
+
+    broker_away: Sequence[tuple[float, float]] = ()
+    denied: Collection[str] = ()
+    frozen: Collection[int] = ()
+    renewed: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -101,16 +117,13 @@ def read_rows(database: Path) -> list[Row]:
     return [Row(number, topic, look, bool(on), data, json.loads(data)) for number, topic, look, on, data in found]
 
 
-def judge(
-    seen: Seen, parts: Parts, before: Sample, after: Sample, unreachable: Sequence[tuple[float, float]]
-) -> list[str]:
-    """`unreachable`: when the broker was disturbed, from and until (monotonic)."""
+def judge(seen: Seen, parts: Parts, before: Sample, after: Sample, faults: Faults) -> list[str]:
     late_s = parts.lateness.worst_s
     findings: list[Iterable[str]] = [
-        too_old(seen, late_s),
+        too_old(seen, late_s, faults),
         untyped(seen),
         mixed_up(seen),
-        lost(seen),
+        lost(seen, faults.denied),
         disordered(seen),
         changed(seen),
         not_on_disk(seen),
@@ -121,8 +134,9 @@ def judge(
         unended(seen),
         shown_secrets(seen, parts.config.every_secret, parts.database),
         badly_ended(parts.lives, late_s),
-        silently_down(seen, parts.lives, unreachable, late_s),
+        silently_down(seen, parts.lives, faults.broker_away, late_s),
         grown(before, after),
+        bloated(after, sum(len(row.payload) for row in seen.rows)),
     ]
     return [sentence for each in findings for sentence in _some(each)]
 
@@ -137,22 +151,35 @@ def _some(sentences: Iterable[str]) -> Iterator[str]:
 # Answers
 
 
-def too_old(seen: Seen, late_s: float) -> Iterator[str]:
-    """No answer is about a picture older than `max_age`, or `frozen_after` where the camera repeats the picture."""
-    before: dict[str, str] = {}
+def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
+    """No answer is about a picture older than `max_age`, or `frozen_after` if the camera is frozen.
+
+    A camera that has been frozen since edged or the camera began anew cannot be told from a test card.
+    """
+    looked_at: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for content in seen.answers.values():
         match = SEEN.fullmatch(str(content["value"])) if _is_ok(content, "seen") else None
         if not match or match[1] == "None":
             continue
-        repeats = before.get(content["camera"]) == match[1]
-        before[content["camera"]] = match[1]
-        limit_s = (FROZEN_AFTER_S + EVERY_S if repeats else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
-        age_s = seconds_since(int(match[1]), float(match[2]))
+        number, at = int(match[1]), float(match[2])
+        looks = looked_at[content["camera"]]
+        looks.append((number, at))
+        is_frozen = number in faults.frozen
+        if is_frozen and not _has_shown_noise(looks, max((each for each in faults.renewed if each < at), default=0.0)):
+            continue
+        limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
+        age_s = seconds_since(number, at)
         if age_s > limit_s:
             yield (
                 f"camera {content['camera']}: the picture of answer {content['id']} was {age_s:.1f} s old "
                 f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s)"
             )
+
+
+def _has_shown_noise(looks: Sequence[tuple[int, float]], since: float) -> bool:
+    """The looks since this moment have seen the picture change often enough."""
+    numbers = [number for number, at in looks if at >= since]
+    return sum(one != other for one, other in pairwise(numbers)) >= NOISY_CHANGES
 
 
 def untyped(seen: Seen) -> Iterator[str]:
@@ -203,11 +230,15 @@ def _is_ok(content: Mapping[str, Any], question: str) -> bool:
 # Delivery
 
 
-def lost(seen: Seen) -> Iterator[str]:
+def lost(seen: Seen, denied: Collection[str] = ()) -> Iterator[str]:
     """Every message of a finished look, which is in the store, has reached the subscriber, or the log says it was
-    refused."""
+    refused. With MQTT 3.1.1 a broker cannot say that it has refused a message: then nothing is said of those.
+    """
     received = {message.json["id"] for message in seen.sent}
-    refused = {match[1] for log in seen.logs for line in log if (match := REFUSED.search(line))}
+    lines = [line for log in seen.logs for line in log]
+    refused = {match[1] for line in lines if (match := REFUSED.search(line))}
+    if any(OLD_PROTOCOL in line for line in lines):
+        refused.update(denied)
     for row in seen.rows:
         if row.id not in received and row.topic not in refused:
             yield f"{row.topic}: row {row.number} ({row.id}) was not received"
@@ -369,3 +400,9 @@ def grown(before: Sample, after: Sample) -> Iterator[str]:
         yield f"threads grew from {before.threads} to {after.threads}"
     if after.descriptors > before.descriptors + 6:
         yield f"descriptors grew from {before.descriptors} to {after.descriptors}"
+
+
+def bloated(after: Sample, payload_bytes: int) -> Iterator[str]:
+    """The store is as large as its messages, and its journal does not grow."""
+    if after.store_bytes > 3 * payload_bytes + JOURNAL_BYTES:
+        yield f"the store has {after.store_bytes} bytes for {payload_bytes} bytes of messages"

@@ -117,6 +117,7 @@ class Parts:
     page: int = 0  # port
     tls: BrokerTls | None = None  # None: edged connects without TLS
     device_lost: bool = False
+    denied: set[str] = field(default_factory=set)  # topics that the broker ever refused to edged
     lives: list[Life] = field(default_factory=list)
 
     @property
@@ -179,6 +180,7 @@ class Parts:
     def set_acl(self, denied: str = "") -> None:
         """What the broker lets edged do: everything but publish on `denied`."""
         deny = f"topic deny {denied}\n" if denied else ""
+        self.denied |= {denied} if denied else set()
         (self.folder / "broker" / "acl").write_text(ACL.format(node=NODE, deny=deny, listener=LISTENER[0]))
         self.broker.reload()
 
@@ -195,6 +197,15 @@ class Parts:
         self.record.catch_up()
         self.broker.kill()
         proxy.cut()
+
+    def mark(self) -> int:
+        """How many lines all lives of edged have logged."""
+        return sum(len(life.log) for life in self.lives)
+
+    def logged_since(self, mark: int, text: str) -> int:
+        """How many lines since then have this text."""
+        lines = [line for life in self.lives for line in life.log]
+        return sum(text in line for line in lines[mark:])
 
     def sample(self) -> Sample:
         process = Path("/proc") / str(self.life.edged.pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -64,30 +65,41 @@ class Storm:
             else:
                 self.done.append(Done(fault, began, time.monotonic(), finish(running)))
 
-    def unreachable(self) -> list[tuple[float, float]]:
-        """When the broker was disturbed, from and until."""
-        return [(done.began, done.ended) for done in self.done if "broker" in done.fault.parts]
+    def faults(self) -> oracle.Faults:
+        """What the oracle has to know of them."""
+        wall = time.time() - time.monotonic()
+        edits = [moment for done in self.done if "config" in done.fault.parts for moment in (done.began, done.ended)]
+        return oracle.Faults(
+            broker_away=[(done.began, done.ended) for done in self.done if "broker" in done.fault.parts],
+            denied=self.parts.denied,
+            frozen={number for camera in self.parts.http.values() for number in camera.froze_at},
+            renewed=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
+        )
 
     def _wait_until(self, moment: float) -> None:
         while (left_s := moment - time.monotonic()) > 0:
             self.parts.revive_edged()
             time.sleep(min(left_s, REVIVE_S))
 
-    def settle(self) -> bool:
-        """Wait until each camera answers again and the broker has it; then for a few quiet looks. False: it did not."""
+    def settle(self, quiet_s: float = 0.0) -> bool:
+        """Wait until each camera answers again and the broker has it; then for a few quiet looks, `quiet_s` at least.
+        False: it did not."""
         self.parts.revive_edged()
-        for _ in range(1 + QUIET_LOOKS):
+        looks, end = 0, math.inf
+        while looks <= QUIET_LOOKS or time.monotonic() < end:
             since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
             if not self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), SETTLED_S):  # noqa: B023
                 return False
+            looks, end = looks + 1, min(end, time.monotonic() + quiet_s)
         return self._delivered()
 
     def _delivered(self) -> bool:
         """Wait until every outage in the log is over and all that is in the store now has been received."""
         end, rows = time.monotonic() + SETTLED_S, oracle.read_rows(self.parts.database)
         while time.monotonic() < end:
-            seen = oracle.Seen(list(self.parts.record.messages), rows, [list(self.parts.life.log)], {}, {})
-            if not any([*oracle.unended(seen), *oracle.lost(seen)]):
+            logs = [list(life.log) for life in self.parts.lives]
+            seen = oracle.Seen(list(self.parts.record.messages), rows, logs, {}, {})
+            if not any([*oracle.unended(seen), *oracle.lost(seen, self.parts.denied)]):
                 return True
             time.sleep(REVIVE_S)
         return False
@@ -103,15 +115,15 @@ def _is_answer(content: Mapping[str, Any]) -> bool:
     return content.get("status") == "ok" and content.get("late") is False
 
 
-def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:
-    """One storm. Takes as long as its schedule, and about 20 s more."""
+def run(seed: int, faults: Sequence[Fault], folder: Path, quiet_s: float = 0.0) -> Outcome:
+    """One storm. Takes as long as its schedule, and about 20 s more, or `quiet_s` if that is more."""
     with all_parts(folder, has_tls(seed)) as parts:
         storm = Storm(parts)
         parts.start_edged()
         assert storm.settle(), "edged does not work even without a fault:\n" + "\n".join(parts.life.log[-20:])
         before = parts.sample()
         storm.blow(faults)
-        is_settled = storm.settle()
+        is_settled = storm.settle(quiet_s)
         after = parts.sample() if is_settled else before
         quiet = _retained(parts)
         parts.end_edged(signal.SIGTERM)
@@ -125,7 +137,7 @@ def run(seed: int, faults: Sequence[Fault], folder: Path) -> Outcome:
             stopped=_retained(parts),
         )
         violations = [] if is_settled else [f"edged did not recover within {SETTLED_S:.0f} s of the last fault"]
-        violations += oracle.judge(seen, parts, before, after, storm.unreachable())
+        violations += oracle.judge(seen, parts, before, after, storm.faults())
         answers = len({row.id for row in seen.rows})
         return Outcome(seed, storm.done, violations, answers, [line for log in seen.logs for line in ["---", *log]])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
 import paho.mqtt.client as mqtt
@@ -16,6 +15,7 @@ from support.storm.parts import Parts
 from support.storm.schedule import Fault
 
 PACKET_LIMIT = 4000  # bytes
+NOT_ACCEPTED = "certificate not accepted"
 
 
 @kind("broker killed", (("broker",),), 0.2, 6)
@@ -73,15 +73,17 @@ def acknowledgements_lost(parts: Parts, fault: Fault) -> Running:
 @kind("broker denies a topic (ACL)", (("broker",),), 2, 6)
 def topic_denied(parts: Parts, fault: Fault) -> Running:
     topic = Random(fault.seed).choice(parts.config.answer_topics())
+    mark = parts.mark()
     parts.set_acl(denied=topic)
     yield
     parts.set_acl()
-    return sum(f"topic {topic} refused" in line for line in parts.life.log)
+    return parts.logged_since(mark, f"topic {topic} refused")
 
 
 @kind("broker limits packets", (("broker",),), 2, 6)
 def packets_limited(parts: Parts, fault: Fault) -> Running:
     """Pictures no longer fit, answers do."""
+    mark = parts.mark()
     parts.kill_broker()
     parts.set_packet_limit(PACKET_LIMIT)
     parts.restart_broker()
@@ -89,7 +91,7 @@ def packets_limited(parts: Parts, fault: Fault) -> Running:
     parts.kill_broker()
     parts.set_packet_limit(None)
     parts.restart_broker()
-    return sum("its limit of" in line for line in parts.life.log)
+    return parts.logged_since(mark, "its limit of")
 
 
 @kind("broker accepts MQTT 3.1.1 only", (("broker",),), 3, 10, tls=False)  # the proxy reads CONNECT
@@ -106,12 +108,12 @@ def old_broker(parts: Parts, fault: Fault) -> Running:
 
 @kind("broker's certificate expired", (("broker",),), 2, 8, tls=True)
 def certificate_expired(parts: Parts, fault: Fault) -> Running:
-    life, before = parts.life, len(parts.life.log)
+    mark = parts.mark()
     _tls(parts).renew(parts.broker, expired=True)
     parts.proxies["broker"].reset()  # an open connection would go on
     yield
     _tls(parts).renew(parts.broker)
-    return _refusals(life.log[before:])
+    return parts.logged_since(mark, NOT_ACCEPTED)
 
 
 @kind("broker's certificate rotated", (("broker",),), 0.1, 3, tls=True)
@@ -126,21 +128,17 @@ def certificate_rotated(parts: Parts, fault: Fault) -> Running:
 @kind("broker's CA replaced", (("broker",),), 2, 8, tls=True)
 def ca_replaced(parts: Parts, fault: Fault) -> Running:
     """At the broker first; edged's file with the CA follows when the fault ends."""
-    life, before = parts.life, len(parts.life.log)
+    mark = parts.mark()
     _tls(parts).change_ca(parts.broker)
     parts.proxies["broker"].reset()
     yield
     _tls(parts).trust()
-    return _refusals(life.log[before:])
+    return parts.logged_since(mark, NOT_ACCEPTED)
 
 
 def _tls(parts: Parts) -> BrokerTls:
     assert parts.tls, "a fault of a storm with TLS"
     return parts.tls
-
-
-def _refusals(log: Sequence[str]) -> int:
-    return sum("certificate not accepted" in line for line in log)
 
 
 @kind("another client with edged's client id", (("broker",),), 0.5, 3)

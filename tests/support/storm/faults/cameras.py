@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from random import Random
 
-from support.storm.cameras import SIZES, number_now
-from support.storm.faults.kinds import Running, cut, failing, kind
+from support.storm.cameras import SIZES
+from support.storm.faults.kinds import Running, cut, failing, finish, kind
 from support.storm.faults.process import is_stopped
 from support.storm.parts import Parts
 from support.storm.schedule import Fault
@@ -20,7 +20,11 @@ HTTP_CAMERAS = (("yard",), ("back",))
 @kind("camera refused", EACH_CAMERA, 1, 8)
 @kind("two cameras refused", TWO_CAMERAS, 2, 8)
 def camera_refused(parts: Parts, fault: Fault) -> Running:
-    return cut(parts, fault.parts)
+    mark = parts.mark()
+    broken = cut(parts, fault.parts)
+    next(broken)
+    yield
+    return finish(broken) + parts.logged_since(mark, "connection refused")  # snapshots have no open connection
 
 
 @kind("camera connection reset", (("dock",), ("back",)), 0.3, 2)
@@ -65,7 +69,8 @@ def camera_stopped(parts: Parts, fault: Fault) -> Running:
 @kind("camera frozen", HTTP_CAMERAS, 6, 14)
 def camera_frozen(parts: Parts, fault: Fault) -> Running:
     camera = parts.http[fault.parts[0]]
-    camera.frozen, before = number_now(), camera.served
+    camera.freeze()
+    before = camera.served
     yield
     camera.frozen = None
     return camera.served - before
@@ -98,11 +103,11 @@ def camera_lags(parts: Parts, fault: Fault) -> Running:
 @kind("camera changes its codec", (("dock",),), 3, 10)
 def camera_recoded(parts: Parts, fault: Fault) -> Running:
     """The camera is restarted with H.265 in the place of H.264."""
-    life, before = parts.life, len(parts.life.log)
+    mark = parts.mark()
     parts.restart_rtsp("/h265")
     yield
     parts.restart_rtsp("/h264")
-    return sum("camera dock: back" in line for line in life.log[before:])
+    return parts.logged_since(mark, "camera dock: back")
 
 
 @kind("camera's old packets again", (("dock",),), 8, 12)

@@ -64,10 +64,11 @@ def disk_full(parts: Parts, fault: Fault) -> Running:
     if parts.disk is None:
         yield
         return 0
+    mark = parts.mark()
     parts.disk.fill()
     yield
     parts.disk.free()
-    return sum("disk full" in line for line in parts.life.log)
+    return parts.logged_since(mark, "disk full")
 
 
 @kind("disk read-only (EROFS)", (("disk", "edged"),), 1, 8)
@@ -76,6 +77,7 @@ def disk_read_only(parts: Parts, fault: Fault) -> Running:
     if parts.disk is None:
         yield
         return 0
+    mark = parts.mark()
     parts.disk.make_read_only()
     parts.end_edged(signal.SIGKILL)
     parts.await_end()
@@ -85,7 +87,7 @@ def disk_read_only(parts: Parts, fault: Fault) -> Running:
     with suppress(AssertionError):  # it may have ended, because of another fault
         until(lambda: life.log or not life.edged.running, STORE_OPENED_S)
     parts.disk.make_writable()
-    return sum("read-only" in line for line in life.log)
+    return parts.logged_since(mark, "read-only")
 
 
 @kind("descriptors used up", (("descriptors", "edged"),), 1, 8)
@@ -94,10 +96,10 @@ def no_descriptors(parts: Parts, fault: Fault) -> Running:
     if not parts.life.ready:
         yield
         return 0
-    pid = parts.life.edged.pid
+    mark, pid = parts.mark(), parts.life.edged.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     opened = max(int(each.name) for each in (Path("/proc") / str(pid) / "fd").iterdir())
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened + 1, before[1]))
     yield
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-    return sum("Too many open files" in line for line in parts.life.log)
+    return parts.logged_since(mark, "Too many open files")
