@@ -1,4 +1,4 @@
-"""Faults of cameras, broker, edged, config and model, drawn from a seed, during each other and during recovery.
+"""Storms of faults: of cameras, broker, edged, config and model, drawn from a seed, during each other and recovery.
 
 storm.py --seeds FIRST [LAST]   storms with these seeds; with a table by kind of fault at the end
 storm.py --replay FILE          the storm in FILE, which a run that failed has written
@@ -7,7 +7,8 @@ storm.py --replay FILE          the storm in FILE, which a run that failed has w
 --quiet is how long edged is watched after it has recovered (default: three looks of each camera).
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
-Exits 1 if a promise was broken. See support/storm/oracle.py for the promises, support/storm/faults.py for the faults.
+--record adds the result of each seed to tests/results/storm.json.
+Exits 1 if a promise was broken. See support/storm/oracle.py for the promises, support/storm/faults for the faults.
 """
 
 from __future__ import annotations
@@ -16,21 +17,35 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.storm import schedule, table
+from support.results.record import Recording
+from support.results.storms import Storm
+from support.storm import schedule, slow_fsync, table
 from support.storm.faults import KINDS, ranges
 from support.storm.run import Outcome, run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
-from support.storm.table import Result
+from support.storm.table import Result, by_kind
 
 
-def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> Result:
-    """Run it, print what was broken, and leave schedule, log and result in `keep`."""
-    outcome = storm(faults)
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`keep` is the folder for schedules, logs and results."""
+
+    keep: Path
+    seconds: float
+    quiet_s: float
+    shrink: bool
+
+
+def one_storm(seed: int, faults: Sequence[Fault], settings: Settings) -> Result:
+    """Run it, print what was broken, and leave schedule, log and result in the folder."""
+    keep = settings.keep
+    outcome = _run(seed, faults, settings)
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
     print(
@@ -39,8 +54,8 @@ def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> R
     )
     for violation in outcome.violations:
         print(f"  {violation}", flush=True)
-    if outcome.violations and shrink:
-        prefix = shortest_prefix(faults, lambda shorter: bool(storm(shorter).violations))
+    if outcome.violations and settings.shrink:
+        prefix = shortest_prefix(faults, lambda shorter: bool(_run(seed, shorter, settings).violations))
         schedule.save(keep / f"{seed}.shortest.json", seed, prefix)
         print(f"  the first {len(prefix)} faults are enough: storm.py --replay {keep / f'{seed}.shortest.json'}")
     result = _result(outcome, faults)
@@ -48,9 +63,9 @@ def one_storm(seed: int, faults: Sequence[Fault], keep: Path, shrink: bool) -> R
     return result
 
 
-def _run(seed: int, faults: Sequence[Fault]) -> Outcome:
+def _run(seed: int, faults: Sequence[Fault], settings: Settings) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
-        return run(seed, faults, Path(folder))
+        return run(seed, faults, Path(folder), settings.quiet_s)
 
 
 def _result(outcome: Outcome, faults: Sequence[Fault]) -> Result:
@@ -58,18 +73,28 @@ def _result(outcome: Outcome, faults: Sequence[Fault]) -> Result:
     return Result(outcome.seed, done, outcome.violations, outcome.answers)
 
 
-def main(options: argparse.Namespace) -> int:
+def _seeds(options: argparse.Namespace, settings: Settings, recording: Recording) -> dict[int, Result]:
+    """Run the seeds that have no result yet. All results in the folder, by seed."""
+    results = table.read(settings.keep)
+    first, last = options.seeds[0], options.seeds[-1]
+    for seed in (seed for seed in range(first, last + 1) if seed not in results):
+        faults = schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
+        results[seed] = result = one_storm(seed, faults, settings)
+        recording.add_storm(Storm(seed, settings.seconds, result.answers, by_kind([result]), result.violations))
+    return results
+
+
+def main(options: argparse.Namespace, recording: Recording) -> int:
+    if not slow_fsync.can_be_built():
+        print(f"without the compiler {slow_fsync.COMPILER} no disk is slow to sync")
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
     keep.mkdir(exist_ok=True)
-    results = table.read(keep)
+    settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
     if options.replay:
         seed, faults = schedule.read(options.replay)
-        results = {seed: one_storm(seed, faults, keep, shrink=False)}
+        results = {seed: one_storm(seed, faults, settings)}
     else:
-        first, last = options.seeds[0], options.seeds[-1]
-        for seed in (seed for seed in range(first, last + 1) if seed not in results):
-            faults = schedule.draw(seed, options.seconds, ranges(options.seconds, schedule.has_tls(seed)))
-            results[seed] = one_storm(seed, faults, keep, options.shrink)
+        results = _seeds(options, settings, recording)
     print(table.table(results.values(), KINDS))
     broken = [result.seed for result in results.values() if result.violations]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
@@ -77,11 +102,13 @@ def main(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    recording = Recording(__file__, __doc__)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=int, nargs="+")
     which.add_argument("--replay", type=Path)
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--quiet", type=float, default=0.0)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--no-shrink", dest="shrink", action="store_false")
-    sys.exit(main(parser.parse_args()))
+    sys.exit(main(parser.parse_args(recording.words), recording))

@@ -37,15 +37,20 @@ def read(folder: Path) -> dict[int, Result]:
     }
 
 
+def by_kind(results: Iterable[Result]) -> dict[str, tuple[int, int, int]]:
+    """How often each kind was injected, took effect, and overlapped another fault."""
+    counts: dict[str, tuple[int, int, int]] = {}
+    for kind, effect, others in (fault for result in results for fault in result.faults):
+        injected, effective, overlaps = counts.get(kind, (0, 0, 0))
+        counts[kind] = (injected + 1, effective + (effect > 0), overlaps + others)
+    return counts
+
+
 def table(results: Iterable[Result], kinds: Iterable[str]) -> str:
     """As Markdown. Kinds that were never drawn have zeros."""
-    injected, effective, overlaps, broken = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    for result in results:
-        for kind, effect, others in result.faults:
-            injected[kind] += 1
-            effective[kind] += effect > 0
-            overlaps[kind] += others
-        broken.update({kind for kind, *_ in result.faults} if result.violations else ())
+    all_ = list(results)
+    counts = by_kind(all_)
+    broken = Counter(kind for each in all_ if each.violations for kind in by_kind([each]))
     rows = [HEAD, tuple("---" for _ in HEAD)]
-    rows += [(kind, *(str(count[kind]) for count in (injected, effective, overlaps, broken))) for kind in sorted(kinds)]
+    rows += [(kind, *map(str, counts.get(kind, (0, 0, 0))), str(broken[kind])) for kind in sorted(kinds)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
