@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -305,3 +307,33 @@ def test_a_browser_that_takes_nothing_loses_its_connection(box: FakeBox, monkeyp
             box.camera(CAMERA, reason="x" * 100_000)
             time.sleep(0.02)  # the pace of the changes
         assert not is_held(client)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can open nothing meanwhile."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))  # those that are open stay open
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+
+
+def test_without_descriptors_no_connection_is_accepted_and_that_is_logged_once(
+    box: FakeBox, caplog: pytest.LogCaptureFixture
+):
+    def logged() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "edged"]
+
+    with socket.socket() as client:
+        with no_descriptor_left():
+            client.connect((HOST, port(box)))
+            until(logged)
+        until(lambda: len(logged()) > 1)
+        client.sendall(b"GET /static/icon.svg HTTP/1.0\r\n\r\n")
+        assert client.recv(9) == b"HTTP/1.1 "
+    assert logged()[0] == "page: no connection is accepted: too many open files"
+    assert re.fullmatch(r"page: connections are accepted again after \S+ s \(\d+ tries\)", logged()[1])
+    assert len(logged()) == 2
+    assert not [record for record in caplog.records if record.exc_info]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from edged.core.outage import Outage
+from edged.core.text import system_text
 from edged.page.connection import BoundedConnection
 from edged.page.served import App
 
@@ -19,6 +21,8 @@ log = logging.getLogger("edged")
 GRACE_S = 1  # for the answers that are being sent when edged stops
 IDLE_S = 10
 LARGEST_HEAD = 16_384  # bytes
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+ACCEPTED_S = 3.0  # asyncio tries again a second after it could not accept a connection
 BACKLOG = 16  # asyncio accepts as many at once, before any of them is a connection that is counted
 
 
@@ -30,6 +34,8 @@ class QuietServer(uvicorn.Server):
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._app = app
         self._failing = Outage("page", log)
+        self._accepting = Outage("page", log, "connections are accepted again")
+        self._accepted: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(
@@ -76,6 +82,15 @@ class QuietServer(uvicorn.Server):
         await asyncio.sleep(0)  # each of them closes its socket
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error that asyncio would log each time, such as one without descriptors left."""
+        """An error that asyncio would log each time."""
         error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            self._not_accepted(loop, error)
+            return
         self._failing.begin(f"unexpected error: {context['message']}: {error!r}", level=logging.ERROR, exc_info=error)
+
+    def _not_accepted(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
+        self._accepting.begin(f"no connection is accepted: {system_text(error)}")
+        if self._accepted:
+            self._accepted.cancel()
+        self._accepted = loop.call_later(ACCEPTED_S, self._accepting.end)
