@@ -194,7 +194,8 @@ def test_the_oracle_finds_an_edged_that_is_down_and_not_offline(
 def test_the_oracle_finds_a_process_or_a_store_that_grows() -> None:
     before = Sample(100_000, 20, 40, 1_000_000)
     assert not list(oracle.grown(before, before))
-    for after in (Sample(150_000, 20, 40, 0), Sample(100_000, 24, 40, 0), Sample(100_000, 20, 47, 0)):
+    threads = 24 + oracle.POOL_THREADS
+    for after in (Sample(150_000, 20, 40, 0), Sample(100_000, threads, 40, 0), Sample(100_000, 20, 47, 0)):
         assert list(oracle.grown(before, after))
     assert not list(oracle.bloated(Sample(0, 0, 0, 9_000_000), 1_000_000))
     assert list(oracle.bloated(Sample(0, 0, 0, 12_000_000), 1_000_000))
