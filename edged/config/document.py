@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner
 
 from edged.config.places import KeyPath, subject
 from edged.config.yaml_errors import diagnose
@@ -93,6 +94,18 @@ class _Composer(Composer):
         node = super().compose_node(parent, index)
         self._levels -= 1
         return node
+
+
+class _Scanner(Scanner):
+    """Refuses brackets that are nested too deeply, before the composer sees the first of them.
+
+    Each may begin a key, which may have 1024 characters: ruamel reads so far ahead, and compares all with all.
+    """
+
+    def fetch_flow_collection_start(self, token: Any, to_push: str) -> None:
+        if self.flow_level > MAX_DEPTH:
+            raise _TooMuch(self.reader.get_mark(), _too_deep())
+        super().fetch_flow_collection_start(token, to_push)
 
 
 class _TooMuch(Exception):
@@ -171,7 +184,7 @@ def text_problem(text: str) -> str | None:
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Composer
+    yaml.Scanner, yaml.Composer = _Scanner, _Composer
     return yaml
 
 

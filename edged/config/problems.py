@@ -12,6 +12,7 @@ from edged.config.document import Document, Problem
 from edged.config.phrases import suggestion
 from edged.config.places import KeyPath, context, subject
 from edged.core.specs import ConfigWarning, WarningKind
+from edged.core.text import printable
 
 MAX_PROBLEMS = 200
 
@@ -78,4 +79,5 @@ class Report:
         return Problem(self.document.line(path), context(path) + sentence)
 
     def _sentence(self, problem: Problem) -> str:
-        return f"{self.path}:{problem.line}: {problem.text}" if problem.line else f"{self.path}: {problem.text}"
+        text = printable(problem.text)
+        return f"{self.path}:{problem.line}: {text}" if problem.line else f"{self.path}: {text}"
