@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,19 @@ from support.making import question
 
 from edged.core.answer_types import YesNo
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, CameraSpec, Config, Every, FramesSpec, ModelSpec, SourceSpec
+from edged.core.specs import (
+    BrokerSpec,
+    CameraSpec,
+    ClientCertificate,
+    Config,
+    Every,
+    FramesSpec,
+    Generation,
+    ListenAddress,
+    ModelSpec,
+    PageSpec,
+    SourceSpec,
+)
 from edged.service.plan import plan
 
 GATE = question("Open?", YesNo(), "gate", then=(question("A car?", YesNo(), "car"),))
@@ -53,6 +65,8 @@ def test_cameras_are_started_and_stopped():
 
 
 BROKER = replace(OLD.mqtt, username="edged", password=Secret("old"))
+MUTUAL = ClientCertificate(Path("client.pem"), Path("client.key"))
+CERTIFICATE = "the broker's certificate"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,10 @@ BROKER = replace(OLD.mqtt, username="edged", password=Secret("old"))
         ({"node": "other", "mqtt": replace(BROKER, client_id="edged-other")}, "2 cameras untouched, node changed"),
         ({"mqtt": replace(BROKER, port=8883, tls=True)}, "2 cameras untouched, broker changed"),
         ({"mqtt": replace(BROKER, client_id="mine")}, "2 cameras untouched, client id changed"),
+        ({"mqtt": replace(BROKER, insecure=True)}, f"2 cameras untouched, verification of {CERTIFICATE} changed"),
+        ({"mqtt": replace(BROKER, files_rev="r2")}, f"2 cameras untouched, content of {CERTIFICATE} files changed"),
+        ({"mqtt": replace(BROKER, client_certificate=MUTUAL)}, "2 cameras untouched, client certificate changed"),
+        ({"mqtt": replace(BROKER, password_files=(Path("secret"),))}, "2 cameras untouched, broker settings changed"),
         ({"mqtt": replace(BROKER, allow_prompts=True)}, "2 cameras untouched, allow_prompts changed"),
         ({"homeassistant": None, "metrics": ("::1", 9)}, "2 cameras untouched, metrics changed, homeassistant changed"),
         ({"frames": FramesSpec()}, "2 cameras untouched, frames changed"),
@@ -89,3 +107,30 @@ def test_model_and_publisher_are_replaced_only_when_they_change():
 def test_another_time_zone_changes_every_camera():
     change = plan(OLD, replace(OLD, timezone="Asia/Seoul"))
     assert (change.changed, change.reopen) == (("dock", "yard"), ())
+
+
+CHANGES = {
+    "node": ["other"],
+    "model": [ModelSpec(Path("n"))],
+    "mqtt": [BrokerSpec(port=8883), BrokerSpec(allow_prompts=True)],
+    "cameras": [(DOCK,), (DOCK, YARD, replace(YARD, name="shop")), (DOCK, replace(YARD, max_age_s=9.0))],
+    "timezone": ["Asia/Seoul"],
+    "language": ["ko"],
+    "generation": [Generation(max_new_tokens=9)],
+    "history": [None],
+    "frames": [FramesSpec()],
+    "metrics": [ListenAddress("127.0.0.1", 9)],
+    "page": [PageSpec()],
+    "homeassistant": [None],
+}
+
+
+def test_every_key_that_is_compared_is_known_to_the_next_test():
+    assert {field.name for field in fields(Config) if field.compare} - {"rev"} == set(CHANGES)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CHANGES.items() for value in values])
+def test_each_change_alone_is_a_plan(key: str, value: Any):
+    change = plan(OLD, replace(OLD, **{key: value}))
+    assert change
+    assert str(change) != "2 cameras untouched"

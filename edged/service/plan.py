@@ -58,9 +58,12 @@ def plan(old: Config, new: Config) -> Plan:
 
 def _settings(config: Config) -> dict[str, object]:
     return {
+        "language": config.language,
+        "generation": config.generation,
         "history": config.history,
         "frames": config.frames,
         "metrics": config.metrics,
+        "page": config.page,
         "homeassistant": config.homeassistant,
         "allow_prompts": config.mqtt.allow_prompts,
     }
