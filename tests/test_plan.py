@@ -109,7 +109,7 @@ def test_another_time_zone_changes_every_camera():
     assert (change.changed, change.reopen) == (("dock", "yard"), ())
 
 
-CHANGES = {
+CHANGES: dict[str, list[Any]] = {
     "node": ["other"],
     "model": [ModelSpec(Path("n"))],
     "mqtt": [BrokerSpec(port=8883), BrokerSpec(allow_prompts=True)],
