@@ -13,28 +13,43 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from support.broker import WITHIN_S
+from support.fork_server import ForkedEdged, can_fork
+
+EDGED = ("-m", "edged")
+
+
+def _started(
+    program: Sequence[str] | None, arguments: list[str], env: dict[str, str]
+) -> subprocess.Popen[str] | ForkedEdged:
+    if program is None and can_fork(env):
+        return ForkedEdged(arguments, os.environ | env)
+    return subprocess.Popen(
+        [sys.executable, *(program or EDGED), *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | env,
+    )
 
 
 class Edged:
-    """Runs `edged COMMAND…`, or `program` in its place. Leaving the context kills the process if it still runs."""
+    """Runs `edged COMMAND…`. Leaving the context kills the process if it still runs.
+
+    The process is forked from one that has imported torch and transformers, which most tests would wait for in vain.
+    With `program`, such as EDGED, it is a new interpreter that runs this.
+    """
 
     def __init__(
         self,
         *arguments: str | Path,
         verbose: bool = True,
         env: dict[str, str] | None = None,
-        program: Sequence[str] = ("-m", "edged"),
+        program: Sequence[str] | None = None,
     ) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         flags = ["-v"] if verbose else []
-        self._process = subprocess.Popen(
-            [sys.executable, *program, *flags, *map(str, arguments)],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | (env or {}),
-        )
+        self._process = _started(program, [*flags, *map(str, arguments)], env or {})
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
