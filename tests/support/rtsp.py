@@ -60,6 +60,10 @@ class Server:
     def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
 
+    def resize(self) -> None:
+        """Twice, or half, the width and height of the pictures, within each stream."""
+        os.kill(self.process.pid, signal.SIGUSR1)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

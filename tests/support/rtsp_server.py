@@ -2,11 +2,13 @@
 
 rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
 $WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264.
+SIGUSR1 changes the size of the pictures within each stream, from SMALL to LARGE and back.
 Every picture contains its own time: 16 bars encode floor(time() * 15) modulo 65536, 16 more the inverse, so that a
 test can tell from the pixels alone when a picture was generated (`made_ago` in rtsp.py).
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,11 +20,16 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 the versions come first
 
-WIDTH, HEIGHT, FPS = 320, 240, 15
-SOURCE = (
-    "appsrc name=src is-live=true format=time do-timestamp=true "
-    f"caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
-)
+SMALL, LARGE, FPS = (320, 240), (640, 480), 15
+sizes = [SMALL, LARGE]  # the first one is that of the pictures
+
+
+def caps() -> str:
+    width, height = sizes[0]
+    return f"video/x-raw,format=I420,width={width},height={height},framerate={FPS}/1"
+
+
+SOURCE = f"appsrc name=src is-live=true format=time do-timestamp=true caps={caps()}"
 # Without sliced threads: rtph264pay puts parameter sets before each slice, and decoders then see several pictures.
 H264 = "x264enc tune=zerolatency sliced-threads=false threads=1 speed-preset=ultrafast key-int-max=15 bitrate=400"
 MOUNTS = {
@@ -42,21 +49,29 @@ MOUNTS = {
 }
 
 
-def picture(number: int) -> bytes:
+def picture(number: int, width: int, height: int) -> bytes:
     bits = [(number >> place) & 1 for place in range(16)]
-    row = b"".join(bytes([235 if bit else 16]) * (WIDTH // 32) for bit in bits + [1 - bit for bit in bits])
-    moving = bytes([96]) * (number % WIDTH) + bytes([160]) * (WIDTH - number % WIDTH)
-    return row * (HEIGHT // 4) + moving * (HEIGHT - HEIGHT // 4) + bytes([128]) * (WIDTH * HEIGHT // 2)
+    row = b"".join(bytes([235 if bit else 16]) * (width // 32) for bit in bits + [1 - bit for bit in bits])
+    moving = bytes([96]) * (number % width) + bytes([160]) * (width - number % width)
+    return row * (height // 4) + moving * (height - height // 4) + bytes([128]) * (width * height // 2)
 
 
 def feed(source: Gst.Element, ended: threading.Event) -> None:
-    number = int(time.time() * FPS)
+    number, size = int(time.time() * FPS), SMALL
     while not ended.is_set():
         # The current number, not the next: after SIGCONT the pictures are live, as a camera's are.
         number = max(number + 1, int(time.time() * FPS))
         time.sleep(max(0.0, number / FPS - time.time()))
-        if source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number % 65536))) != Gst.FlowReturn.OK:
+        if size != sizes[0]:
+            size = sizes[0]
+            source.set_property("caps", Gst.Caps.from_string(caps()))
+        if source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number % 65536, *size))) != Gst.FlowReturn.OK:
             return
+
+
+def resize() -> bool:
+    sizes.reverse()
+    return True  # GLib calls it again
 
 
 def configure(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
@@ -92,6 +107,7 @@ def main(port: str, scheme: str = "", user: str = "", password: str = "") -> Non
                 permissions.add_permission_for_role("user", permission, True)
             factory.set_permissions(permissions)
         server.get_mount_points().add_factory(path, factory)
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, resize)
     if not server.attach(None):
         sys.exit(f"port {port} is taken")
     print("READY", server.get_bound_port(), flush=True)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from random import Random
 
+import cv2
+import numpy as np
+
 from support.storm.cameras import SIZES
+from support.storm.config_file import NODE
 from support.storm.faults.kinds import Running, cut, failing, finish, kind
 from support.storm.faults.process import is_stopped
 from support.storm.parts import Parts
+from support.storm.record import Message
 from support.storm.schedule import Fault
 
 EACH_CAMERA = (("dock",), ("yard",), ("back",))
@@ -76,13 +81,32 @@ def camera_frozen(parts: Parts, fault: Fault) -> Running:
     return camera.served - before
 
 
-@kind("camera changes its resolution", HTTP_CAMERAS, 1, 4)
+@kind("camera changes its resolution", HTTP_CAMERAS, 2, 4)
 def camera_resized(parts: Parts, fault: Fault) -> Running:
     camera = parts.http[fault.parts[0]]
-    before, camera.size = camera.served, SIZES[1]
+    before, camera.size = len(parts.record.messages), SIZES[1]
     yield
     camera.size = SIZES[0]
-    return camera.served - before
+    return _large(parts, fault, before)
+
+
+@kind("camera changes its resolution within a stream", (("dock",),), 2, 5)
+def stream_resized(parts: Parts, fault: Fault) -> Running:
+    before = len(parts.record.messages)
+    parts.rtsp.resize()
+    yield
+    parts.rtsp.resize()
+    return _large(parts, fault, before)
+
+
+def _large(parts: Parts, fault: Fault, before: int) -> int:
+    """How many pictures of the fault's camera were published since then that are not of the usual size."""
+    jpegs = [message.payload for message in parts.record.messages[before:] if _is_picture(message, fault.parts[0])]
+    return sum(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1] != SIZES[0][0] for jpeg in jpegs)
+
+
+def _is_picture(message: Message, camera: str) -> bool:
+    return message.topic == f"edged/{NODE}/{camera}/image/jpeg" and bool(message.payload)
 
 
 @kind("camera's stream lags", (("dock",),), 2, 4.5)
