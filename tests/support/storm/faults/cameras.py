@@ -102,7 +102,8 @@ def stream_resized(parts: Parts, fault: Fault) -> Running:
 def _large(parts: Parts, fault: Fault, before: int) -> int:
     """How many pictures of the fault's camera were published since then that are not of the usual size."""
     jpegs = [message.payload for message in parts.record.messages[before:] if _is_picture(message, fault.parts[0])]
-    return sum(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1] != SIZES[0][0] for jpeg in jpegs)
+    pixels = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs]
+    return sum(each is not None and each.shape[1] != SIZES[0][0] for each in pixels)
 
 
 def _is_picture(message: Message, camera: str) -> bool:
