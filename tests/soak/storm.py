@@ -5,6 +5,7 @@ storm.py --replay FILE          the storm in FILE, which a run that failed has w
 
 --seconds is the length of a schedule (default 120); starting, recovery and the quiet time after it come on top.
 --quiet is how long edged is watched after it has recovered (default: three looks of each camera).
+--jobs is how many storms run at the same time (default 1). One uses an eighth of a core.
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
 --record adds the result of each seed to tests/results/storm.json.
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -42,10 +45,9 @@ class Settings:
     shrink: bool
 
 
-def one_storm(seed: int, faults: Sequence[Fault], settings: Settings) -> Result:
-    """Run it, print what was broken, and leave schedule, log and result in the folder."""
-    keep = settings.keep
-    outcome = _run(seed, faults, settings)
+def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Result:
+    """Print what was broken, and leave schedule, log and result of a storm in the folder."""
+    keep, seed = settings.keep, outcome.seed
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
     print(
@@ -73,14 +75,20 @@ def _result(outcome: Outcome, faults: Sequence[Fault]) -> Result:
     return Result(outcome.seed, done, outcome.violations, outcome.answers)
 
 
-def _seeds(options: argparse.Namespace, settings: Settings, recording: Recording) -> dict[int, Result]:
+def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Result]:
     """Run the seeds that have no result yet. All results in the folder, by seed."""
     results = table.read(settings.keep)
-    first, last = options.seeds[0], options.seeds[-1]
-    for seed in (seed for seed in range(first, last + 1) if seed not in results):
-        faults = schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
-        results[seed] = result = one_storm(seed, faults, settings)
-        recording.add_storm(Storm(seed, settings.seconds, result.answers, by_kind([result]), result.violations))
+    schedules = {
+        seed: schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
+        for seed in seeds
+        if seed not in results
+    }
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as processes:
+        running = [processes.submit(_run, seed, faults, settings) for seed, faults in schedules.items()]
+        for outcome in (each.result() for each in as_completed(running)):
+            seed = outcome.seed
+            results[seed] = result = finish(outcome, schedules[seed], settings)
+            recording.add_storm(Storm(seed, settings.seconds, result.answers, by_kind([result]), result.violations))
     return results
 
 
@@ -92,9 +100,10 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
     if options.replay:
         seed, faults = schedule.read(options.replay)
-        results = {seed: one_storm(seed, faults, settings)}
+        results = {seed: finish(_run(seed, faults, settings), faults, settings)}
     else:
-        results = _seeds(options, settings, recording)
+        seeds = range(options.seeds[0], options.seeds[-1] + 1)
+        results = _seeds(seeds, options.jobs, settings, recording)
     print(table.table(results.values(), KINDS))
     broken = [result.seed for result in results.values() if result.violations]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
@@ -108,6 +117,7 @@ if __name__ == "__main__":
     which.add_argument("--seeds", type=int, nargs="+")
     which.add_argument("--replay", type=Path)
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.0)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--no-shrink", dest="shrink", action="store_false")
