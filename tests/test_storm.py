@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -162,6 +164,22 @@ def test_only_with_mqtt_311_may_a_denied_answer_be_lost_without_a_word() -> None
     assert not list(oracle.lost(seen(answer(), log=[old]), {topic}))
     assert list(oracle.lost(seen(answer(), log=[old]), {"edged/box/dock/even"}))
     assert list(oracle.lost(seen(answer(), log=["INFO broker mqtt://b:1: connected"]), {topic}))
+
+
+FULL = "WARNING store: /state/edged.db: disk full; answers are kept in memory until it can be written"
+WRITING = "INFO store: writing again after 5.1 s (1 try)"
+
+
+@pytest.mark.parametrize(("log", "found"), [([], True), ([FULL], False), ([FULL, WRITING], True)])
+def test_only_an_edged_that_ended_with_a_full_disk_may_have_sent_what_is_not_in_its_store(
+    log: list[str], found: bool
+) -> None:
+    message = Message(105.0, "edged/box/dock/seen", json.dumps({**WHOLE, "id": "b"}).encode(), True, None)
+    all_ = Seen([message], [answer()], [log], {}, {})
+    ended = Life(cast(Edged, SimpleNamespace(lines=log)), 100.0, signal.SIGKILL, stop_sent=110.0, ended=110.0)
+    assert bool(list(oracle.not_on_disk(all_, [ended]))) == found
+    before = Message(99.0, "edged/box/dock/seen", message.payload, True, None)
+    assert list(oracle.not_on_disk(Seen([before], [answer()], [log], {}, {}), [ended]))
 
 
 @pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store"])

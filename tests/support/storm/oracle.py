@@ -46,6 +46,7 @@ REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
 LASTING = re.compile(r"refused(?: for now)?: |another (client|edged)|falling behind|was not acknowledged|outbox full")
 EXPECTED_ERROR = re.compile(r"ERROR config not reloaded|ERROR +\S*edged\.yaml")
+IN_MEMORY = "answers are kept in memory"
 OLD_PROTOCOL = "(MQTT 3.1.1"
 SEEN = re.compile(r"(\d+|None) at ([\d.]+)")
 
@@ -128,7 +129,7 @@ def judge(seen: Seen, parts: Parts, before: Sample, after: Sample, faults: Fault
         lost(seen, faults.denied),
         disordered(seen),
         changed(seen),
-        not_on_disk(seen),
+        not_on_disk(seen, parts.lives),
         *(invariant(seen, parts.config) for invariant in (wrong_topics, outdated, not_offline)),
         still_waiting(seen),
         unexpected(seen),
@@ -250,7 +251,7 @@ def disordered(seen: Seen) -> Iterator[str]:
     """On each topic, and on its /late, the first copies arrive in the order of the store. But a process that could not
     read its store at the start sends what was in it, not retained, after newer ones.
     """
-    unread = any("answers are kept in memory" in line for log in seen.logs for line in log[:1])
+    unread = any(IN_MEMORY in line for log in seen.logs for line in log[:1])
     place = {row.id: row.number for row in seen.rows}
     newest: dict[str, int] = {}
     received = set[tuple[str, str]]()
@@ -274,12 +275,21 @@ def changed(seen: Seen) -> Iterator[str]:
     return (f"id {name} was sent with {len(each)} contents" for name, each in contents.items() if len(each) > 1)
 
 
-def not_on_disk(seen: Seen) -> Iterator[str]:
-    """What the broker has is in the store: it was on disk before it was sent."""
+def not_on_disk(seen: Seen, lives: Sequence[Life]) -> Iterator[str]:
+    """What the broker has is in the store: it was on disk before it was sent. But a process that ended while it could
+    not write to its store has taken along what only its memory had.
+    """
     stored = {row.id for row in seen.rows}
-    return (
-        f"{each.topic}: {each.json['id']} is not in the store" for each in seen.sent if each.json["id"] not in stored
-    )
+    in_memory = [(life.began, life.ended) for life in lives if _ended_without_store(life)]
+    for message in seen.sent:
+        excused = any(began <= message.at <= ended + STOP_S for began, ended in in_memory)
+        if message.json["id"] not in stored and not excused:
+            yield f"{message.topic}: {message.json['id']} is not in the store"
+
+
+def _ended_without_store(life: Life) -> bool:
+    lines = [line for line in life.log if " store: " in line]
+    return bool(lines) and IN_MEMORY in lines[-1]
 
 
 # The end of the storm
