@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
-from edged.core.interfaces import Camera, Publisher, Store
+from edged.core.interfaces import Camera, Noise, Publisher, Store
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, PageSpec, QuestionSpec
 from edged.core.types import CameraReport
@@ -331,10 +331,10 @@ def _stop_signal() -> threading.Event:
 # factories for the daemon
 
 
-def _open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
+def _open_camera(spec: CameraSpec, report: CameraReport, noise: Noise) -> Camera:
     from edged.cameras.source import open_camera
 
-    return open_camera(spec, report)
+    return open_camera(spec, report, noise)
 
 
 def _check_model(spec: ModelSpec, questions: Sequence[QuestionSpec]) -> None:

@@ -56,6 +56,38 @@ def test_camera_that_freezes_again_is_refused_again() -> None:
     assert outcomes(check, (90.0, "alive")) == [True]
 
 
+class Noise:
+    def __init__(self, shown: bool) -> None:
+        self.shown = shown
+
+    def learn(self, shown: bool) -> None:
+        self.shown = shown
+
+
+def test_camera_whose_noise_is_known_from_before_is_refused_though_it_has_never_changed() -> None:
+    check = FrozenCheck("dock", 30.0, Noise(shown=True))
+    assert outcomes(check, (0.0, "still"), (29.9, "still"), (30.1, "still")) == [False, False, True]
+
+
+def test_noise_is_learned_once_it_is_known_and_unlearned_once_the_picture_stands_still_by_itself() -> None:
+    noise = Noise(shown=False)
+    check = FrozenCheck("dock", 30.0, noise)
+    outcomes(check, *NOISE[:2])
+    assert not noise.shown
+    outcomes(check, *NOISE[2:])
+    assert noise.shown
+    outcomes(check, (20.0, "noise 3"))
+    assert noise.shown
+    outcomes(check, (25.0, "slide"))
+    assert not noise.shown
+
+
+def test_a_camera_that_was_frozen_and_lives_again_has_still_shown_noise() -> None:
+    noise = Noise(shown=True)
+    outcomes(FrozenCheck("dock", 30.0, noise), (0.0, "still"), (31.0, "still"), (32.0, "alive"))
+    assert noise.shown
+
+
 def test_test_card_whose_stream_clock_stands_still_is_frozen() -> None:
     check = FrozenCheck("dock", 30.0)
     card = replace(SCENE, captured_mono=0.0)

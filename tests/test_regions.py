@@ -23,7 +23,7 @@ from support.world import World
 from edged.cameras.source import open_camera
 from edged.config.load import load
 from edged.core.errors import ModelError
-from edged.core.interfaces import Camera
+from edged.core.interfaces import Camera, Noise
 from edged.core.specs import CameraSpec, ModelSpec, QuestionSpec, RegionSpec
 from edged.core.types import Answer, CameraReport, Exchange, Frame, Reply
 from edged.service.region import cut, inside
@@ -93,8 +93,8 @@ class Yard(World):
         given, self.model.calls[:] = list(self.model.calls), []
         return given
 
-    def _open_camera(self, spec: CameraSpec, report: CameraReport) -> Camera:  # type: ignore[override]  # a real one
-        return open_camera(spec, report)
+    def _open_camera(self, spec: CameraSpec, report: CameraReport, noise: Noise) -> Camera:  # type: ignore[override]  # a real one
+        return open_camera(spec, report, noise)
 
     def _load_model(self, spec: ModelSpec) -> FakeModel:
         return self.model

@@ -118,20 +118,30 @@ def test_the_oracle_finds_an_old_picture() -> None:
 
 
 def test_a_picture_of_a_frozen_camera_may_be_older_but_not_for_long() -> None:
-    looks = [answer(id=str(n), value=f"{75 + 15 * n} at {5.5 + n:.3f}") for n in range(6)]
     frozen = Faults(frozen={150})
-    assert not list(oracle.too_old(seen(*looks, answer(value="150 at 15.000")), 0.0, frozen))
-    assert list(oracle.too_old(seen(*looks, answer(value="150 at 15.500")), 0.0, frozen))
-    assert list(oracle.too_old(seen(*looks, answer(value="149 at 15.000")), 0.0, frozen))
+    assert not list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.000")), 0.0, frozen))
+    assert list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.500")), 0.0, frozen))
+    assert list(oracle.too_old(seen(*LOOKS, answer(value="149 at 15.000")), 0.0, frozen))
 
 
-def test_a_camera_that_froze_before_edged_began_is_like_a_test_card() -> None:
-    looks = [answer(id=str(n), value=f"{75 + 15 * n} at {5.5 + n:.3f}") for n in range(6)]
+LOOKS = [answer(id=str(n), value=f"{75 + 15 * n} at {5.5 + n:.3f}") for n in range(6)]  # the last one at 10.5 s
+
+
+def test_a_picture_at_which_a_camera_froze_is_as_old_as_its_first_look_since_edged_began() -> None:
+    def found(*later: str, begun: float) -> bool:
+        looks = [answer(id=value, value=f"150 at {value}") for value in later]
+        return bool(list(oracle.too_old(seen(*LOOKS, *looks), 0.0, Faults(frozen={150}, begun=[begun]))))
+
+    assert found("18.000", begun=5.0)
+    assert not found("18.000", "23.000", begun=17.0)
+    assert found("18.000", "23.500", begun=17.0)
+    assert found("18.000", begun=19.0)
+
+
+def test_a_camera_that_froze_while_its_noise_is_not_known_is_like_a_test_card() -> None:
     late = answer(value="150 at 18.000")
-    assert not list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[11.0])))
-    assert not list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[8.0])))
-    for before_or_after in (5.0, 19.0):
-        assert list(oracle.too_old(seen(*looks, late), 0.0, Faults(frozen={150}, renewed=[before_or_after])))
+    for forgotten, found in ((11.0, False), (8.0, False), (5.0, True), (19.0, True)):
+        assert bool(list(oracle.too_old(seen(*LOOKS, late), 0.0, Faults(frozen={150}, forgotten=[forgotten])))) == found
 
 
 def test_the_oracle_finds_a_value_of_another_type() -> None:

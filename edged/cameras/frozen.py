@@ -6,6 +6,7 @@ import logging
 
 from edged.cameras.picture import is_blank
 from edged.core.errors import StaleFrame
+from edged.core.interfaces import Noise
 from edged.core.outage import Outage
 from edged.core.text import spoken
 from edged.core.types import Frame
@@ -19,16 +20,17 @@ class FrozenCheck:
     """Refuses pictures that have been bit-identical for `limit_s`; None: never.
 
     Only for a source that has shown noise, or whose stream clock stands: a test card or a screen may well stand still.
-    Not thread-safe.
+    `noise` is what is known of the source from before, and learns what this finds. Not thread-safe.
     """
 
-    def __init__(self, name: str, limit_s: float | None) -> None:
+    def __init__(self, name: str, limit_s: float | None, noise: Noise | None = None) -> None:
         self._limit_s = limit_s
+        self._noise = noise
         self._outage = Outage(f"camera {name}", logger, "the picture changes again")
         self._sha256 = ""
         self._since = 0.0  # when the first of the identical pictures was captured (monotonic)
         self._identical_s = 0.0
-        self._changes = 0  # consecutive looks with different pictures
+        self._changes = NOISY_LOOKS if noise and noise.shown else 0  # consecutive looks with different pictures
 
     def check(self, frame: Frame, clock_stands: bool = False) -> Frame:
         """The frame. Raises StaleFrame if the camera is frozen. `clock_stands`: the stream's time stamps say so too."""
@@ -36,14 +38,21 @@ class FrozenCheck:
             self._changed(frame)
             return frame
         self._identical_s = frame.captured_mono - self._since
-        can_freeze = clock_stands or self._changes >= NOISY_LOOKS
+        can_freeze = clock_stands or self._noisy
         if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or is_blank(frame.rgb):
             return frame
         self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
         raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
 
+    @property
+    def _noisy(self) -> bool:
+        return self._changes >= NOISY_LOOKS
+
     def _changed(self, frame: Frame) -> None:
+        was_noisy = self._noisy
         stood_still = self._identical_s > 0 and not self._outage.on  # of itself: it was not refused as frozen
         self._changes = 1 if stood_still else self._changes + 1
         self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
         self._outage.end()
+        if self._noise and self._noisy != was_noisy:
+            self._noise.learn(self._noisy)

@@ -21,6 +21,7 @@ from edged.cameras.still import SourceStreams, Still, take_still
 from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.waiting import raise_if_ended
 from edged.core.errors import CameraError
+from edged.core.interfaces import Noise
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
@@ -34,10 +35,11 @@ class NotStream(CameraError):
 class HttpCamera:
     """Fetches one picture per look. While the camera answers with a stream, it hands over to a StreamCamera."""
 
-    def __init__(self, spec: CameraSpec, report: CameraReport) -> None:
+    def __init__(self, spec: CameraSpec, report: CameraReport, noise: Noise | None = None) -> None:
         self._spec = spec
+        self._noise = noise
         self._health = Health(spec.name, report)
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
         self._closing = threading.Event()
         self._reader = Reader(spec.name, "the camera", SNAPSHOT_S, self._closing)
         self._lock = threading.Lock()
@@ -76,7 +78,7 @@ class HttpCamera:
         with self._lock:
             raise_if_ended(stop, self._closing)
             if self._stream is None:
-                stream = StreamCamera(self._spec, self._open_stream, self._health)
+                stream = StreamCamera(self._spec, self._open_stream, self._health, self._noise)
                 stream.start()
                 self._stream = stream
             return self._stream

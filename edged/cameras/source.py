@@ -19,15 +19,16 @@ from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.usb_camera import UsbCamera
 from edged.cameras.waiting import THREAD_PREFIX
 from edged.core.errors import CameraError
-from edged.core.interfaces import Camera
+from edged.core.interfaces import Camera, Noise
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
 CLOSE_ALL_S = 2.0
 
 
-def open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
-    """The camera for this spec, not started. `report` is called in the thread that noticed the change.
+def open_camera(spec: CameraSpec, report: CameraReport, noise: Noise | None = None) -> Camera:
+    """The camera for this spec, not started. `report` is called in the thread that noticed the change. Without `noise`,
+    nothing is known of the camera from before.
 
     `close()` of the camera waits for a running call; after it there are no more calls.
     """
@@ -35,11 +36,11 @@ def open_camera(spec: CameraSpec, report: CameraReport) -> Camera:
         return UnusableCamera(spec.source.problem, Health(spec.name, report))
     match spec.source.kind:
         case "rtsp":
-            return StreamCamera(spec, RtspSource().open, Health(spec.name, report))
+            return StreamCamera(spec, RtspSource().open, Health(spec.name, report), noise)
         case "http":
-            return HttpCamera(spec, report)
+            return HttpCamera(spec, report, noise)
         case "usb":
-            return UsbCamera(spec, report)
+            return UsbCamera(spec, report, noise=noise)
         case "path":
             return PathCamera(spec, report)
 

@@ -16,6 +16,7 @@ from edged.cameras.picture import frame_from_bgr, require_fresh
 from edged.cameras.reconnect import keep_connected
 from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, raise_if_ended
 from edged.core.errors import CameraError, StaleFrame
+from edged.core.interfaces import Noise
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, Frame
 
@@ -30,11 +31,12 @@ class StreamCamera:
         spec: CameraSpec,
         open_stream: Callable[[str, Cancelled], AbstractContextManager[OpenStream]],
         health: Health,
+        noise: Noise | None = None,
     ) -> None:
         self._spec = spec
         self._open_stream = open_stream
         self._health = health
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._live: LiveStream | None = None  # while there is a connection and a picture was decoded

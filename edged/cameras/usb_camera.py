@@ -20,6 +20,7 @@ from edged.cameras.usb_session import NotStarted, StartTime, UsbSession
 from edged.cameras.waiting import CLOSE_S, POLL_S, THREAD_PREFIX, raise_if_ended
 from edged.config.usb_devices import node_of
 from edged.core.errors import CameraError
+from edged.core.interfaces import Noise
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, CameraReport, Frame
 
@@ -33,14 +34,16 @@ RELEASE_S = 5.0  # a camera that a reload closes releases its device within OPEN
 class UsbCamera:
     """A V4L2 camera, by index (`0`) or path. Its thread opens, reads and releases the device."""
 
-    def __init__(self, spec: CameraSpec, report: CameraReport, usb: UsbSystem | None = None) -> None:
+    def __init__(
+        self, spec: CameraSpec, report: CameraReport, usb: UsbSystem | None = None, noise: Noise | None = None
+    ) -> None:
         self._spec = spec
         self._path = node_of(spec.source.address.reveal())
         self._usb = usb or local_usb()
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._looks = WaitingLooks()
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s)
+        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
         # What is learned about the camera, and kept over reconnects.
         self._start_time = StartTime()
         self._guard = self._usb.guard(spec.name, self._path)

@@ -42,6 +42,16 @@ class Camera(Protocol):
         """Release the source. Bounded; safe to call twice."""
 
 
+class Noise(Protocol):
+    """Whether a camera's pictures have shown the noise of a live sensor, known over a restart. For any thread."""
+
+    @property
+    def shown(self) -> bool: ...
+
+    def learn(self, shown: bool) -> None:
+        """Returns at once."""
+
+
 class VisionModel(Protocol):
     """A loaded model, for one thread except `check`. After `encode`, `ask` may be called any number of times.
 

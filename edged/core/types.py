@@ -78,7 +78,8 @@ CameraReport: TypeAlias = Callable[[CameraState], None]
 class Fact:
     """Something that is remembered over a restart: a JSON value by kind and name. None forgets it.
 
-    Kinds: `alert` (the state of a question's alert), `active` (what is paused), `retained HOST:PORT` (topics at
+    Kinds: `alert` (the state of a question's alert), `active` (what is paused), `noise` (which cameras have shown
+    noise), `retained HOST:PORT` (topics at
     a broker that may have a retained message of ours), `discovery HOST:PORT` (the components that Home Assistant was
     told of there, by topic).
     """

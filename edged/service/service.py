@@ -16,7 +16,7 @@ from threading import Event as StopSignal
 
 from edged.cameras.source import close_all
 from edged.core.errors import ModelError
-from edged.core.interfaces import Camera, Publisher, Store, VisionModel
+from edged.core.interfaces import Camera, Noise, Publisher, Store, VisionModel
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, Config, ModelSpec, QuestionSpec
 from edged.core.text import counted, spoken
@@ -27,6 +27,7 @@ from edged.service.look import Looks
 from edged.service.observed import NoPage, Observed, Page
 from edged.service.paused_camera import PausedCamera
 from edged.service.pauses import Pauses
+from edged.service.remembered_noise import RememberedNoise, forget_others
 from edged.service.scheduler import Schedule
 from edged.service.snapshots import Snapshots
 from edged.service.time_zone import zone
@@ -51,7 +52,7 @@ class Factories:
     """
 
     load_config: Callable[[], Config]
-    open_camera: Callable[[CameraSpec, CameraReport], Camera]
+    open_camera: Callable[[CameraSpec, CameraReport, Noise], Camera]
     check_model: Callable[[ModelSpec, Sequence[QuestionSpec]], None]
     load_model: Callable[[ModelSpec], VisionModel]
     fit_together: Callable[[ModelSpec, ModelSpec], bool]
@@ -140,8 +141,11 @@ class Service:
             snapshots=self.snapshots,
             keep_frame=self.frame_keeper.offer,
         )
-        runtime.use(self.factories.open_camera(spec, runtime.report) if is_open else PausedCamera(runtime.report))
+        runtime.use(self._camera(spec, runtime.report) if is_open else PausedCamera(runtime.report))
         return runtime
+
+    def _camera(self, spec: CameraSpec, report: CameraReport) -> Camera:
+        return self.factories.open_camera(spec, report, RememberedNoise(self.store, spec))
 
     def set_active(self, name: str, question: str | None, active: bool) -> None:
         """Pause or resume a camera, or one of its questions. What is resumed is asked within a second."""
@@ -178,6 +182,7 @@ class Service:
             self.looks.model_outage.keep(spec.name, spec.questions)
             self._schedule_looks(spec, config.timezone)
         self._end_alerts(config)
+        forget_others(self.store, config)
         self.publisher.follow(config)
         self.frame_keeper.spec = config.frames
         self.store.keep(config.history, config.frames)

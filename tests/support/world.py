@@ -10,6 +10,7 @@ from typing import Any
 
 from edged.core.answer_types import Number, YesNo
 from edged.core.errors import FileUnusable
+from edged.core.interfaces import Noise
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import Received
 from edged.core.secret import Secret
@@ -158,6 +159,7 @@ class World:
         self.config = config or CONFIG
         self.brokers: dict[str, Broker] = {}
         self.cameras: list[ReportingCamera] = []
+        self.noise: dict[str, Noise] = {}  # what the newest camera of each name was given
         self.models: list[FakeModel] = []
         self.broken: dict[str, BaseException] = {}
         self.fit = False
@@ -207,9 +209,10 @@ class World:
         for runtime in list(self.service.cameras.values()):
             self.service.looks.look(runtime)
 
-    def _open_camera(self, spec: CameraSpec, report: CameraReport) -> ReportingCamera:
+    def _open_camera(self, spec: CameraSpec, report: CameraReport, noise: Noise) -> ReportingCamera:
         self.may_fail(f"open {spec.name}")
         self.cameras.append(ReportingCamera(spec, report, self))
+        self.noise[spec.name] = noise
         return self.cameras[-1]
 
     def _load_model(self, spec: ModelSpec) -> FakeModel:

@@ -72,14 +72,15 @@ class Faults:
     """What the storm did to edged, as far as it changes what edged can know.
 
     `broker_away`: when the broker was disturbed, from and until (monotonic). `denied`: topics that the broker ever
-    refused. `frozen`: the numbers of pictures at which a camera froze. `renewed`: when edged or its cameras began
-    anew, so that it did not know their noise yet (seconds since 1970).
+    refused. `frozen`: the numbers of pictures at which a camera froze. `begun`: when edged or a camera began anew;
+    `forgotten`: when it may not have known any more that the cameras show noise (seconds since 1970).
     """
 
     broker_away: Sequence[tuple[float, float]] = ()
     denied: Collection[str] = ()
     frozen: Collection[int] = ()
-    renewed: Sequence[float] = ()
+    begun: Sequence[float] = ()
+    forgotten: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def _some(sentences: Iterable[str]) -> Iterator[str]:
 def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
     """No answer is about a picture older than `max_age`, or `frozen_after` if the camera is frozen.
 
-    A camera that has been frozen since edged or the camera began anew cannot be told from a test card.
+    `frozen_after` counts from the first look at the picture since edged or the camera began anew. A camera that has not
+    shown noise since that was forgotten cannot be told from a test card.
     """
     looked_at: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for content in seen.answers.values():
@@ -168,15 +170,22 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
         looks = looked_at[content["camera"]]
         looks.append((number, at))
         is_frozen = number in faults.frozen
-        if is_frozen and not _has_shown_noise(looks, max((each for each in faults.renewed if each < at), default=0.0)):
+        if is_frozen and not _has_shown_noise(looks, _last(faults.forgotten, at)):
             continue
         limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
         age_s = seconds_since(number, at)
+        if is_frozen and (begun := _last(faults.begun, at)) > at - age_s:
+            age_s = at - next(when for other, when in looks if other == number and when >= begun)
         if age_s > limit_s:
             yield (
                 f"camera {content['camera']}: the picture of answer {content['id']} was {age_s:.1f} s old "
                 f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s)"
             )
+
+
+def _last(moments: Iterable[float], before: float) -> float:
+    """0 if there is none."""
+    return max((each for each in moments if each < before), default=0.0)
 
 
 def _has_shown_noise(looks: Sequence[tuple[int, float]], since: float) -> bool:

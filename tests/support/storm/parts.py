@@ -53,6 +53,11 @@ class Life:
         return any("INFO ready" in line for line in list(self.log))
 
     @property
+    def unread(self) -> bool:
+        """edged could not read its store when it began."""
+        return any("answers are kept in memory" in line for line in self.log[:1])
+
+    @property
     def ended_s(self) -> float:
         """The seconds from the signal to the end."""
         return self.ended - self.stop_sent

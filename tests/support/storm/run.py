@@ -73,7 +73,8 @@ class Storm:
             broker_away=[(done.began, done.ended) for done in self.done if "broker" in done.fault.parts],
             denied=self.parts.denied,
             frozen={number for camera in self.parts.http.values() for number in camera.froze_at},
-            renewed=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
+            begun=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
+            forgotten=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives if life.unread))],
         )
 
     def _wait_until(self, moment: float) -> None:
