@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.broker import HOST, until
+from support.cameras import Watched, spec
+from support.storm.cameras import HttpCamera
 from support.world import CONFIG, World, camera
 
 from edged.core.memory_store import MemoryStore
@@ -49,3 +52,22 @@ def test_a_camera_that_is_opened_again_is_given_what_is_known_of_its_noise() -> 
     assert world.noise["dock"] is not first
     assert world.noise["dock"].shown
     assert not world.noise["yard"].shown
+
+
+@pytest.mark.parametrize("path", ["snap", "stream"])
+def test_a_camera_that_froze_between_two_processes_is_refused_by_the_second(path: str) -> None:
+    store, server = MemoryStore(), HttpCamera("secret")
+    dock = spec(f"http://viewer:secret@{HOST}:{server.port}/{path}", "http", frozen_after_s=0.4)
+
+    def opened() -> Watched:
+        return Watched(dock, noise=RememberedNoise(store, dock))
+
+    try:
+        with opened() as first:
+            until(lambda: first.outcome() and RememberedNoise(store, dock).shown, 20)
+        server.freeze()
+        with opened() as second:
+            assert second.outcome() == "a picture of 320 columns"
+            until(lambda: "bit-identical" in second.outcome(), 20)
+    finally:
+        server.close()
