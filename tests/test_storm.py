@@ -192,7 +192,7 @@ def test_only_an_edged_that_ended_with_a_full_disk_may_have_sent_what_is_not_in_
     assert list(oracle.not_on_disk(Seen([before], [answer()], [log], {}, {}), [ended]))
 
 
-@pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store"])
+@pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store", "page"])
 def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: str) -> None:
     begin, end = f"WARNING {subject}: no packet for 4 s", f"INFO {subject}: back after 3 s (2 tries)"
     assert not list(oracle.repeated_lines(seen(log=[begin, end, begin, end])))

@@ -38,9 +38,10 @@ POOL_THREADS = (os.cpu_count() or 1) + 4  # asyncio's, which never ends one
 JOURNAL_BYTES = 8_000_000
 EACH = 3  # examples of a broken invariant
 PREFIX = f"edged/{NODE}/"
-SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store): "
+SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store|page|schedule): "
 OFFLINE = re.compile(rf"WARNING {SUBJECT}(?P<reason>.*)")
-BACK = re.compile(rf"INFO {SUBJECT}(?:back|connected|working again|writing again|the picture changes again)\b")
+OVER = "back|connected|working again|writing again|the picture changes again|connections are accepted again"
+BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")
 RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
