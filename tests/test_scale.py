@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from support.broker import Mosquitto
-from support.scale.box import ModelTimes
-from support.scale.run import Result, run
+from support.rtsp import serving
+from support.scale.box import ModelTimes, listening, timed_edged, write_config
+from support.scale.process import resident_mb
+from support.scale.run import Result, run, wait_for_looks
 
 CAMERAS = 64
 SELDOM = 16  # of the cameras of the box that has too much to do
+STREAMS, RESIDENT_MB = 16, 250.0  # 170 were measured
 EVERY_S, SELDOM_S = 1.0, 10.0
 FAIR = 2  # looks by which cameras of one interval may differ: one that is running, and one at the start
 SETTLED_S = 0.5  # between two readings of the clock, on a busy machine
@@ -39,6 +42,20 @@ def test_a_box_with_too_much_to_do_shares_its_model_fairly_and_tells_the_truth(t
     assert max(result.wrong_ages_s()) < SETTLED_S
     assert min(result.answering_s()) > -0.001  # answered_ts is in milliseconds
     assert len(warnings(result)) == 1, "falling behind"
+
+
+@pytest.mark.slow
+def test_sixteen_streams_are_looked_at_in_time_with_little_memory(tmp_path: Path, mosquitto: Mosquitto):
+    cameras = {f"c{number}": EVERY_S for number in range(STREAMS)}
+    with serving() as server, listening(mosquitto.port) as published:
+        config = write_config(tmp_path, mosquitto.port, cameras, source=server.url("h264"))
+        with timed_edged(config, ModelTimes(0.005, 0.005)) as edged:
+            wait_for_looks(published, STREAMS, 3)
+            resident = resident_mb(edged.pid)
+            assert edged.stop()[0] == 0
+    refused = [answer["reason"] for answers in published.answers.values() for answer in answers[2:] if answer["reason"]]
+    assert refused == []
+    assert resident < RESIDENT_MB
 
 
 def warnings(result: Result) -> list[str]:

@@ -35,6 +35,7 @@ from support.making import picture
 from support.results.figures import Figure
 from support.results.record import Recording
 from support.running import Edged
+from support.scale.process import resident_mb
 
 from edged.service.scheduler import phase_s
 
@@ -78,10 +79,6 @@ class Answers:
 def due(first: float, after: float) -> float:
     """The first tick after this time."""
     return first + EVERY_S * (int((after - first) / EVERY_S) + 1)
-
-
-def resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def write(folder: Path, port: int, cameras: int) -> Path:

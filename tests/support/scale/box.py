@@ -70,16 +70,22 @@ def listening(port: int) -> Iterator[Published]:
     client.loop_stop()
 
 
-def write_config(folder: Path, port: int, cameras: Mapping[str, float], more: str = "") -> Path:
-    """Cameras by name, with the seconds from one look to the next. Each has a picture of its own."""
+def write_config(
+    folder: Path, port: int, cameras: Mapping[str, float], more: str = "", source: str | None = None
+) -> Path:
+    """Cameras by name, with the seconds from one look to the next. Without a source, each has a picture of its own."""
     lines = [f"node: box\nmodel: {{path: {folder}}}\nmqtt: {{url: 'mqtt://{HOST}:{port}'}}\n{more}cameras:"]
     for number, (name, every_s) in enumerate(cameras.items()):
-        path = folder / f"{name}.png"
-        if not path.exists():
-            Image.fromarray(picture(number, 64, 64)).save(path)
-        lines.append(f"  {name}: {{source: {path}, every: {every_s:g}s, ask: {QUESTION}}}")
+        path = source or picture_file(folder / f"{name}.png", number)
+        lines.append(f"  {name}: {{source: '{path}', every: {every_s:g}s, ask: {QUESTION}}}")
     (folder / "edged.yaml").write_text("\n".join(lines) + "\n")
     return folder / "edged.yaml"
+
+
+def picture_file(path: Path, seed: int) -> Path:
+    if not path.exists():
+        Image.fromarray(picture(seed, 64, 64)).save(path)
+    return path
 
 
 def timed_edged(config: Path, times: ModelTimes, verbose: bool = False, **env: str) -> Edged:
