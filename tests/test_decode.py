@@ -6,12 +6,15 @@ import json
 import math
 import time
 import tracemalloc
+import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
 from support import tiny_model
 from support.making import question
+from tokenizers import normalizers
 
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.errors import ModelError, ModelFolderError
@@ -32,8 +35,9 @@ SAMPLED = Generation(temperature=0.7, top_p=0.9)
 class Tokens:
     """A small vocabulary, decoders of replies with it, and invented logits."""
 
-    def __init__(self, merges: list[str]) -> None:
+    def __init__(self, merges: list[str], normalizer: normalizers.Normalizer | None = None) -> None:
         tokenizer = tiny_model.tokenizer(merges)
+        tokenizer.backend_tokenizer.normalizer = normalizer
         self.size = len(tokenizer) + 8
         self.for_grammars = GrammarTokenizer(tokenizer, self.size)
         self.end = tokenizer.eos_token_id
@@ -144,7 +148,7 @@ def test_equal_logits_are_equally_likely_however_large_they_are(tokens: Tokens):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30])
-@pytest.mark.parametrize("temperature", [5.0, 1e-3, 1e-30])
+@pytest.mark.parametrize("temperature", [5.0, 1e-3, 1e-30, 5e-324])
 def test_any_temperature_gives_a_token(tokens: Tokens, scale: float, temperature: float):
     decoder = tokens.decoder(YesNo(), Generation(temperature=temperature))
     decoder.forced()
@@ -158,6 +162,16 @@ def test_the_repetition_penalty_does_not_apply_to_a_typed_answer(tokens: Tokens,
     decoder.forced()
     logits = tokens.logits({"Yes": 2.0, "No": 1.9})
     assert decoder.choose(logits, [tokens.number("Yes")]) == tokens.number(wanted)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_label_is_said_byte_for_byte_in_whatever_form_its_characters_are(form: Literal["NFC", "NFD"]):
+    """Qwen2's tokenizer composes characters, those of a forced text too: "é" of two characters became another text."""
+    composing = Tokens(MERGES, normalizers.NFC())
+    label = unicodedata.normalize(form, "only é")
+    decoder = composing.decoder(Choices(((label, 1), (label + "예", 2))))
+    decoder.forced()
+    assert b"".join(map(composing.for_grammars.token_bytes, decoder.tokens)).decode() == label
 
 
 NARROW = [Generation(temperature=5.0, top_k=1), Generation(temperature=5.0, top_p=0.001)]

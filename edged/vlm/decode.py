@@ -142,8 +142,11 @@ def _processors(generation: Generation, penalty: bool) -> LogitsProcessorList:
 
 
 def _shift_to_zero(_context: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Shift the best score to 0: divided by a low temperature, a large score would overflow."""
-    return scores - scores.max()
+    """Shift the best score to 0: divided by a low temperature, a large score would overflow.
+
+    In double precision: a temperature that is 0 in single precision would turn this 0 into NaN.
+    """
+    return (scores - scores.max()).double()
 
 
 def _check_finite(values: NDArray[np.float32]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
-from llguidance.hf import from_tokenizer
 from numpy.typing import NDArray
 
 from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, YesNo
@@ -25,7 +25,7 @@ class GrammarTokenizer:
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self.vocabulary = vocabulary
-        self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary)
+        self._tokenizer = _byte_for_byte(tokenizer, vocabulary)
         self._compatible: dict[bytes, NDArray[np.intp]] = {}
 
     def matcher(self, grammar: Grammar) -> LLMatcher:
@@ -101,6 +101,15 @@ class GrammarTokenizer:
             begins = range(max(0, end - self._longest), end)
             reached[end] = any(reached[begin] and text[begin:end] in tokens for begin in begins)
         return reached[-1]
+
+
+def _byte_for_byte(tokenizer: Any, vocabulary: int) -> LLTokenizer:
+    """The tokenizer for llguidance, without what would change a forced text: Qwen2's composes characters (NFC)."""
+    exact = copy(tokenizer.backend_tokenizer)
+    exact.normalizer = None
+    exact.no_padding()
+    exact.no_truncation()
+    return LLTokenizer(exact.to_str(), n_vocab=vocabulary, eos_token=tokenizer.eos_token_id)
 
 
 def _literals(answer: AnswerType) -> list[str]:
