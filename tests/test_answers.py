@@ -84,6 +84,39 @@ def test_a_schema_without_limits_gets_some():
     assert json.loads(json.dumps(schema)) == schema, "the schema itself is not changed"
 
 
+@pytest.mark.parametrize(
+    ("schema", "limits"),
+    [
+        ({"type": ["integer", "null"]}, {"minimum": -999999999, "maximum": 999999999}),
+        ({"type": ["null", "string", "array"]}, {"maxLength": 200, "maxItems": 20}),
+        (
+            {"type": ["object", "null"], "properties": {"n": {"type": "null"}}},
+            {"additionalProperties": False, "required": ["n"]},
+        ),
+        ({"type": "number", "enum": [0.12345678, 1e12]}, {}),
+        ({"type": "integer", "const": 10**12}, {}),
+    ],
+)
+def test_each_of_several_types_gets_its_limits_and_what_is_enumerated_none(schema: dict, limits: dict):
+    assert bounded(schema) == schema | limits
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1e999", 'the reply has "1e999", which is not a finite number'),
+        ('{"a":[-1e999]}', 'the reply has "-1e999", which is not a finite number'),
+        ("9" * 5000, "the reply has a number with too many digits"),
+        ("[" * 65 + "]" * 65, "the reply is nested more than 64 levels deep"),
+        ("[" * 2000 + "]" * 2000, "the reply is nested more than 64 levels deep"),
+    ],
+)
+def test_json_that_no_receiver_could_read_is_unreadable(text: str, reason: str):
+    with pytest.raises(Unreadable) as raised:
+        Json("{}").value(text)
+    assert str(raised.value) == reason
+
+
 def test_a_property_with_the_name_of_a_keyword_is_not_a_keyword():
     schema = {"type": "object", "properties": {"type": {"type": "string", "maxLength": 3}}}
     assert bounded(schema)["properties"] == {"type": {"type": "string", "maxLength": 3}}

@@ -75,7 +75,11 @@ def test_tokens_are_not_in_the_payload_of_the_broker():
     [
         (b"{", 400, "the payload is not valid JSON (line 1, column 2)"),
         (b"[]", 400, "the payload is a list; a request is a JSON object"),
-        (b'{"camera": "dock", "prompt": "x", "range": [NaN, 1]}', 400, '"NaN" in the payload is not a finite number'),
+        (
+            b'{"camera": "dock", "prompt": "x", "range": [NaN, 1]}',
+            400,
+            'the payload has "NaN", which is not a finite number',
+        ),
         ({"camera": "dock"}, 400, "ask needs a question (the name of one) or a prompt (its text), and not both"),
         ({"camera": "dock", "question": "gate"}, 400, "prompt is missing; it must be text"),
         ({**ASKED, "answer": "yesno"}, 400, 'answer "yesno" is not a type'),

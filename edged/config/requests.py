@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from edged.config.phrases import shown, suggestion
+from edged.core.json_object import JsonRefused, json_value
 from edged.core.requests import ActiveRequest, AdHoc, AskRequest, InfoRequest, LookRequest, ReloadRequest, Request
 from edged.core.text import shorten
 
 LARGEST_REQUEST = 64 * 1024  # bytes
-MOST_LEVELS = 64  # of objects and lists within each other
 DEADLINE_S = (0.1, 3600.0)  # least and most
 OF_A_PROMPT = ("answer", "region", "range", "max_new_tokens")
 
@@ -60,8 +59,6 @@ def _read_object(payload: bytes) -> dict[str, Any]:
     if not payload.strip():
         raise _NotARequest("the payload is empty; a request is a JSON object, {} if it has no keys")
     value = _read_json(payload)
-    if _is_too_deep(value):
-        raise _NotARequest(f"the payload is nested more than {MOST_LEVELS} levels deep")
     if not isinstance(value, dict):
         raise _NotARequest(f"the payload is {shorten(shown(value))}; a request is a JSON object")
     return value
@@ -69,37 +66,13 @@ def _read_object(payload: bytes) -> dict[str, Any]:
 
 def _read_json(payload: bytes) -> Any:
     try:
-        return json.loads(payload.decode(), parse_constant=_finite, parse_float=_finite)
+        return json_value(payload.decode())
     except UnicodeDecodeError:
         raise _NotARequest("the payload is not valid UTF-8") from None
     except json.JSONDecodeError as error:
         raise _NotARequest(f"the payload is not valid JSON (line {error.lineno}, column {error.colno})") from None
-    except RecursionError:
-        raise _NotARequest(f"the payload is nested more than {MOST_LEVELS} levels deep") from None
-    except _NotARequest:
-        raise
-    except ValueError:  # Python converts no integer with more than 4300 digits
-        raise _NotARequest("the payload has a number with too many digits") from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _NotARequest(f"{shown(text)} in the payload is not a finite number")
-    return number
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MOST_LEVELS):
-        level = [part for parent in level for part in _parts(parent)]
-        if not level:
-            return False
-    return True
-
-
-def _parts(value: Any) -> Collection[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    except JsonRefused as error:
+        raise _NotARequest(f"the payload {error}") from None
 
 
 # keys

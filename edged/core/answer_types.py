@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from edged.core.json_object import JsonRefused, json_value
 from edged.core.text import shorten
 
 Language: TypeAlias = Literal["en", "ko"]
@@ -144,9 +145,11 @@ class Json:
 
     def value(self, text: str) -> Any:
         try:
-            return json.loads(text)
+            return json_value(text)
         except json.JSONDecodeError:
             raise Unreadable(f'"{shorten(text)}" is not complete JSON') from None
+        except JsonRefused as error:
+            raise Unreadable(f"the reply {error}") from None
 
 
 AnswerType: TypeAlias = Text | YesNo | Number | Choices | Json
@@ -156,7 +159,7 @@ def bounded(schema: Any) -> Any:
     """The schema with limits added where it has none, so that a weak model cannot generate an endless value.
 
     Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items. An object that lists its
-    properties gets no others, and all of them unless it has `required`.
+    properties gets no others, and all of them unless it has `required`. What is enumerated needs no limit.
     """
     if isinstance(schema, list):
         return [bounded(part) for part in schema]
@@ -169,12 +172,22 @@ def bounded(schema: Any) -> Any:
 
 
 def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
-    match schema.get("type"):
+    kinds = schema.get("type")
+    limits: dict[str, Any] = {}
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        limits |= _limits_of(kind, schema)
+    return limits
+
+
+def _limits_of(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
+    match kind:
+        case "integer" | "number" | "string" if {"enum", "const"} & schema.keys():
+            return {}
         case "integer":
             return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
         case "number":
             return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT, "multipleOf": NUMBER_STEP}
-        case "string" if not {"pattern", "format", "enum", "const"} & schema.keys():
+        case "string" if not {"pattern", "format"} & schema.keys():
             return {"maxLength": STRING_LIMIT}
         case "array":
             return {"maxItems": ARRAY_LIMIT}
