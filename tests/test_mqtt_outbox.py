@@ -229,6 +229,227 @@ def test_only_the_newest_payloads_that_are_on_disk_stay_in_memory(monkeypatch: p
     assert remaining[:2] == references[:2]
 
 
+# What a message says
+
+
+def test_a_message_belongs_to_its_look_and_an_answer_says_when_it_expires() -> None:
+    until = time.monotonic() + 1000
+    current, overtaken = answer("a", look="look-1", until=until), answer("a", look="look-2", until=until)
+    overtaken.overtaken = True
+    changed = waiting(stored("event", None, b"{}", look="look-3"), on_disk=False)
+    message = current.message()
+    assert message.expires_s in range(900, 1001)
+    assert message == Message("a", b"{}", retain=True, expires_s=message.expires_s, look="look-1")
+    assert overtaken.message() == Message("a/late", b"{}", look="look-2")
+    assert changed.message() == Message("event", b"{}", look="look-3")
+
+
+def test_only_a_payload_in_memory_that_says_late_if_it_has_to_can_be_sent() -> None:
+    new, unread, unmarked = answer("a"), answer("a"), answer("a")
+    unread.payload = None
+    unmarked.outage = True
+    assert [pending.can_be_sent for pending in (new, unread, unmarked)] == [True, False, False]
+
+
+# The first message of a process has the number 1, the last one of an earlier process 0.
+@pytest.mark.parametrize(
+    ("number", "late", "outage", "sent_to"),
+    [
+        (1, False, False, None),
+        (0, False, True, "a"),
+        (-1, False, True, "a"),
+        (0, True, True, None),
+        (2, True, True, None),
+    ],
+)
+def test_what_an_earlier_process_left_waited_in_an_outage_and_may_have_arrived_unless_it_is_late(
+    number: int, late: bool, outage: bool, sent_to: str | None
+) -> None:
+    message = StoredMessage(number, "a", "dock", "people", b"{}", 2, 0.0, 60.0, late)
+    pending = waiting(message, on_disk=True)
+    assert (pending.late, pending.outage, pending.sent_to) == (late, outage, sent_to)
+
+
+# What is in the outbox
+
+
+def test_an_outbox_knows_its_highest_number_and_the_topics_of_answers_that_may_be_retained() -> None:
+    outbox = filled()
+    assert outbox.last == 0
+    overtaken = answer("c")
+    overtaken.overtaken = True
+    first, changed, last = answer("a"), event(), answer("b")
+    for pending in (first, overtaken, changed, last, waiting(stored("a", "people", b"{}", number=-5), on_disk=True)):
+        outbox.add(pending)
+    assert outbox.last == last.number
+    assert outbox.topics() == {"a", "b"}
+    assert [outbox.has_newer(topic) for topic in ("a", "c", "event")] == [True, False, False]
+
+
+def test_what_was_settled_or_dropped_is_told_once() -> None:
+    settled, dropped, waits = answer("a"), answer("b"), answer("c")
+    outbox = filled(settled, dropped, waits)
+    for _ in range(2):
+        outbox.take_answer()
+    outbox.settle(settled)
+    outbox.drop(dropped)
+    assert (outbox.finished(), outbox.finished()) == ([settled.number, dropped.number], [])
+    assert (len(outbox), outbox.dropped) == (1, 1)
+    outbox.take_answer()
+    outbox.drop(waits)
+    assert (outbox.finished(), outbox.dropped) == ([waits.number], 2)
+
+
+def test_a_message_is_sent_from_when_it_was_taken_until_it_is_put_back() -> None:
+    first, second = answer("a"), answer("b")
+    outbox = filled(first, second)
+    assert not outbox.is_sent(first)
+    outbox.take_answer()
+    assert [outbox.is_sent(pending) for pending in (first, second)] == [True, False]
+    outbox.put_back(first)
+    assert not outbox.is_sent(first)
+    outbox.take_answer()
+    outbox.settle(first)
+    assert outbox.is_sent(first)
+
+
+def test_only_answers_up_to_a_number_are_taken() -> None:
+    first, second = answer("a"), answer("b")
+    outbox = filled(first, second)
+    assert outbox.take_answer(up_to=first.number) is first
+    assert outbox.take_answer(up_to=first.number) is None
+    assert outbox.take_answer(up_to=second.number) is second
+
+
+def test_after_an_outage_everything_that_cannot_have_arrived_has_to_say_late() -> None:
+    taken, sent_before, waits, changed = answer("a"), answer("b"), answer("c"), event()
+    outbox = filled(taken, sent_before, waits, changed)
+    for _ in range(2):
+        outbox.take_answer()
+    sent_before.sent_to = "b"
+    assert outbox.unmarked() == []
+    outbox.connection_lost()
+    assert outbox.unmarked() == [taken, waits, changed]
+    assert outbox.take_answer() is taken
+    assert outbox.unmarked() == [taken, waits, changed]
+    outbox.settle(taken)
+    assert outbox.unmarked() == [waits, changed]
+
+
+def test_a_topic_without_answers_can_be_forgotten() -> None:
+    kept = answer("a")
+    outbox = filled(kept)
+    outbox.forget("b")
+    assert outbox.take_answer() is kept
+
+
+def test_a_message_that_is_acknowledged_after_the_connection_was_lost_is_settled() -> None:
+    acknowledged = answer("a")
+    outbox = filled(acknowledged)
+    outbox.take_answer()
+    outbox.connection_lost()
+    assert outbox.settle(acknowledged) is True
+    assert (len(outbox), outbox.take_answer(), outbox.take_overtaken()) == (0, None, None)
+
+
+def test_the_newest_released_answer_stays_the_newest() -> None:
+    first, newest = answer("a"), answer("a")
+    successor = filled()
+    successor.adopt(filled(first, newest).release(), lambda _: True)
+    assert successor.take_answer() is newest
+    assert everything(successor.take_overtaken) == [first]
+
+
+def test_what_is_settled_does_not_stay_in_memory() -> None:
+    payloads = [b'{"id":"settled %d"}' % number for number in range(3)]
+    references = [sys.getrefcount(payload) for payload in payloads]
+    on_disk = waiting(stored("a", "people", payloads[0]), on_disk=True)
+    outbox = filled(on_disk, answer("a", payloads[1]), event(payloads[2]))
+    del on_disk
+    for take in (outbox.take_answer, outbox.take_answer, outbox.take_event):
+        taken = take()
+        assert taken
+        outbox.settle(taken)
+    del taken
+    assert [sys.getrefcount(payload) for payload in payloads] == references
+
+
+# Limits
+
+
+def limited(*messages: Pending, **limits: Any) -> Outbox:
+    outbox = Outbox(Limits(**limits))
+    for message in messages:
+        outbox.add(message)
+    return outbox
+
+
+def test_the_size_of_all_payloads_is_limited() -> None:
+    outbox = limited(*[answer("a", b"1234") for _ in range(3)], size=12)
+    assert (len(outbox), outbox.dropped) == (3, 0)
+    outbox.add(answer("a", b"1234"))
+    assert (len(outbox), outbox.dropped) == (3, 1)
+    outbox.add(answer("a", b"12345678"))
+    assert (len(outbox), outbox.dropped) == (2, 3)
+    settled = outbox.take_answer()
+    assert settled
+    outbox.settle(settled)
+    outbox.add(answer("a", b"1234"))
+    assert (len(outbox), outbox.dropped) == (2, 3)
+
+
+def test_only_so_many_messages_that_are_not_on_disk_are_kept() -> None:
+    def on_disk() -> Pending:
+        return waiting(stored("a", "people", b"{}"), on_disk=True)
+
+    first, second = answer("a"), answer("a")
+    outbox = limited(on_disk(), first, on_disk(), second, on_disk(), not_on_disk=2)
+    assert outbox.dropped == 0
+    outbox.add(answer("a"))
+    assert (outbox.dropped, first.gone, second.gone) == (1, True, False)
+    for _ in range(2):  # one that is on disk, then `second`
+        settled = outbox.take_answer()
+        assert settled
+        outbox.settle(settled)
+    for _ in range(2):
+        settled = outbox.take_answer()
+        assert settled
+        outbox.settle(settled)
+    outbox.add(answer("a"))
+    assert outbox.dropped == 1
+    outbox.add(answer("a"))
+    assert outbox.dropped == 2
+
+
+def test_a_message_older_than_the_limit_is_dropped_unless_it_is_the_newest_answer() -> None:
+    day_old = time.monotonic() - 86_400
+    dropped, newest = answer("a", made_at=day_old), answer("a", made_at=day_old)
+    outbox = limited(dropped, newest, answer("b"), age_s=3_600.0)
+    assert (dropped.gone, newest.gone, len(outbox)) == (True, False, 2)
+    kept = limited(answer("a", made_at=day_old), answer("a", made_at=day_old), age_s=90_000.0)
+    assert (len(kept), kept.dropped) == (2, 0)
+
+
+def test_an_old_answer_that_must_be_kept_does_not_displace_new_messages() -> None:
+    """In a long outage: the last answer of a question that is no longer answered, because its camera is away."""
+    old, changed, overtaken = answer("a", made_at=time.monotonic() - 86_400), event(), answer("b")
+    outbox = limited(old, changed, overtaken, answer("b"), event(), age_s=3_600.0)
+    assert (changed.gone, overtaken.gone, outbox.dropped) == (False, False, 0)
+
+
+def test_the_oldest_that_may_be_dropped_is_dropped_first() -> None:
+    newest_of_b, first, second, third = answer("b"), answer("a"), answer("a"), answer("a")
+    outbox = limited(newest_of_b, first, second, third, messages=3)
+    assert [pending.gone for pending in (newest_of_b, first, second, third)] == [False, True, False, False]
+    outbox.add(answer("a"))
+    assert [pending.gone for pending in (newest_of_b, second, third)] == [False, True, False]
+
+
+def test_more_questions_than_the_limit_keep_their_newest_answers() -> None:
+    outbox = limited(*map(answer, "abc"), messages=2)
+    assert (len(outbox), outbox.dropped) == (3, 0)
+
+
 def test_adoption_keeps_to_the_limit() -> None:
     outbox = filled(answer("a"), limit=3)
     released = [answer("a") for _ in range(5)]

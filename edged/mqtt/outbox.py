@@ -278,18 +278,18 @@ class Outbox:
             pass
         while self._is_full() and self._drop_oldest(self._by_age):
             pass
+        expired = time.monotonic() - self.limits.age_s
+        while self._drop_oldest(self._by_age, made_before=expired):
+            pass
 
     def _is_full(self) -> bool:
-        if self._count > self.limits.messages or self._size > self.limits.size:
-            return True
-        oldest = _first(self._by_age)
-        return oldest is not None and oldest.stored.made_at < time.monotonic() - self.limits.age_s
+        return self._count > self.limits.messages or self._size > self.limits.size
 
-    def _drop_oldest(self, queue: deque[Pending]) -> bool:
+    def _drop_oldest(self, queue: deque[Pending], made_before: float = math.inf) -> bool:
         """Drop the oldest that may be dropped; others move to the end of this queue. False if there is none."""
         for _ in range(len(queue)):
             pending = _first(queue)
-            if pending is None:
+            if pending is None or pending.stored.made_at >= made_before:
                 return False
             if pending.number not in self._taken and self._newest.get(pending.topic) is not pending:
                 self.dropped += 1
