@@ -1,0 +1,30 @@
+"""What is mutated, and which tests have to notice it: those that run in one process within seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """`modules` are paths below edged/, `tests` below tests/; both without `.py`."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+AREAS = {
+    "alerts": Area(("core/alerts", "core/conditions"), ("test_alerts",)),
+    "plan": Area(("service/plan",), ("test_plan",)),
+    "schedule": Area(("core/cron", "core/intervals", "service/scheduler"), ("test_schedule", "test_config_messages")),
+    "answers": Area(
+        ("core/answer_types", "config/answers", "vlm/grammar", "vlm/grammar_tokenizer"),
+        ("test_answers", "test_decode", "test_config_load", "test_config_messages"),
+    ),
+    "judging": Area(
+        ("service/judging", "service/gate", "cameras/frozen", "cameras/picture"),
+        ("test_look", "test_cameras_frozen", "test_picture", "test_cameras_rotate", "test_cameras_decode"),
+    ),
+    "outbox": Area(("mqtt/outbox",), ("test_mqtt_outbox",)),
+    "conditions": Area(("config/conditions",), ("test_config_alerts", "test_config_messages")),
+}
