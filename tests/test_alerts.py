@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -129,7 +129,76 @@ def test_events_tell_since_when_the_state_before_had_lasted() -> None:
     assert (again.since, question.history.alert_since) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=90))
 
 
+# Changed values
+
+
+def test_a_changed_value_is_an_event_that_tells_since_when_the_value_before_was_answered() -> None:
+    question = Question(None)
+    question.answer(3, 3, REFUSAL, 4, 5)
+    assert question.changes == [
+        Change("changed", 3, 4, NOON),
+        Change("changed", 4, 5, NOON + timedelta(seconds=90)),
+    ]
+    assert (question.history.value, question.history.since) == (5, NOON + timedelta(seconds=120))
+
+
+def test_free_text_is_never_a_changed_value() -> None:
+    history = History()
+    for text in ("a man", "two men"):
+        answer = replace(an_answer("a"), type="text", value=text)
+        history, changes = alerts.step(history, answer, None, Now(NOON, 1.0))
+        assert changes == []
+    assert history.value == "two men"
+
+
+def test_a_value_can_change_while_its_alert_is_removed() -> None:
+    question = Question(AlertSpec(MANY))
+    question.answer(4)
+    question.alert = None
+    question.answer(5)
+    assert [change.kind for change in question.changes] == ["alert_on", "changed", "alert_off"]
+
+
+def test_what_was_counted_is_forgotten_when_the_alert_turns_is_interrupted_or_is_removed() -> None:
+    turned, interrupted, removed = (Question(AlertSpec(MANY, for_s=60.0)) for _ in range(3))
+    turned.answer(4, 4, 4)
+    interrupted.answer(4, 4, 3)
+    removed.answer(4, 4)
+    assert (removed.history.against, removed.history.held_s) == (1, 30.0)
+    removed.alert = None
+    removed.answer(4)
+    assert [(each.history.against, each.history.held_s) for each in (turned, interrupted, removed)] == [(0, 0.0)] * 3
+    assert removed.history.conditions_rev is None
+
+
 # Refusals and the clocks
+
+
+def test_the_first_answer_holds_for_no_time() -> None:
+    question = Question(AlertSpec(MANY, for_s=60.0))
+    assert question.answer(4, every_s=59.5) == []
+    assert question.answer(4) == []
+
+
+def test_the_first_answer_of_a_process_adds_no_time() -> None:
+    question = Question(AlertSpec(MANY, for_s=60.0))
+    question.answer(4)
+    question.restart()
+    assert question.answer(4, every_s=59.5) == []
+    assert question.answer(4) == []
+
+
+def test_an_answer_after_the_one_before_has_expired_adds_no_time() -> None:
+    question = Question(AlertSpec(MANY, for_s=60.0))
+    question.answer(4, every_s=100.0)
+    assert question.answer(4, every_s=59.5) == []
+    assert question.answer(4) == []
+
+
+def test_times_shorter_than_a_second_count() -> None:
+    question = Question(AlertSpec(MANY, for_s=1.0))
+    assert question.answer(4, 4, every_s=0.5) == []
+    assert question.answer(4) == ["alert_on"]
 
 
 def test_a_refusal_neither_raises_nor_clears_nor_interrupts_a_count() -> None:
@@ -222,8 +291,26 @@ def test_the_time_while_edged_was_off_does_not_count_and_the_time_before_does() 
     assert question.answer(4) == ["alert_on"]
 
 
+def test_the_whole_state_is_stored_and_read() -> None:
+    since, alert_since = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 7, 2, tzinfo=UTC)
+    history = History(4, since, True, alert_since, against=2, held_s=12.5, conditions_rev="r1")
+    stored = alerts.to_json(history)
+    assert stored == {
+        "value": 4,
+        "since": since.timestamp(),
+        "alert_on": True,
+        "alert_since": alert_since.timestamp(),
+        "against": 2,
+        "held_s": 12.5,
+        "conditions_rev": "r1",
+    }
+    assert alerts.from_json(json.loads(json.dumps(stored))) == history
+
+
 def test_a_state_that_an_older_edged_stored_is_read() -> None:
     stored = {"value": 4, "since": 1.0, "alert_on": True, "alert_since": 2.0, "against": 0}
+    epoch = datetime.fromtimestamp(0, UTC)
+    assert alerts.from_json(stored) == History(4, epoch + timedelta(seconds=1), True, epoch + timedelta(seconds=2))
     question = Question(AlertSpec(MANY), alerts.from_json(stored))
     assert question.answer(4, 3) == ["alert_off"]
 
