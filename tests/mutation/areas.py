@@ -23,7 +23,14 @@ AREAS = {
     ),
     "judging": Area(
         ("service/judging", "service/gate", "cameras/frozen", "cameras/picture"),
-        ("test_look", "test_cameras_frozen", "test_picture", "test_cameras_rotate", "test_cameras_decode"),
+        (
+            "test_judging",
+            "test_look",
+            "test_cameras_frozen",
+            "test_picture",
+            "test_cameras_rotate",
+            "test_cameras_decode",
+        ),
     ),
     "outbox": Area(("mqtt/outbox",), ("test_mqtt_outbox",)),
     "conditions": Area(("config/conditions",), ("test_config_alerts", "test_config_messages")),

@@ -129,6 +129,7 @@ pytest_add_cli_args_test_selection = {json.dumps(tests)}
 pytest_add_cli_args = ["-m", "not slow", "-p", "no:cacheprovider"]
 also_copy = ["config", "systemd", "README.md"]
 timeout_constant = 5.0
+timeout_multiplier = 4.0
 """
 
 
@@ -142,6 +143,8 @@ def _exit_codes(folder: Path, area: Area) -> Iterator[tuple[str, int | None]]:
 def _outcome(mutmut: Path, area: str, module: str, equivalent: set[Mutant]) -> tuple[Counter[str], list[Mutant]]:
     """The counts of a module, and the mutants that no test noticed and that are not equivalent."""
     codes = dict(_exit_codes(WORK / area, Area((module,), ())))
+    if None in codes.values():
+        sys.exit(f"{area}: mutmut has not finished")
     unnoticed = _mutants(mutmut, area, module, [name for name, code in codes.items() if _is_unnoticed(code)])
     survivors = [mutant for mutant in unnoticed if mutant not in equivalent]
     timed_out = sum(code in TIMED_OUT for code in codes.values())
