@@ -105,7 +105,7 @@ OF = Provenance("dock", "schedule", "c1", True, FRAME, 0.31249, 310.4, MODEL)
 def test_an_answer_says_where_it_comes_from() -> None:
     tokens = (TokenChoice(TokenOption("Yes", 0.9), ()),)
     given = replace(reply("Yes", confidence=0.87654), tokens=tokens)
-    asked = replace(GATE, region=RegionSpec("door", ()))
+    asked = replace(GATE, region=RegionSpec("door", (0.0, 0.0, 0.5, 1.0)))
     begun = time.time()
     published = answer(asked, Verdict("ok", True), OF, 90.0, given)
     assert begun - 0.001 <= published.answered_ts <= time.time() + 0.001
@@ -147,8 +147,8 @@ def test_every_answer_has_its_own_id() -> None:
 
 def test_a_refusal_without_a_picture_has_neither_reply_nor_picture() -> None:
     of = Provenance("dock", "request", "c1", False, frame_age_s=1.0)
-    refused = answer(GATE, Verdict("camera_error", None, "no route to host"), of, 60.0)
-    assert (refused.status, refused.reason, refused.value) == ("camera_error", "no route to host", None)
+    refused = answer(GATE, Verdict("camera_down", None, "no route to host"), of, 60.0)
+    assert (refused.status, refused.reason, refused.value) == ("camera_down", "no route to host", None)
     absent = (refused.region, refused.confidence, refused.text, refused.model, refused.model_rev, refused.reuse_of)
     assert absent == (None,) * 6
     assert (refused.frame_ts, refused.frame_age_s, refused.frame_sha256) == (None, None, None)
@@ -213,13 +213,19 @@ THUMBNAIL = picture.thumbnail(FRAME)
 
 
 def the_gate(**more: Any) -> Gate:
-    values = {"camera": CAMERA, "thumbnail": THUMBNAIL, "of": NEXT, "looked_at": 77.0, "model_revs": {"r1"}}
+    values: dict[str, Any] = {
+        "camera": CAMERA,
+        "thumbnail": THUMBNAIL,
+        "of": NEXT,
+        "looked_at": 77.0,
+        "model_revs": {"r1"},
+    }
     return Gate(**values | more)
 
 
 def last(*statuses: Status, **more: Any) -> LastAnswer:
     answers = tuple(answer(GATE, Verdict(status), OF, 90.0) for status in statuses or ("ok",))
-    values = {"model_rev": "r1", "thumbnail": THUMBNAIL, "asked_at": time.monotonic(), "looked_at": 1.0}
+    values: dict[str, Any] = {"model_rev": "r1", "thumbnail": THUMBNAIL, "asked_at": time.monotonic(), "looked_at": 1.0}
     return LastAnswer("a1", answers=answers, **values | more)
 
 

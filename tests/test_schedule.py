@@ -11,6 +11,7 @@ import time
 import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from support.broker import until
 
 from edged.core.cron import parse_cron
-from edged.core.intervals import expiry_s, interval_s, shortest_interval_s, week_times
+from edged.core.intervals import expiry_s, interval_s, is_always, shortest_interval_s, week_times, why_never
 from edged.core.secret import Secret
 from edged.core.specs import WEEK as WEEKDAYS
 from edged.core.specs import CameraSpec, Cron, Every, Hours, SourceSpec
@@ -159,6 +160,23 @@ def test_shift_starts_intervals_anew(hanging: Hanging):
     hanging.go.set()
     with running(hanging) as schedule:
         schedule.add(camera(schedule=Every(HOUR)), None, soon=False)
+        schedule.shift()
+        until(lambda: hanging.calls == ["dock"], 5)
+
+
+def test_before_the_start_no_camera_waits_too_long():
+    schedule = Schedule(lambda _: None, 1, Lateness())
+    schedule.add(camera(), None)
+    assert not schedule.waits_too_long()
+    assert schedule.timer_lateness_s() == 0.0
+
+
+def test_intervals_are_restarted_in_the_time_zone_of_the_config(monkeypatch: pytest.MonkeyPatch, hanging: Hanging):
+    """APScheduler would read the system's, which may be invalid."""
+    hanging.go.set()
+    with running(hanging) as schedule:
+        schedule.add(camera(schedule=Every(HOUR)), "Asia/Seoul", soon=False)
+        monkeypatch.setenv("TZ", "Nowhere/Atlantis")
         schedule.shift()
         until(lambda: hanging.calls == ["dock"], 5)
 
@@ -625,6 +643,35 @@ def test_hours_contain_moments_by_weekday_and_past_midnight():
     moments = (friday, saturday, saturday.replace(hour=6))
     assert [night.contains(moment) for moment in moments] == [True, True, False]
     assert always.contains(friday)
+
+
+# schedules that never look
+
+
+@pytest.mark.parametrize("days", ["29 2", "30 4", "31 1", "31 4,5", "31,30 4", "last 2", "last 4"])
+def test_a_date_that_exists_in_some_year_occurs(days: str):
+    assert why_never(Cron(f"0 0 {days} *"), ()) is None
+
+
+@pytest.mark.parametrize("days", ["30 2", "31 4", "30,31 2", "31 2,4,6,9,11"])
+def test_a_date_that_exists_in_no_year_never_occurs(days: str):
+    assert why_never(Cron(f"0 0 {days} *"), ()) == (
+        f'cron "0 0 {days} *" never occurs: this date does not exist in any year'
+    )
+
+
+def test_a_cron_expression_whose_times_are_all_outside_of_the_hours_never_occurs():
+    evening = (Hours(frozenset({0}), time_of_day(20), time_of_day(21)),)
+    assert why_never(Cron("0 20 * * mon"), evening) is None
+    assert why_never(Cron("0 21 * * *"), evening) == 'cron "0 21 * * *" never occurs within hours'
+
+
+def test_windows_cover_the_week_if_no_minute_is_left():
+    day = Hours(frozenset(range(7)), time_of_day(6), time_of_day(22))
+    night = replace(day, begin=day.end, end=day.begin)
+    assert is_always((day, night))
+    assert not is_always((day, replace(night, end=time_of_day(5, 59))))
+    assert not is_always(())
 
 
 # intervals and expiry
