@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from edged.core.answer_types import Choices, Json, Number, Text, Unreadable, YesNo, bounded
+from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, Text, Unreadable, YesNo, bounded
 from edged.core.secret import Secret
 from edged.core.text import spoken
 
@@ -40,6 +41,56 @@ def test_values_are_typed():
     assert Choices((("in front", "front"), ("none", None))).value("none") is None
     assert Json("{}").value('{"a":[1]}') == {"a": [1]}
     assert Text().value(" two\x07 men\x1b[1m\n") == "two men[1m"
+
+
+@pytest.mark.parametrize(
+    ("answer", "grammar"),
+    [
+        (YesNo(), Grammar("regex", "(Yes|No)")),
+        (YesNo("Open (wide)", "Shut."), Grammar("regex", r"(Open\ \(wide\)|Shut\.)")),
+        (Choices((("a|b", 1), ("비", 2))), Grammar("regex", r"(a\|b|비)")),
+        (
+            Number(True),
+            Grammar("json_schema", '{"type": "integer", "minimum": -999999999, "maximum": 999999999}'),
+        ),
+        (Number(True, 0, 40), Grammar("json_schema", '{"type": "integer", "minimum": 0, "maximum": 40}')),
+        (
+            Number(False, -0.5),
+            Grammar("json_schema", '{"type": "number", "minimum": -0.5, "maximum": 999999999, "multipleOf": 1e-06}'),
+        ),
+        (Json('{"enum": ["비", 1]}'), Grammar("json_schema", '{"enum": ["비", 1]}')),
+        (Json('{"type": "string"}'), Grammar("json_schema", '{"type": "string", "maxLength": 200}')),
+        (Text(), None),
+    ],
+)
+def test_the_grammar_of_a_type_admits_its_values_only(answer: AnswerType, grammar: Grammar | None):
+    assert answer.grammar() == grammar
+
+
+def test_a_type_has_a_name():
+    types = [Text(), YesNo(), Number(True), Number(False), Choices(()), Json("{}")]
+    assert [answer.kind for answer in types] == ["text", "yes_no", "integer", "number", "choices", "json"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "message"),
+    [
+        (YesNo(), "Maybe", '"Maybe" is none of: Yes, No'),
+        (Choices((("clear", 1), ("rain", 2))), "snow", '"snow" is none of: clear, rain'),
+        (Number(True), "3.5", '"3.5" is not of type integer'),
+        (Number(False), "three", '"three" is not of type number'),
+        (Json("{}"), '{"a":', '"{"a":" is not complete JSON'),
+        (Text(), "", "the reply is empty"),
+    ],
+)
+def test_a_reply_that_is_not_a_value_is_quoted(answer: AnswerType, text: str, message: str):
+    with pytest.raises(Unreadable) as error:
+        answer.value(text)
+    assert str(error.value) == message
+
+
+def test_free_text_keeps_tabs_and_line_breaks_between_its_words():
+    assert Text().value("\x00a\tb\nc\x0b\x1f\x7f\x85\x9fd\xa0e\n") == "a\tb\ncd\xa0e"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +166,36 @@ def test_json_that_no_receiver_could_read_is_unreadable(text: str, reason: str):
     with pytest.raises(Unreadable) as raised:
         Json("{}").value(text)
     assert str(raised.value) == reason
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": 1, "maximum": 2},
+        {"type": "number", "minimum": 1, "maximum": 2, "multipleOf": 0.5},
+        {"type": "string", "maxLength": 999},
+        {"type": "string", "pattern": "a+"},
+        {"type": "string", "format": "date"},
+        {"type": "string", "enum": ["a"]},
+        {"type": "string", "const": "a"},
+        {"type": "array", "maxItems": 30},
+        {"type": "object"},
+        {"type": "object", "properties": {}, "additionalProperties": True, "required": []},
+        {"type": "boolean"},
+        {"enum": [{"type": "string"}]},
+        {"const": {"type": "string"}},
+        {"const": [{"type": "string"}]},
+        True,
+    ],
+)
+def test_a_limit_that_a_schema_has_or_does_not_need_stays(schema: Any):
+    assert bounded(schema) == schema
+
+
+def test_the_parts_of_a_schema_get_limits_too():
+    schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    limited = {"type": "string", "maxLength": 200}
+    assert bounded(schema) == {"anyOf": [limited, {"type": "array", "items": limited, "maxItems": 20}]}
 
 
 def test_a_property_with_the_name_of_a_keyword_is_not_a_keyword():
