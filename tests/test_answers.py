@@ -68,7 +68,7 @@ def test_the_grammar_of_a_type_admits_its_values_only(answer: AnswerType, gramma
 
 
 def test_a_type_has_a_name():
-    types = [Text(), YesNo(), Number(True), Number(False), Choices(()), Json("{}")]
+    types: list[AnswerType] = [Text(), YesNo(), Number(True), Number(False), Choices(()), Json("{}")]
     assert [answer.kind for answer in types] == ["text", "yes_no", "integer", "number", "choices", "json"]
 
 

@@ -30,6 +30,7 @@ from mutation.undecorate import undecorated
 
 ROOT = Path(__file__).parent.parent.parent
 WORK = ROOT / ".mutation"
+EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 MUTMUT = "mutmut==3.8.1"
 COPIED = ("edged", "tests", "config", "systemd", "pyproject.toml", "README.md")
 TIMED_OUT = (36, 24, -24, 152, 255)
@@ -184,8 +185,8 @@ def _function(name: str) -> str:
 
 
 def _equivalent() -> set[Mutant]:
-    listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text()).get("mutant", [])
-    return {Mutant(each["function"], each["before"], each["after"]) for each in listed if each["reason"]}
+    listed = tomllib.loads(EQUIVALENT.read_text())["mutant"]
+    return {Mutant(each["function"], each["before"], each["after"]) for each in listed}
 
 
 def _record(rows: list[list[str | int]]) -> None:
