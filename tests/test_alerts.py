@@ -140,6 +140,8 @@ def test_a_changed_value_is_an_event_that_tells_since_when_the_value_before_was_
         Change("changed", 4, 5, NOON + timedelta(seconds=90)),
     ]
     assert (question.history.value, question.history.since) == (5, NOON + timedelta(seconds=120))
+    assert question.history.since
+    assert question.history.since.tzinfo is UTC
 
 
 def test_free_text_is_never_a_changed_value() -> None:
