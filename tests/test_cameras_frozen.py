@@ -112,5 +112,24 @@ def test_slides_that_stand_longer_than_the_limit_are_no_noise(each_s: int) -> No
     assert not any(outcomes(FrozenCheck("dock", 30.0), *slides))
 
 
+def test_pictures_are_frozen_from_the_limit_on_and_the_reason_says_for_how_long() -> None:
+    check = FrozenCheck("dock", 30.0)
+    outcomes(check, *NOISE)
+    assert outcomes(check, (32.99, "noise 3")) == [False]
+    with pytest.raises(StaleFrame, match=r"^frozen: the pictures have been bit-identical for 30 s$"):
+        check.check(replace(SCENE, captured_mono=33.0, sha256="noise 3"))
+
+
+def test_three_looks_with_different_pictures_show_noise_and_two_do_not() -> None:
+    assert outcomes(FrozenCheck("dock", 30.0), *NOISE[:2], (60.0, "noise 1")) == [False] * 3
+    assert outcomes(FrozenCheck("dock", 30.0), *NOISE[:3], (60.0, "noise 2")) == [False] * 3 + [True]
+
+
+def test_after_pictures_have_stood_still_noise_must_be_shown_again() -> None:
+    stood = [*NOISE, (13.0, "noise 3"), (14.0, "a"), (15.0, "b")]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *stood, (60.0, "b")))
+    assert outcomes(FrozenCheck("dock", 30.0), *stood, (16.0, "c"), (60.0, "c"))[-1]
+
+
 def test_check_can_be_switched_off() -> None:
     assert not any(outcomes(FrozenCheck("dock", None), *NOISE, (500.0, "noise 3")))

@@ -16,10 +16,10 @@ class Area:
 AREAS = {
     "alerts": Area(("core/alerts", "core/conditions"), ("test_alerts",)),
     "plan": Area(("service/plan",), ("test_plan",)),
-    "schedule": Area(("core/cron", "core/intervals", "service/scheduler"), ("test_schedule", "test_config_messages")),
+    "schedule": Area(("core/cron", "core/intervals", "service/scheduler"), ("test_schedule",)),
     "answers": Area(
         ("core/answer_types", "config/answers", "vlm/grammar", "vlm/grammar_tokenizer"),
-        ("test_answers", "test_decode", "test_config_load", "test_config_messages"),
+        ("test_answers", "test_config_answers", "test_grammar_tokenizer", "test_decode"),
     ),
     "judging": Area(
         ("service/judging", "service/gate", "cameras/frozen", "cameras/picture"),

@@ -1,0 +1,133 @@
+"""Which answers the tokens of a model can form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import tiny_model
+from support.making import question
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
+
+from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, Text, YesNo
+from edged.core.errors import ModelFolderError
+from edged.vlm import grammar
+from edged.vlm.grammar_tokenizer import GrammarTokenizer
+
+ALPHABET = [*"0123456789-.Yes", "No", "Ye", "sNo", *'{}[]":,', "<|end|>"]
+
+
+def tokenizer_of(tokens: list[str]) -> GrammarTokenizer:
+    bare = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
+    bare.decoder = decoders.ByteLevel()
+    return GrammarTokenizer(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<|end|>"), len(tokens))
+
+
+@pytest.fixture(scope="module")
+def few() -> GrammarTokenizer:
+    """A vocabulary without most letters: `Y`, `e` and `s` are tokens, and `No` as a whole."""
+    return tokenizer_of(ALPHABET)
+
+
+def schema(**parts: Any) -> Json:
+    return Json(json.dumps(parts))
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        (YesNo(), None),
+        (YesNo("Yes", "Nope"), "Nope"),
+        (YesNo("yes", "No"), "yes"),
+        (YesNo("sNoYe", "eNo"), None),
+        (Choices((("No", "anything"), ("es", 1))), None),
+        (Choices((("No", 1), ("o", 2), ("N", 3))), "o"),
+        (Number(True), None),
+        (Number(False), None),
+        (Text(), None),
+        (schema(type="integer"), None),
+        (schema(enum=["No", "Yes", 3]), None),
+        (schema(enum=["No", "x"]), "x"),
+        (schema(const="x"), "x"),
+        (schema(const=7), None),
+        (schema(type="object", properties={"Yes": {"type": "integer"}}), None),
+        (schema(type="object", properties={"people": {"type": "integer"}}), "people"),
+        (schema(type="object", properties={"Yes": {"enum": ["x"]}}), "x"),
+        (schema(type="object", properties={"enum": {"type": "integer"}}), "enum"),
+        (schema(anyOf=[{"const": "No"}, {"const": "x"}]), "x"),
+        (schema(items={"enum": ["x"]}), "x"),
+    ],
+)
+def test_the_first_text_that_no_tokens_form_is_named(
+    few: GrammarTokenizer, answer: AnswerType, missing: str | None
+) -> None:
+    asked = [question("?", answer, "first")]
+    if missing is None:
+        few.check(asked)
+        return
+    with pytest.raises(ModelFolderError) as error:
+        few.check(asked)
+    assert str(error.value) == f'question "first": this model\'s tokenizer cannot encode "{missing}"'
+
+
+@pytest.mark.parametrize(
+    ("removed", "answer"),
+    [("-", Number(True)), (".", Number(False)), ("7", Number(True)), ("{", schema()), ("-", schema()), ("7", schema())],
+)
+def test_every_character_of_a_number_and_of_json_is_needed(removed: str, answer: AnswerType) -> None:
+    tokenizer = tokenizer_of([token for token in ALPHABET if token != removed])
+    with pytest.raises(ModelFolderError, match=f'cannot encode "[{removed}]"$'):
+        tokenizer.check([question("?", answer)])
+
+
+def test_an_integer_needs_no_decimal_point() -> None:
+    tokenizer = tokenizer_of([token for token in ALPHABET if token != "."])
+    tokenizer.check([question("?", Number(True))])
+
+
+@pytest.fixture(scope="module")
+def all_bytes() -> GrammarTokenizer:
+    tokenizer = tiny_model.tokenizer(["Y e", "Ye s"])
+    return GrammarTokenizer(tokenizer, len(tokenizer) + 8)
+
+
+def test_tokens_agree_with_forced_bytes_if_one_begins_with_the_other(all_bytes: GrammarTokenizer) -> None:
+    def agree(forced: bytes) -> list[bytes]:
+        return sorted(all_bytes.token_bytes(int(token)) for token in all_bytes.compatible(forced))
+
+    assert agree(b"Ye") == [b"Y", b"Ye", b"Yes"]
+    assert agree(b"Yesterday") == [b"Y", b"Ye", b"Yes"]
+    assert agree(b"No") == [b"N"]
+    assert agree(b"No") == [b"N"], "the second time from memory"
+
+
+def test_a_token_that_is_a_part_of_a_character_can_be_shown(all_bytes: GrammarTokenizer) -> None:
+    texts = {all_bytes.token_bytes(token): all_bytes.text(token) for token in range(all_bytes.vocabulary)}
+    assert texts[b"Yes"] == "Yes"
+    assert texts[b"\xec"] == "\ufffd"
+
+
+def test_special_tokens_form_no_text(all_bytes: GrammarTokenizer) -> None:
+    assert b"<|im_end|>" not in [all_bytes.token_bytes(token) for token in range(all_bytes.vocabulary)]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (Grammar("regex", "(Yes|No)"), None),
+        (Grammar("json_schema", '{"type": "integer"}'), None),
+        (Grammar("regex", "(?=x)y"), "look"),
+        (Grammar("json_schema", '{"type": "string", "pattern": "(?=x)y"}'), "look"),
+    ],
+)
+def test_a_grammar_that_cannot_be_compiled_has_a_reason_in_one_line(body: Grammar, problem: str | None) -> None:
+    reason = grammar.problem(body)
+    assert (reason is None) == (problem is None)
+    assert reason is None or (problem is not None and problem in reason and "\n" not in reason and "  " not in reason)
+
+
+def test_json_has_no_white_space(all_bytes: GrammarTokenizer) -> None:
+    matcher = all_bytes.matcher(Grammar("json_schema", '{"const": {"a": 1}}'))
+    assert matcher.compute_ff_bytes() == b'{"a":1}'
