@@ -65,8 +65,6 @@ def _settings(config: Config) -> dict[str, object]:
         "metrics": config.metrics,
         "page": config.page,
         "homeassistant": config.homeassistant,
-        "language": config.language,
-        "generation": config.generation,
         "allow_prompts": config.mqtt.allow_prompts,
     }
 
