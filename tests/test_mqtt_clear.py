@@ -63,6 +63,44 @@ def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
         assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
 
 
+def test_a_broker_that_forgot_a_clearing_gets_it_again_at_the_next_connect(
+    publisher: MqttPublisher, subscriber: Subscriber, mosquitto: Mosquitto, wire: Wire
+) -> None:
+    """As mosquitto does that was killed: it writes its retained messages to disk every 30 minutes."""
+    publisher.follow(asking(dock=["people"]))
+    publisher.camera("dock", CameraState(True, None, SINCE))
+    publisher.answers([an_answer("p")], [], b"jpeg")
+    until(lambda: publisher.figures().published == 4)
+    publisher.follow(asking())
+    until(lambda: publisher.figures().published == 8)
+    assert retained(mosquitto.port) == {STATE}
+    wire.cut()
+    disconnected(publisher)
+    restored(subscriber)
+    wire.mend()
+    until(lambda: retained(mosquitto.port) == {STATE})
+
+
+def test_a_broker_that_forgot_a_clearing_gets_it_again_from_an_edged_that_was_restarted(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    with publishing(mosquitto.port, store=store, config=asking(dock=["people"])) as publisher:
+        publisher.answers([an_answer("p")], [], b"jpeg")
+        until(lambda: publisher.figures().published == 3)
+        publisher.follow(asking())
+        until(lambda: publisher.figures().published == 7)
+    restored(subscriber)
+    with publishing(mosquitto.port, store=store, config=asking()):
+        until(lambda: retained(mosquitto.port) == {STATE})
+
+
+def restored(broker: Subscriber) -> None:
+    """It has again what was retained before the clearing."""
+    for topic in ("availability", "people", "image/jpeg"):
+        broker.publish(f"edged/box/dock/{topic}", b"old", retain=True)
+    broker.forget()
+
+
 class V311Wire(Wire):
     """A broker that knows only MQTT 3.1.1, and closes a connection with MQTT 5."""
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from edged.core.memory_store import MemoryStore
 from edged.core.payloads import as_late
 from edged.core.types import StoredMessage
 from edged.mqtt import outbox as outbox_module
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
-from edged.mqtt.retained import RetainedMessage, RetainedTopics
+from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
+from edged.mqtt.send_queue import SendQueue
 from edged.mqtt.topics import Message
 
 NUMBERS = itertools.count(1)
@@ -471,8 +473,51 @@ def test_a_newer_state_replaces_an_unsent_one() -> None:
     assert list(iter(topics.take, None)) == [states[2], states[1]]
 
 
+@pytest.mark.parametrize(("cleared_s", "again"), [(60.0, [b"", b""]), (0.0, [])])
+def test_an_acknowledged_clearing_is_sent_again_at_each_connect_for_a_time(
+    cleared_s: float, again: list[bytes]
+) -> None:
+    topics = RetainedTopics(cleared_s)
+    topics.send(clearing("a"))
+    sent = []
+    for _ in range(3):
+        while message := topics.take():
+            sent.append(message.content.payload)
+            topics.settle(message)
+        assert "a" not in topics
+        topics.send_all()
+    assert sent == [b"", *again]
+
+
+@pytest.mark.parametrize(
+    ("cleared_s", "own", "forgotten"), [(60.0, set[str](), []), (0.0, set[str](), ["a"]), (0.0, {"a"}, [])]
+)
+def test_a_cleared_topic_is_forgotten_once_the_broker_has_it_on_disk(
+    cleared_s: float, own: set[str], forgotten: list[str]
+) -> None:
+    queue = SendQueue(Message("state", b"online", retain=True), MemoryStore(), cleared_s=cleared_s)
+    queue.follow(set(), ["a"], [])
+    queue.connected()
+    entry, message = queue.next() or pytest.fail("nothing is sent")
+    queue.sent(1, entry, message)
+    queue.acknowledged(1, "accepted")
+    assert queue.cleared() == ["a"]
+    queue.follow(own, [], [])
+    assert queue.forgotten() == forgotten
+
+
+def test_a_topic_that_is_used_again_is_not_cleared_again() -> None:
+    topics = RetainedTopics(60.0)
+    topics.send(clearing("a"))
+    while message := topics.take():
+        topics.settle(message)
+    topics.drop("a")  # an answer is coming
+    topics.send_all()
+    assert topics.take() is None
+
+
 def test_an_acknowledged_clearing_is_dropped_and_the_topic_can_be_used_again() -> None:
-    topics = RetainedTopics()
+    topics = RetainedTopics(0.0)
     cleared, new = RetainedMessage(Message("a", b"", retain=True)), RetainedMessage(Message("a", b"1", retain=True))
     topics.send(cleared)
     topics.take()

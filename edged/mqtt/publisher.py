@@ -292,8 +292,9 @@ class MqttPublisher:
         if finished := self._queue.finished():
             self._store.done(finished)
         if cleared := self._queue.cleared():
-            self._store.remember([Fact(self._retained_kind, topic, None) for topic in cleared])
             self._announcer.forget(cleared)
+        if forgotten := self._queue.forgotten():
+            self._store.remember([Fact(self._retained_kind, topic, None) for topic in forgotten])
         if facts := self._queue.facts():
             self._announcer.confirm(facts)
 

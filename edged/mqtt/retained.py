@@ -11,6 +11,8 @@ from edged.core.types import Fact
 from edged.mqtt.expiry import seconds_until
 from edged.mqtt.topics import JSON_TYPE, Message
 
+CLEARED_S = 3600.0  # mosquitto writes its retained messages to disk every 30 minutes, unless it is told otherwise
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetainedMessage:
@@ -49,11 +51,14 @@ class RetainedTopics:
     """The newest message of each topic, and which of them have yet to be sent.
 
     A topic whose message has expired is cleared: not every broker does that by itself, and none tells its subscribers.
-    A cleared topic is dropped once the broker has acknowledged the clearing.
+    A cleared topic is dropped once the broker has acknowledged the clearing. A broker that is killed may forget it: the
+    topic is cleared again at each connect, for `cleared_s` or until it is used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cleared_s: float = CLEARED_S) -> None:
+        self._cleared_s = cleared_s
         self._newest: dict[str, RetainedMessage] = {}
+        self._cleared: dict[str, RetainedMessage] = {}  # clearings that were acknowledged, and until when they are kept
         self._unsent: dict[str, None] = {}  # topics, in order
 
     @property
@@ -65,19 +70,24 @@ class RetainedTopics:
 
     def send(self, message: RetainedMessage) -> None:
         """Send it next in turn, in place of an older one of its topic."""
+        self._cleared.pop(message.topic, None)
         self._newest[message.topic] = message
         self._unsent[message.topic] = None
 
     def remember(self, message: RetainedMessage) -> None:
         """The broker has it; it is sent again after the next connect."""
+        self._cleared.pop(message.topic, None)
         self._newest[message.topic] = message
 
     def drop(self, topic: str) -> None:
-        self._newest.pop(topic, None)
-        self._unsent.pop(topic, None)
+        for topics in (self._newest, self._unsent, self._cleared):
+            topics.pop(topic, None)
 
     def send_all(self, first: Iterable[str] = ()) -> None:
         """Send everything again; the topics in `first` before the others."""
+        self._cleared = {topic: message for topic, message in self._cleared.items() if not message.expired}
+        for topic, message in self._cleared.items():
+            self._newest.setdefault(topic, clearing(topic, message.content.content_type))
         self._unsent = dict.fromkeys([*(topic for topic in first if topic in self._newest), *self._newest])
 
     def expire(self) -> None:
@@ -106,7 +116,10 @@ class RetainedTopics:
         if self._newest.get(message.topic) is not message:
             return False
         if message.clears:
+            until = time.monotonic() + self._cleared_s
+            kept = self._cleared.get(message.topic, replace(message, until=until))
             self.drop(message.topic)
+            self._cleared[message.topic] = kept
         if message.then is not None:
             self.send(message.then)
         return True

@@ -9,6 +9,7 @@ the answers of its look.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from edged.core.types import Fact, StoredMessage
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
-from edged.mqtt.retained import RetainedMessage, RetainedTopics, clearing
+from edged.mqtt.retained import CLEARED_S, RetainedMessage, RetainedTopics, clearing
 from edged.mqtt.topics import JPEG_TYPE, Message
 
 Entry = RetainedMessage | Pending
@@ -43,12 +44,19 @@ class SendQueue:
     `next`, and then `sent`, `put_back` or `refuse`, and `mark_late` are for the sending thread.
     """
 
-    def __init__(self, online: Message, store: Store, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        online: Message,
+        store: Store,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        cleared_s: float = CLEARED_S,
+    ) -> None:
         self._online_message = online
         self._store = store
         self._lock = threading.Lock()  # over all that follows
         self._outbox = Outbox(limits)
         self._states = RetainedTopics()
+        self._cleared_s = cleared_s
         self._pictures = LookPictures(self._outbox.is_sent)
         self._turns: deque[Callable[[], Entry | None]] = deque(
             (
@@ -65,6 +73,7 @@ class SendQueue:
         self._early: list[RetainedMessage] = []  # restored before it is known which topics are the config's
         self._unknown: Collection[str] = ()  # topics that may have an old answer, if none is found in the store
         self._cleared: list[str] = []  # topics whose clearing was acknowledged, and that are not used any more
+        self._to_forget: dict[str, float] = {}  # these topics, and when no broker can have forgotten it any more
         self._facts: list[Fact] = []  # of retained messages that the broker has accepted
         self._connected = False
         self._withdrawn = False  # only clearings are sent
@@ -115,6 +124,8 @@ class SendQueue:
         """
         with self._lock:
             self._own = own
+            for topic in own:
+                self._to_forget.pop(topic, None)
             for topic in self._outbox.topics() - set(own):  # an earlier process left them
                 self._outbox.forget(topic)
             self._restore_early()
@@ -189,6 +200,15 @@ class SendQueue:
         with self._lock:
             cleared, self._cleared = self._cleared, []
             return cleared
+
+    def forgotten(self) -> list[str]:
+        """Of the topics that were cleared, those that need not be cleared again by a later process. Each once."""
+        with self._lock:
+            now = time.monotonic()
+            due = [topic for topic, at in self._to_forget.items() if at <= now]
+            for topic in due:
+                del self._to_forget[topic]
+            return [topic for topic in due if not self._may_retain(topic)]
 
     def facts(self) -> list[Fact]:
         """The facts of retained messages that the broker has accepted since the last call."""
@@ -370,6 +390,7 @@ class SendQueue:
             self._facts.append(newest.fact)
         if newest.clears and not self._may_retain(newest.topic):  # that of an expired answer will be used again
             self._cleared.append(newest.topic)
+            self._to_forget.setdefault(newest.topic, time.monotonic() + (0.0 if self._withdrawn else self._cleared_s))
 
     def _clear_unknown(self) -> None:
         unknown, self._unknown = self._unknown, ()
