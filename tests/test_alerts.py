@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -24,7 +23,6 @@ MANY = Comparison(">", 3)
 FEW = Comparison("<=", 1)
 REFUSAL = None
 EVERY_S = 30.0
-RUNS = 100  # of each property, each with its own seed
 
 
 @dataclass
@@ -361,80 +359,6 @@ def test_an_alert_that_was_removed_while_it_was_on_goes_off() -> None:
     assert not question.history.alert_on
 
 
-# Properties, over random sequences
-
-
-def a_random_alert(chance: random.Random) -> AlertSpec:
-    clear_when = chance.choice([None, FEW, Comparison("<", 3)])
-    return AlertSpec(
-        chance.choice([MANY, Comparison(">=", 3)]),
-        after=chance.randint(1, 3),
-        for_s=chance.choice([0.0, 0.0, 45.0]),
-        clear_when=clear_when,
-        clear_after=chance.randint(1, 3),
-        clear_for_s=chance.choice([0.0, 0.0, 45.0]),
-        quiet=chance.choice([(), (NIGHT,)]),
-    )
-
-
-@pytest.mark.parametrize("seed", range(RUNS))
-def test_on_and_off_alternate_whatever_happens(seed: int) -> None:
-    chance = random.Random(seed)
-    question = Question(a_random_alert(chance), local=NOON.replace(hour=chance.randrange(24)))
-    kinds: list[str] = []
-    for _ in range(60):
-        match chance.randrange(12):
-            case 0:
-                question.restart(chance.uniform(0.0, 1e5))
-            case 1:
-                question.alert = chance.choice([None, a_random_alert(chance)])
-            case 2:
-                question.wait(chance.uniform(0.0, 1e5))
-        before = question.history.alert_on
-        turned = question.answer(chance.choice([0, 1, 2, 3, 4, 5, REFUSAL]), every_s=chance.choice([1.0, 30.0, 80.0]))
-        assert len(turned) <= 1
-        assert question.history.alert_on == (before != bool(turned))
-        kinds += turned
-    assert kinds == [("alert_on", "alert_off")[index % 2] for index in range(len(kinds))]
-
-
-@pytest.mark.parametrize("seed", range(RUNS))
-def test_an_alert_turns_only_after_the_answers_and_the_time_it_requires(seed: int) -> None:
-    """Each change is judged anew from the whole course of the answers."""
-    chance = random.Random(seed)
-    alert = a_random_alert(chance)
-    question, course = Question(alert, local=NOON.replace(hour=chance.randrange(24))), []
-    for _ in range(80):
-        value, at = chance.choice([0, 1, 2, 3, 4, 4, 5, 5]), question.local
-        before = question.history.alert_on
-        turned = question.answer(value, every_s=chance.choice([1.0, 20.0, 50.0]))
-        course.append((value, at))
-        holds = alert.clears if before else alert.when.holds
-        needed, needed_s = (alert.clear_after, alert.clear_for_s) if before else (alert.after, alert.for_s)
-        run = []
-        for each, moment in reversed(course):
-            if not holds(each):
-                break
-            run.append(moment)
-        long_enough = len(run) >= needed and (run[0] - run[-1]).total_seconds() >= needed_s
-        quiet = not before and any(window.contains(at) for window in alert.quiet)
-        assert bool(turned) == (long_enough and not quiet)
-        course = [] if turned else course
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_values_that_vary_around_the_threshold_turn_an_alert_with_hysteresis_once(seed: int) -> None:
-    chance = random.Random(seed)
+def test_values_that_vary_around_the_threshold_turn_an_alert_with_hysteresis_once() -> None:
     question = Question(AlertSpec(MANY, clear_when=FEW))
-    assert question.answer(*[chance.choice([3, 4]) for _ in range(200)], 4) == ["alert_on"]
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_refusals_in_between_change_nothing_but_the_time(seed: int) -> None:
-    chance = random.Random(seed)
-    alert = replace(a_random_alert(chance), for_s=0.0, clear_for_s=0.0, quiet=())
-    with_refusals, without = Question(alert), Question(alert)
-    for _ in range(60):
-        value = chance.randrange(6)
-        with_refusals.answer(*[REFUSAL] * chance.randrange(3))
-        assert with_refusals.answer(value) == without.answer(value)
+    assert question.answer(3, 4, 3, 3, 4, 4, 3, 2, 4, 3, 4) == ["alert_on"]
