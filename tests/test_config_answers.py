@@ -51,7 +51,8 @@ NO_SCHEMA = "json needs a JSON schema such as {type: object, properties: {people
         ),
         (
             "intger",
-            '"intger" is not a type (yes_no, integer, number, text, json, or a list of choices). Did you mean integer?',
+            '"intger" is not a type (yes_no, integer, number, text, json, or a list of choices). '
+            'Did you mean "integer"?',
         ),
         (3, "3 is not a type (yes_no, integer, number, text, json, or a list of choices). Did you mean a list?"),
         ({}, KINDS),

@@ -206,6 +206,18 @@ def test_a_clock_that_is_set_again_while_intervals_restart_is_noticed(
         until(lambda: len(hanging.calls) > looks, 5)
 
 
+def test_timer_lateness_is_that_of_the_most_overdue_camera(monkeypatch: pytest.MonkeyPatch, hanging: Hanging):
+    with running(hanging) as schedule:
+        for name in "ab":
+            schedule.add(camera(name, schedule=Every(HOUR)), None, soon=False)
+        assert schedule.timer_lateness_s() == 0.0
+        with monkeypatch.context() as clock:
+            clock.setattr("edged.service.scheduler.datetime", HourAhead)
+            late_s = schedule.timer_lateness_s()
+    overdue_s = HOUR - min(phase_s(name, HOUR) for name in "ab")
+    assert overdue_s <= late_s < overdue_s + 60
+
+
 @pytest.mark.parametrize("schedule", [Every(5.0), Cron("* * * * *")], ids=str)
 def test_runs_missed_long_ago_are_not_made_up_for(schedule: Every | Cron):
     now = datetime.now(UTC)
