@@ -1,9 +1,10 @@
-"""Mutation tests: mutmut changes one expression or statement of edged after the other, and the tests must notice it.
+"""Mutation tests: mutmut changes one expression or statement of edged at a time, and the tests must notice it.
 
-mutate.py [--fresh] [--record] [AREA...]: without AREA all of areas.py. mutmut comes into an environment of its own in
-.mutation, where it works on a copy. A run that was stopped is continued, and only what no test had noticed is tried
-again; --fresh tries everything. --record writes tests/results/mutation.json. A change that cannot be noticed stands in
-equivalent.toml with the reason; the exit code is 1 if there are others that no test notices. About an hour.
+mutate.py [--fresh | --last] [--record] [AREA...]: without AREA all of areas.py, which takes about an hour. mutmut comes
+into an environment of its own in .mutation, where it works on a copy. A run that was stopped is continued, and only
+what no test has noticed is tried again; --fresh tries everything, --last nothing. --record writes the results to
+tests/results. A change that cannot be noticed stands in equivalent.toml with the reason; the exit code is 1 if there
+are others that no test notices.
 
 Not changed: constants of a module, default values of a dataclass, and the arguments of decorators.
 """
@@ -19,14 +20,15 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mutation.areas import AREAS, Area
 from mutation.undecorate import undecorated
+from support.results.figures import Figure, Table
+from support.results.record import FOLDER, OPTION, Recording, write
 
 ROOT = Path(__file__).parent.parent.parent
 WORK = ROOT / ".mutation"
@@ -59,10 +61,11 @@ def main(words: list[str]) -> int:
             shutil.rmtree(WORK / area, ignore_errors=True)
     mutmut = _mutmut()
     equivalent = _equivalent()
-    rows: list[list[str | int]] = []
+    rows: list[list[str | float]] = []
     unnoticed = 0
     for area in areas:
-        _run(mutmut, area)
+        if "--last" not in words:
+            _run(mutmut, area)
         for module in AREAS[area].modules:
             counts, survivors = _outcome(mutmut, area, module, equivalent)
             rows.append([area, f"edged/{module}.py", *(counts[column] for column in COLUMNS[2:])])
@@ -70,7 +73,7 @@ def main(words: list[str]) -> int:
             unnoticed += len(survivors)
             for mutant in survivors:
                 print(f"{mutant.function}\n  - {mutant.before}\n  + {mutant.after}")
-    if "--record" in words:
+    if OPTION in words:
         _record(rows)
     return 1 if unnoticed else 0
 
@@ -189,20 +192,16 @@ def _equivalent() -> set[Mutant]:
     return {Mutant(each["function"], each["before"], each["after"]) for each in listed}
 
 
-def _record(rows: list[list[str | int]]) -> None:
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--abbrev=7", "--", "edged"], cwd=ROOT, capture_output=True, text=True
-    )
-    content = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit.stdout.strip(),
-        "versions": {"python": sys.version.split()[0], "mutmut": MUTMUT.partition("==")[2]},
-        "columns": COLUMNS,
-        "rows": rows,
-    }
-    folder = ROOT / "tests/results"
-    folder.mkdir(exist_ok=True)
-    (folder / "mutation.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _record(rows: list[list[str | float]]) -> None:
+    content = Recording(__file__, __doc__).head()
+    content["run"]["versions"]["mutmut"] = MUTMUT.partition("==")[2]
+    mutants, survived = (sum(int(row[column]) for row in rows) for column in (2, -1))
+    figures = [
+        Figure("mutants", "changes of one expression or statement", mutants),
+        Figure("survived", "changes that no test notices and that make a difference", survived, at_most=0),
+    ]
+    table = Table("Mutants by module", COLUMNS, rows)
+    write(FOLDER, "mutation", content | {"figures": [each.stored() for each in figures], "tables": [asdict(table)]})
 
 
 if __name__ == "__main__":
