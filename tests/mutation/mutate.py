@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,28 +53,30 @@ class Mutant:
     after: str
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one module: its row of the table, and the mutants that no test noticed and that are not equivalent."""
+
+    row: list[str | float]
+    survivors: list[Mutant]
+
+
 def main(words: list[str]) -> int:
     areas = [word for word in words if not word.startswith("--")] or list(AREAS)
-    if "--fresh" in words:
-        for area in areas:
-            shutil.rmtree(WORK / area, ignore_errors=True)
     mutmut = _mutmut()
-    equivalent = _equivalent()
-    rows: list[list[str | float]] = []
-    unnoticed = 0
     for area in areas:
+        if "--fresh" in words:
+            shutil.rmtree(WORK / area, ignore_errors=True)
         if "--last" not in words:
             _run(mutmut, area)
-        for module in AREAS[area].modules:
-            counts, survivors = _outcome(mutmut, area, module, equivalent)
-            rows.append([area, f"edged/{module}.py", *(counts[column] for column in COLUMNS[2:])])
-            print(*rows[-1])
-            unnoticed += len(survivors)
-            for mutant in survivors:
-                print(f"{mutant.function}\n  - {mutant.before}\n  + {mutant.after}")
+    outcomes = [_outcome(mutmut, area, module) for area in areas for module in AREAS[area].modules]
+    for outcome in outcomes:
+        print(*outcome.row)
+        for mutant in outcome.survivors:
+            print(f"{mutant.function}\n  - {mutant.before}\n  + {mutant.after}")
     if OPTION in words:
-        _record(rows)
-    return 1 if unnoticed else 0
+        _record(outcomes)
+    return 1 if any(outcome.survivors for outcome in outcomes) else 0
 
 
 def _mutmut() -> Path:
@@ -130,7 +131,7 @@ def _config(area: Area) -> str:
 source_paths = ["edged"]
 only_mutate = {json.dumps(modules)}
 pytest_add_cli_args_test_selection = {json.dumps(tests)}
-pytest_add_cli_args = ["-m", "not slow", "-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-m", "not slow", "-k", {json.dumps(area.only)}, "-p", "no:cacheprovider"]
 also_copy = ["config", "systemd", "README.md"]
 timeout_constant = 5.0
 timeout_multiplier = 4.0
@@ -144,24 +145,17 @@ def _exit_codes(folder: Path, area: Area) -> Iterator[tuple[str, int | None]]:
             yield from json.loads(path.read_text())["exit_code_by_key"].items()
 
 
-def _outcome(mutmut: Path, area: str, module: str, equivalent: set[Mutant]) -> tuple[Counter[str], list[Mutant]]:
-    """The counts of a module, and the mutants that no test noticed and that are not equivalent."""
+def _outcome(mutmut: Path, area: str, module: str) -> Outcome:
     codes = dict(_exit_codes(WORK / area, Area((module,), ())))
     if None in codes.values():
         sys.exit(f"{area}: mutmut has not finished")
     unnoticed = _mutants(mutmut, area, module, [name for name, code in codes.items() if _is_unnoticed(code)])
+    equivalent = _equivalent()
     survivors = [mutant for mutant in unnoticed if mutant not in equivalent]
     timed_out = sum(code in TIMED_OUT for code in codes.values())
-    counts = Counter(
-        {
-            "mutants": len(codes),
-            "killed": len(codes) - timed_out - len(unnoticed),
-            "timed out": timed_out,
-            "equivalent": len(unnoticed) - len(survivors),
-            "survived": len(survivors),
-        }
-    )
-    return counts, survivors
+    killed = len(codes) - timed_out - len(unnoticed)
+    counts = (len(codes), killed, timed_out, len(unnoticed) - len(survivors), len(survivors))
+    return Outcome([area, f"edged/{module}.py", *counts], survivors)
 
 
 def _is_unnoticed(code: int | None) -> bool:
@@ -192,7 +186,8 @@ def _equivalent() -> set[Mutant]:
     return {Mutant(each["function"], each["before"], each["after"]) for each in listed}
 
 
-def _record(rows: list[list[str | float]]) -> None:
+def _record(outcomes: list[Outcome]) -> None:
+    rows = [outcome.row for outcome in outcomes]
     content = Recording(__file__, __doc__).head()
     content["run"]["versions"]["mutmut"] = MUTMUT.partition("==")[2]
     mutants, survived = (sum(int(row[column]) for row in rows) for column in (2, -1))
