@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,8 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
         if age_s > limit_s:
             yield (
                 f"camera {content['camera']}: the picture of answer {content['id']} was {age_s:.1f} s old "
-                f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s)"
+                f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s, "
+                f"looked at {time.strftime('%T', time.localtime(at))})"
             )
 
 

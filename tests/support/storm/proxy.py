@@ -59,6 +59,7 @@ class Proxy:
         self._chance = Random(0)
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._opened: dict[socket.socket, float] = {}
         self._replayers: dict[socket.socket, Replayer] = {}
         self._later: dict[socket.socket, _Later] = {}
         self._listening: socket.socket | None = None
@@ -91,11 +92,13 @@ class Proxy:
         self._chance.seed(seed)
         self.mode = mode
 
-    def lag(self, seconds: float) -> None:
-        """What the server sends on the connections that are open now arrives so much later, until `mend`."""
+    def lag(self, seconds: float, since_s: float) -> None:
+        """What the server sends on the connections that have been open for `since_s` arrives so much later, until
+        `mend`."""
+        before = time.monotonic() - since_s
         with self._lock:
-            pairs = list(self._pairs)
-        for near, _ in pairs:
+            old = [near for near, _ in self._pairs if self._opened[near] < before]
+        for near in old:
             self._later[near] = _Later(near, seconds)
 
     def _end(self, end: Callable[[socket.socket], None]) -> None:
@@ -118,6 +121,7 @@ class Proxy:
                 far.settimeout(None)
                 with self._lock:
                     self._pairs.append((near, far))
+                    self._opened[near] = time.monotonic()
                 for each in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._carry, args=each, daemon=True).start()
 
@@ -140,6 +144,7 @@ class Proxy:
             target.close()
         with self._lock:
             self._pairs = [pair for pair in self._pairs if source not in pair]
+            self._opened.pop(source, None)
 
     def _pass_on(self, data: bytes, target: socket.socket, downwards: bool) -> None:
         mode: Mode = "passing" if self.mode == "mqtt 3.1.1" else self.mode

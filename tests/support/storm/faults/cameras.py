@@ -19,6 +19,7 @@ from support.storm.schedule import Fault
 EACH_CAMERA = (("dock",), ("yard",), ("back",))
 TWO_CAMERAS = (("dock", "yard"), ("dock", "back"), ("yard", "back"))
 LAG_S = 3.0
+OPEN_S = 4.0
 HTTP_CAMERAS = (("yard",), ("back",))
 
 
@@ -114,12 +115,12 @@ def _is_picture(message: Message, camera: str) -> bool:
 def camera_lags(parts: Parts, fault: Fault) -> Running:
     """Every packet comes LAG_S later: too old to be answered on, too soon for the connection to be lost.
 
-    For less than 5 s: after that, edged has no earlier packets to compare with, unless the camera's sender reports
-    have proved its clock for 15 s.
+    For less than 5 s, and on a connection that has been open for some time: otherwise, edged has no earlier packets to
+    compare with, unless the camera's sender reports have proved its clock for 15 s.
     """
     proxy = parts.proxies["dock"]
     before = proxy.affected
-    proxy.lag(LAG_S)
+    proxy.lag(LAG_S, OPEN_S)
     yield
     proxy.mend()
     return proxy.affected - before
