@@ -257,7 +257,7 @@ def all_parts(folder: Path, with_tls: bool) -> Iterator[Parts]:
 @contextmanager
 def _broker(folder: Path, tls: BrokerTls | None) -> Iterator[Mosquitto]:
     (folder / "broker").mkdir()
-    more = f"persistence true\npersistence_location {folder / 'broker'}/\nautosave_interval 2"
+    more = f"persistence true\npersistence_location {folder / 'broker'}/\nautosave_interval 2\nmax_queued_messages 0"
     if tls:
         more += f"\n{tls.listener}"
     users = {NODE: SECRETS["mqtt"], LISTENER[0]: LISTENER[1]}

@@ -16,6 +16,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from support.broker import HOST
 
 CONNECTED_S = 60.0
+KEEPALIVE_S = 900  # a broker that is stopped for 90 s must not lose its subscriber
 MARKER = "marker"
 REQUESTS = "/bridge/request/"  # not from edged
 
@@ -56,7 +57,7 @@ class Record:
         client.on_subscribe = lambda *_: subscribed.set()
         options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
         client.on_connect = lambda connected, *_: connected.subscribe("#", options=options)
-        client.connect(HOST, self._port)
+        client.connect(HOST, self._port, KEEPALIVE_S)
         client.loop_start()
         self._client = client
         assert subscribed.wait(CONNECTED_S), "the storm's subscriber was not connected"
