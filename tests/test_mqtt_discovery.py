@@ -160,6 +160,17 @@ def test_names_that_give_the_same_id_are_told_apart_for_ever():
     assert len(told["edged_box_a_b"]["components"]) == 3 + 4
 
 
+def test_a_question_with_the_name_of_an_id_that_was_told_apart_is_told_apart_too():
+    look = question("Q?", YesNo(), "look")
+    told_apart = next(
+        key
+        for key in devices(replace(CONFIG, cameras=(camera("a", look),)))["edged_box_a"]["components"]
+        if key.startswith("look_")
+    )
+    told = devices(replace(CONFIG, cameras=(camera("a", look, question("Q?", YesNo(), told_apart)),)))
+    assert len(told["edged_box_a"]["components"]) == 2 + 4
+
+
 def test_entity_ids_have_no_characters_that_home_assistant_refuses():
     told = devices(replace(CONFIG, cameras=(camera("-yard-2_", question("Q?", YesNo(), "is__it-open")),)))
     components = told["edged_box_-yard-2_"]["components"]

@@ -19,6 +19,7 @@ from edged.core.time_zones import named_zone
 
 NAME = re.compile(r"[a-z0-9_-]+")  # of anything that becomes part of a topic
 NAME_LENGTH = 64
+PREFIX_LEVEL = re.compile(r"[A-Za-z0-9_-]+")
 SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -218,7 +219,7 @@ def _node(value: Any) -> Any:
 
 
 def _prefix(value: Any) -> Any:
-    if isinstance(value, str) and not all(NAME.fullmatch(part.lower()) for part in value.split("/")):
+    if isinstance(value, str) and not all(map(PREFIX_LEVEL.fullmatch, value.split("/"))):
         raise wrong(f"{shown(value)} is not a topic prefix (names joined by /, without + and #)")
     return value
 

@@ -57,8 +57,7 @@ def discovery(config: Config, topics: Topics, version: str) -> dict[str, dict[st
     if config.homeassistant is None:
         return {}
     devices = [_box(config, topics), *(_camera(spec, topics) for spec in config.cameras)]
-    ids = Counter(_unique_id(config.node, device, entity) for device in devices for entity in device.entities)
-    taken = {name for name, count in ids.items() if count > 1}
+    taken = _taken(config.node, devices)
     prefix = config.homeassistant.prefix
     return {
         f"{prefix}/device/{_device_id(config.node, device)}/config": _payload(config, device, taken, version)
@@ -100,7 +99,7 @@ def _component(node: str, device: Device, entity: Entity, taken: set[str]) -> tu
     """The entity, and its name in the message. One whose id is taken twice is told apart by a digest, for ever."""
     unique_id, key = _unique_id(node, device, entity), entity.key
     if unique_id in taken:
-        digest = revision([device.camera, entity.what, entity.key])[:6]
+        digest = _digest(device, entity)
         unique_id, key = f"{unique_id}_{digest}", f"{key}_{digest}"
     return key, {
         "platform": entity.platform,
@@ -109,6 +108,23 @@ def _component(node: str, device: Device, entity: Entity, taken: set[str]) -> tu
         "name": entity.name,
         **entity.keys,
     }
+
+
+def _taken(node: str, devices: Sequence[Device]) -> set[str]:
+    """The ids that several entities would have, and those that another one has with its digest."""
+    entities = [(_unique_id(node, device, entity), device, entity) for device in devices for entity in device.entities]
+    counts = Counter(unique_id for unique_id, _, _ in entities)
+    taken = {unique_id for unique_id, count in counts.items() if count > 1}
+    while True:
+        told_apart = {f"{one}_{_digest(device, entity)}" for one, device, entity in entities if one in taken}
+        more = (counts.keys() - taken) & told_apart
+        if not more:
+            return taken
+        taken |= more
+
+
+def _digest(device: Device, entity: Entity) -> str:
+    return revision([device.camera, entity.what, entity.key])[:6]
 
 
 def _device_id(node: str, device: Device) -> str:
