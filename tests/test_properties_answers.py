@@ -12,7 +12,7 @@ import torch
 from hypothesis import event, given, reject
 from hypothesis import strategies as st
 from support.adversary import LARGEST, Adversary, Dictated, Fixed, Flat, Mood, Noise, Poisoned, conforms, is_json
-from support.drawn import KINDS, TEXTS
+from support.drawn import KINDS, TEXTS, mostly
 from support.making import frame
 from support.properties import examples
 
@@ -56,7 +56,7 @@ FINITE = st.one_of(
 NOT_FINITE = st.builds(
     Poisoned, FINITE, st.sampled_from([math.nan, math.inf, -math.inf]), st.none() | st.integers(0, 300)
 )
-MOODS: st.SearchStrategy[list[Mood]] = st.lists(FINITE | FINITE | FINITE | NOT_FINITE, min_size=1, max_size=5)
+MOODS: st.SearchStrategy[list[Mood]] = st.lists(mostly(FINITE, NOT_FINITE), min_size=1, max_size=5)
 GENERATION = st.fixed_dictionaries(
     {"max_new_tokens": st.integers(1, MOST_TOKENS)},
     optional={

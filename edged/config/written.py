@@ -1,4 +1,4 @@
-"""Writes questions as lines of a config file."""
+"""Writes texts and questions as lines of a config file."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def _flow(value: Any) -> str:
 def _text(text: str) -> str:
     if PLAIN.fullmatch(text) and " " not in text and text.lower() not in WORDS:
         return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """In double quotes, with an escape for each character that YAML or an editor could take for another."""
     return "".join(char if char.isprintable() else _escaped(char) for char in json.dumps(text, ensure_ascii=False))
 
 

@@ -5,7 +5,6 @@ A password in an address goes into a file of its own in credentials/, readable b
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 from edged.config import addresses
 from edged.config.load import ConfigError, load
 from edged.config.usb_devices import UsbDevices, node_of
+from edged.config.written import quoted
 from edged.core.errors import EXIT_OK, EdgedError
 from edged.core.specs import Config
 from edged.core.text import counted
@@ -113,9 +113,9 @@ def compose(sources: list[str], devices: list[str], model: Path, folder: Path) -
     nodes = {_node(source) for source in named}
     all_sources = [*named, *(device for device in devices if _node(device) not in nodes)]
     cameras = [
-        CAMERA.format(name=_name(number), source=_quoted(source)) for number, source in enumerate(all_sources, start=1)
+        CAMERA.format(name=_name(number), source=quoted(source)) for number, source in enumerate(all_sources, start=1)
     ]
-    head = HEAD.format(model=_quoted(_path(str(model), folder)))
+    head = HEAD.format(model=quoted(_path(str(model), folder)))
     body = "cameras:\n" + "\n".join(cameras) if cameras else NO_CAMERAS
     return Starter(f"{head}\n{body}", [_shown(source) for source in all_sources], secrets)
 
@@ -172,10 +172,6 @@ def _credentials(path: Path) -> Path:
 
 def _name(number: int) -> str:
     return f"camera-{number}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _shown(source: str) -> str:

@@ -12,14 +12,9 @@ function form({ box, polygon }) {
   return polygon ? `{polygon: [${polygon.map(list).join(", ")}]}` : `{box: ${list(box)}}`;
 }
 
+/** With all digits; YAML 1.2 takes `1e-7` for a number too. */
 function list(numbers) {
-  return `[${numbers.map(decimal).join(", ")}]`;
-}
-
-/** All digits of a number, never `1e-7`. */
-function decimal(number) {
-  const text = String(number);
-  return text.includes("e") ? number.toFixed(20).replace(/0+$/, "") : text;
+  return `[${numbers.join(", ")}]`;
 }
 
 /** In quotes if YAML could take it for something else than text. */
