@@ -35,6 +35,7 @@ def test_instructions_are_those_of_the_contract(answer, english: str | None, kor
 
 
 def test_values_are_typed():
+    assert YesNo().value("Yes") is True
     assert YesNo().value("No") is False
     assert Number(True).value("-7") == -7
     assert Number(False).value("2.5") == 2.5

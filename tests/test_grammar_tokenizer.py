@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from support import tiny_model
 from support.making import question
@@ -16,7 +17,7 @@ from edged.core.errors import ModelFolderError
 from edged.vlm import grammar
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
-ALPHABET = [*"0123456789-.Yes", "No", "Ye", "sNo", *'{}[]":,', "<|end|>"]
+ALPHABET = [*"0123456789-.Yes", "No", "Ye", "sNo", "enum", "const", *'{}[]":,', "<|end|>"]
 
 
 def tokenizer_of(tokens: list[str]) -> GrammarTokenizer:
@@ -55,7 +56,12 @@ def schema(**parts: Any) -> Json:
         (schema(type="object", properties={"Yes": {"type": "integer"}}), None),
         (schema(type="object", properties={"people": {"type": "integer"}}), "people"),
         (schema(type="object", properties={"Yes": {"enum": ["x"]}}), "x"),
-        (schema(type="object", properties={"enum": {"type": "integer"}}), "enum"),
+        (schema(type="object", properties={"enum": {"type": "integer"}, "const": {"type": "integer"}}), None),
+        (schema(enum=[{"Yes": ["No", {"x": 1}]}]), "x"),
+        (schema(const={"Yes": ["No", "x"]}), "x"),
+        (schema(enum=[{"enum": 5}, {"const": 5}]), None),
+        (schema(const={"enum": 5}), None),
+        (schema(type="integer", default={"properties": 5}, examples=[{"enum": 5}]), None),
         (schema(anyOf=[{"const": "No"}, {"const": "x"}]), "x"),
         (schema(items={"enum": ["x"]}), "x"),
     ],
@@ -110,7 +116,11 @@ def test_a_token_that_is_a_part_of_a_character_can_be_shown(all_bytes: GrammarTo
 
 
 def test_special_tokens_form_no_text(all_bytes: GrammarTokenizer) -> None:
-    assert b"<|im_end|>" not in [all_bytes.token_bytes(token) for token in range(all_bytes.vocabulary)]
+    tokenizer = tiny_model.tokenizer()
+    assert all_bytes.token_bytes(tokenizer.eos_token_id) == b""
+
+
+LOOK = "regex parse error: error: look-around, including look-ahead and look-behind, is not supported"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +128,36 @@ def test_special_tokens_form_no_text(all_bytes: GrammarTokenizer) -> None:
     [
         (Grammar("regex", "(Yes|No)"), None),
         (Grammar("json_schema", '{"type": "integer"}'), None),
-        (Grammar("regex", "(?=x)y"), "look"),
-        (Grammar("json_schema", '{"type": "string", "pattern": "(?=x)y"}'), "look"),
+        (Grammar("regex", "(?=x)y"), f'invalid regex "(?=x)y" (in regex): {LOOK}'),
+        (Grammar("json_schema", '{"type": "string", "pattern": "(?=x)y"}'), LOOK),
     ],
 )
 def test_a_grammar_that_cannot_be_compiled_has_a_reason_in_one_line(body: Grammar, problem: str | None) -> None:
     reason = grammar.problem(body)
-    assert (reason is None) == (problem is None)
-    assert reason is None or (problem is not None and problem in reason and "\n" not in reason and "  " not in reason)
+    assert reason is None if problem is None else reason is not None and reason.endswith(problem)
+
+
+def allowed(tokenizer: GrammarTokenizer, answer: AnswerType, *reply: int) -> set[int]:
+    """The tokens that may follow these."""
+    form = answer.grammar()
+    assert form
+    matcher = tokenizer.matcher(form)
+    assert matcher.consume_tokens([*reply])
+    bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
+    assert bits.size >= tokenizer.vocabulary
+    return set(np.flatnonzero(bits).tolist())
+
+
+def test_a_reply_ends_with_the_end_token_of_the_tokenizer(few: GrammarTokenizer) -> None:
+    digits, end = range(10), ALPHABET.index("<|end|>")
+    assert allowed(few, Number(True, 0, 99), 3) == {*digits, end}
+    assert allowed(few, Number(True, 0, 99)) == {*digits}
+
+
+def test_a_model_may_have_more_tokens_than_its_tokenizer() -> None:
+    """The output of a model is padded; the mask must cover all of it."""
+    tokenizer = tiny_model.tokenizer()
+    assert len(allowed(GrammarTokenizer(tokenizer, len(tokenizer) + 500), YesNo())) > 1
 
 
 def test_json_has_no_white_space(all_bytes: GrammarTokenizer) -> None:

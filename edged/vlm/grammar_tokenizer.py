@@ -128,16 +128,29 @@ def _literals(answer: AnswerType) -> list[str]:
 
 
 def _schema_literals(schema: Any) -> list[str]:
-    """The keys and enumerated strings of a JSON schema."""
+    """The keys and enumerated strings of a JSON schema. Parts that only look like one, as in `default`, do no harm."""
     if isinstance(schema, list):
         return [text for part in schema for text in _schema_literals(part)]
     if not isinstance(schema, dict):
         return []
-    options = [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]
-    properties = schema.get("properties", {})
+    properties = schema.get("properties")
+    named = properties if isinstance(properties, dict) else {}
     subschemas = [
-        *properties.values(),
+        *named.values(),
         *(part for key, part in schema.items() if key not in ("properties", "enum", "const")),
     ]
-    strings = [option for option in options if isinstance(option, str)]
-    return [*strings, *properties, *(text for part in subschemas for text in _schema_literals(part))]
+    enumerated = _strings([schema.get("enum"), schema.get("const")])
+    return [*enumerated, *named, *(text for part in subschemas for text in _schema_literals(part))]
+
+
+def _strings(value: Any) -> list[str]:
+    """All strings of a JSON value, the keys of its objects too."""
+    match value:
+        case str():
+            return [value]
+        case list():
+            return [text for part in value for text in _strings(part)]
+        case dict():
+            return _strings([*value, *value.values()])
+        case _:
+            return []
