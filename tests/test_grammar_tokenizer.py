@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_a_token_that_is_a_part_of_a_character_can_be_shown(all_bytes: GrammarTo
 def test_special_tokens_form_no_text(all_bytes: GrammarTokenizer) -> None:
     tokenizer = tiny_model.tokenizer()
     assert all_bytes.token_bytes(tokenizer.eos_token_id) == b""
+
+
+def test_free_text_does_not_end_the_check(few: GrammarTokenizer) -> None:
+    with pytest.raises(ModelFolderError, match=r'^question "second": .* cannot encode "x"$'):
+        few.check([question("?", Text(), "first"), question("?", YesNo("x", "No"), "second")])
+
+
+def test_a_long_choice_is_checked_in_no_time_by_a_tokenizer_without_all_bytes_too(few: GrammarTokenizer) -> None:
+    begun = time.process_time()
+    few.check([question("?", Choices((("No" * 5_000, 1), ("Yes", 2))))])
+    assert time.process_time() - begun < 5
 
 
 LOOK = "regex parse error: error: look-around, including look-ahead and look-behind, is not supported"

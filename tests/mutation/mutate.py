@@ -189,6 +189,7 @@ def _equivalent() -> set[Mutant]:
 def _record(outcomes: list[Outcome]) -> None:
     rows = [outcome.row for outcome in outcomes]
     content = Recording(__file__, __doc__).head()
+    content["command"] = content["command"].replace(" --last", "")
     content["run"]["versions"]["mutmut"] = MUTMUT.partition("==")[2]
     mutants, survived = (sum(int(row[column]) for row in rows) for column in (2, -1))
     figures = [
