@@ -70,7 +70,7 @@ def test_what_is_refused_for_now_is_sent_again_in_order(
     assert [line for line in logged(caplog, "INFO") if "accepts all messages again" in line]
 
 
-def test_an_older_answer_that_was_refused_for_now_does_not_replace_a_newer_one(
+def test_an_older_answer_that_was_refused_for_now_goes_to_late_once_a_newer_one_was_accepted(
     mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:
     refused: list[str] = []
@@ -85,10 +85,10 @@ def test_an_older_answer_that_was_refused_for_now_does_not_replace_a_newer_one(
         until(lambda: publisher.figures().published == 1)
         publisher.answers([an_answer("old"), an_answer("new")], [], None)
         settled(publisher)
-        subscriber.wait_for_topic(PEOPLE, 2)
-        latecomer = Subscriber(mosquitto.port)
-        assert ids(latecomer.of(PEOPLE)) == ["new"]
-        latecomer.close()
+        subscriber.wait_for_topic(f"{PEOPLE}/late")
+        assert ids(subscriber.of(PEOPLE)) == ["new"]
+        [late] = subscriber.of(f"{PEOPLE}/late")
+        assert (late.json["id"], late.json["late"]) == ("old", True)
 
 
 def test_a_message_that_is_refused_again_and_again_does_not_stop_the_others(

@@ -124,3 +124,61 @@ def test_a_refused_message_is_counted_and_not_sent_again() -> None:
     assert queue.next() is None
     figures = queue.figures(reconnects=0)
     assert (figures.published, figures.refused) == (0, 1)
+
+
+def sent_ids(queue: SendQueue, outcomes: str = "") -> list[tuple[str, bytes]]:
+    """Send everything, then acknowledge it: `n` refuses a message for now."""
+    sent: list[tuple[str, bytes]] = []
+    assert queue.resume_refused()
+    while following := queue.next():
+        queue.sent(len(sent), *following)
+        sent.append((following[1].topic, following[1].payload))
+    for mid, outcome in enumerate(outcomes.ljust(len(sent), "a")):
+        queue.acknowledged(mid, "not_now" if outcome == "n" else "accepted")
+    return sent
+
+
+def connected_queue() -> SendQueue:
+    queue = new_queue()
+    queue.online()
+    queue.connected()
+    send_all(queue)
+    return queue
+
+
+def test_what_was_refused_for_now_is_late_once_a_newer_message_of_its_topic_was_accepted() -> None:
+    queue = connected_queue()
+    queue.add([answer("people"), answer("people")], None)
+    assert sent_ids(queue, "na") == [("people", b'{"late":false}')] * 2
+    assert sent_ids(queue) == [("people/late", b'{"late":true}')]
+
+
+def test_what_was_refused_for_now_twice_is_late_once_a_newer_message_was_accepted() -> None:
+    queue = connected_queue()
+    queue.add([answer("people")], None)
+    assert sent_ids(queue, "n") == [("people", b'{"late":false}')]
+    queue.add([answer("people")], None)
+    assert sent_ids(queue, "na") == [("people", b'{"late":false}')] * 2
+    assert sent_ids(queue) == [("people/late", b'{"late":true}')]
+
+
+def test_what_may_have_arrived_is_sent_again_unchanged_although_a_newer_message_was_accepted() -> None:
+    queue = connected_queue()
+    queue.add([answer("people")], None)
+    following = queue.next()
+    assert following
+    queue.sent(1, *following)
+    queue.lost()
+    queue.connected()
+    queue.add([answer("people")], None)
+    assert [topic for topic, _ in sent_ids(queue, "naa")] == ["people", "state", "people"]
+    assert sent_ids(queue) == [("people", b'{"late":false}')]
+
+
+def test_an_event_does_not_wait_behind_an_answer_that_goes_to_late() -> None:
+    queue = connected_queue()
+    queue.add([answer("gate")], None)
+    sent_ids(queue)  # the turn of events is next
+    queue.add([answer("people"), event("event")], None)
+    queue.follow(own=["state"], gone=[], pictures=[])
+    assert [topic for topic, _ in sent_ids(queue)] == ["event", "people/late"]

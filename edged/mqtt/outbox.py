@@ -45,6 +45,7 @@ class Pending:
     outage: bool = False  # it waited while there was no connection
     overtaken: bool = False  # must not be retained: a newer answer has its topic, or the topic is cleared
     sent_to: str | None = None  # the topic, once it may have been sent: topic and payload must not change any more
+    may_have_arrived: bool = False  # in an earlier connection
     gone: bool = False  # settled or dropped
 
     @property
@@ -94,6 +95,7 @@ def waiting(message: StoredMessage, on_disk: bool) -> Pending:
         late=message.late,
         outage=message.late or not new,
         sent_to=None if new or message.late else message.topic,
+        may_have_arrived=not new,
     )
 
 
@@ -112,6 +114,7 @@ class Outbox:
         self._overtaken: deque[Pending] = deque()
         self._taken: dict[int, Pending] = {}  # by number, in the order in which they were taken
         self._newest: dict[str, Pending] = {}  # answers by topic
+        self._settled: dict[str, int] = {}  # the highest number that was settled, by topic
         self._by_age: deque[Pending] = deque()  # everything that waits, and some that is gone
         self._in_memory: deque[Pending] = deque()  # the payloads that are on disk and in memory
         self._not_on_disk: deque[Pending] = deque()
@@ -153,6 +156,7 @@ class Outbox:
         alive = [pending for pending in self._by_age if not pending.gone]
         released = sorted(alive, key=lambda pending: pending.number)
         for pending in released:
+            pending.may_have_arrived = pending.sent_to is not None
             if not pending.is_event:
                 pending.overtaken = self._newest.get(pending.topic) is not pending
         for lane in (self._answers, self._events, self._overtaken, self._taken, self._newest):
@@ -194,8 +198,19 @@ class Outbox:
         if self._taken.pop(pending.number, None) is pending:
             self._lane(pending).appendleft(pending)
 
+    def put_back_refused(self, pending: Pending) -> None:
+        """Put a message back that was sent, and that the broker has refused for now.
+
+        If a newer message of its topic is settled, this one is late: sent again as it was, it would look newer.
+        """
+        pending.outage = True
+        if self._settled.get(pending.topic, pending.number) > pending.number and not pending.may_have_arrived:
+            pending.sent_to = None
+        self.put_back(pending)
+
     def settle(self, pending: Pending) -> bool:
         """The broker has accepted or refused it. True for the newest answer of its question."""
+        self._settled[pending.topic] = max(pending.number, self._settled.get(pending.topic, pending.number))
         self._taken.pop(pending.number, None)
         self._finish(pending)
         if self._newest.get(pending.topic) is not pending:
@@ -223,6 +238,7 @@ class Outbox:
     def connection_lost(self) -> None:
         """Taken messages wait again, first in their lane. Every answer has now waited during an outage."""
         for pending in reversed(self._taken.values()):
+            pending.may_have_arrived = True
             self._lane(pending).appendleft(pending)
         self._taken.clear()
         for pending in (*self._answers, *self._events):

@@ -377,8 +377,7 @@ class SendQueue:
 
     def _put_back_refused(self, entry: Entry) -> None:
         if isinstance(entry, Pending):
-            entry.outage = True  # a newer answer of its topic may have been accepted: that one stays retained
-            self._outbox.put_back(entry)
+            self._outbox.put_back_refused(entry)
             self._pictures.answer_refused(entry)
         elif entry.content is self._online_message:
             self._online_sent = False
@@ -416,7 +415,8 @@ class SendQueue:
         return RetainedMessage(self._online_message)
 
     def _next_in_turn(self) -> Entry | None:
-        for _ in range(len(self._turns)):
+        # Two rounds: in the first, answers may move to `late`, and no longer keep an event waiting.
+        for _ in range(2 * len(self._turns)):
             take = self._turns[0]
             self._turns.rotate(-1)
             entry = take()

@@ -1,0 +1,260 @@
+"""Looks and requests in threads of their own, in any order: each is served once, in its turn, or told why not."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from queue import SimpleQueue
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from support.broker import until
+from support.fakes import FakeModel
+from support.properties import examples
+
+from edged.core.errors import Stopped
+from edged.core.interfaces import VisionModel
+from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, WorkerQueue
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # with --long
+WITHIN_S = 60.0
+COMMANDS = ["return", "return", "return", "raise", "too_old", "give_way", "give_way", "nearly_done"]
+
+
+class Broken(Exception):
+    """What a look raises when it is told to."""
+
+
+class Look:
+    """A look, or a request, in a thread of its own. While a worker serves it, it does what it is told."""
+
+    def __init__(self, calls: Calls, number: int, urgent: bool, until_s: float) -> None:
+        self.number = number
+        self.urgent = urgent
+        self.until_s = until_s
+        self.asked = 0
+        self.outcome: str | None = None
+        self.giving_way = False
+        self.told = 0
+        self.obeyed = 0
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self._calls = calls
+        self._commands: SimpleQueue[str] = SimpleQueue()
+        self._ticket = calls.queue.join(urgent, until_s)
+
+    def tell(self, command: str) -> None:
+        self.told += 1
+        self._commands.put(command)
+
+    def _run(self) -> None:
+        try:
+            with self._ticket:
+                self._ticket.wait_near()
+                self.outcome = self._answer()
+        except Broken:
+            self.outcome = "broken"
+        except (Stopped, ModelChanged, NoTurn) as error:
+            self.outcome = type(error).__name__
+        except BaseException as error:
+            self._calls.errors.append(f"look {self.number}: {error!r}")
+            raise
+
+    def _answer(self) -> str:
+        while True:
+            try:
+                answer: str = self._ticket.run(self._ask)
+                return answer
+            except FrameTooOld:
+                continue  # with another frame
+
+    def _ask(self, model: VisionModel) -> str:
+        assert isinstance(model, FakeModel)
+        self._calls.begin(model, self)
+        try:
+            return self._obey()
+        finally:
+            self._calls.end(model, self)
+
+    def _obey(self) -> str:
+        while True:
+            command = self._commands.get(timeout=WITHIN_S)
+            self.giving_way = command == "give_way"
+            self.obeyed += 1
+            match command:
+                case "return":
+                    return f"answered {self.number}"
+                case "raise":
+                    raise Broken
+                case "too_old":
+                    raise FrameTooOld
+                case "give_way":
+                    self._ticket.give_way()
+                    self.giving_way = False
+                case "nearly_done":
+                    self._ticket.nearly_done()
+            if self._ticket.stop.is_set():
+                raise Stopped
+
+
+class Calls:
+    """The calls of each model: one at a time and in one thread, but for a request that interrupts a look."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.queue = WorkerQueue(self.stop)
+        self.errors: list[str] = []
+        self.order: list[Look] = []  # as their calls began
+        self.running: dict[FakeModel, list[Look]] = {}  # each interrupts the one before
+        self.dismissed: set[FakeModel] = set()
+        self._threads: dict[FakeModel, int] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, model: FakeModel, look: Look) -> None:
+        with self._lock:
+            look.asked += 1
+            self.order.append(look)
+            below = self.running.setdefault(model, [])
+            if below and not (look.urgent and below[-1].giving_way and not below[-1].urgent):
+                self.errors.append(f"look {look.number} while {below[-1].number} is served")
+            if model.disposed or model in self.dismissed:
+                self.errors.append(f"look {look.number} is served by a model that was dismissed")
+            if self._threads.setdefault(model, threading.get_ident()) != threading.get_ident():
+                self.errors.append("a model is called in two threads")
+            below.append(look)
+
+    def end(self, model: FakeModel, look: Look) -> None:
+        with self._lock:
+            if self.running[model].pop() is not look:
+                self.errors.append(f"look {look.number} ended before the one that interrupted it")
+
+    def served(self) -> list[list[Look]]:
+        with self._lock:
+            return [list(looks) for looks in self.running.values() if looks]
+
+
+class Queue(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = Calls()
+        self.looks: list[Look] = []
+        self.numbers = itertools.count()
+        self.models: list[FakeModel] = []  # those that serve
+        self.all_models: list[FakeModel] = []
+        self.checked = 0  # calls whose turn was checked
+
+    @initialize(workers=st.integers(1, 2))
+    def begin(self, workers: int) -> None:
+        self._serve(workers)
+
+    def _serve(self, workers: int) -> None:
+        models = [FakeModel() for _ in range(workers)]
+        group = self.calls.queue.load([lambda model=model: model for model in models])  # type: ignore[misc]
+        until(group.ready, WITHIN_S)
+        self.calls.queue.serve(group)
+        self.models = models
+        self.all_models += models
+
+    # what happens
+
+    @rule(urgent=st.booleans(), hurried=st.sampled_from([False, False, False, True]))
+    def join(self, urgent: bool, hurried: bool) -> None:
+        """A hurried one has no time to wait."""
+        look = Look(self.calls, next(self.numbers), urgent, time.monotonic() if hurried else math.inf)
+        self.looks.append(look)
+        look.thread.start()
+        self._calm()
+
+    @rule(urgent=st.lists(st.booleans(), min_size=2, max_size=4))
+    def several_join(self, urgent: list[bool]) -> None:
+        for each in urgent:
+            self.join(each, hurried=False)
+
+    @rule(command=st.sampled_from(COMMANDS), index=st.integers(0, 3))
+    def tell(self, command: str, index: int) -> None:
+        served = [looks[-1] for looks in self.calls.served()]
+        if not served:
+            return
+        look = sorted(served, key=lambda each: each.number)[index % len(served)]
+        requests = [each for each in self.looks if each.urgent and not each.asked and each.outcome is None]
+        look.tell(command)
+        self._calm()
+        if command == "give_way" and not look.urgent and requests:
+            assert requests[0].asked or requests[0].outcome == "NoTurn"
+
+    @rule(workers=st.integers(1, 2))
+    def replace_the_model(self, workers: int) -> None:
+        before = self.models
+        self._serve(workers)
+        self.calls.dismissed |= set(before)
+        for look in self._alive():
+            look.tell("stop")
+        self._calm()
+
+    def teardown(self) -> None:
+        alive = self._alive()
+        self.calls.queue.halt()
+        for look in self.looks:
+            look.tell("stop")
+        for look in self.looks:
+            look.thread.join(WITHIN_S)
+            assert not look.thread.is_alive(), f"look {look.number} does not end"
+        until(self.calls.queue.gone, WITHIN_S)
+        assert {look.outcome for look in alive} <= {"Stopped", "NoTurn"}
+        assert [model.disposed for model in self.all_models] == [1] * len(self.all_models)
+        assert self.calls.queue.waiting() == 0
+        self.outcomes_are_true()
+
+    # nothing moves until the next command
+
+    def _alive(self) -> list[Look]:
+        return [look for look in self.looks if look.outcome is None]
+
+    def _calm(self) -> None:
+        until(self._is_calm, WITHIN_S)
+        self._turns_were_fair()
+
+    def _is_calm(self) -> bool:
+        """No model is idle while looks wait, and everything that was told has happened."""
+        served = self.calls.served()
+        if any(looks[-1].giving_way or looks[-1].obeyed < looks[-1].told for looks in served):
+            return False
+        if any(look.until_s < math.inf and not look.asked for look in self._alive()):
+            return False  # a hurried one waits for at most half a second
+        interrupted = sum(len(looks) - 1 for looks in served)
+        return len(served) == min(len(self.models), len(self._alive()) - interrupted)
+
+    def _turns_were_fair(self) -> None:
+        """Of requests, and of other looks, the oldest is served first. Two workers take two of them at once."""
+        for look in self.calls.order[self.checked :]:
+            self.checked += 1
+            older = [
+                each
+                for each in self.looks[: look.number]
+                if each.urgent == look.urgent and each.outcome is None and not each.asked
+            ]
+            assert len(older) < len(self.models), f"look {look.number} before {older[0].number}"
+
+    # what must hold at any moment
+
+    @invariant()
+    def calls_are_one_at_a_time(self) -> None:
+        assert self.calls.errors == []
+
+    @invariant()
+    def outcomes_are_true(self) -> None:
+        for look in self.looks:
+            if look.outcome == "NoTurn":
+                assert look.until_s < math.inf
+                assert not look.asked
+            if look.outcome in (f"answered {look.number}", "broken"):
+                assert look.asked
+            assert look.outcome in (
+                None, "Stopped", "ModelChanged", "NoTurn", "broken", f"answered {look.number}",
+            )  # fmt: skip
+
+
+def test_every_look_is_served_once_and_in_its_turn_or_told_why_not() -> None:
+    run_state_machine_as_test(Queue, settings=examples(60))
