@@ -16,6 +16,17 @@ from support.results.storms import Storm, added, left, storm_tables
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "tests/RESULTS.md").read_text()
 LINK = re.compile(r"\[([^\]]*)\]\(tests/RESULTS\.md#([\w.-]+)\)")
+CODE = re.compile(r"^```.*?^```|<!-- keys -->.*?<!-- /keys -->|^\|.*?\n\n|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+MEASURABLE = re.compile(r"\d[\d.,]*\s(?:ms|kB|MB|GB|%|microseconds|of the CPU)(?!\w)")
+LIMITS = {
+    "4.4 GB": "the size of a download",
+    "1 MB": "of a published picture",
+    "200 MB": "of the outbox, and of the history",
+    "2 %": "frames.sample",
+    "2 GB": "frames.max",
+    "64 MB": "free space below which no frame is kept",
+}
+SCRIPT = re.compile(r"tests/(?:bench|soak)/(?:bench_)?(\w+)\.py")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 FIGURES = {f"{name}-{one.name}": one for name, content in read().items() for one in figures(content)}
 
@@ -41,7 +52,8 @@ def test_every_link_of_the_readme_leads_to_a_line_or_a_heading():
 def test_a_linked_number_of_the_readme_is_that_of_its_line(text: str, anchor: str):
     figure = FIGURES[anchor]
     assert figure.unit in text
-    assert [number for number in NUMBER.findall(text) if not agrees(number, figure)] == []
+    numbers = NUMBER.findall(text.replace(figure.unit, "") if figure.unit else text)
+    assert [number for number in numbers if not agrees(number, figure)] == []
 
 
 def agrees(number: str, figure: Figure) -> bool:
@@ -49,6 +61,21 @@ def agrees(number: str, figure: Figure) -> bool:
     told, digits = float(number.replace(",", "")), len(number.partition(".")[2])
     within = isinstance(figure.value, Spread) and figure.value.min <= told <= figure.value.max
     return within or abs(told - figure.central()) <= 0.5 * 10**-digits * (1 + 1e-9)
+
+
+def test_a_number_with_a_unit_is_a_limit_or_has_a_link_to_its_measurement():
+    text = LINK.sub("", CODE.sub("", README))
+    assert [number for number in MEASURABLE.findall(text) if " ".join(number.split()) not in LIMITS] == []
+
+
+def test_a_paragraph_that_names_a_script_links_to_its_results():
+    missing = [
+        name
+        for paragraph in re.split(r"\n\n|\n(?=- )", README)
+        for name in set(SCRIPT.findall(paragraph)) & read().keys()
+        if not any(re.match(rf"{name}\b", anchor) for _, anchor in LINK.findall(paragraph))
+    ]
+    assert missing == []
 
 
 def test_a_number_agrees_if_it_is_rounded_or_within_the_spread():

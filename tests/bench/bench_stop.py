@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.results.figures import Figure, Spread
 from support.results.record import Recording
-from support.scale.stopping import STATES, Stopped, stop
+from support.scale.stopping import STATES, TIMES, Stopped, stop
 
-ACKNOWLEDGED_S = 10.0  # that edged waits for the acknowledgement of `offline`
+WAITS_S = {"broker frozen": 10.0, "loading": TIMES.load_s}  # for the acknowledgement of `offline`, and for the model
 
 
 def main(moments: int, first_seed: int) -> list[Figure]:
@@ -25,7 +25,7 @@ def main(moments: int, first_seed: int) -> list[Figure]:
     figures = [Figure("wrong", "moments after which something was wrong", wrong, f"of {moments}", at_most=0)]
     for state in STATES:
         if seconds := [each.seconds for each in stopped if each.state == state]:
-            bound = ACKNOWLEDGED_S + 1 if state == "broker frozen" else 1.0
+            bound = 1.0 + WAITS_S.get(state, 0.0)
             name = state.replace(" ", "-")
             figures.append(Figure(name, f"from SIGTERM to the exit: {state}", Spread.of(seconds), "s", at_most=bound))
     return figures

@@ -224,7 +224,7 @@ def main(runs: int, first_seed: int) -> list[Figure]:
     failed = sum(bool(outcome.problems) for outcome in outcomes)
     print(f"{runs} runs, {failed} with problems")
     return [
-        Figure("runs", f"runs in which edged was killed {LIVES} times", runs),
+        Figure("kills", f"kills of edged, in {runs} runs", runs * LIVES, "times"),
         Figure("finished", "looks that had finished", sum(outcome.finished for outcome in outcomes)),
         Figure("twice", "messages that arrived more than once", sum(outcome.duplicates for outcome in outcomes)),
         Figure("failed", "runs in which something was lost or out of order", failed, at_most=0),

@@ -61,10 +61,11 @@ class Recording:
     def head(self) -> dict[str, Any]:
         """What stands above the figures."""
         path = self._script.relative_to(ROOT)
+        load = [round(self._load_before, 1), round(os.getloadavg()[0], 1)]
         return {
             "about": self._about,
             "command": " ".join(["python", str(path), *self.words, OPTION]),
-            "run": run() | {"load": [round(self._load_before, 1), round(os.getloadavg()[0], 1)]},
+            "run": run() | {"load": load},
         }
 
 
