@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from support.results.environment import ROOT, commit, machine, versions
+from support.results.environment import ROOT, commit, machine, priority, versions
 from support.results.figures import Figure, Table
 from support.results.render import render
 from support.results.storms import Storm, added
@@ -65,7 +65,7 @@ class Recording:
         return {
             "about": self._about,
             "command": " ".join(["python", str(path), *self.words, OPTION]),
-            "run": run() | {"load": load},
+            "run": run() | {"load": load, "niceness": priority()},
         }
 
 

@@ -16,7 +16,8 @@ HEAD = """# Results
 What was measured, and where. `python tests/bench/results.py` writes this file from `tests/results/`, whose files the
 scripts write with `--record`; nothing here is written by hand. A figure is a single value, or a median with minimum,
 maximum and number of measurements. The commit is the newest one that changed edged itself. The load average (before and
-after) says how busy the machine was, the script included: times are worth less if it is above the number of cores.
+after) says how busy the machine was, the script included: if it is above the number of cores, times are worth less,
+unless the script ran before all others (a niceness below 0).
 """
 SHOWN = 3  # significant digits
 COLUMNS = ("figure", "value", "min to max (n)", "target", "compared with")
@@ -68,6 +69,7 @@ def _run(run: Mapping[str, Any]) -> str:
     machine = run["machine"]
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
     load = "; load average {:.1f} and {:.1f}".format(*run["load"]) if "load" in run else ""
+    load += f", niceness {run['niceness']}" if run.get("niceness") else ""
     return (
         f"{run['date']}, commit {run['commit']}; {machine['cores']} cores of {machine['cpu']}, {machine['memory']}, "
         f"{machine['system']}{load}; {versions}."
