@@ -112,3 +112,9 @@ class Served:
 def served(config: Path) -> list[Served]:
     lines = (line.split() for line in trace_of(config).read_text().splitlines())
     return [Served(sha256, float(begun), float(ended)) for sha256, begun, ended in lines]
+
+
+def first_ticks(config: Path) -> dict[str, float]:
+    """Of each camera, since the epoch."""
+    lines = (line.split() for line in trace_of(config).with_name("trace.ticks").read_text().splitlines())
+    return {camera: float(first) for camera, first in lines}

@@ -1,8 +1,8 @@
 """edged with a model of known times, which notes what it is asked.
 
 daemon.py TRACE LOAD_S ENCODE_S ASK_S edged's arguments. Each answer of the model is a line in the file TRACE: the
-digest of its picture, when its encode began, and when the answer was ready (seconds since the epoch). All else is edged
-as it is.
+digest of its picture, when its encode began, and when the answer was ready (seconds since the epoch). The file
+TRACE.ticks has the first tick of each camera. All else is edged as it is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edged.core.errors import Stopped
 from edged.core.types import Exchange, Frame, Reply
 
 if TYPE_CHECKING:
-    from edged.core.specs import ModelSpec, QuestionSpec
+    from datetime import tzinfo
+
+    from edged.core.specs import CameraSpec, ModelSpec, QuestionSpec
 
 
 class TimedModel:
@@ -56,9 +58,25 @@ class TimedModel:
         self._trace.close()
 
 
+def note_first_ticks(path: Path) -> None:
+    from edged.service import scheduler
+
+    made = scheduler.trigger
+
+    def noting(camera: CameraSpec, time_zone: tzinfo, soon: bool = True) -> Any:
+        trigger = made(camera, time_zone, soon)
+        with path.open("a") as file:
+            print(camera.name, trigger.start_date.timestamp(), file=file)
+        return trigger
+
+    setattr(scheduler, "trigger", noting)  # noqa: B010  # mypy knows its type
+
+
 def main(trace: str, load_s: str, encode_s: str, ask_s: str, *arguments: str) -> int:
     from edged.cli import main as edged
     from edged.tools import load_model
+
+    note_first_ticks(Path(trace + ".ticks"))
 
     def load(spec: ModelSpec) -> TimedModel:
         time.sleep(float(load_s))

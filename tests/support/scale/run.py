@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.broker import HOST, Mosquitto, free_port
-from support.scale.box import ModelTimes, Published, Served, listening, served, timed_edged, write_config
+from support.scale.box import ModelTimes, Published, Served, first_ticks, listening, served, timed_edged, write_config
 from support.scale.truth import Looks, busy_share, claims
 from support.scraping import fetch, values
 
@@ -73,7 +73,7 @@ def run(folder: Path, broker: Mosquitto, every_s: Mapping[str, float], times: Mo
         told_at, told = time.time(), fetch(port).text
         wait_for_looks(published, len(every_s), rounds + 1)
         code, _ = edged.stop()
-    return Result(Looks(published, every_s), served(config), told_at, told, edged.lines, code)
+    return Result(Looks(published, every_s, first_ticks(config)), served(config), told_at, told, edged.lines, code)
 
 
 def wait_for_looks(published: Published, cameras: int, count: int) -> None:

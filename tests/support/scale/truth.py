@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from edged.service.scheduler import FIRST_LOOK_WITHIN_S, phase_s
 from support.scale.box import Published, Served
 
 
@@ -31,26 +30,20 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Of all cameras, from their answers. `every_s` has the interval of each."""
+    """Of all cameras, from their answers. `every_s` has the interval of each, and `first_tick` when it began."""
 
     published: Published
     every_s: Mapping[str, float]
+    first_tick: Mapping[str, float]
 
     def of(self, camera: str) -> list[Look]:
         """A look's tick is the first one after the end of the look before it."""
-        answers, first = self.published.answers.get(camera, []), self.first_tick(camera)
+        answers, first = self.published.answers.get(camera, []), self.first_tick[camera]
         ends = [first - 1e-3, *(answer["answered_ts"] for answer in answers)]
         return [
             Look(self._tick_after(camera, ended), answer["frame_ts"], answer["answered_ts"])
             for ended, answer in zip(ends, answers, strict=False)
         ]
-
-    def first_tick(self, camera: str) -> float:
-        """The schedules of all cameras begin together; no look comes before its tick."""
-        begun: float = min(
-            answers[0]["frame_ts"] - self._phase_s(name) for name, answers in self.published.answers.items()
-        )
-        return begun + self._phase_s(camera)
 
     def lost(self, camera: str, until: float = math.inf) -> int:
         """Ticks before `until` without a look, from the first look to the last."""
@@ -73,11 +66,8 @@ class Looks:
                 elif look.due <= at < look.seen:
                     yield at - look.due
 
-    def _phase_s(self, camera: str) -> float:
-        return phase_s(camera, min(FIRST_LOOK_WITHIN_S, self.every_s[camera]))
-
     def _tick_after(self, camera: str, moment: float) -> float:
-        every_s, first = self.every_s[camera], self.first_tick(camera)
+        every_s, first = self.every_s[camera], self.first_tick[camera]
         return first + every_s * max(0, int((moment - first) / every_s) + (moment > first))
 
 
