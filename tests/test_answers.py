@@ -196,6 +196,13 @@ def test_a_limit_that_a_schema_has_or_does_not_need_stays(schema: Any):
 def test_the_parts_of_a_schema_get_limits_too():
     schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     limited = {"type": "string", "maxLength": 200}
+    lowest, highest = -999999999, 999999999
+    assert bounded({"type": "number"}) == {
+        "type": "number",
+        "minimum": lowest,
+        "maximum": highest,
+        "multipleOf": 0.000001,
+    }
     assert bounded(schema) == {"anyOf": [limited, {"type": "array", "items": limited, "maxItems": 20}]}
 
 

@@ -149,6 +149,11 @@ def test_a_grammar_that_cannot_be_compiled_has_a_reason_in_one_line(body: Gramma
     assert reason is None if problem is None else reason is not None and reason.endswith(problem)
 
 
+def test_a_grammar_that_cannot_be_compiled_is_an_error_in_one_line(all_bytes: GrammarTokenizer) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]*regex parse error:$"):
+        all_bytes.matcher(Grammar("regex", "(?=x)y"))
+
+
 def allowed(tokenizer: GrammarTokenizer, answer: AnswerType, *reply: int) -> set[int]:
     """The tokens that may follow these."""
     form = answer.grammar()
