@@ -229,8 +229,17 @@ def test_jpeg_ends_at_the_least_side_if_the_size_is_impossible() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
 def test_data_that_is_not_a_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(CameraError, match="not a picture in a supported format"):
+    with pytest.raises(CameraError, match="^the data is not a picture in a supported format, such as JPEG or PNG$"):
         decode_picture(data)
+
+
+def test_a_png_gives_its_pixels_in_colour_and_in_8_bits() -> None:
+    colour = scene()
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 256
+    assert (decode_picture(cv2.imencode(".png", colour)[1].tobytes()) == colour).all()
+    decoded = decode_picture(cv2.imencode(".png", grey)[1].tobytes())
+    assert decoded.dtype == np.uint8
+    assert (decoded == np.arange(64).reshape(8, 8, 1).repeat(3, axis=2)).all()
 
 
 def test_jpeg_cut_short_is_refused_though_opencv_would_fill_it_with_grey() -> None:
