@@ -229,7 +229,7 @@ def test_jpeg_ends_at_the_least_side_if_the_size_is_impossible() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
 def test_data_that_is_not_a_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(CameraError, match="^the data is not a picture in a supported format, such as JPEG or PNG$"):
+    with pytest.raises(CameraError, match=r"^the data is not a picture in a supported format, such as JPEG or PNG$"):
         decode_picture(data)
 
 
