@@ -147,6 +147,7 @@ def test_a_schema_without_limits_gets_some():
         ),
         ({"type": "number", "enum": [0.12345678, 1e12]}, {}),
         ({"type": "integer", "const": 10**12}, {}),
+        ({"type": "array", "enum": [list(range(21))]}, {}),
     ],
 )
 def test_each_of_several_types_gets_its_limits_and_what_is_enumerated_none(schema: dict, limits: dict):

@@ -65,6 +65,10 @@ BAD = {
         MODEL + "page: {listen: 127.0.0.1:9000}\nmetrics: 0.0.0.0:9000\n",
         ["edged.yaml:3: metrics and page cannot both use port 9000; change one of them"],
     ),
+    "page and metrics at one address, written in two ways": (
+        MODEL + "page: {listen: '[::1]:9000'}\nmetrics: '[0:0::1]:9000'\n",
+        ["edged.yaml:3: metrics and page cannot both use port 9000; change one of them"],
+    ),
     "a history of nothing": (
         MODEL + "history:\n",
         ["edged.yaml:2: history has no value; it must be a mapping such as {keep: 7d, max: 200MB}, or false"],

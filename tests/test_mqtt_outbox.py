@@ -506,6 +506,41 @@ def test_a_cleared_topic_is_forgotten_once_the_broker_has_it_on_disk(
     assert queue.forgotten() == forgotten
 
 
+def test_topics_of_a_node_that_left_are_forgotten_at_once_those_cleared_before_included() -> None:
+    queue = SendQueue(Message("state", b"online", retain=True), MemoryStore(), cleared_s=60.0)
+    queue.follow(set(), ["old"], [])
+    queue.connected()
+    acknowledge_all(queue)
+    assert queue.forgotten() == []
+    queue.withdraw(["old", "new"], [])
+    acknowledge_all(queue)
+    assert sorted(queue.forgotten()) == ["new", "old"]
+
+
+def acknowledge_all(queue: SendQueue) -> None:
+    for number, (entry, message) in enumerate(iter(queue.next, None), 1):
+        queue.sent(number, entry, message)
+        queue.acknowledged(number, "accepted")
+
+
+def test_a_topic_that_is_cleared_again_counts_as_unused() -> None:
+    topics = RetainedTopics(60.0)
+    topics.send(clearing("a"))
+    assert "a" in topics
+    while message := topics.take():
+        topics.settle(message)
+    topics.send_all()
+    assert "a" not in topics
+
+
+def test_an_old_answer_is_dropped_once_a_newer_one_takes_its_place_as_the_newest() -> None:
+    old = answer("a", made_at=time.monotonic() - 86_400)
+    outbox = limited(old, event(), age_s=3_600.0)
+    assert (len(outbox), outbox.dropped) == (2, 0)
+    outbox.add(answer("a"))
+    assert (len(outbox), outbox.dropped, old.gone) == (2, 1, True)
+
+
 def test_a_topic_that_is_used_again_is_not_cleared_again() -> None:
     topics = RetainedTopics(60.0)
     topics.send(clearing("a"))

@@ -172,6 +172,8 @@ def bounded(schema: Any) -> Any:
 
 
 def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
+    if {"enum", "const"} & schema.keys():
+        return {}
     kinds = schema.get("type")
     limits: dict[str, Any] = {}
     for kind in kinds if isinstance(kinds, list) else [kinds]:
@@ -181,8 +183,6 @@ def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _limits_of(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
     match kind:
-        case "integer" | "number" | "string" if {"enum", "const"} & schema.keys():
-            return {}
         case "integer":
             return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
         case "number":

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from edged.core.text import printable, shorten
+from edged.core.text import shorten
 
 MOST_LEVELS = 64  # of objects and lists within each other
 
@@ -46,7 +46,7 @@ def json_value(text: str) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise JsonRefused(f'has "{printable(shorten(text))}", which is not a finite number')
+        raise JsonRefused(f'has "{shorten(text)}", which is not a finite number')
     return number
 
 

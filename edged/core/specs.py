@@ -308,12 +308,9 @@ class ListenAddress:
 
     def overlaps(self, other: ListenAddress) -> bool:
         """True if only one of both can listen."""
-        hosts = {self.host, other.host}
-        return self.port == other.port and (len(hosts) == 1 or any(map(_is_every_interface, hosts)))
-
-
-def _is_every_interface(host: str) -> bool:
-    return ipaddress.ip_address(host).is_unspecified
+        one, two = ipaddress.ip_address(self.host), ipaddress.ip_address(other.host)
+        covered = one.version == two.version and (one.is_unspecified or two.is_unspecified)
+        return self.port == other.port and (one == two or covered)
 
 
 DEFAULT_PAGE = ListenAddress("127.0.0.1", 8311)

@@ -129,6 +129,7 @@ class Outbox:
     def add(self, pending: Pending) -> None:
         self.last = max(self.last, pending.number)
         if not (pending.is_event or pending.overtaken):
+            self._drop_expired(self._newest.get(pending.topic))
             self._newest[pending.topic] = pending
         self._lane(pending).append(pending)
         self._by_age.append(pending)
@@ -297,6 +298,14 @@ class Outbox:
         expired = time.monotonic() - self.limits.age_s
         while self._drop_oldest(self._by_age, made_before=expired):
             pass
+
+    def _drop_expired(self, overtaken: Pending | None) -> None:
+        """Drop it if it is older than the limit, and was kept as the newest of its topic only."""
+        if overtaken is None or overtaken.gone or overtaken.number in self._taken:
+            return
+        if overtaken.stored.made_at < time.monotonic() - self.limits.age_s:
+            self.dropped += 1
+            self._finish(overtaken)
 
     def _is_full(self) -> bool:
         return self._count > self.limits.messages or self._size > self.limits.size

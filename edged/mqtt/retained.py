@@ -58,7 +58,7 @@ class RetainedTopics:
     def __init__(self, cleared_s: float = CLEARED_S) -> None:
         self._cleared_s = cleared_s
         self._newest: dict[str, RetainedMessage] = {}
-        self._cleared: dict[str, RetainedMessage] = {}  # clearings that were acknowledged, and until when they are kept
+        self._cleared: dict[str, RetainedMessage] = {}  # clearings that the broker has answered; each expires
         self._unsent: dict[str, None] = {}  # topics, in order
 
     @property
@@ -66,7 +66,7 @@ class RetainedTopics:
         return len(self._unsent)
 
     def __contains__(self, topic: str) -> bool:
-        return topic in self._newest
+        return topic in self._newest and topic not in self._cleared
 
     def send(self, message: RetainedMessage) -> None:
         """Send it next in turn, in place of an older one of its topic."""

@@ -55,7 +55,7 @@ class SendQueue:
         self._store = store
         self._lock = threading.Lock()  # over all that follows
         self._outbox = Outbox(limits)
-        self._states = RetainedTopics()
+        self._states = RetainedTopics(cleared_s)
         self._cleared_s = cleared_s
         self._pictures = LookPictures(self._outbox.is_sent)
         self._turns: deque[Callable[[], Entry | None]] = deque(
@@ -73,7 +73,7 @@ class SendQueue:
         self._early: list[RetainedMessage] = []  # restored before it is known which topics are the config's
         self._unknown: Collection[str] = ()  # topics that may have an old answer, if none is found in the store
         self._cleared: list[str] = []  # topics whose clearing was acknowledged, and that are not used any more
-        self._to_forget: dict[str, float] = {}  # these topics, and when no broker can have forgotten it any more
+        self._to_forget: dict[str, float] = {}  # these topics, and until when each is cleared again (monotonic)
         self._facts: list[Fact] = []  # of retained messages that the broker has accepted
         self._connected = False
         self._withdrawn = False  # only clearings are sent
@@ -389,7 +389,10 @@ class SendQueue:
             self._facts.append(newest.fact)
         if newest.clears and not self._may_retain(newest.topic):  # that of an expired answer will be used again
             self._cleared.append(newest.topic)
-            self._to_forget.setdefault(newest.topic, time.monotonic() + (0.0 if self._withdrawn else self._cleared_s))
+            if self._withdrawn:  # another edged may use these topics now
+                self._to_forget[newest.topic] = 0.0
+            else:
+                self._to_forget.setdefault(newest.topic, time.monotonic() + self._cleared_s)
 
     def _clear_unknown(self) -> None:
         unknown, self._unknown = self._unknown, ()

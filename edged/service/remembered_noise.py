@@ -12,7 +12,7 @@ NOISE = "noise"  # the kind of facts: by camera, the digest of the settings with
 
 
 class RememberedNoise:
-    """That of one camera. See `core.interfaces.Noise`."""
+    """Whether one camera has shown noise. See `core.interfaces.Noise`."""
 
     def __init__(self, store: Store, spec: CameraSpec) -> None:
         self._store = store
@@ -35,6 +35,6 @@ def forget_others(store: Store, config: Config) -> None:
 
 
 def _digest(spec: CameraSpec) -> str:
-    """Of what the pixels depend on. Without the address: it may contain a password."""
+    """Of what the pixels depend on. Of the address without its login."""
     pictures = (spec.source.kind, spec.source.shown, spec.size, spec.rotate, spec.mask)
     return hashlib.sha256(repr(pictures).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ from support.broker import Mosquitto, Received, Subscriber
 from support.making import picture
 from support.results.figures import Figure, Spread
 from support.results.record import Recording
-from support.running import Edged
+from support.running import EDGED, Edged
 
 CAMERA = "  yard:\n    source: {pictures}\n    every: 200ms\n    ask: {{a: {{prompt: '{prompt}', answer: yes_no}}}}\n"
 TALK = "  yard:\n    source: {pictures}\n    ask: {{a: {{prompt: Tell all., max_new_tokens: 3900}}}}\n"
@@ -44,7 +44,7 @@ def newest_contains(text: str) -> Callable[[list[Received]], bool]:
 def in_force_s(folder: Path, broker: Mosquitto, times: int) -> tuple[list[float], float]:
     """Seconds from saving a prompt to its first answer on the broker; and from SIGTERM to the exit of an idle edged."""
     path = write(folder, broker.port, CAMERA, prompt="number 0?")
-    with Edged("run", "--config", path) as edged:
+    with Edged("run", "--config", path, program=EDGED) as edged:
         edged.wait_for("INFO ready")
         listening = Subscriber(broker.port)
         listening.wait_for_topic("edged/box/yard/a")
@@ -63,7 +63,7 @@ def in_force_s(folder: Path, broker: Mosquitto, times: int) -> tuple[list[float]
 
 def stop_in_the_middle_s(folder: Path, broker: Mosquitto) -> float:
     """Seconds from SIGTERM in the middle of a generation to the exit."""
-    with Edged("run", "--config", write(folder, broker.port, TALK)) as edged:
+    with Edged("run", "--config", write(folder, broker.port, TALK), program=EDGED) as edged:
         edged.wait_for("asking a")
         code, stopped = edged.stop()
         assert code == 0

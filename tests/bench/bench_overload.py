@@ -34,7 +34,7 @@ from support.broker import Mosquitto
 from support.making import picture
 from support.results.figures import Figure
 from support.results.record import Recording
-from support.running import Edged
+from support.running import EDGED, Edged
 from support.scale.process import resident_mb
 
 from edged.service.scheduler import phase_s
@@ -112,7 +112,7 @@ def run(seconds: float, cameras: int) -> list[Figure]:
         client.connect("127.0.0.1", broker.port)
         client.subscribe("edged/box/+/+", qos=1)
         client.loop_start()
-        with Edged("run", "--config", path, verbose=False) as edged:
+        with Edged("run", "--config", path, verbose=False, program=EDGED) as edged:
             edged.wait_for("INFO ready")
             began = time.time()
             sampler = threading.Thread(target=sample_memory, args=(edged, samples, end))

@@ -21,7 +21,7 @@ from support import tiny_model
 from support.broker import Mosquitto
 from support.results.figures import Figure, Spread
 from support.results.record import Recording
-from support.running import Edged
+from support.running import EDGED, Edged
 from support.scale.box import ModelTimes, timed_edged, write_config
 from support.scale.process import cpu_s
 
@@ -73,7 +73,9 @@ def starts(config: Path, tiny: Path) -> dict[str, Callable[[], Edged]]:
     real.write_text(config.read_text().replace(f"path: {config.parent}}}", f"path: {tiny}}}"))
     return {
         "fake": lambda: timed_edged(config, ModelTimes(), verbose=True),
-        "tiny": lambda: Edged("run", "--config", real, env={"XDG_STATE_HOME": str(config.parent / "state")}),
+        "tiny": lambda: Edged(
+            "run", "--config", real, env={"XDG_STATE_HOME": str(config.parent / "state")}, program=EDGED
+        ),
     }
 
 

@@ -150,7 +150,8 @@ def _become_edged(request: dict[str, object], log: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd, own in ((nothing, 0), (nothing, 1), (log, 2)):
         os.dup2(fd, own)
-    os.close(nothing)
+    if nothing > 2:
+        os.close(nothing)
     os.close(log)
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[call-overload]
@@ -158,16 +159,7 @@ def _become_edged(request: dict[str, object], log: int) -> None:
     os.chdir(str(request["folder"]))
     from edged.cli import main
 
-    code = 1
-    try:
-        code = main(request["arguments"])  # type: ignore[arg-type]
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    sys.exit(main(request["arguments"]))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
