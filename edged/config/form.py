@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, fie
 from pydantic.json_schema import GenerateJsonSchema
 
 from edged.config import addresses
-from edged.config.keys import FalseForNone, Form, key, needed
+from edged.config.keys import FalseForNone, Form, WithoutNull, key, needed
 from edged.config.phrases import flow, shown
 from edged.config.problems import wrong
 from edged.config.question_form import GenerationForm, QuestionForm
@@ -407,14 +407,16 @@ class ConfigForm(Form):
     """The config of edged, edged.yaml."""
 
     version: Literal[1] = key("Version of this format. Default: 1.", 1)
-    node: Annotated[Node, Field(max_length=NAME_LENGTH)] | None = key(
+    node: Annotated[Annotated[Node, Field(max_length=NAME_LENGTH)] | None, WithoutNull()] = key(
         "Name of this box on the broker (`a-z 0-9 _ -`): topics begin with `edged/<node>/`. Default: the host name.",
         sample="dock-box",
     )
     language: Literal["en", "ko"] = key(
         "Language of yes and no, and of the instructions added to prompts: `en` or `ko`. Default: en.", "en"
     )
-    timezone: Zone | None = key("Time zone of `cron` and `hours`. Default: the system's.", sample="Asia/Seoul")
+    timezone: Annotated[Zone | None, WithoutNull()] = key(
+        "Time zone of `cron` and `hours`. Default: the system's.", sample="Asia/Seoul"
+    )
     model: ModelForm = needed("The model and how it generates replies.", sample={"path": "FOLDER"})
     mqtt: MqttForm = key(
         "The broker and the login. Default: mqtt://localhost:1883 without a login.",
@@ -432,12 +434,12 @@ class ConfigForm(Form):
         "`false`: none; those without a label are deleted. Default: none.",
         sample={"unsure": True, "changed": True, "sample": 0.02, "max": "2GB"},
     )
-    metrics: MetricsListen | None = key(
+    metrics: Annotated[MetricsListen | None, WithoutNull()] = key(
         "Serve metrics for Prometheus at this address and port, under `/metrics`. There is no login: use `127.0.0.1`, "
         "or an address that only the monitoring can reach. Default: none.",
         sample="127.0.0.1:9817",
     )
-    page: PageForm | None = key(
+    page: Annotated[PageForm | None, WithoutNull()] = key(
         "Serve the web page of this box. Default: no page.", sample={"listen": "127.0.0.1:8311"}
     )
     homeassistant: HomeAssistant = key(
@@ -457,7 +459,7 @@ class ConfigForm(Form):
 
     @field_validator("node", "timezone", "metrics", "page", mode="before")
     @classmethod
-    def _has_a_value(cls, value: Any, info: ValidationInfo) -> Any:
+    def _has_value(cls, value: Any, info: ValidationInfo) -> Any:
         """A key with nothing after it was meant to switch something on, or is not finished."""
         if value is None:
             sample = cls.model_fields[str(info.field_name)].examples or [""]

@@ -29,3 +29,12 @@ class FalseForNone:
         schema = handler(core_schema)
         schema["anyOf"] = [{"const": False} if part == {"type": "null"} else part for part in schema["anyOf"]]
         return schema
+
+
+class WithoutNull:
+    """For a key whose default is None, which cannot be written: editors are not told of `null`."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        parts = [part for part in schema.pop("anyOf") if part != {"type": "null"}]
+        return schema | (parts[0] if len(parts) == 1 else {"anyOf": parts})

@@ -320,7 +320,7 @@ def spread(numbers: Sequence[float], count: int = 3) -> str:
     return " ".join(f"{each:.2f}" for each in [statistics.median(ordered), p95, ordered[-1]][:count])
 
 
-def main(recording: Recording) -> None:
+def main(recording: Recording) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=60.0)
     parser.add_argument("cameras", nargs="*", type=int, default=[1, 4, 16])
@@ -333,7 +333,7 @@ def main(recording: Recording) -> None:
             results = compare(url, arguments.seconds, cameras, arguments.also)
             print(table(results), f"load average {os.getloadavg()[0]:.1f}\n", sep="\n", flush=True)
             measured += figures(cameras, results)
-    recording.finish(measured)
+    return recording.finish(measured)
 
 
 if __name__ == "__main__":
@@ -341,4 +341,4 @@ if __name__ == "__main__":
         _, _, way, url, seconds, count = sys.argv
         print(json.dumps(astuple(measure(way, url, float(seconds), int(count)))), flush=True)
         os._exit(0)  # a thread may still be inside FFmpeg
-    main(Recording(__file__, __doc__))
+    sys.exit(main(Recording(__file__, __doc__)))

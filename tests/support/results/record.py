@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -64,7 +65,7 @@ class Recording:
         load = [round(self._load_before, 1), round(os.getloadavg()[0], 1)]
         return {
             "about": self._about,
-            "command": " ".join(["python", str(path), *self.words, OPTION]),
+            "command": shlex.join(["python", str(path), *self.words, OPTION]),
             "run": run() | {"load": load, "niceness": priority()},
         }
 
