@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+JUST_BEFORE_S = 0.001  # another picture, and as good as the same time
 CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 
 
@@ -41,3 +42,34 @@ class OpenStream:
 
 def codec_name(codec: str) -> str:
     return CODEC_NAMES.get(codec, codec)
+
+
+def age_first(packets: Iterator[Packet | None], began: float) -> Iterator[Packet | None]:
+    """The same packets. The first one is older than its delivery by the time between two; `began` is the least.
+
+    It arrived during the open already, and waited in FFmpeg's parser until the second one began. FFmpeg may not know
+    its time stamp yet: then it gets one just before the second, so that it is judged like those that follow it.
+    """
+    for first in packets:
+        if first is not None:
+            break
+        yield None
+    else:
+        return
+    for second in packets:
+        between_s = _between_s(first, second) if second else 0.0
+        stamp = first.stream_s
+        if stamp is None and second and second.stream_s is not None:
+            stamp = second.stream_s - JUST_BEFORE_S
+        yield replace(first, since=max(began, first.since - between_s), stream_s=stamp)
+        yield second
+        break
+    yield from packets
+
+
+def _between_s(first: Packet, second: Packet) -> float:
+    """By their arrival, or by the camera's time stamps if that is longer: they may arrive in one burst."""
+    by_arrival_s = second.arrived - first.arrived
+    if first.stream_s is None or second.stream_s is None:
+        return by_arrival_s
+    return max(by_arrival_s, second.stream_s - first.stream_s)
