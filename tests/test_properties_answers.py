@@ -138,6 +138,8 @@ def check_confidence(question: QuestionSpec, given: Answer) -> None:
     else:
         assert given.confidence is not None
         assert 0 <= given.confidence <= 1
+        least = round(question.min_confidence, 4)
+        assert given.confidence >= least if given.status == "ok" else given.confidence <= least
 
 
 def check_streamed(reply: Reply, streamed: str) -> None:
@@ -156,6 +158,8 @@ def test_a_reply_is_a_value_of_the_type_or_a_status_whatever_the_model_says(
     adversary: Adversary, kind: str, data: st.DataObject
 ):
     keys = {**data.draw(KINDS[kind], "keys"), **data.draw(GENERATION, "generation")}
+    if kind != "text":
+        keys["min_confidence"] = data.draw(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1), "min_confidence")
     question, moods = a_question(adversary, keys), data.draw(MOODS, "moods")
     reply, streamed = asked(adversary, question, moods)
     assert adversary.cache.runs <= question.generation.max_new_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from test_requested import WITH_PROMPTS, Asking
 
 from edged.config.document import MAX_TEXT
 from edged.config.requests import DEADLINE_S, LARGEST_REQUEST, READERS
-from edged.core.requests import AskRequest, Received, ReloadRequest, Response
+from edged.core.requests import AskRequest, Received, ReloadRequest, Request, Response
 from edged.mqtt.client import Incoming
 from edged.mqtt.request_queue import RequestQueue
 from edged.mqtt.responses import why_refused
@@ -35,25 +36,28 @@ WITHIN_S = 20.0
 
 # what arrives
 
-CHARACTERS = st.characters(codec=None)  # with halves of surrogate pairs, which JSON can escape
-NUMBERS = st.floats() | st.integers() | st.sampled_from([10**400, -(10**18), 1e308, 5e-324])
+SHORT = st.text(st.characters(), max_size=12)
+# halves of surrogate pairs, which JSON can escape; what a terminal obeys; what is too long to be repeated
+HOSTILE = st.sampled_from(["\ud800", "a\udfff", "\0", "\x1b[2J", "\u202e", "\n", "x" * 9000, "예" * 5000, "a://b:c@d"])
+STRINGS = SHORT | HOSTILE
+NUMBERS = st.one_of(
+    st.floats(), st.integers(), st.sampled_from([10**400, -(10**18), 1e308, 5e-324, math.nan, math.inf, -math.inf])
+)
 VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | st.text(CHARACTERS, max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(CHARACTERS, max_size=8), inner, max_size=4),
+    st.none() | st.booleans() | NUMBERS | STRINGS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STRINGS, inner, max_size=4),
     max_leaves=8,
 )
 DEEP = st.integers(1, 70).map(lambda levels: json.loads("[" * levels + "]" * levels))
-SHORT = st.text(CHARACTERS, max_size=12)
-
-
-CAMERAS = mostly(st.sampled_from(["dock", "yard"] * 4 + ["dok", "", "dock\n", "bridge"]), SHORT)
-QUESTIONS = mostly(st.sampled_from(["people", "gate", "car"] * 3 + ["peple", ""]), SHORT)
-PROMPTS = mostly(TEXTS.map(lambda text: f"Is it {text}?"), SHORT)
+CAMERAS = mostly(st.sampled_from(["dock", "yard"] * 4 + ["dok", "", "dock\n", "bridge"]), STRINGS)
+QUESTIONS = mostly(st.sampled_from(["people", "gate", "car"] * 3 + ["peple", ""]), STRINGS)
+DEADLINES = st.floats(*DEADLINE_S) | st.floats() | st.integers(-1, 10**6) | st.booleans()
+PROMPTS = mostly(TEXTS.map(lambda text: f"Is it {text}?"), STRINGS)
 
 
 def likely(needed: dict[str, Any], **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Keys with a value that they may have; one of them, rarely, with any other."""
-    wrong = st.dictionaries(st.sampled_from([*needed, *optional, "x"]) | SHORT, VALUES, max_size=1)
+    wrong = st.dictionaries(st.sampled_from([*needed, *optional, "x"]) | STRINGS, VALUES, max_size=1)
     keys = st.fixed_dictionaries(needed, optional={**optional, "transaction": VALUES | DEEP})
     return st.builds(lambda keys, other, is_wrong: {**keys, **(other if is_wrong else {})}, keys, wrong, RARELY)
 
@@ -66,15 +70,14 @@ PROMPT_REQUESTS = st.builds(
     lambda keys, answer: {**answer, **keys},
     likely(
         {"camera": CAMERAS, "prompt": PROMPTS},
-        region=mostly(st.none(), SHORT),
+        region=mostly(st.none(), STRINGS),
         max_new_tokens=st.integers(1, 4096) | st.integers(),
-        deadline=st.floats(*DEADLINE_S),
+        deadline=DEADLINES,
     ),
     ANSWER_TYPES,
 )
 KEYS = {
-    "ask": PROMPT_REQUESTS
-    | likely({"camera": CAMERAS, "question": QUESTIONS}, deadline=st.floats(*DEADLINE_S) | st.floats()),
+    "ask": PROMPT_REQUESTS | likely({"camera": CAMERAS, "question": QUESTIONS}, deadline=DEADLINES),
     "look": likely({"camera": CAMERAS}),
     "active": likely({"camera": CAMERAS, "active": st.booleans()}, question=QUESTIONS),
     "reload": likely({}),
@@ -126,14 +129,20 @@ class Box(Asking):
     def __init__(self) -> None:
         super().__init__(WITH_PROMPTS)
         self.answered = threading.Event()
-        self.queue = RequestQueue(TOPICS, "broker", self.requests.receive, self.answered.set)
+        self.accepted: list[Received] = []
+        self.queue = RequestQueue(TOPICS, "broker", self._accept, self.answered.set)
 
     def responses(self, what: str, payload: bytes, **properties: Any) -> list[Message]:
         """All responses to one request, once there is one."""
         self.answered.clear()
+        self.accepted.clear()
         self.queue.receive(Incoming(TOPICS.request(what), payload, False, time.monotonic(), **properties))
         assert self.answered.wait(WITHIN_S), "no response"
         return list(iter(self.queue.next, None))
+
+    def _accept(self, received: Received) -> None:
+        self.accepted.append(received)
+        self.requests.receive(received)
 
     def _in_this_thread(self, received: Received) -> None:
         if isinstance(received.request, ReloadRequest):  # the daemon's own
@@ -170,6 +179,8 @@ def test_a_request_over_mqtt_gets_exactly_one_response(
     refused = response_topic is None or why_refused(response_topic, TOPICS)
     assert response.topic == (own if refused else response_topic)
     assert len(response.payload) <= LARGEST_ECHO
+    for received in box.accepted:
+        check_deadline(received.request)
     body = json.loads(response.payload)
     event(f"{body['status']} {what if what in READERS else ''}")
     if body["transaction"] is not None:
@@ -179,6 +190,12 @@ def test_a_request_over_mqtt_gets_exactly_one_response(
     else:
         assert "data" in body
         assert body["transaction"] == transaction_of(payload)
+
+
+def check_deadline(request: Request) -> None:
+    """A request cannot ask for more time than the contract gives, nor for none."""
+    if isinstance(request, AskRequest) and request.deadline_s is not None:
+        assert DEADLINE_S[0] <= request.deadline_s <= DEADLINE_S[1]
 
 
 # over the page
@@ -225,4 +242,5 @@ def test_a_prompt_of_the_page_is_asked_within_the_limits_or_refused_with_a_sente
     assert asked[0].ad_hoc.prompt.strip()
     assert len(asked[0].ad_hoc.prompt) <= MAX_TEXT
     assert asked[0].deadline_s is not None
-    assert DEADLINE_S[0] <= asked[0].deadline_s <= trying.LIMIT_S
+    assert asked[0].deadline_s <= trying.LIMIT_S
+    check_deadline(asked[0])
