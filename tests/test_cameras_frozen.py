@@ -129,6 +129,8 @@ def test_after_pictures_have_stood_still_noise_must_be_shown_again() -> None:
     stood = [*NOISE, (13.0, "noise 3"), (14.0, "a"), (15.0, "b")]
     assert not any(outcomes(FrozenCheck("dock", 30.0), *stood, (60.0, "b")))
     assert outcomes(FrozenCheck("dock", 30.0), *stood, (16.0, "c"), (60.0, "c"))[-1]
+    shortly = [*NOISE, (3.5, "noise 3"), (14.0, "a"), (15.0, "b")]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *shortly, (60.0, "b")))
 
 
 def test_check_can_be_switched_off() -> None:

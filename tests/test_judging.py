@@ -182,6 +182,7 @@ def test_a_repeated_answer_has_its_own_picture_and_names_the_first() -> None:
     first = answer(GATE, Verdict("ok", True), OF, 90.0, reply("Yes", confidence=0.9))
     again = repeated(first, NEXT, 120.0)
     assert again.id != first.id
+    assert len(again.id) == 32
     assert again.answered_ts == round(again.answered_ts, 3) >= first.answered_ts
     assert NEXT.frame
     assert again == replace(

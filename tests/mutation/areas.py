@@ -29,7 +29,7 @@ AREAS = {
     "judging": Area(
         ("service/judging", "service/gate", "cameras/frozen", "cameras/picture"),
         ("test_judging", "test_cameras_frozen", "test_picture"),
-        "not change and not yard",
+        "not a_change and not yard",
     ),
     "outbox": Area(("mqtt/outbox",), ("test_mqtt_outbox",)),
     "scheduler": Area(("service/scheduler",), ("test_schedule",)),
