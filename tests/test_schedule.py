@@ -25,6 +25,7 @@ from edged.core.intervals import expiry_s, interval_s, is_always, shortest_inter
 from edged.core.secret import Secret
 from edged.core.specs import WEEK as WEEKDAYS
 from edged.core.specs import CameraSpec, Cron, Every, Hours, SourceSpec
+from edged.core.text import shorten
 from edged.service.lateness import Lateness
 from edged.service.scheduler import Schedule, Ticks, cron_trigger, phase_s, trigger
 
@@ -642,6 +643,26 @@ def test_a_wrong_cron_expression_is_a_sentence(expression: str, sentence: str):
     with pytest.raises(ValueError) as error:  # noqa: PT011  # the whole sentence is compared below
         parse_cron(expression)
     assert str(error.value) == sentence
+
+
+def test_cron_values_may_be_names_and_ranges_of_one():
+    times = parse_cron("5-5 23-23 * JAN,dec sun-sun")
+    assert (times.minutes, times.hours, times.months, times.weekdays) == ({5}, {23}, {1, 12}, {6})
+
+
+@pytest.mark.parametrize(
+    ("minute", "sentence"),
+    [
+        ("x" * 30, f'"{shorten("x" * 30, 20)}" is not a minute (0-59)'),
+        (f"*/{'x' * 30}", f'step "{shorten("x" * 30, 20)}" of minute must be a number from 1'),
+        ("*/1000", 'step "1000" of minute must be a number from 1'),
+        ("*/999", "step 999 of minute is too large for 0-59"),
+    ],
+)
+def test_a_long_part_of_a_cron_expression_is_shortened(minute: str, sentence: str):
+    with pytest.raises(ValueError, match="is not a cron expression: ") as error:
+        parse_cron(f"{minute} * * * *")
+    assert str(error.value).endswith(f": {sentence}")
 
 
 def test_hours_contain_moments_by_weekday_and_past_midnight():

@@ -73,8 +73,8 @@ class _Field:
         if not dash:
             return low, self._most if stepped else low
         high = self._value(last)
-        if self.names is WEEKDAYS and high == 0:
-            high = self._most  # mon-sun
+        if self.names is WEEKDAYS and high == 0 < low:
+            high = self._most  # mon-sun, but not sun-sun
         if low > high:
             raise ValueError(f'range "{span}" of {self.name} is reversed')
         return low, high
