@@ -43,7 +43,7 @@ class Look:
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._calls = calls
         self._commands: SimpleQueue[str] = SimpleQueue()
-        self._ticket = calls.queue.join(urgent, until_s)
+        self.ticket = calls.queue.join(urgent, until_s)
 
     def tell(self, command: str) -> None:
         self.told += 1
@@ -51,8 +51,8 @@ class Look:
 
     def _run(self) -> None:
         try:
-            with self._ticket:
-                self._ticket.wait_near()
+            with self.ticket:
+                self.ticket.wait_near()
                 self.outcome = self._answer()
         except Broken:
             self.outcome = "broken"
@@ -65,7 +65,7 @@ class Look:
     def _answer(self) -> str:
         while True:
             try:
-                answer: str = self._ticket.run(self._ask)
+                answer: str = self.ticket.run(self._ask)
                 return answer
             except FrameTooOld:
                 continue  # with another frame
@@ -91,11 +91,11 @@ class Look:
                 case "too_old":
                     raise FrameTooOld
                 case "give_way":
-                    self._ticket.give_way()
+                    self.ticket.give_way()
                     self.giving_way = False
                 case "nearly_done":
-                    self._ticket.nearly_done()
-            if self._ticket.stop.is_set():
+                    self.ticket.nearly_done()
+            if self.ticket.stop.is_set():
                 raise Stopped
 
 
@@ -178,11 +178,13 @@ class Queue(RuleBasedStateMachine):
         if not served:
             return
         look = sorted(served, key=lambda each: each.number)[index % len(served)]
-        requests = [each for each in self.looks if each.urgent and not each.asked and each.outcome is None]
+        frames = self.calls.queue.with_frame()
+        first = next((each for each in self._alive() if each.urgent and each.ticket in frames), None)
+        asked = first.asked if first else 0
         look.tell(command)
         self._calm()
-        if command == "give_way" and not look.urgent and requests:
-            assert requests[0].asked or requests[0].outcome == "NoTurn"
+        if first and (command in ("return", "raise") or (command == "give_way" and not look.urgent)):
+            assert first.asked > asked or first.outcome == "NoTurn", f"{first.number} waits for look {look.number}"
 
     @rule(workers=st.integers(1, 2))
     def replace_the_model(self, workers: int) -> None:
