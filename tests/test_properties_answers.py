@@ -152,7 +152,7 @@ def check_streamed(reply: Reply, streamed: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_a_reply_is_a_value_of_the_type_or_a_status_whatever_the_model_says(
     adversary: Adversary, kind: str, data: st.DataObject
@@ -176,7 +176,7 @@ def test_a_reply_is_a_value_of_the_type_or_a_status_whatever_the_model_says(
     check_streamed(reply, streamed)
 
 
-@examples(60)
+@examples(30)
 @given(st.sampled_from(list(KINDS)), st.data(), st.integers(0, 5), MOODS)
 def test_a_stop_or_a_deadline_ends_every_reply(
     adversary: Adversary, kind: str, data: st.DataObject, steps: int, moods: list[Mood]
@@ -202,7 +202,7 @@ def test_what_json_cannot_carry_is_no_value(adversary: Adversary, schema: Any, w
     check_answer(question, judged(question, reply))
 
 
-@examples(200)
+@examples(80)
 @given(TEXTS, TEXTS)
 def test_no_reply_becomes_a_special_token_in_the_conversation_that_follows(adversary: Adversary, text: str, more: str):
     def special(reply: str) -> list[int]:

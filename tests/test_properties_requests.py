@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from support.broker import an_answer
 from support.drawn import KINDS, TEXTS, mostly
@@ -37,8 +37,9 @@ WITHIN_S = 20.0
 # what arrives
 
 SHORT = st.text(st.characters(), max_size=12)
-# halves of surrogate pairs, which JSON can escape; what a terminal obeys; what is too long to be repeated
-HOSTILE = st.sampled_from(["\ud800", "a\udfff", "\0", "\x1b[2J", "\u202e", "\n", "x" * 9000, "예" * 5000, "a://b:c@d"])
+LONG = "x" * 9000  # too long to be repeated in an error
+# halves of surrogate pairs, which JSON can escape; what a terminal obeys
+HOSTILE = st.sampled_from(["\ud800", "a\udfff", "\0", "\x1b[2J", "\u202e", "\n", LONG, "예" * 5000, "a://b:c@d"])
 STRINGS = SHORT | HOSTILE
 NUMBERS = st.one_of(
     st.floats(), st.integers(), st.sampled_from([10**400, -(10**18), 1e308, 5e-324, math.nan, math.inf, -math.inf])
@@ -165,7 +166,11 @@ def check_error(error: Any) -> None:
     assert error.isprintable(), "an error may be shown in a terminal"
 
 
-@examples(200)
+@examples(120)
+@example(("look", json.dumps({"camera": LONG}).encode()), None, None)
+@example(("look", json.dumps({"camera": "dock", LONG: 1}).encode()), None, None)
+@example((LONG[:900], b"{}"), None, None)
+@example(("info", json.dumps({"transaction": "\ud800"}).encode()), None, None)
 @given(REQUESTS, RESPONSE_TOPICS, st.none() | st.binary(max_size=8))
 def test_a_request_over_mqtt_gets_exactly_one_response(
     box: Box, request: tuple[str, bytes], response_topic: str | None, correlation: bytes | None
@@ -217,7 +222,7 @@ def browser_client() -> Iterator[httpx.Client]:
 REFUSALS = {400, 404, 413}
 
 
-@examples(150)
+@examples(70)
 @given(mostly(payloads(KEYS["ask"]), payloads(KEYS["look"])))
 def test_a_prompt_of_the_page_is_asked_within_the_limits_or_refused_with_a_sentence(
     page: FakeBox, browser_client: httpx.Client, payload: bytes

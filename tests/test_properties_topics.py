@@ -142,7 +142,7 @@ def number_of_entities(config: Config) -> int:
     return of_the_box + OF_A_CAMERA * len(config.cameras) + len(questions) + sum(bool(each.alert) for each in questions)
 
 
-@examples(200)
+@examples(120)
 @example("box", "\u212a", {"a": {"a": (False, {})}})  # a Kelvin sign, whose lower case is k
 @given(NAMES, PREFIXES, CAMERAS)
 def test_a_name_is_refused_or_gives_topics_and_ids_of_its_own(
@@ -163,7 +163,7 @@ def test_a_name_is_refused_or_gives_topics_and_ids_of_its_own(
 ALONE: st.SearchStrategy[Any] = st.booleans().map(lambda alert: (alert, {}))  # without follow-ups
 
 
-@examples(50)
+@examples(25)
 @given(st.dictionaries(USUAL, st.dictionaries(USUAL, ALONE, min_size=1), min_size=1, max_size=3))
 def test_a_question_named_like_an_id_does_not_take_it(folder: Path, cameras: dict[str, Any]):
     first = loaded(folder, a_config("box", None, cameras))

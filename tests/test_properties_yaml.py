@@ -80,7 +80,7 @@ def as_somebody_else_writes(keys: dict[str, Any]) -> Any:
     return None if parsed.problems else parsed.tree
 
 
-@examples(200)
+@examples(60)
 @given(PIECES, ANSWERS, st.none() | st.just("gate"), st.none() | st.integers(1, 4096))
 def test_the_lines_for_a_prompt_that_was_tried_are_the_question_that_was_asked(
     folder: Path, config: Config, prompt: str, answer: dict[str, Any], region: str | None, tokens: int | None
@@ -137,7 +137,7 @@ def with_shapes(folder: Path, lines: str) -> CameraSpec:
     return load(write(folder, CAMERA + "    ask: {seen: {prompt: Seen?}}\n" + lines)).cameras[0]
 
 
-@examples(100)
+@examples(60)
 @example(masks=[{"box": [1e-7, 1.5e-21, 1, 1]}], regions={})
 @given(masks=st.lists(LARGE, max_size=3), regions=st.dictionaries(REGION_NAMES, LARGE, max_size=3))
 def test_the_page_writes_masks_and_regions_as_the_config_has_them(
@@ -151,7 +151,7 @@ def test_the_page_writes_masks_and_regions_as_the_config_has_them(
 
 
 @pytest.mark.parametrize("kind", ["mask", "region"])
-@examples(150)
+@examples(60)
 @given(name=mostly(REGION_NAMES, PIECES), shape=SHAPES | LARGE)
 def test_the_page_refuses_exactly_the_shapes_that_the_config_refuses(
     folder: Path, scripts: PageScripts, kind: str, name: str, shape: dict[str, Any]
@@ -183,7 +183,7 @@ FILE_NAMES = PIECES.map(lambda text: re.sub("[/\0]", "-", text)).filter(
 )
 
 
-@examples(100)
+@examples(60)
 @example(name="a\u0085b", model="c\u2028d")  # line breaks of YAML
 @given(name=FILE_NAMES, model=FILE_NAMES)
 def test_init_writes_the_paths_that_it_was_given(tmp_path_factory: pytest.TempPathFactory, name: str, model: str):
