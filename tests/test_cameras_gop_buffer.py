@@ -263,9 +263,10 @@ def test_the_burst_after_an_open_is_awaited_though_the_first_packet_has_no_time_
     assert reached[-1]
 
 
-def test_a_stream_without_time_stamps_is_not_awaited() -> None:
+@pytest.mark.parametrize("stamp", [None, 0.066])
+def test_a_stream_without_time_stamps_or_without_a_burst_is_not_awaited(stamp: float | None) -> None:
     edge = LiveEdge()
-    first = next(age_first(iter([Packet(b"", True, 3.0, 3.0, None), Packet(b"", False, 3.1, 3.1, None)]), 0.0))
+    first = next(age_first(iter([Packet(b"", True, 3.0, 3.0, None), Packet(b"", False, 3.1, 3.1, stamp)]), 0.0))
     assert first
     edge.captured(first)
     assert edge.reached
