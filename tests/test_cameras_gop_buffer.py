@@ -6,7 +6,7 @@ import pytest
 
 from edged.cameras.gop_buffer import GOP_BYTES, GOP_PICTURES, PICTURE_SLICES, GopBuffer
 from edged.cameras.live_edge import LiveEdge, SenderClock
-from edged.cameras.packets import Packet, age_first
+from edged.cameras.packets import Packet
 from edged.core.errors import CameraError
 
 IDR, SLICE, SETS = 0x65, 0x41, b"\0\0\0\1\x67set\0\0\0\1\x68set"
@@ -247,26 +247,3 @@ def test_a_camera_that_paused_with_its_clock_is_believed_again_after_a_while() -
     lags = ages([(n / 10 + (60 if n > 50 else 0), n / 10) for n in range(200)])
     assert lags[51] == pytest.approx(60, abs=0.01)
     assert lags[120:] == [0.0] * 80
-
-
-@pytest.mark.parametrize("first", [None, 0.0])
-def test_the_burst_after_an_open_is_awaited_though_the_first_packet_has_no_time_stamp(first: float | None) -> None:
-    """3 s of packets waited while the stream was opened, as after a pause of the process or of the network."""
-    burst = [Packet(b"", number == 0, 3.0, 3.0, number / 15 or first) for number in range(45)]
-    live = [Packet(b"", False, at, at, at) for at in (3.07, 3.13, 3.2, 3.3, 3.4, 3.5, 3.6)]
-    edge, reached = LiveEdge(), []
-    for packet in age_first(iter([*burst, *live]), 0.0):
-        assert packet
-        edge.captured(packet)
-        reached.append(edge.reached)
-    assert not any(reached[: len(burst)])
-    assert reached[-1]
-
-
-@pytest.mark.parametrize("stamp", [None, 0.066])
-def test_a_stream_without_time_stamps_or_without_a_burst_is_not_awaited(stamp: float | None) -> None:
-    edge = LiveEdge()
-    first = next(age_first(iter([Packet(b"", True, 3.0, 3.0, None), Packet(b"", False, 3.1, 3.1, stamp)]), 0.0))
-    assert first
-    edge.captured(first)
-    assert edge.reached

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-TOGETHER_S = 0.05  # the second picture of a live stream comes later
-JUST_BEFORE_S = 0.001  # another picture, and as good as the same time
 CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 
 
@@ -43,40 +41,3 @@ class OpenStream:
 
 def codec_name(codec: str) -> str:
     return CODEC_NAMES.get(codec, codec)
-
-
-def age_first(packets: Iterator[Packet | None], began: float) -> Iterator[Packet | None]:
-    """The same packets. The first one is older than its delivery by the time between two; `began` is the least.
-
-    It arrived during the open already, and waited in FFmpeg's parser until the second one began. FFmpeg may not know
-    its time stamp yet: if both have waited, it gets one just before the second, so that it is judged like those that
-    follow it.
-    """
-    for first in packets:
-        if first is not None:
-            break
-        yield None
-    else:
-        return
-    for second in packets:
-        between_s = _between_s(first, second) if second else 0.0
-        stamp = _stamp_of_first(first, second) if second else first.stream_s
-        yield replace(first, since=max(began, first.since - between_s), stream_s=stamp)
-        yield second
-        break
-    yield from packets
-
-
-def _stamp_of_first(first: Packet, second: Packet) -> float | None:
-    together = second.arrived - first.arrived < TOGETHER_S
-    if first.stream_s is None and second.stream_s is not None and together:
-        return second.stream_s - JUST_BEFORE_S
-    return first.stream_s
-
-
-def _between_s(first: Packet, second: Packet) -> float:
-    """By their arrival, or by the camera's time stamps if that is longer: they may arrive in one burst."""
-    by_arrival_s = second.arrived - first.arrived
-    if first.stream_s is None or second.stream_s is None:
-        return by_arrival_s
-    return max(by_arrival_s, second.stream_s - first.stream_s)

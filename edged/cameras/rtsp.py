@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import cast
 
 import av
@@ -18,7 +19,7 @@ from edged.cameras.annexb import parameter_sets
 from edged.cameras.bounded import ANSWER_S, Cancelled
 from edged.cameras.camera_url import CameraUrl, parse_url
 from edged.cameras.ffmpeg import captured_log, is_loss, open_error, refused_status
-from edged.cameras.packets import OpenStream, Packet, age_first
+from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.preflight import describe
 from edged.cameras.reasons import LoginRefused
 from edged.core.errors import CameraError
@@ -62,7 +63,7 @@ class RtspSource:
         container, began = self._connect(address, cancelled)
         try:
             codec, extradata = _codec(container)
-            yield OpenStream(codec, extradata, age_first(self._packets(container), began))
+            yield OpenStream(codec, extradata, _age_first(self._packets(container), began))
         finally:
             container.close()  # in the thread that read from it
 
@@ -159,6 +160,33 @@ def _open(address: str, url: CameraUrl, transport: str) -> InputContainer:
             return av.open(address, options=options, timeout=(OPEN_S, SILENT_S))
     except FFmpegError as error:
         raise _NotOpened(open_error(error, lines, url), refused_status(error, lines)) from None
+
+
+def _age_first(packets: Iterator[Packet | None], began: float) -> Iterator[Packet | None]:
+    """The same packets. The first one is older than its delivery by the time between two; `began` is the least.
+
+    It arrived during the open already, and waited in FFmpeg's parser until the second one began.
+    """
+    for first in packets:
+        if first is not None:
+            break
+        yield None
+    else:
+        return
+    for second in packets:
+        between_s = _between_s(first, second) if second else 0.0
+        yield replace(first, since=max(began, first.since - between_s))
+        yield second
+        break
+    yield from packets
+
+
+def _between_s(first: Packet, second: Packet) -> float:
+    """By their arrival, or by the camera's time stamps if that is longer: they may arrive in one burst."""
+    by_arrival_s = second.arrived - first.arrived
+    if first.stream_s is None or second.stream_s is None:
+        return by_arrival_s
+    return max(by_arrival_s, second.stream_s - first.stream_s)
 
 
 def _codec(container: InputContainer) -> tuple[str, bytes]:
