@@ -244,7 +244,7 @@ def test_a_png_gives_its_pixels_in_colour_and_in_8_bits() -> None:
 
 def test_jpeg_cut_short_is_refused_though_opencv_would_fill_it_with_grey() -> None:
     data = jpeg(framed(scene()))
-    with pytest.raises(CameraError, match="truncated"):
+    with pytest.raises(CameraError, match=r"^the JPEG is truncated$"):
         decode_picture(data[: len(data) // 2])
     assert decode_picture(data + b"\0" * 5000).shape == (360, 640, 3), "padding is allowed"
 

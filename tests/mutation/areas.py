@@ -28,7 +28,7 @@ AREAS = {
     ),
     "judging": Area(
         ("service/judging", "service/gate", "cameras/frozen", "cameras/picture"),
-        ("test_judging", "test_cameras_frozen", "test_picture"),
+        ("test_judging", "test_cameras_frozen", "test_picture", "test_cameras_jpeg"),
         "not a_change and not yard",
     ),
     "outbox": Area(("mqtt/outbox",), ("test_mqtt_outbox",)),
