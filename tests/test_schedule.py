@@ -647,7 +647,8 @@ def test_a_wrong_cron_expression_is_a_sentence(expression: str, sentence: str):
 
 def test_cron_values_may_be_names_and_ranges_of_one():
     times = parse_cron("5-5 23-23 * JAN,dec sun-sun")
-    assert (times.minutes, times.hours, times.months, times.weekdays) == ({5}, {23}, {1, 12}, {6})
+    values = [sorted(each) for each in (times.minutes, times.hours, times.months, times.weekdays)]
+    assert values == [[5], [23], [1, 12], [6]]
 
 
 @pytest.mark.parametrize(
