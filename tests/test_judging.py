@@ -65,6 +65,19 @@ def test_a_picture_from_the_future_was_captured_now() -> None:
     assert before <= captured <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize(("rotate", "quarters"), [(0, 0), (90, -1), (180, 2), (270, 1)])
+def test_a_picture_is_turned_clockwise_before_it_is_masked(rotate: Any, quarters: int) -> None:
+    bgr = np.random.default_rng(0).integers(1, 256, (20, 40, 3), dtype=np.uint8)
+    upright = np.rot90(bgr[:, :, ::-1], quarters)
+    left_half = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    turned = frame_from_bgr(bgr, (left_half,), time.monotonic(), 12.5, rotate)
+    right = upright.shape[1] // 2 + 1
+    assert (turned.rgb[:, right:] == upright[:, right:]).all()
+    assert (turned.rgb[:, : right - 1] == 0).all()
+    assert turned.grab_ms == 12.5
+    assert frame_from_bgr(bgr, (), time.monotonic()).grab_ms == 0.0
+
+
 # Replies
 
 
