@@ -81,6 +81,7 @@ def as_somebody_else_writes(keys: dict[str, Any]) -> Any:
 
 
 @examples(60)
+@example("Open\u2028or\u0085shut?", {}, None, None)  # line breaks of YAML
 @given(PIECES, ANSWERS, st.none() | st.just("gate"), st.none() | st.integers(1, 4096))
 def test_the_lines_for_a_prompt_that_was_tried_are_the_question_that_was_asked(
     folder: Path, config: Config, prompt: str, answer: dict[str, Any], region: str | None, tokens: int | None
@@ -152,6 +153,7 @@ def test_the_page_writes_masks_and_regions_as_the_config_has_them(
 
 @pytest.mark.parametrize("kind", ["mask", "region"])
 @examples(60)
+@example(name="a" * 65, shape={"box": [0.1, 0.1, 0.9, 0.9]})
 @given(name=mostly(REGION_NAMES, PIECES), shape=SHAPES | LARGE)
 def test_the_page_refuses_exactly_the_shapes_that_the_config_refuses(
     folder: Path, scripts: PageScripts, kind: str, name: str, shape: dict[str, Any]
