@@ -67,8 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _slow_files_first(items: list[pytest.Item]) -> None:
     """A process that gets a slow file last keeps the others waiting."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    weights: Counter[Path] = Counter()
+    for item in items:
+        if item.get_closest_marker("slow"):
+            limit = item.get_closest_marker("timeout")  # of its own: it takes longer than most
+            weights[item.path] += limit.args[0] // 60 if limit else 1
+    items.sort(key=lambda item: -weights[item.path])
 
 
 def _left_out(item: pytest.Item, config: pytest.Config) -> bool:
