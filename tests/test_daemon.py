@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import signal
 import socket
@@ -17,7 +19,7 @@ from support.asked import Asked, Gate
 from support.broker import HOST, free_port, until
 from support.fakes import FakeModel
 from support.scraping import fetch, listens, values
-from support.world import CONFIG, GATE, World, fake_publisher
+from support.world import CONFIG, GATE, World, camera, fake_publisher
 
 from edged.config.load import ConfigError
 from edged.core.errors import ModelError, ModelLost, Stopped
@@ -125,8 +127,8 @@ def test_a_daemon_opens_nothing_until_it_runs(tmp_path: Path):
 def test_it_looks_until_told_to_stop_and_leaves_every_camera_offline(box: Box):
     code = box.run(lambda: until(lambda: len(box.answers()) > 10))
     assert code == 0
-    for camera in QUICK.cameras:
-        state = box.retained()[("box", camera.name, "availability")]
+    for spec in QUICK.cameras:
+        state = box.retained()[("box", spec.name, "availability")]
         assert (state.online, state.reason) == (False, "edged is stopped")
 
 
@@ -294,6 +296,37 @@ def test_a_config_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(box: 
         assert box.daemon.problems == []
 
     assert box.run(story) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["open publisher second", "open new", "check m2", "load m2", "publisher.start"])
+def test_a_reload_without_free_descriptors_is_refused_in_one_sentence(
+    box: Box, step: str, caplog: pytest.LogCaptureFixture
+):
+    new = replace(QUICK, cameras=(*QUICK.cameras, camera("new", GATE)), mqtt=BrokerSpec("second"))
+    new = replace(new, model=ModelSpec(Path("m2")), rev="r2")
+
+    def errors() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+    def story() -> None:
+        until(box.answers)
+        box.world.broken[step] = OSError(errno.EMFILE, "Too many open files")
+        box.config = new
+        box.commands.put("reload")
+        until(errors)
+        until(lambda: box.daemon.problems)
+        count = len(box.answers())
+        until(lambda: len(box.answers()) > count + 5)
+        assert box.answers()[-1].config_rev == "r1"
+        box.commands.put("reload")
+        until(lambda: (answers := box.world.broker("second").answers) and answers[-1].config_rev == "r2")
+        assert box.daemon.problems == []
+
+    assert box.run(story) == 0
+    assert not [record for record in caplog.records if record.exc_info]
+    restored = "; the previous config is active again" if step == "publisher.start" else ""
+    assert errors() == [f"config not reloaded: too many open files{restored}"]
 
 
 def test_a_file_that_was_missing_at_a_reload_and_is_back_is_no_problem(box: Box):

@@ -5,8 +5,9 @@ The message is for people. Code that has to tell failures apart uses the class, 
 
 from __future__ import annotations
 
+import errno
 import traceback
-from typing import Literal
+from typing import Literal, TypeGuard
 
 EXIT_OK = 0
 EXIT_WRONG = 1
@@ -14,6 +15,7 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 75
 EXIT_CONFIG = 78
 
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 ErrorKind = Literal[
     "other",
@@ -83,6 +85,11 @@ class ModelFolderError(ModelError):
 
 class Stopped(Exception):
     """The operation was cancelled because edged is stopping. Not an error."""
+
+
+def is_shortage(error: BaseException | None) -> TypeGuard[OSError]:
+    """True if the system has no more descriptors, buffers or memory. The same operation may work later."""
+    return isinstance(error, OSError) and error.errno in EXHAUSTED
 
 
 def release_frames(error: BaseException, handled: BaseException | None = None, keep_lines: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from edged.core.errors import is_shortage
 from edged.core.outage import Outage
 from edged.core.text import system_text
 from edged.page.connection import BoundedConnection
@@ -21,7 +21,6 @@ log = logging.getLogger("edged")
 GRACE_S = 1  # for the answers that are being sent when edged stops
 IDLE_S = 10
 LARGEST_HEAD = 16_384  # bytes
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 ACCEPTED_S = 3.0  # asyncio tries again a second after it could not accept a connection
 BACKLOG = 16  # asyncio accepts as many at once, before any of them is a connection that is counted
 
@@ -84,7 +83,7 @@ class QuietServer(uvicorn.Server):
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error that asyncio would log each time."""
         error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        if is_shortage(error):
             self._not_accepted(loop, error)
             return
         self._failing.begin(f"unexpected error: {context['message']}: {error!r}", level=logging.ERROR, exc_info=error)

@@ -23,7 +23,7 @@ from edged.service.metrics import CONTENT_TYPE, Metrics
 from edged.service.metrics_server import MetricsServer
 from edged.service.observed import Observed
 from edged.service.plan import Plan
-from edged.service.reload import Reload
+from edged.service.reload import Reload, reason_of
 from edged.service.requests import Requests, is_expired
 from edged.service.service import Factories, Service
 from edged.service.waiting import Waiting
@@ -274,8 +274,7 @@ class Daemon:
         except EdgedError as error:
             self._not_reloaded(error.problems if isinstance(error, ConfigError) else [str(error)])
         except Exception as error:
-            log.exception("config not reloaded: unexpected error")
-            self._not_reloaded([f"unexpected error: {error!r}"])
+            self._not_reloaded([reason_of(error)])
         else:
             self.problems = []
             log.info("config reloaded: %s", change)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from edged.core.errors import CannotGoOn, EdgedError, ModelError, Stopped
+from edged.core.errors import CannotGoOn, EdgedError, ModelError, Stopped, is_shortage
 from edged.core.interfaces import Publisher
 from edged.core.specs import Config
-from edged.core.text import spoken
+from edged.core.text import spoken, system_text
 from edged.service.background import BackgroundCall
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
@@ -43,6 +43,14 @@ class _Prepared:
     group: WorkerGroup | None
 
 
+def reason_of(error: Exception, more: str = "") -> str:
+    """Why a reload failed. An unexpected error is logged with its traceback; `more` is the end of that log line."""
+    if is_shortage(error):
+        return system_text(error)
+    log.exception("config not reloaded: unexpected error%s", more)
+    return f"unexpected error: {error!r}"
+
+
 @dataclass(slots=True)
 class Reload:
     """Reloads of one service. `wait` raises Stopped when edged has to end; `wait_uninterrupted` does not."""
@@ -54,8 +62,8 @@ class Reload:
     def take(self, new: Config) -> Plan:
         """Put this config into service. Returns the changes.
 
-        Raises EdgedError if that is not possible; then everything runs as before. Raises CannotGoOn if the rollback
-        failed too, and Stopped if edged has to end meanwhile.
+        If that is not possible, raises EdgedError or the error of the step that failed; then everything runs as before.
+        Raises CannotGoOn if the rollback failed too, and Stopped if edged has to end meanwhile.
         """
         service = self.service
         before = _InService(service.config, service.publisher, service.queue.serving())
@@ -67,9 +75,9 @@ class Reload:
         try:
             self._commit(before, prepared)
         except Exception as error:
-            log.exception("config not reloaded: unexpected error; restoring the previous config")
+            reason = reason_of(error, "; restoring the previous config")
             self._go_back(before, prepared)
-            raise EdgedError(f"unexpected error: {error!r}; the previous config is active again") from error
+            raise EdgedError(f"{reason}; the previous config is active again") from error
         return change
 
     # before anything that runs is touched

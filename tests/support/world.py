@@ -174,7 +174,7 @@ class World:
             check_model=lambda spec, questions: self.may_fail(f"check {spec.path}"),
             load_model=self._load_model,
             fit_together=lambda old, new: self.fit,
-            open_publisher=lambda spec, node, store, requested: Publisher(self, spec, node),
+            open_publisher=lambda spec, node, store, requested: self._open_publisher(spec, node),
             open_store=lambda node: self.store,
             clock_synced=lambda: True,
             version="0",
@@ -214,6 +214,10 @@ class World:
         self.cameras.append(ReportingCamera(spec, report, self))
         self.noise[spec.name] = noise
         return self.cameras[-1]
+
+    def _open_publisher(self, spec: BrokerSpec, node: str) -> Publisher:
+        self.may_fail(f"open publisher {spec.host}")
+        return Publisher(self, spec, node)
 
     def _load_model(self, spec: ModelSpec) -> FakeModel:
         self.loading()
