@@ -42,13 +42,13 @@ IMPORTED = (
     "uvicorn",
 )  # fmt: skip
 LARGEST_REQUEST = 1 << 20  # bytes
-INTERPRETER = ("PYTHON", "LD_")  # environment variables that count before the first import
+EARLY = ("PYTHON", "LD_", "HF_")  # environment variables that count at the first import, or before
 START_S = 120.0
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
-    """False if a variable in `env` is read by the interpreter or the dynamic linker."""
-    return not any(name.startswith(INTERPRETER) for name in env)
+    """False if a variable in `env` is read by the linker, the interpreter or a package that is imported."""
+    return not any(name.startswith(EARLY) for name in env)
 
 
 class ForkedEdged:
