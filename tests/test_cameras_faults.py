@@ -285,6 +285,18 @@ def on_motion_only() -> None:
         assert not back.truth
 
 
+for codec, group in (("h264", {"gop": 150}), ("h265", {"gop": 45, "pictures": 315}), ("jpeg", {"gop": 1})):
+
+    @scenario(f"nothing arrives for 3 s while the stream is opened, {codec}")
+    def nothing_arrives_at_first(codec: str = codec, group: dict[str, int] = group) -> None:
+        """As after a pause of the network or of this process: what was sent meanwhile comes in one burst."""
+        script = Script(clip=clip(codec, **group), interruptions=(Interruption(0, 3.0, "late"),))
+        with ScriptedServer(script) as server, watching(server) as watched:
+            taken = looks(server, watched, for_s=4.0, every_s=0.02, by_capture=True)
+            assert given(taken)
+            assert not wrong(taken)
+
+
 # --- changes within a session ---
 
 

@@ -210,6 +210,65 @@ def test_burst_after_an_open_is_waited_out() -> None:
     assert edge.reached
 
 
+def reached_at(
+    steps: list[tuple[float, float | None]], stamped: bool = True, began: float | None = None
+) -> float | None:
+    """Of steps as in `ages`, the arrival of the packet with which the burst after the open is over."""
+    edge = LiveEdge(stamped, began)
+    for at, stamp in steps:
+        edge.captured(Packet(b"", False, at, at, stamp))
+        if edge.reached:
+            return at
+    return None
+
+
+WAITED = [(3.0 + number / 1000, number / 15 or None) for number in range(45)]  # FFmpeg does not stamp the first packet
+LIVE = [(3.0 + number / 15, 3.0 + number / 15) for number in range(1, 12)]
+
+
+def test_burst_after_an_open_is_waited_out_though_its_first_packet_has_no_time_stamp() -> None:
+    over = reached_at([*WAITED, *LIVE])
+    assert over is not None
+    assert 3.067 < over < 3.3
+
+
+def test_burst_after_a_pause_between_the_first_two_packets_is_waited_out() -> None:
+    over = reached_at([(0.0, None), *WAITED[1:], *LIVE])
+    assert over is not None
+    assert 3.5 < over < 3.7
+
+
+def test_burst_that_a_busy_machine_reads_with_gaps_is_waited_out() -> None:
+    gaps = [(3.0 + number / 1000 + 0.2 * (number // 15), number / 15 or None) for number in range(45)]
+    live = [(3.5 + number / 15, 3.0 + number / 15) for number in range(15)]
+    over = reached_at([*gaps, *live], began=0.0)
+    assert over is not None
+    assert 3.9 < over < 4.2
+
+
+def test_burst_over_a_slow_connection_is_waited_out() -> None:
+    """4 s of pictures arrive in 2 s."""
+    burst = [(3.0 + number / 30, number / 15 or None) for number in range(60)]
+    over = reached_at([*burst, *((5.0 + number / 15, 4.0 + number / 15) for number in range(10))])
+    assert over is not None
+    assert 4.95 < over < 5.2
+
+
+@pytest.mark.parametrize("fps", [1, 5, 10, 15, 20, 25, 30])
+def test_a_live_stream_is_awaited_for_a_tenth_of_a_second_at_most(fps: int) -> None:
+    over = reached_at([(number / fps, number / fps or None) for number in range(60)])
+    assert over is not None
+    assert over - 1 / fps < 0.1, "later than the second picture"
+
+
+def test_a_stream_without_time_stamps_is_not_awaited_where_none_are_expected_and_else_not_for_long() -> None:
+    steps: list[tuple[float, float | None]] = [(number / 15, None) for number in range(60)]
+    assert reached_at(steps, stamped=False) == 0.0
+    over = reached_at(steps)
+    assert over is not None
+    assert over < 3.1
+
+
 def test_time_stamps_that_stand_still_make_no_picture_old() -> None:
     assert max(ages([(n / 10, min(n, 30) / 10) for n in range(200)])) <= 1.0
     assert ages([(n / 10, min(n, 30) / 10) for n in range(200)])[-1] == 0.0

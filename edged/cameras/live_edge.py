@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from edged.cameras.packets import Packet
 
 WINDOW_S = 5.0
 LONG_WINDOW_S = 600.0  # for a clock that is known to be one
+BURST_S = 3.0  # longer than any burst after an open
 
 
 class LeastOf:
@@ -49,32 +51,40 @@ class LiveEdge:
     when an encoder restarts, run slow in the dark, or stand still. So only a packet's lag relative to the least lag of
     the last 5 s counts, and a jump starts over. Where the camera's sender reports show that its stamps are a clock, it
     is the least lag of 10 minutes: then slow, lasting congestion is seen too.
+
+    `stamped` says that a first packet without a time stamp is followed by packets that have one. `began` is when the
+    open began (monotonic).
     """
 
     BACKWARDS_S = 0.5  # more than B-frames step back
     FORWARDS_S = 10.0
     STANDING_S = 0.2  # stamps that do not advance for so long are no clock; slices of a picture share one
     MOST_WAIT_S = 0.1  # of a wait for a packet that counts: a long one is congestion in the middle of a picture
-    CALM_S = 0.5
-    BURST_S = 3.0  # longer than any burst after an open
+    CALM_S = 0.09  # two pictures at the pace of their time stamps; a look waits for this
+    CALM_AFTER_PAUSE_S = 0.5  # a busy machine reads even a burst with gaps
+    FALL_S = 0.05  # by which the least lag falls while pictures arrive as they are taken
+    PAUSE_S = 1.5  # an open that takes longer may have been paused, and so may a wait for the second packet
 
-    def __init__(self) -> None:
+    def __init__(self, stamped: bool = False, began: float | None = None) -> None:
         self.reached = False  # the burst after the open is over
         self.stands = False  # the stamps no longer advance
+        self._stamped = stamped
         self._sender = SenderClock()
         self._lags, self._long_lags = LeastOf(), LeastOf(LONG_WINDOW_S)
         self._stream_s: float | None = None
         self._arrived = 0.0  # the last packet
         self._stood_s = 0.0  # for how long the stamp has not changed
-        self._first_arrived: float | None = None
-        self._least = 0.0
+        self._waited_from = math.inf if began is None else began  # for the first packet, then for the first stamp
+        self._burst_began = math.inf
+        self._least: float | None = None
         self._calm_since = 0.0
+        self._calm_s = self.CALM_S
 
     def captured(self, packet: Packet) -> float:
         """The latest time at which the packet's picture can have been captured (monotonic)."""
         stamp, before = packet.stream_s, self._stream_s
         if stamp is None:
-            self.reached |= before is None
+            self._await_stamp(packet.arrived)
             return packet.since - self._sender.delay_s(packet)
         waited_s, self._arrived = packet.arrived - self._arrived, packet.arrived
         self._stood_s = self._stood_s + min(waited_s, self.MOST_WAIT_S) if stamp == before else 0.0
@@ -94,13 +104,29 @@ class LiveEdge:
         self._lags.clear()
         self._long_lags.clear()
 
+    def _await_stamp(self, arrived: float) -> None:
+        """The first packet may have no time stamp although those that follow have one."""
+        if self._burst_began == math.inf:
+            self._begin_burst(arrived)
+        self.reached |= not self._stamped or arrived - self._burst_began > BURST_S
+
     def _detect_end_of_burst(self, arrived: float, least: float) -> None:
         """The burst is over when the least lag no longer falls."""
-        if self._first_arrived is None:
-            self._first_arrived, self._least, self._calm_since = arrived, least, arrived
-        elif abs(self._least - least) > 0.1:
+        if self._least is None:
+            self._least = least
+            self._begin_burst(arrived)
+        elif abs(self._least - least) > self.FALL_S:
             self._least, self._calm_since = least, arrived
-        self.reached |= arrived - self._calm_since > self.CALM_S or arrived - self._first_arrived > self.BURST_S
+        self.reached |= arrived - self._calm_since > self._calm_s or arrived - self._burst_began > BURST_S
+
+    def _begin_burst(self, arrived: float) -> None:
+        """For the first packet, and for the first one with a time stamp. Nothing has waited longer than edged did."""
+        paused = arrived - self._waited_from > self.PAUSE_S
+        if paused:
+            self._calm_s = self.CALM_AFTER_PAUSE_S
+        if paused or self._burst_began == math.inf:
+            self._burst_began = self._calm_since = arrived
+        self._waited_from = arrived
 
 
 class SenderClock:

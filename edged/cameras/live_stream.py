@@ -50,7 +50,7 @@ class LiveStream:
         self._health = health
         self._opened = time.monotonic()
         self._gop = GopBuffer(stream.codec, stream.extradata)
-        self._edge = LiveEdge()
+        self._edge = LiveEdge(stream.stamped, stream.began)
         self._decoding = threading.Lock()  # for the decoder, and `proven` and the two counters
         self._decoder = GroupDecoder(stream.codec, stream.extradata)
         self._tried = 0  # the number of the last keyframe that was decoded or failed

@@ -32,11 +32,14 @@ class OpenStream:
     """`codec` is FFmpeg's name of it. `extradata` contains the parameter sets that may be missing in the packets.
 
     `packets` has None where nothing arrived for some seconds, and raises CameraError when the connection is lost.
+    `stamped` says that packets have time stamps; the first one may lack it. `began` is the open (monotonic).
     """
 
     codec: str
     extradata: bytes
     packets: Iterator[Packet | None]
+    stamped: bool = False
+    began: float | None = None
 
 
 def codec_name(codec: str) -> str:

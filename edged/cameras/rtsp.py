@@ -19,6 +19,7 @@ from edged.cameras.annexb import parameter_sets
 from edged.cameras.bounded import ANSWER_S, Cancelled
 from edged.cameras.camera_url import CameraUrl, parse_url
 from edged.cameras.ffmpeg import captured_log, is_loss, open_error, refused_status
+from edged.cameras.live_edge import BURST_S
 from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.preflight import describe
 from edged.cameras.reasons import LoginRefused
@@ -30,6 +31,7 @@ QUIET_S = 60.0  # how long a camera that worked before may send nothing after it
 UNTRIED_S = 8.0  # the same for one that did not
 WAITED_S = 0.005
 GATHER_S = 0.12  # for several packets at each wake-up, which halves the CPU; LiveEdge corrects their ages
+GATHER_AFTER_S = BURST_S  # until then, LiveEdge has to see when each packet arrived
 OTHER_TRANSPORT = (400, 406, 415, 451, 456, 461, 500, 501, 551)  # statuses of SETUP for a transport that is not there
 BUSY = 503
 WALL_CLOCK = struct.Struct("<q")  # microseconds since 1970, the beginning of FFmpeg's AVProducerReferenceTime
@@ -63,7 +65,8 @@ class RtspSource:
         container, began = self._connect(address, cancelled)
         try:
             codec, extradata = _codec(container)
-            yield OpenStream(codec, extradata, _age_first(self._packets(container), began))
+            packets = _age_first(self._packets(container), began)
+            yield OpenStream(codec, extradata, packets, stamped=True, began=began)
         finally:
             container.close()  # in the thread that read from it
 
@@ -121,15 +124,15 @@ class RtspSource:
 
     def _packets(self, container: InputContainer) -> Iterator[Packet | None]:
         opened = since = reading = time.monotonic()
-        begun = False
+        begun: float | None = None  # the arrival of the first packet
         for packet, lines in _read(container):
             arrived = time.monotonic()
             # At its time-out FFmpeg delivers a leftover as if it were a packet.
             if packet is not None and arrived - since <= 0.9 * SILENT_S:
-                begun = self._worked = True
+                begun, self._worked = begun or arrived, True
                 yield _packet(packet, since, arrived, lines)
                 had_to_wait, since = arrived - reading > WAITED_S, time.monotonic()
-                if had_to_wait:  # nothing else is there yet
+                if had_to_wait and since - begun > GATHER_AFTER_S:  # nothing else is there yet
                     time.sleep(GATHER_S)
                 reading = time.monotonic()
             elif begun:
