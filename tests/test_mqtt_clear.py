@@ -59,7 +59,7 @@ def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
             "edged/box/dock/image/jpeg",
         }
         publisher.follow(asking())
-        until(lambda: publisher.figures().published == 11)
+        until(lambda: publisher.figures().published == 12)  # the question that left before is cleared again
         assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
 
 
