@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -15,6 +16,7 @@ from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, problems, two_se
 
 from edged.config.exposure import others_can_read
 from edged.config.load import ConfigError, load
+from edged.core.answer_types import Grammar
 from edged.core.secret import Secret
 from edged.core.specs import ConfigWarning
 
@@ -213,6 +215,28 @@ def test_a_secret_that_comes_later_ends_the_problem(tmp_path: Path):
     assert (after.cameras[0].source.problem, after.mqtt.problem) == (None, None)
     assert after.cameras[0].connection != before.cameras[0].connection
     assert after.mqtt != before.mqtt
+
+
+def test_a_secret_that_cannot_be_read_without_free_descriptors_is_a_problem_of_the_config(tmp_path: Path):
+    """Else a reload would leave the broker for good, because of a shortage that lasts for a second."""
+    ask = ASK + "        answer: {json: {type: boolean}}\n"
+    path = write(tmp_path, "mqtt: {username: me, password: {secret: broker}}\n" + ask)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "broker").write_text("p")
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def exhaust(_grammar: Grammar) -> None:
+        """Called after the file was read, before the broker's secret is."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))  # those that are open stay open
+
+    try:
+        with pytest.raises(ConfigError) as caught:
+            load(path, exhaust)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    broker = f"{tmp_path / 'credentials' / 'broker'} cannot be read: Too many open files"
+    assert caught.value.problems == [f'{path}:1: mqtt: the secret "broker" cannot be used ({broker})']
+    assert load(path).mqtt.problem is None
 
 
 def test_a_missing_secret_names_both_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

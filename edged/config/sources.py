@@ -104,7 +104,7 @@ class Surroundings:
             self._warn_of_readers(key, (*path, "key"))
             return ClientCertificate(certificate, key), None
         except SecretUnavailable as error:
-            self.report.warn("missing_secret", (*path, "key"), str(error))
+            self._report_missing((*path, "key"), error)
             return None, str(error)
 
     def _named_file(self, text: str, path: KeyPath) -> Path:
@@ -147,13 +147,13 @@ class Surroundings:
         return None
 
     def _network_source(self, parts: Url, path: KeyPath) -> SourceSpec:
-        missing: list[str] = []
+        missing: dict[str, SecretUnavailable] = {}  # by sentence
 
         def secret(match: re.Match[str]) -> str:
             try:
                 return quote(self._secret(match[1], path), safe="")
             except SecretUnavailable as error:
-                missing.append(str(error))
+                missing[str(error)] = error
                 return ""
 
         def filled(text: str) -> str:
@@ -161,14 +161,14 @@ class Surroundings:
 
         login = "" if parts.login is None else f"{filled(parts.login)}@"
         rest = filled(parts.path + ("" if parts.query is None else f"?{parts.query}"))
-        for why in dict.fromkeys(missing):
-            self.report.warn("missing_secret", path, why)
+        for error in missing.values():
+            self._report_missing(path, error)
         if SECRET_IN_TEXT.sub("", (parts.login or "").partition(":")[2]):
             self._clear_password(path, "{secret:NAME}")
         # Never log in with an empty password: some cameras lock the account after a few failures.
         url = f"{parts.scheme}://" + (parts.place if missing else f"{login}{parts.place}{rest}")
         kind: Literal["rtsp", "http"] = "rtsp" if parts.scheme.startswith("rtsp") else "http"
-        return SourceSpec(kind, Secret(url), parts.shown, missing[0] if missing else None)
+        return SourceSpec(kind, Secret(url), parts.shown, next(iter(missing), None))
 
     def page(self, parsed: PageForm) -> PageSpec:
         if parsed.token is None and not parsed.listen.is_loopback:
@@ -188,7 +188,7 @@ class Surroundings:
         try:
             return self._secret(written["secret"], path), None
         except SecretUnavailable as error:
-            self.report.warn("missing_secret", path, str(error))
+            self._report_missing(path, error)
             return None, str(error)
 
     def _beside(self, text: str) -> Path:
@@ -207,6 +207,13 @@ class Surroundings:
         text = self.credentials.read(name)
         self._warn_of_readers(self.credentials.file(name), path)
         return text
+
+    def _report_missing(self, path: KeyPath, error: SecretUnavailable) -> None:
+        """A secret may come later, so it is a warning that it is missing; but it is not missing if it was not read."""
+        if error.shortage:
+            self.report.problem(path, str(error))
+        else:
+            self.report.warn("missing_secret", path, str(error))
 
     def _warn_of_readers(self, file: Path, path: KeyPath) -> None:
         if others_can_read(file):
