@@ -1048,7 +1048,8 @@ def ask_choice(truth: Truth, rng: random.Random) -> Asked:
     pair = rng.choice(pairs_en if tongue == "en" else pairs_ko)
     answer = pair[0 if (truth.door_open if kind == "door" else truth.night) else 1]
     one, other = rng.sample(pair, 2)
-    text = _question(_patterns(en, ko, tongue), tongue, rng).replace("{one}", one).replace("{other}", other)
+    patterns = _filled(_filled(_patterns(en, ko, tongue), "one", one), "other", other)
+    text = _question(patterns, tongue, rng)
     order = "Answer with one of:" if tongue == "en" else "다음 중 하나로 답하세요:"
     end = "." if tongue == "en" or rng.random() < 0.5 else ""
     return Asked(f"{text} {order} {one}, {other}{end}", answer)
@@ -1066,7 +1067,7 @@ def ask_json(truth: Truth, rng: random.Random) -> Asked:
     if chance < 0.75:
         text = _question(_patterns(JSON_ALL, JSON_ALL_KO, tongue), tongue, rng)
         return Asked(f"{text} {instruction}", json_answer(truth, keys), values_only=True)
-    text = _question(_patterns(JSON_KEYS, JSON_KEYS_KO, tongue), tongue, rng).replace("{keys}", ", ".join(keys))
+    text = _question(_filled(_patterns(JSON_KEYS, JSON_KEYS_KO, tongue), "keys", ", ".join(keys)), tongue, rng)
     return Asked(f"{text} {instruction}", json_answer(truth, keys))
 
 
