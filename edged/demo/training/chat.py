@@ -43,8 +43,8 @@ PIECES = (
 )
 
 
-def _texts(rng: random.Random) -> Iterator[str]:
-    for _ in range(30000):
+def _texts(rng: random.Random, conversations: int) -> Iterator[str]:
+    for _ in range(conversations):
         truth = Truth(rng.randint(0, MAX_PEOPLE), rng.randint(0, MAX_CARS), rng.random() < 0.5, rng.random() < 0.5)
         for asked in (ask_short(truth, rng), *ask_long(truth, rng)):
             yield asked.prompt
@@ -54,8 +54,8 @@ def _texts(rng: random.Random) -> Iterator[str]:
         yield "assistant\n"
 
 
-def make_tokenizer() -> Tokenizer:
-    """A byte-level BPE learned from the wordings; it spells any text."""
+def make_tokenizer(conversations: int = 30_000) -> Tokenizer:
+    """A byte-level BPE learned from so many conversations; it can encode any text."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(PIECES), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -70,7 +70,7 @@ def make_tokenizer() -> Tokenizer:
         min_frequency=5,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(random.Random(3)), trainer)
+    tokenizer.train_from_iterator(_texts(random.Random(3), conversations), trainer)
     return tokenizer
 
 

@@ -4,7 +4,7 @@ transformers.
 Four stages: the vision tower alone, on what is where in the picture; the language model alone, on the frozen tower's
 tokens; both together; and both again from a lower rate, where in many pictures people stand before each other. Another
 process draws the pictures meanwhile, and each is learned from once. Finished stages stay in the work folder, so that a
-training that was broken off begins again with the stage it was in.
+training that was broken off begins again with the stage it was in. `--rehearse` does all of it in a few steps.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,10 +36,7 @@ log = logging.getLogger("edged.demo.training.train")
 T = TypeVar("T")
 
 SEED = 1
-SHARD_SIZE, CHECK_SIZE = 1600, 1500
 SHARDS_AHEAD = 4
-BATCH = 32
-CACHED = 250  # batches whose tokens the second stage learns from
 MODEL_FOLDER = Path(__file__).parent.parent / "model"
 
 
@@ -64,6 +61,24 @@ STAGES = (
     TrainingStage("text", 600, 0, 2e-3, 0.25, 100, 2),
     TrainingStage("both", 2600, 7e-4, 1.1e-3, 0.01, 50, 3),
     TrainingStage("again", 1000, 3.5e-4, 5e-4, 0.01, 30, 4, Mix(clear=0.35, overlapping=True)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages, and how much they learn from."""
+
+    stages: tuple[TrainingStage, ...] = STAGES
+    conversations: int = 30_000  # for the tokenizer
+    batch: int = 32
+    shard: int = 1600  # pictures in one file
+    cached: int = 250  # batches whose image tokens are kept for the stage "text"
+    check: int = 1500  # pictures kept apart, for the checks and the temperature
+
+
+FULL = Plan()
+REHEARSAL = Plan(
+    tuple(replace(stage, steps=2, warm=1) for stage in STAGES), conversations=500, batch=2, shard=4, cached=2, check=4
 )
 
 
@@ -101,7 +116,7 @@ class Pictures:
         return (self.batch(start, start + size) for start in range(0, len(self), size))
 
 
-def fresh_batches(folder: Path, stage: TrainingStage) -> Iterator[Batch]:
+def fresh_batches(folder: Path, stage: TrainingStage, plan: Plan) -> Iterator[Batch]:
     """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
@@ -109,11 +124,11 @@ def fresh_batches(folder: Path, stage: TrainingStage) -> Iterator[Batch]:
         try:
             for number in count(1000 * stage.seed):
                 name = Path(shards, str(number))
-                coming.append((name, pool.submit(render, name, number, SHARD_SIZE, mix=stage.mix)))
+                coming.append((name, pool.submit(render, name, number, plan.shard, mix=stage.mix)))
                 if len(coming) == SHARDS_AHEAD:
                     name, drawn = coming.popleft()
                     drawn.result()
-                    yield from _taken(name).batches(BATCH)
+                    yield from _taken(name).batches(plan.batch)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -222,14 +237,16 @@ def language_loss(network: Network, tokens: Tensor, batch_facts: Tensor, packed:
 
 @torch.no_grad()
 def vision_check(network: Network, pictures: Pictures) -> str:
-    right = torch.zeros(4)
+    right, checked = torch.zeros(4), 0
     for batch in islice(pictures.batches(50), 6):
         read = network.read_out.vision_loss(*seen(network.tower, batch.patches), batch.cells, batch.cover, batch.facts)[
             1
         ]
         read = torch.cat((read[:, :2].round(), (read[:, 2:] > 0).float()), 1)
         right += (read == batch.facts).sum(0)
-    return "people, cars, door, night right: " + ", ".join(f"{100 * share:.1f} %" for share in (right / 300).tolist())
+        checked += len(read)
+    shares = (right / checked).tolist()
+    return "people, cars, door, night right: " + ", ".join(f"{100 * share:.1f} %" for share in shares)
 
 
 @torch.no_grad()
@@ -269,17 +286,19 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def train_text(network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer) -> Iterator[Tensor]:
+def train_text(
+    network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer, plan: Plan
+) -> Iterator[Tensor]:
     rng, words = np.random.default_rng([SEED, stage.seed]), random.Random(SEED)
     tokens, facts, truths = list[Tensor](), list[Tensor](), list[Truth]()
-    for batch in islice(batches, CACHED):
+    for batch in islice(batches, plan.cached):
         with torch.no_grad():
             tokens.append(seen(network.tower, varied(batch.patches))[0])
         facts.append(batch.facts)
         truths += batch.truths
     all_tokens, all_facts = torch.cat(tokens), torch.cat(facts)
     optimiser = Optimiser({network.text: stage.text_rate, network.read_out.facts: stage.text_rate}, stage)
-    drawn = (rng.integers(0, len(truths), BATCH) for _ in count())
+    drawn = (rng.integers(0, len(truths), plan.batch) for _ in count())
     packs = ((numbers, packer.pack([truths[number] for number in numbers], words)) for numbers in drawn)
     for numbers, packed in ahead(packs):
         loss = language_loss(network, all_tokens[numbers], all_facts[numbers], packed, packer)
@@ -302,7 +321,7 @@ def train_both(network: Network, batches: Iterator[Batch], stage: TrainingStage,
 def run(
     stage: TrainingStage, steps: Iterator[Tensor], network: Network, check: Pictures, packer: Packer, file: Path
 ) -> None:
-    began_s, mean = time.process_time(), 0.0
+    began_s, mean, part = time.process_time(), 0.0, file.with_suffix(".part")
     for number, loss in zip(range(1, stage.steps + 1), steps, strict=False):
         mean += (loss.item() - mean) * (0.02 if number > 1 else 1)
         if number % 100 == 0 or number == stage.steps:
@@ -311,8 +330,8 @@ def run(
             log.info(
                 "%s: step %d of %d, %.0f CPU s, loss %.3f; %s", stage.name, number, stage.steps, spent_s, mean, found
             )
-            network.save(file.with_suffix(".part"))
-    network.save(file)
+            network.save(part)
+    part.replace(file)
 
 
 @torch.no_grad()
@@ -328,35 +347,55 @@ def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
     return min(tried, key=lambda divisor: F.cross_entropy(logits / divisor, wanted).item())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, two hours on two cores.")
-    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (2 GB) and checkpoints")
-    parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="where the finished model goes")
-    given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    data: Path = given.work / "data"
+def train(plan: Plan, work: Path, out: Path) -> None:
+    """Train the model in the work folder, continuing after the last finished stage, and write it to `out`."""
+    data = work / "data"
     data.mkdir(parents=True, exist_ok=True)
-    render(data / "check", 100, CHECK_SIZE)
+    render(data / "check", 100, plan.check)
     check = Pictures(data / "check")
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(plan.conversations)
     packer, network = Packer(tokenizer), Network.fresh(tokenizer.get_vocab_size())
-    for stage in STAGES:
-        file: Path = given.work / f"{stage.name}.pt"
+    for stage in plan.stages:
+        file = work / f"{stage.name}.pt"
         if file.exists():
+            log.info("%s: already finished, loaded from %s", stage.name, file)
             network.load(file)
             continue
         torch.manual_seed(SEED)
-        batches = fresh_batches(data, stage)
-        if stage.name == "tower":
-            steps = train_tower(network, batches, stage)
-        else:
-            steps = (train_text if stage.name == "text" else train_both)(network, batches, stage, packer)
-        run(stage, steps, network, check, packer, file)
+        run(stage, _steps(stage, network, data, packer, plan), network, check, packer, file)
     divisor = temperature(network, check, packer)
     log.info("temperature %.2f", divisor)
     # the logits are linear in this weight, and the tied embedding must stay as it is
     network.text.norm.weight.data /= divisor
-    save_folder(network.tower, network.text, tokenizer, given.out)
+    save_folder(network.tower, network.text, tokenizer, out)
+
+
+def _steps(stage: TrainingStage, network: Network, data: Path, packer: Packer, plan: Plan) -> Iterator[Tensor]:
+    batches = fresh_batches(data, stage, plan)
+    if stage.name == "tower":
+        return train_tower(network, batches, stage)
+    if stage.name == "text":
+        return train_text(network, batches, stage, packer, plan)
+    return train_both(network, batches, stage, packer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the demo's model from nothing, two hours on two cores.")
+    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="for pictures (2 GB) and checkpoints")
+    parser.add_argument("--out", type=Path, help=f"where the finished model goes (default: {MODEL_FOLDER})")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="only a few steps of each stage, to see within a minute that training works here; in WORK/rehearsal, "
+        "where the model goes too unless --out is given",
+    )
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if given.rehearse:
+        work = given.work / "rehearsal"
+        train(REHEARSAL, work, given.out or work / "model")
+    else:
+        train(FULL, given.work, given.out or MODEL_FOLDER)
 
 
 if __name__ == "__main__":
