@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -159,6 +160,33 @@ def test_the_losses_fall_on_pictures_that_come_again(tokenizer: Tokenizer, packe
     assert of_tower[-1] < 0.6 * of_tower[0], of_tower
     of_text = losses(train.train_text(network, batches, text, packer, train.REHEARSAL), 10)
     assert np.mean(of_text[-3:]) < 0.8 * np.mean(of_text[:3]), of_text
+
+
+def test_a_stage_counts_as_finished_only_once_its_checkpoint_is_complete(
+    tokenizer: Tokenizer, packer: chat.Packer, shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    finished_meanwhile, save = [], torch.save
+    network, file = train.Network.fresh(tokenizer.get_vocab_size()), tmp_path / "tower.pt"
+
+    def save_and_look(states: dict[str, Any], to: Path) -> None:
+        save(states, to)
+        finished_meanwhile.append(file.exists())
+
+    monkeypatch.setattr(torch, "save", save_and_look)
+    steps = repeat(torch.tensor(1.0))
+    train.run(replace(train.STAGES[0], steps=2), steps, network, train.Pictures(shard), packer, file)
+    assert finished_meanwhile == [False]
+    network.load(file)
+
+
+def test_fresh_pictures_are_deleted_once_they_are_in_memory(tmp_path: Path):
+    batches = train.fresh_batches(tmp_path, train.STAGES[0], train.REHEARSAL)
+    first, _, other = (next(batches) for _ in range(3))
+    (shards,) = tmp_path.iterdir()
+    assert {"1000.npy", "1000.npz", "1001.npy", "1001.npz"}.isdisjoint(path.name for path in shards.iterdir())
+    assert not torch.equal(first.patches, other.patches)
+    batches.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_targets_say_what_the_truth_says(shard: Path):

@@ -13,7 +13,7 @@ import multiprocessing
 import random
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -116,7 +116,7 @@ class Pictures:
         return (self.batch(start, start + size) for start in range(0, len(self), size))
 
 
-def fresh_batches(folder: Path, stage: TrainingStage, plan: Plan) -> Iterator[Batch]:
+def fresh_batches(folder: Path, stage: TrainingStage, plan: Plan) -> Generator[Batch]:
     """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
