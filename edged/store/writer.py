@@ -122,6 +122,7 @@ class Writer:
             self._open()
         except Exception:
             log.exception("store: unexpected error")
+            self._disconnect()  # the next write opens the file again, and prepares it
         self._first_try.set()
         while not self._fatal:
             batch = self._next_batch()
