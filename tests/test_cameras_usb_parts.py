@@ -273,6 +273,7 @@ def test_a_device_that_this_process_has_open_is_not_in_use_by_another_program() 
         (errno.ENOSPC, "the USB controller has not enough bandwidth left for this camera"),
         (errno.EIO, "the driver of /dev/video0 refused to start the stream: Input/output error"),
         (errno.EBUSY, "/dev/video0 is in use by another program"),
+        (errno.ENODEV, "/dev/video0 does not exist (unplugged?)"),
     ],
 )
 def test_a_driver_that_refuses_to_start_says_why(code: int, reason: str) -> None:
@@ -298,6 +299,28 @@ def test_other_devices_and_files_are_no_cameras(tmp_path: Path) -> None:
     for path in ("/dev/null", str(tmp_path / "video0")):
         with pytest.raises(CameraError, match=f"^{path} is not a video device$"):
             LocalUsb().open(path, Wanted())
+    assert LocalUsb().why_not_started("/dev/null") == (
+        "the driver of /dev/null refused to start the stream: Inappropriate ioctl for device"
+    )
+
+
+def test_what_is_no_camera_has_no_identity_and_no_twin() -> None:
+    usb = LocalUsb()
+    assert (usb.identify("/dev/null"), usb.has_twin("/dev/null")) == (None, False)
+    assert usb.guard("dock", "/dev/video0") is usb.guard("dock", "/dev/video0")
+    assert usb.guard("dock", "/dev/video0") is not usb.guard("yard", "/dev/video0")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EBUSY, "is in use by another program"),
+        (errno.ENXIO, "does not exist (unplugged?)"),
+        (errno.EMFILE, "cannot be opened: Too many open files"),
+    ],
+)
+def test_a_device_that_cannot_be_opened_says_why(code: int, reason: str) -> None:
+    assert open_reason("/dev/video0", OSError(code, os.strerror(code))) == reason
 
 
 def test_a_device_without_permission_names_its_group(tmp_path: Path) -> None:
