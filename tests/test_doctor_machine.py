@@ -1,0 +1,171 @@
+"""What `edged doctor` finds out about the machine itself: its service, disks, clock, users and processes."""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import math
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
+
+from edged.service import clock
+from edged.tools.doctor import host
+from edged.tools.doctor.check import Check
+from edged.tools.doctor.machine import Machine, User, group_name, holders, user_name, users
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(state=tmp_path)
+
+
+# the service
+
+
+def with_systemctl(folder: Path, monkeypatch: pytest.MonkeyPatch, output: str, code: int = 0) -> Path:
+    """A systemctl that answers like this, and writes down how it was called."""
+    (folder / "output").write_text(output)
+    program = folder / "systemctl"
+    shown = f'while read -r line; do echo "$line"; done <{folder}/output'
+    program.write_text(f'#!/bin/sh\necho "$@" >>{folder}/calls\n{shown}\nexit {code}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder / "calls"
+
+
+def properties(**changed: str) -> str:
+    state = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}
+    state |= {"Result": "success", "NRestarts": "0", **changed}
+    return "".join(f"{key}={value}\n" for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("output", "ok", "detail", "todo"),
+    [
+        (properties(), True, "edged.service is active (running), enabled", None),
+        (properties(NRestarts="1"), True, "edged.service is active (running), enabled, restarted 1 time", None),
+        (properties(NRestarts=""), True, "edged.service is active (running), enabled", None),
+        (properties(UnitFileState=""), True, "edged.service is active (running), static", None),
+        (
+            properties(ActiveState="inactive", SubState="dead", UnitFileState="disabled"),
+            True,
+            "edged.service is inactive (dead), disabled",
+            "systemctl enable edged.service, or it will not start at the next boot",
+        ),
+        (
+            properties(ActiveState="failed", SubState="failed", Result="exit-code"),
+            False,
+            "edged.service has failed (exit-code)",
+            "journalctl -u edged.service -n 50",
+        ),
+        (
+            properties(LoadState="not-found", ActiveState="inactive", SubState="dead", UnitFileState=""),
+            None,
+            "edged.service is not installed",
+            "to run edged as a service, see README: As a service",
+        ),
+        ("", None, "systemd is not running on this machine", None),
+    ],
+)
+def test_the_state_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, ok: bool | None, detail: str, todo: str | None
+):
+    calls = with_systemctl(tmp_path, monkeypatch, output)
+    assert host.unit(Machine()) == Check("systemd", ok, detail, todo)
+    assert calls.read_text().startswith("show edged.service --property=LoadState --property=ActiveState")
+
+
+def test_a_systemctl_that_fails_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with_systemctl(tmp_path, monkeypatch, properties(), code=1)
+    failed = host.unit(Machine())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert failed == host.unit(Machine()) == Check("systemd", None, "systemd is not running on this machine")
+
+
+def test_a_second_disk_is_checked_too(machine: Machine):
+    rows = host.disks(Path("/dev/edged.yaml"), machine)  # another file system than that of the state
+    assert [row.name for row in rows] == [f"disk {machine.state}", "disk /dev"]
+
+
+def test_a_disk_that_is_read_only_is_wrong_if_edged_writes_to_it(small_disk: SmallDisk):  # noqa: F811  # the fixture
+    small_disk.make_read_only()
+    row = host.disk(small_disk.folder, written=True, least_free=0)
+    assert (row.ok, row.detail) == (False, "is mounted read-only")
+    assert row.next == "check dmesg: a card or disk that fails is remounted read-only"
+    assert host.disk(small_disk.folder, written=False, least_free=0).ok is True
+
+
+CLOCK_IS_SET = Check("clock", True, "synchronised")
+CLOCK_IS_NOT_SET = Check(
+    "clock",
+    False,
+    "not synchronised: the time stamps of answers are not reliable",
+    "timedatectl set-ntp true",
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "timesyncd", "row"),
+    [
+        (0, False, CLOCK_IS_SET),
+        (5, True, CLOCK_IS_NOT_SET),  # TIME_ERROR
+        (-1, True, CLOCK_IS_SET),  # forbidden in a sandbox; systemd-timesyncd tells
+        (-1, False, CLOCK_IS_NOT_SET),
+        (None, True, CLOCK_IS_SET),  # a C library without adjtimex
+    ],
+)
+def test_the_kernel_tells_if_the_clock_is_synchronised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: int | None, timesyncd: bool, row: Check
+):
+    library = SimpleNamespace() if state is None else SimpleNamespace(adjtimex=lambda _: state)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: library)
+    monkeypatch.setattr(clock, "TIMESYNCD", tmp_path / "synchronized")
+    monkeypatch.setattr(clock, "_known", (-math.inf, False))  # the state before comes back with the end of the test
+    if timesyncd:
+        (tmp_path / "synchronized").touch()
+    assert host.clock_check() == row
+
+
+# users and processes
+
+
+def test_the_users_are_that_of_this_process_and_that_of_the_service(monkeypatch: pytest.MonkeyPatch):
+    def nobody(_: str) -> pwd.struct_passwd:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwnam", nobody)
+    own = pwd.getpwuid(os.geteuid())
+    assert [(user.name, user.uid) for user in users()] == [(own.pw_name, own.pw_uid)]
+    service = pwd.struct_passwd(("edged", "x", 4242, 4343, "", "/var/lib/edged", "/usr/sbin/nologin"))
+    monkeypatch.setattr(pwd, "getpwnam", {"edged": service}.__getitem__)
+    assert users()[1] == User("edged", 4242, frozenset({4343, grp.getgrnam("video").gr_gid}))
+
+
+def test_numbers_without_a_name_are_shown_as_numbers():
+    assert (user_name(0), user_name(3_999_999)) == ("root", "3999999")
+    assert (group_name(0), group_name(3_999_999)) == ("root", "3999999")
+
+
+def test_the_processes_that_hold_the_npu_are_named(tmp_path: Path):
+    node = tmp_path / "dev" / "aries0"
+
+    def process(number: int, name: str, *targets: Path) -> None:
+        handles = tmp_path / str(number) / "fd"
+        handles.mkdir(parents=True)
+        (handles.parent / "comm").write_text(f"{name}\n")
+        for handle, target in enumerate(targets):
+            (handles / str(handle)).symlink_to(target)
+
+    process(7, "bench", Path("/dev/null"), node)
+    process(12, "bash", Path("/dev/null"))
+    process(os.getpid(), "doctor", node)
+    process(13, "closing")
+    (tmp_path / "13/fd/0").touch()  # closed meanwhile: no link can be read
+    (tmp_path / "14").mkdir()  # ended meanwhile
+    (tmp_path / "self").symlink_to("7")
+    assert holders([node], tmp_path) == ["bench (pid 7)"]
