@@ -230,7 +230,7 @@ def test_an_edged_that_is_not_installed_is_named(image: Path, monkeypatch: pytes
         own_command(Target(image, live=False))
 
 
-@pytest.mark.skipif(SYSTEMD.exists(), reason="systemd runs here")
+@pytest.mark.skipif(Path(SYSTEMD).exists(), reason="systemd runs here")
 def test_without_systemd_the_error_says_so(capsys: pytest.CaptureFixture[str]):
     assert main(["install", "--dry-run"]) == 1
     assert capsys.readouterr().err == (

@@ -17,8 +17,8 @@ from edged.tools.install.target import InstallError, Target
 from edged.tools.invocation import command_line
 from edged.tools.streams import write_line
 
-SYSTEMD = Path("/run/systemd/system")
-UDEV = Path("/run/udev/control")
+SYSTEMD = "/run/systemd/system"
+UDEV = "/run/udev/control"
 NEXT_STEPS = f"""\
 next:
   put the model folder into {layout.MODELS}/qwen2-vl-2b: edged prepare --help
@@ -38,13 +38,17 @@ class InstallOptions:
 
 
 def install(
-    options: InstallOptions, completion: str, own_command: Callable[[Target], Path] = layout.own_command
+    options: InstallOptions,
+    completion: str,
+    own_command: Callable[[Target], Path] = layout.own_command,
+    running: Path = Path("/"),
 ) -> int:
     """Install or remove edged, and print a line for each change; the exit code. Raises InstallError.
 
-    `completion` is the completion file for bash, `own_command` finds the command that the service runs.
+    `completion` is the completion file for bash, `own_command` finds the command that the service runs. `running` is
+    the top folder of the running system; tests use another.
     """
-    target = _target(options)
+    target = _target(options, running)
     os.umask(0o022)  # folders of /usr/local may have to be created
     try:
         return _remove(target, options) if options.uninstall else _install(target, options, completion, own_command)
@@ -52,18 +56,19 @@ def install(
         raise InstallError(f"{error.filename or options.root}: {error.strerror}") from None
 
 
-def _target(options: InstallOptions) -> Target:
+def _target(options: InstallOptions, running: Path) -> Target:
     if os.geteuid() != 0 and not options.dry_run:
         raise InstallError(f"must run as root: sudo {command_line('install')}")
     if options.root is not None:
         if not options.root.is_dir():
             raise InstallError(f"--root: there is no folder {options.root}")
         return Target(options.root.absolute(), live=False)
-    if not SYSTEMD.is_dir():
+    target = Target(running, live=True)
+    if not target.path(SYSTEMD).is_dir():
         raise InstallError(
             f"systemd does not run on this machine (there is no {SYSTEMD}); --root / installs the files all the same"
         )
-    return Target(Path("/"), live=True)
+    return target
 
 
 def _install(target: Target, options: InstallOptions, completion: str, own_command: Callable[[Target], Path]) -> int:
@@ -86,7 +91,7 @@ def _remove(target: Target, options: InstallOptions) -> int:
     actions = [action for part in reversed(parts) if (action := part.to_undo(options.purge))]
     if target.live and target.path(f"{layout.UNITS}/{layout.UNIT}").exists():
         stop = ("systemctl", "disable", "--now", layout.UNIT)
-        actions.insert(0, Action("stop", f"and disabled {layout.UNIT}", lambda: run(*stop)))
+        actions.insert(0, Action("stop and disable", layout.UNIT, lambda: run(*stop)))
     _carry_out(target, actions, options, "edged is not installed")
     if options.dry_run:
         return EXIT_OK
@@ -104,13 +109,13 @@ def _carry_out(target: Target, actions: Sequence[Action], options: InstallOption
     if not actions:
         write_line(f"{reason}; nothing was changed")
     elif target.live and not options.dry_run:
-        _announce()
+        _announce(target)
 
 
-def _announce() -> None:
+def _announce(target: Target) -> None:
     """Let systemd, and udev if it runs, read what was changed."""
     run("systemctl", "daemon-reload")
-    if UDEV.exists():
+    if target.path(UDEV).exists():
         run("udevadm", "control", "--reload")
         run("udevadm", "trigger", "--action=change", "--property-match=DEVNAME=/dev/aries*")
 

@@ -24,7 +24,7 @@ PAST = {
     "set": "set",
     "remove": "removed",
     "add": "added",
-    "stop": "stopped",
+    "stop and disable": "stopped and disabled",
 }
 
 
