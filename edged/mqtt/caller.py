@@ -145,7 +145,8 @@ class Caller:
             self._begin(V311)
         elif reason.is_failure:
             raise self._failed(connack_failure(reason, self._client_id))
-        elif self._client is not None:
+        else:
+            assert self._client
             self._connected = True
             self._client.subscribe([(self._topics.response(self._what), 1), (self._topics.state, 1)])
 
@@ -167,8 +168,8 @@ class Caller:
             correlation = self._transaction.encode()
             properties = request_properties(self._topics.response(self._what), correlation, expires_s)
         payload = encode({**self._keys, "transaction": self._transaction})
-        if self._client is not None:
-            self._client.publish(self._topics.request(self._what), payload, 1, False, properties)
+        assert self._client
+        self._client.publish(self._topics.request(self._what), payload, 1, False, properties)
 
     def _accepted(self, reason: ReasonCode) -> None:
         if reason.is_failure:
