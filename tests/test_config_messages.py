@@ -41,6 +41,52 @@ BAD = {
         CAMERA + "    every: 30\n",
         ['edged.yaml:5: camera "dock": every needs a unit: 30s, 30m or 30h'],
     ),
+    "hours that are no text": (
+        CAMERA + "    hours: [06:00-22:00, 7]\n",
+        ['edged.yaml:5: camera "dock": hours must be a time window such as 06:00-22:00 or mon-fri 06:00-22:00, not 7'],
+    ),
+    "cron that is no text": (
+        CAMERA + "    cron: 5\n",
+        ['edged.yaml:5: camera "dock": cron must be text, not 5'],
+    ),
+    "timezone that is no text": (
+        MODEL + "timezone: 5\n",
+        ["edged.yaml:2: timezone must be text, not 5"],
+    ),
+    "a size in words": (
+        MODEL + "history: {max: lots}\n",
+        ['edged.yaml:2: history: max must be a size such as 200MB or 2GB, not "lots"'],
+    ),
+    "bounds of an integer that are no integers": (
+        ASK + "        answer: integer\n        range: [0.5, 4]\n",
+        ['edged.yaml:9: camera "dock": question "gate": the bounds of an integer\'s range must be whole numbers'],
+    ),
+    "words of another answer than yes_no": (
+        ASK + "        answer: integer\n        words: {true: Open, false: Shut}\n",
+        ['edged.yaml:9: camera "dock": question "gate": words is valid only with answer: yes_no'],
+    ),
+    "words that cannot be a reply": (
+        ASK + "        answer: yes_no\n        words: {true: ' Open', false: Shut}\n",
+        [
+            'edged.yaml:9: camera "dock": question "gate": words.true " Open" cannot be a reply; it must be one line '
+            "without special tokens, and must not begin or end with a space"
+        ],
+    ),
+    "an IPv6 address that is none": (
+        MODEL + "mqtt: {url: 'mqtt://[::zz]:1883'}\nmetrics: '[::g]:9817'\n",
+        [
+            "edged.yaml:2: mqtt: url is not the address of a broker (mqtt://host:1883, or mqtts://host:8883 for TLS)",
+            'edged.yaml:3: metrics must be an IP address and a port such as 127.0.0.1:9817, not "[::g]:9817"',
+        ],
+    ),
+    "an empty user name": (
+        MODEL + "mqtt: {url: 'mqtt://box', username: ''}\n",
+        ["edged.yaml:2: mqtt: username is empty"],
+    ),
+    "top_p of nothing": (
+        ASK + "        top_p: 0\n",
+        ['edged.yaml:8: camera "dock": question "gate": top_p must be more than 0, not 0'],
+    ),
     "no duration": (
         CAMERA + "    max_age: soon\n",
         ['edged.yaml:5: camera "dock": max_age must be a duration such as 30s, 10m or 1h, not "soon"'],

@@ -141,8 +141,6 @@ def _out_of_bounds(kind: str, context: Mapping[str, Any], value: Any, path: KeyP
             return f"must be more than {context['gt']:.15g}{instead}"
         case "less_than_equal":
             return f"must be at most {context['le']:.15g}{instead}"
-        case "less_than":
-            return f"must be less than {context['lt']:.15g}{instead}"
         case "literal_error":
             return f"must be {context['expected'].replace(chr(39), '')}{instead}"
         case "string_too_short":
