@@ -433,3 +433,17 @@ def test_the_camera_of_an_earlier_run_can_be_given() -> None:
     guard = IdentityGuard(Identity("1-1", "046d:0825", "99FF", "HD Webcam"))
     with pytest.raises(CameraError, match="serial 99FF"):
         guard.check("/dev/video0", FIRST, has_twin=False)
+
+
+def test_a_camera_that_is_not_on_usb_is_known_by_its_device_alone(tmp_path: Path) -> None:
+    (tmp_path / "devices/soc-csi").mkdir(parents=True)
+    entry = tmp_path / "class/video0"
+    entry.mkdir(parents=True)
+    (entry / "name").write_text("unicam\n")
+    (entry / "device").symlink_to(tmp_path / "devices/soc-csi")
+    assert devices(tmp_path).identify("/dev/video0") == Identity("soc-csi", "", "", "unicam")
+
+
+def test_a_machine_without_video_devices_has_no_cameras(tmp_path: Path) -> None:
+    usb = devices(tmp_path)
+    assert (usb.cameras(), usb.identify("/dev/video0"), usb.stable_link("/dev/video0")) == ([], None, None)

@@ -7,16 +7,21 @@ import grp
 import math
 import os
 import pwd
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.config import open_folder, two_secrets  # noqa: F401  # a fixture
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
 from edged.service import clock
 from edged.tools.doctor import host
 from edged.tools.doctor.check import Check
+from edged.tools.doctor.config import read_config
 from edged.tools.doctor.machine import Machine, User, group_name, holders, user_name, users
+from edged.tools.doctor.packages import opencv_from, python
+from edged.tools.doctor.running import running
 
 
 @pytest.fixture
@@ -169,3 +174,41 @@ def test_the_processes_that_hold_the_npu_are_named(tmp_path: Path):
     (tmp_path / "14").mkdir()  # ended meanwhile
     (tmp_path / "self").symlink_to("7")
     assert holders([node], tmp_path) == ["bench (pid 7)"]
+
+
+# what is installed, and what runs
+
+
+def test_another_python_is_wrong(monkeypatch: pytest.MonkeyPatch):
+    assert python().ok is True
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    row = python()
+    assert (row.ok, row.next) == (False, "install edged in an environment with Python 3.11 or 3.12")
+
+
+def test_an_import_of_opencv_that_does_not_end_may_be_a_slow_disk():
+    row = opencv_from(["/bin/sleep", "60"], 0.0)
+    assert row == Check(
+        "opencv", False, "cannot be imported: did not finish within 0 s", "check whether the disk is slow"
+    )
+
+
+def test_a_probe_whose_report_is_no_json_is_an_error_with_the_exit_code():
+    row = opencv_from(["/bin/sh", "-c", "echo Segmentation; exit 3"], 20.0)
+    assert row.detail == "cannot be imported: the process ended with exit code 3 and no report"
+
+
+def test_without_a_config_nobody_is_asked_if_edged_runs():
+    assert running(None, Machine()) == Check("edged", None, "not checked: there is no valid config")
+
+
+def test_a_secret_that_others_can_read_is_wrong(open_folder: Path):  # noqa: F811  # the fixture
+    path = two_secrets(open_folder)
+    (open_folder / "credentials").mkdir(mode=0o755)
+    for name in ("broker", "dock"):
+        (open_folder / "credentials" / name).write_text("hunter2\n")
+        (open_folder / "credentials" / name).chmod(0o644)
+    _, [_, secrets] = read_config(path)
+    assert (secrets.ok, secrets.next) == (False, f"chmod 600 the files, or chmod 700 {open_folder}/credentials")
+    assert f"other users can read {open_folder}/credentials/broker" in secrets.detail
+    assert "hunter2" not in secrets.detail

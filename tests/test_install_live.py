@@ -13,7 +13,8 @@ from edged.tools.install import account
 from edged.tools.install.account import Account, run
 from edged.tools.install.command import SYSTEMD, UDEV, InstallOptions, install
 from edged.tools.install.layout import OVERRIDE, own_command
-from edged.tools.install.target import InstallError, Target
+from edged.tools.install.steps import Folder
+from edged.tools.install.target import InstallError, Owner, Target
 
 COMMAND = Path("/opt/edged/venv/bin/edged")
 STARTED = "edged is running; this puts the installed version into service: systemctl restart edged"
@@ -204,3 +205,27 @@ def test_the_command_is_the_one_of_this_environment(tmp_path: Path, monkeypatch:
         f"the service could not run {root}/opt/edged/venv/bin/edged: {root}/opt/edged is closed to other users; "
         "install edged into /opt/edged/venv"
     )
+
+
+def test_what_is_in_the_way_is_named_before_anything_is_changed(system: System, tmp_path: Path):
+    unit = system.file("usr/local/lib/systemd/system/edged.service")
+    unit.mkdir(parents=True)
+    with pytest.raises(InstallError, match=f"^{unit} is a folder; edged has a file of that name$"):
+        system.install()
+    unit.rmdir()
+    system.file("var").mkdir()
+    system.file("var/lib").symlink_to(tmp_path)
+    with pytest.raises(InstallError, match=f"^{system.file('var/lib')} leads out of {system.root}, to {tmp_path}$"):
+        system.install()
+    assert not system.file("etc/edged").exists()
+
+
+def test_a_system_without_a_list_of_users_has_none(system: System):
+    for name in ("passwd", "group"):
+        system.file(f"etc/{name}").unlink()
+    target = Target(system.root, live=False)
+    assert (target.user("root"), target.user("edged"), target.members("video")) == (0, None, set())
+    folder = Folder(target, "/var/lib/edged", 0o750, Owner("edged", "edged")).to_do()
+    assert folder
+    with pytest.raises(InstallError, match=r"^there is no user and group edged:edged$"):
+        folder.carry_out()

@@ -518,3 +518,15 @@ def test_a_check_of_a_large_file_counts_as_progress(
     connection = StateFile(path, lambda: moved.append(time.monotonic())).connect(check=True)
     connection.close()
     assert len(moved) > 3
+
+
+def test_a_payload_that_cannot_be_read_is_none(path: Path, opened: Opened) -> None:
+    store = DiskStore(path, lambda: True)
+    assert store.payload(1) is None  # not open yet
+    store = opened()
+    first = message(store)
+    assert write(store, first)
+    path.rename(path.with_name("elsewhere"))
+    assert store.payload(first.number) is None
+    path.with_name("elsewhere").rename(path)
+    assert store.payload(first.number) == b'{"late":false}'

@@ -104,3 +104,12 @@ def test_the_form_says_what_a_person_must_know():
     assert form(Choices((("No vehicle", "none"), ("Car", 4)))) == {"choices": [["No vehicle", "none"], ["Car", 4]]}
     assert form(Json('{"type": "object"}')) == {"schema": {"type": "object"}}
     assert form(Text()) == {}
+
+
+@pytest.mark.parametrize(
+    ("truth", "verdict"),
+    [({"count": 3.0}, "right"), ({"count": 3}, "right"), ({"count": 3.5}, "wrong"), ({"count": True}, "wrong")],
+)
+def test_numbers_of_json_are_compared_by_their_value(truth: Any, verdict: str):
+    parts = kept_answer("parts", {"count": 3}, type="json", form={"schema": {}})
+    assert decided(parts, None, truth) == (verdict, truth)

@@ -551,3 +551,29 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch):
     colour = re.compile(r"\x1b\[(\d+;)*(3[0-7]|9[0-7]|38;[\d;]+)m")
     assert colour.search(on_terminal(monkeypatch, board))
     assert not colour.search(on_terminal(monkeypatch, board, NO_COLOR="1"))
+
+
+def test_a_board_without_answers_says_so():
+    board = Board("t")
+    assert drawn(board, 80).splitlines()[2] == "no answers yet"
+    hear(board, ("dock", "availability"), {"state": "online"})
+    assert "no answers yet" not in drawn(board, 80)
+
+
+def test_a_row_shows_confidence_and_verdict_where_there_are_any():
+    board = Board("t", judge=lambda answer: "right" if answer["value"] == 3 else None)
+    hear(board, ("dock", "people"), payload("a", confidence=0.5))
+    hear(board, ("dock", "notes"), payload("b", question="notes", value=4, confidence=None))
+    assert "████░░░░ 0.50" in row(board, "people")
+    assert "right" in row(board, "people")
+    assert not {"█", "░"} & set(row(board, "notes"))
+    assert "2 answers: 1 right, 0 wrong, 0 refused, 1 not judged (100.0 % right)" in drawn(board, 100)
+
+
+def test_an_answer_without_an_id_is_new_each_time():
+    board = Board("t")
+    nameless = payload("a")
+    del nameless["id"]
+    for _ in range(2):
+        hear(board, ("dock", "people"), nameless)
+    assert board.counts["answers"] == 2

@@ -18,9 +18,6 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
         config = load(path)
     except ConfigError as error:
         return None, [_invalid(path, error), Check("secrets", None, NO_CONFIG)]
-    except OSError as error:
-        unreadable = Check("config", False, f"{path} cannot be read: {error.strerror}", f"ls -l {path}")
-        return None, [unreadable, Check("secrets", None, NO_CONFIG)]
     questions = len(config.all_questions())
     detail = f"{path}: {counted(len(config.cameras), 'camera')}, {counted(questions, 'question')}"
     return config, [Check("config", True, detail), _secrets(config)]
