@@ -65,7 +65,7 @@ STAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """The stages, and how much they learn from."""
 
     stages: tuple[TrainingStage, ...] = STAGES
@@ -76,8 +76,8 @@ class Plan:
     check: int = 1500  # pictures kept apart, for the checks and the temperature
 
 
-FULL = Plan()
-REHEARSAL = Plan(
+FULL = TrainingPlan()
+REHEARSAL = TrainingPlan(
     tuple(replace(stage, steps=2, warm=1) for stage in STAGES), conversations=500, batch=2, shard=4, cached=2, check=4
 )
 
@@ -116,7 +116,7 @@ class Pictures:
         return (self.batch(start, start + size) for start in range(0, len(self), size))
 
 
-def fresh_batches(folder: Path, stage: TrainingStage, plan: Plan) -> Generator[Batch]:
+def fresh_batches(folder: Path, stage: TrainingStage, plan: TrainingPlan) -> Generator[Batch]:
     """Endless batches of pictures that another process draws meanwhile; no picture comes twice."""
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory(dir=folder) as shards, ProcessPoolExecutor(1, spawn) as pool:
@@ -287,7 +287,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def train_text(
-    network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer, plan: Plan
+    network: Network, batches: Iterator[Batch], stage: TrainingStage, packer: Packer, plan: TrainingPlan
 ) -> Iterator[Tensor]:
     rng, words = np.random.default_rng([SEED, stage.seed]), random.Random(SEED)
     tokens, facts, truths = list[Tensor](), list[Tensor](), list[Truth]()
@@ -347,7 +347,7 @@ def temperature(network: Network, pictures: Pictures, packer: Packer) -> float:
     return min(tried, key=lambda divisor: F.cross_entropy(logits / divisor, wanted).item())
 
 
-def train(plan: Plan, work: Path, out: Path) -> None:
+def train(plan: TrainingPlan, work: Path, out: Path) -> None:
     """Train the model in the work folder, continuing after the last finished stage, and write it to `out`."""
     data = work / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -370,7 +370,7 @@ def train(plan: Plan, work: Path, out: Path) -> None:
     save_folder(network.tower, network.text, tokenizer, out)
 
 
-def _steps(stage: TrainingStage, network: Network, data: Path, packer: Packer, plan: Plan) -> Iterator[Tensor]:
+def _steps(stage: TrainingStage, network: Network, data: Path, packer: Packer, plan: TrainingPlan) -> Iterator[Tensor]:
     batches = fresh_batches(data, stage, plan)
     if stage.name == "tower":
         return train_tower(network, batches, stage)
