@@ -1,0 +1,119 @@
+"""One connection to an RTSP camera: its packets, its end, and what the next connection does otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from support.rtsp_script import Login, Piece, Script
+from support.scripted_rtsp import ScriptedServer
+
+from edged.cameras import rtsp
+from edged.cameras.rtsp import RtspSource
+from edged.core.errors import CameraError
+
+
+def nothing(_: Piece) -> bool:
+    """Drops every packet."""
+    return True
+
+
+def not_cancelled() -> bool:
+    return False
+
+
+def read(source: RtspSource, url: str) -> tuple[list[bool], str]:
+    """Whether a packet came, for each that was awaited, and the error that ended the connection."""
+    arrived = []
+    try:
+        with source.open(url, not_cancelled) as stream:
+            for packet in stream.packets:
+                arrived.append(packet is not None)
+    except CameraError as error:
+        return arrived, str(error)
+    raise AssertionError("a stream does not end without an error")
+
+
+def transports(server: ScriptedServer) -> list[str]:
+    """Those of all SETUP requests so far."""
+    headers = [request.headers["transport"] for request in server.requests if request.method == "SETUP"]
+    return ["TCP" if "TCP" in header else "UDP" for header in headers]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "ANSWER_S", 0.5)  # an open waits so long for the first packet
+    monkeypatch.setattr(rtsp, "SILENT_S", 0.4)
+    monkeypatch.setattr(rtsp, "UNTRIED_S", 0.6)
+    monkeypatch.setattr(rtsp, "QUIET_S", 0.8)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_sends_nothing_over_tcp_is_asked_for_udp_the_next_time() -> None:
+    source = RtspSource()
+    with ScriptedServer(Script(drop=nothing)) as server:
+        for _ in range(2):
+            arrived, error = read(source, server.url())
+            assert not any(arrived)
+            assert error.startswith("connected, but the camera sent nothing for ")
+        assert transports(server) == ["TCP", "UDP"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_worked_over_tcp_stays_there_when_it_sends_nothing() -> None:
+    source = RtspSource()
+    with ScriptedServer(Script(ending=(0.5, "close"))) as server:
+        assert any(read(source, server.url())[0])
+        server.script = Script(drop=nothing)
+        assert not any(read(source, server.url())[0])
+        with source.open(server.url(), not_cancelled):
+            pass
+        assert transports(server) == ["TCP"] * 3
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stream_that_stops_is_lost_after_a_time_without_a_packet() -> None:
+    with ScriptedServer(Script(drop=lambda piece: piece.place > 10)) as server:
+        arrived, error = read(RtspSource(), server.url())
+    assert any(arrived)
+    assert error.startswith("no packet for ")
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (Script(ending=(0.4, "bye")), "the camera ended the stream"),
+        (Script(ending=(0.4, "close")), "the camera ended the stream"),
+        (Script(ending=(0.1, "close"), drop=nothing), "the stream opened, but sent no picture"),
+    ],
+)
+def test_the_end_of_a_stream_is_told(script: Script, error: str) -> None:
+    with ScriptedServer(script) as server:
+        assert read(RtspSource(), server.url())[1] == error
+
+
+def test_a_stream_that_the_camera_describes_and_does_not_open_is_told_so() -> None:
+    source = RtspSource()
+    with ScriptedServer(Script(statuses={"SETUP": 459})) as server:
+        errors = {read(source, server.url())[1] for _ in range(2)}
+        assert errors == {"the camera answers with status 459"}
+
+
+def test_a_stream_without_a_video_is_told_so() -> None:
+    with ScriptedServer(Script(sdp=lambda text: text.replace("m=video", "m=audio"))) as server:
+        assert read(RtspSource(), server.url()) == ([], "the stream has no video")
+
+
+def test_a_codec_that_is_not_supported_is_told_also_by_a_camera_that_worked_before() -> None:
+    unknown = Script(sdp=lambda text: text.replace("H264/90000", "X-NEW/90000"))
+    source = RtspSource()
+    with ScriptedServer(Script(ending=(0.3, "close"))) as server:
+        assert any(read(source, server.url())[0])
+        server.script = unknown  # FFmpeg alone looks at it
+        assert read(source, server.url()) == ([], "the stream's video codec is not supported")
+        assert read(RtspSource(), server.url()) == ([], "the stream's video codec is not supported (X-NEW)")
+
+
+def test_logins_that_ffmpeg_does_not_get_through_are_named() -> None:
+    login = Login("me", "hunter2", ("Basic", "SHA-256"))
+    with ScriptedServer(Script(login=login)) as server:
+        _, error = read(RtspSource(), server.url(user="me", password="hunter2"))
+    assert error == "FFmpeg supports none of the camera's logins; allow Digest with MD5, or Basic alone"
