@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import wave
 import weakref
 from contextlib import suppress
 from fractions import Fraction
@@ -375,3 +376,12 @@ def test_no_pixels_of_a_read_that_came_too_late_are_held(tmp_path: Path) -> None
             watched.grab()
         read.works.set()
         until(lambda: read.done == 1 and not read.held(), timeout_s=2)
+
+
+def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    with pytest.raises(CameraError) as caught:
+        picture_at(tmp_path / "sound.wav", 0.0)
+    assert str(caught.value) == f"{tmp_path}/sound.wav is neither a picture nor a video clip of known length"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import sys
@@ -134,3 +135,25 @@ def test_it_stops_at_once_and_starts_again_at_its_port() -> None:
     with pytest.raises(OSError, match="refused"), socket.create_connection((HOST, number)):
         pass
     assert not [thread for thread in threading.enumerate() if thread.name == "edged-broker"]
+
+
+def test_a_broker_that_fails_or_hangs_while_it_starts_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def __init__(self, _config: object) -> None: ...
+
+        async def start(self) -> None:
+            await asyncio.sleep(0.3)
+
+        async def shutdown(self) -> None: ...
+
+    def fails(_config: object) -> None:
+        raise ValueError("no such plugin")
+
+    monkeypatch.setattr("amqtt.broker.Broker", fails)
+    with pytest.raises(EdgedError, match=r"^the demo's broker failed to start: no such plugin$"):
+        DemoBroker().start()
+    monkeypatch.setattr("amqtt.broker.Broker", Slow)
+    monkeypatch.setattr("edged.demo.broker.START_S", 0.05)
+    with pytest.raises(EdgedError, match=r"^the demo's broker did not start within 0 s$"):
+        DemoBroker().start()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "edged-broker"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import grp
+import io
 import math
 import os
 import pwd
@@ -12,16 +13,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from support.config import open_folder, two_secrets  # noqa: F401  # a fixture
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
+from edged.core.specs import BrokerSpec, ClientCertificate
 from edged.service import clock
 from edged.tools.doctor import host
+from edged.tools.doctor.broker import next_step
 from edged.tools.doctor.check import Check
 from edged.tools.doctor.config import read_config
 from edged.tools.doctor.machine import Machine, User, group_name, holders, user_name, users
 from edged.tools.doctor.packages import opencv_from, python
 from edged.tools.doctor.running import running
+from edged.tools.doctor.table import show
 
 
 @pytest.fixture
@@ -212,3 +217,27 @@ def test_a_secret_that_others_can_read_is_wrong(open_folder: Path):  # noqa: F81
     assert (secrets.ok, secrets.next) == (False, f"chmod 600 the files, or chmod 700 {open_folder}/credentials")
     assert f"other users can read {open_folder}/credentials/broker" in secrets.detail
     assert "hunter2" not in secrets.detail
+
+
+# what is printed
+
+
+@pytest.mark.parametrize(
+    ("kind", "with_certificate", "step"),
+    [
+        ("client_certificate", True, "mqtt.client_certificate must be one that the broker accepts"),
+        ("client_certificate", False, "set mqtt.client_certificate"),
+        ("certificate", False, "mqtt.ca must name the CA that signed the broker's certificate"),
+    ],
+)
+def test_each_refusal_of_a_certificate_has_its_own_next_step(kind: str, with_certificate: bool, step: str):
+    certificate = ClientCertificate(Path("c"), Path("k")) if with_certificate else None
+    assert next_step(kind, BrokerSpec(host="box", client_certificate=certificate)) == step
+
+
+def test_a_terminal_gets_a_table():
+    console = Console(force_terminal=True, file=io.StringIO(), width=80)
+    show([Check("clock", True, "synchronised")], console)
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[" in console.file.getvalue()
+    assert "synchronised" in console.file.getvalue()

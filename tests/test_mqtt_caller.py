@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import paho.mqtt.client as mqtt
@@ -13,7 +14,7 @@ import pytest
 from support.broker import HOST, protocol_level, scripted_broker
 
 from edged.core.errors import EdgedError
-from edged.core.specs import BrokerSpec
+from edged.core.specs import BrokerSpec, ClientCertificate
 from edged.mqtt import caller
 from edged.mqtt.caller import Caller
 
@@ -155,3 +156,13 @@ def test_a_broker_with_a_problem_in_the_config_is_not_asked() -> None:
     request = Caller(BrokerSpec(host=HOST, port=1, problem='the secret "broker" is missing'), "box", "info", {}, 30)
     with pytest.raises(EdgedError, match=r'^the secret "broker" is missing$'):
         request.call(threading.Event())
+
+
+def test_a_client_certificate_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    files = ClientCertificate(tmp_path / "client.crt", tmp_path / "client.key")
+    request = Caller(BrokerSpec(host=HOST, port=1, tls=True, client_certificate=files), "box", "info", {}, 30)
+    with pytest.raises(EdgedError) as caught:
+        request.call(threading.Event())
+    assert str(caught.value) == (
+        f"mqtt: client certificate {tmp_path}/client.crt cannot be used: no such file or directory"
+    )

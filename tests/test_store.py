@@ -530,3 +530,24 @@ def test_a_payload_that_cannot_be_read_is_none(path: Path, opened: Opened) -> No
     assert store.payload(first.number) is None
     path.with_name("elsewhere").rename(path)
     assert store.payload(first.number) == b'{"late":false}'
+
+
+def test_where_the_kernel_does_not_tell_the_boot_each_start_is_another(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments, "BOOT_ID", path / "none")
+    for _ in range(2):
+        opened().close()
+    with sqlite3.connect(path) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM boot")]
+    assert len(set(names)) == len(names) == 2
+    assert all(name.startswith("unknown-") for name in names)
+
+
+def test_a_fact_that_is_no_json_is_forgotten(path: Path, opened: Opened) -> None:
+    store = opened()
+    assert write(store, message(store), facts=(Fact("active", "dock", False), Fact("active", "yard", True)))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE fact SET value = '{' WHERE name = 'dock'")
+    assert opened().facts("active") == {"yard": True}
