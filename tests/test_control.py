@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import socket
 import stat
@@ -182,3 +183,27 @@ def test_a_running_edged_without_a_broker_has_the_new_config_when_the_command_re
         assert 'edged.yaml:4: camera "yard": question "people": unknown key "anwser"' in capsys.readouterr().err
         assert edged.stop()[0] == 0
         assert not list((folder / "edged").iterdir())
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 900.0], ids=["silent", "reset"])
+def test_an_edged_that_does_not_respond_or_resets_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float
+):
+    monkeypatch.setattr("edged.tools.reload.RELOAD_S", limit_s)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "control.sock"))
+        silent.listen()
+
+        def reset() -> None:
+            connection, _ = silent.accept()
+            select.select([connection], [], [], 10)
+            connection.close()  # with a request that was not read: a reset
+
+        thread = threading.Thread(target=reset)
+        if limit_s:
+            thread.start()
+        expected = "edged ended before it responded" if limit_s else "no response from edged within 0 s"
+        with pytest.raises(EdgedError, match=f"^{expected}$"):
+            reload(folder / "edged.yaml", threading.Event(), folder / "control.sock")
+        if limit_s:
+            thread.join(10)

@@ -44,7 +44,11 @@ def asked(app: ASGIApp, kind: str = "http") -> list[Message]:
     scope: dict[str, Any] = {
         "type": kind, "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"box")]
     }  # fmt: skip
-    asyncio.run(app(scope, receive, send))
+
+    async def ask() -> None:
+        await app(scope, receive, send)
+
+    asyncio.run(ask())
     return sent
 
 
