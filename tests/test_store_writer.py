@@ -13,7 +13,7 @@ import pytest
 from support.broker import until
 
 from edged.store import writer
-from edged.store.file import StateFile
+from edged.store.file import StateFile, StoreInUse
 from edged.store.writer import Operation, Writer
 
 
@@ -263,3 +263,15 @@ def test_the_backlog_is_bounded_and_loses_the_oldest(store: Fixture, monkeypatch
     full.clear()
     assert store.write(disk(4))
     assert store.rows() == [2, 3, 4]
+
+
+def test_what_was_submitted_before_a_start_that_failed_is_told_that_it_is_not_written(tmp_path: Path) -> None:
+    store, other = Fixture(tmp_path / "edged.db"), StateFile(tmp_path / "edged.db")
+    other.lock()
+    outcomes = SimpleQueue[bool]()
+    store.writer.submit(Operation(insert(1), outcomes.put))
+    with pytest.raises(StoreInUse, match=f"^another edged uses {store.path}"):
+        store.writer.start()
+    assert outcomes.get(timeout=20) is False
+    assert store.writer.close(20)
+    other.unlock()
