@@ -185,6 +185,17 @@ def other_vision(output: Path, _processor: Path) -> None:
     (output / "config.json").write_text(json.dumps(config))
 
 
+def wide_vision(output: Path, _processor: Path) -> None:
+    config = json.loads((output / "config.json").read_text())
+    config["vision_config"]["hidden_size"] += 1
+    (output / "config.json").write_text(json.dumps(config))
+
+
+def no_weights(output: Path, _processor: Path) -> None:
+    header = b"{}"
+    (output / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+
+
 def other_tokenizer(_output: Path, processor: Path) -> None:
     tiny_model.tokenizer(tiny_model.MERGES[:3]).save_pretrained(processor)
 
@@ -209,6 +220,9 @@ def other_tokenizer(_output: Path, processor: Path) -> None:
         (edit("config.json", image_token_id=151655), "do not belong to the same model: in the tokenizer of"),
         (edit("preprocessor_config.json", patch_size=16), "has patch_size 16, config.json has 14"),
         (whole_weights, "instead of the embeddings only"),
+        (no_weights, "model.safetensors contains nothing instead of the embeddings only"),
+        (lambda output, _: (output / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (wide_vision, "in config.json, vision and text differ in hidden_size"),
         (second_model, "config.json does not name Other-VL_text_model.mxq"),
         (other_vision, f"{compiled.TEXT} and Other-VL_vision_transformer.mxq"),
         (other_tokenizer, "do not belong to the same model: in the tokenizer of"),
