@@ -105,7 +105,7 @@ def check(options: argparse.Namespace) -> int:
         return EXIT_OK
     from edged.tools.check import check as check_file
 
-    return check_file(config_file(options.file, options.system_config), options.strict)
+    return check_file(config_file(options.file or options.config, options.system_config), options.strict)
 
 
 def init(options: argparse.Namespace) -> int:

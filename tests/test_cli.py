@@ -288,6 +288,14 @@ def checkable(folder: Path, source: str) -> str:
     return str(path)
 
 
+def test_check_takes_its_file_as_other_commands_do_but_only_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = checkable(tmp_path, "none.png")
+    assert main(["check", "--config", path]) == 0
+    assert capsys.readouterr().out == f"{path}: valid (1 camera, 1 question)\n"
+    assert main(["check", "--config", path, path]) == 2
+    assert "argument FILE: not allowed with argument --config" in capsys.readouterr().err
+
+
 def test_strict_makes_a_warning_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = checkable(tmp_path, "none.png")
     assert main(["check", path]) == 0

@@ -67,7 +67,9 @@ def run(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
+    config = parser.add_mutually_exclusive_group()
+    config.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
+    config.add_argument("--config", type=Path, metavar="FILE", help="the same, as with other commands")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
 
