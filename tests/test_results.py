@@ -78,6 +78,16 @@ def test_a_paragraph_that_names_a_script_links_to_its_results():
     assert missing == []
 
 
+def test_the_table_of_the_yard_is_that_of_the_results():
+    (table,) = read()["yard"]["tables"]
+    rows = re.findall(r"^\| \**(0\.\d+)\** \| (.*) \|$", README, re.MULTILINE)
+    assert rows
+    measured = {threshold: [str(cell).replace("%", " %") for cell in cells] for threshold, *cells in table["rows"]}
+    assert {threshold: cells.split(" | ") for threshold, cells in rows} == {
+        threshold: measured[f"{float(threshold):g}"] for threshold, _ in rows
+    }
+
+
 def test_a_number_agrees_if_it_is_rounded_or_within_the_spread():
     spread = Figure("a", "A", Spread(2.2, 1.9, 3.4, 100), "ms")
     assert agrees("2", spread)
