@@ -15,9 +15,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from paho.mqtt import client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 from support.broker import (
     CONNACK_V5,
@@ -80,6 +82,22 @@ def processed_until(connection: Connection, condition: Callable[[], Any], timeou
 
 
 # Log lines, login and TLS
+
+
+def test_a_thread_of_paho_that_ends_just_when_it_is_stopped_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sets its own attribute to None, after loop_stop has seen that there is a thread."""
+    client = PahoClient(BrokerSpec(host=HOST, port=1), "box", V5, None, lambda event: None)
+    client._thread = threading.Thread()
+
+    def current_thread() -> threading.Thread:
+        client._thread = None
+        return threading.current_thread()
+
+    monkeypatch.setattr(mqtt, "threading", SimpleNamespace(current_thread=current_thread))
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    client.abandon(10.0)
+    assert not failed
 
 
 @pytest.mark.slow

@@ -175,12 +175,16 @@ class PahoClient(mqtt.Client):
         else:
             self.disconnect(properties=disconnect_properties())
         # loop_stop waits for paho's thread, which may be in a connect or a name look-up for many seconds.
-        stopping = threading.Thread(target=self.loop_stop, name="edged-mqtt-stop", daemon=True)
+        stopping = threading.Thread(target=self._stop_loop, name="edged-mqtt-stop", daemon=True)
         stopping.start()
         if wait_s > 0:
             stopping.join(wait_s)
             if stopping.is_alive():
                 self._close_socket()
+
+    def _stop_loop(self) -> None:
+        with suppress(AttributeError):  # paho's thread sets itself to None when it ends, also while it is stopped
+            self.loop_stop()
 
     def reconnect(self) -> MQTTErrorCode:
         if self._abandoned:
