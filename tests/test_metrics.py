@@ -201,7 +201,7 @@ def test_skipped_looks_are_counted_by_reason():
         schedule = box.world.service.schedule
         schedule.start()
         slow = replace(box.world.config.cameras[0], schedule=Every(0.1))
-        closed = replace(box.world.config.cameras[1], schedule=Every(0.1), hours=(IN_THREE_DAYS,))
+        closed = replace(box.world.config.cameras[1], schedule=Every(0.5), hours=(IN_THREE_DAYS,))
         box.world.models[0].see_s = 0.5
         for spec in (slow, closed):
             schedule.add(spec, "UTC")
