@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import paho.mqtt.client as mqtt
 import pytest
-from support.broker import HOST, protocol_level, scripted_broker
+from support.broker import HOST, accepting, protocol_level, scripted_broker
 
 from edged.core.errors import EdgedError
 from edged.core.specs import BrokerSpec, ClientCertificate
@@ -30,22 +30,14 @@ Answers: TypeAlias = Callable[[int, bytes], bytes | None]  # by packet type and 
 @contextmanager
 def speaking(answers: Answers) -> Iterator[int]:
     """A port where every packet is answered by `answers`."""
-    with socket.create_server((HOST, 0)) as listening:
 
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listening.accept()
-                    with connection, connection.makefile("rb") as stream, suppress(OSError):
-                        while (packet := _packet(stream)) and (reply := answers(*packet)) is not None:
-                            connection.sendall(reply)
+    def serve(connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as stream:
+            while (packet := _packet(stream)) and (reply := answers(*packet)) is not None:
+                connection.sendall(reply)
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1]
-        with suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+    with accepting(serve) as port:
+        yield port
 
 
 def _packet(stream: BinaryIO) -> tuple[int, bytes] | None:

@@ -19,6 +19,7 @@ import pytest
 from support.broker import HOST, until
 from support.making import frame
 from support.paging import FakeBox
+from support.process import resident_bytes
 from support.raw_http import exchange, get, status
 from support.world import CONFIG
 
@@ -57,11 +58,6 @@ def is_held(client: socket.socket) -> bool:
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def resident_kb() -> int:
-    fields = Path("/proc/self/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def connected(box: FakeBox) -> socket.socket:
@@ -183,13 +179,13 @@ def test_after_thousands_of_malformed_requests_nothing_is_left(
     for _ in range(requests // 10):
         send_and_leave(box, random_request(random_))
     until(lambda: exchange(port(box), get("/api/state"))[:12] == b"HTTP/1.1 200", 10)
-    memory, threads, before = resident_kb(), threading.active_count(), descriptors()
+    memory, threads, before = resident_bytes(os.getpid()) // 1024, threading.active_count(), descriptors()
     for _ in range(requests):
         send_and_leave(box, random_request(random_))
     assert status(exchange(port(box), get("/api/state"))) == 200
     until(lambda: descriptors() <= before, 15)
     assert threading.active_count() <= threads
-    assert resident_kb() - memory < 10_000 + requests
+    assert resident_bytes(os.getpid()) // 1024 - memory < 10_000 + requests
     assert caplog.messages == []
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.broker import Mosquitto
+from support.process import resident_mb
 from support.rtsp import serving
 from support.scale.box import ModelTimes, listening, timed_edged, write_config
-from support.scale.process import resident_mb
 from support.scale.run import Result, run, wait_for_looks
 
 CAMERAS = 64

@@ -32,10 +32,10 @@ from PIL import Image
 from support import tiny_model
 from support.broker import Mosquitto
 from support.making import picture
+from support.process import resident_mb
 from support.results.figures import Figure
 from support.results.record import Recording
 from support.running import EDGED, Edged
-from support.scale.process import resident_mb
 
 from edged.service.scheduler import phase_s
 

@@ -19,11 +19,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from support import tiny_model
 from support.broker import Mosquitto
+from support.process import cpu_s
 from support.results.figures import Figure, Spread
 from support.results.record import Recording
 from support.running import EDGED, Edged
 from support.scale.box import ModelTimes, timed_edged, write_config
-from support.scale.process import cpu_s
 
 ROOT = Path(__file__).parent.parent.parent
 CAMERA = {"c0": 0.5}

@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.bench_capture import serving
 from support.broker import Mosquitto
+from support.process import cpu_s, resident_mb
 from support.results.figures import Figure, Spread
 from support.results.record import Recording
 from support.scale.box import ModelTimes, Published, listening, timed_edged, write_config
-from support.scale.process import cpu_s, resident_mb
 from support.scale.run import wait_for_looks
 
 EVERY_S = 10.0

@@ -32,6 +32,7 @@ os.environ.update(OPENCV)
 import cv2
 import numpy as np
 from support.broker import free_port, until
+from support.process import resident_bytes
 
 from edged.cameras.source import close_all, open_camera
 from edged.cameras.waiting import THREAD_PREFIX
@@ -47,7 +48,6 @@ SCALE = 3.0
 RESIDENT_GROWTH, ALLOCATED_GROWTH = 0.02, 0.03
 LOOKERS = 8
 MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SHARES = {
     "rtsp://{rtsp}/close": 24,
     "rtsp://{rtsp}/reset": 4,
@@ -120,7 +120,7 @@ def allocated() -> int:
 
 
 def resident_kb() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE // 1024
+    return resident_bytes(os.getpid()) // 1024
 
 
 @contextmanager

@@ -367,31 +367,42 @@ class Subscriber:
 
 
 @contextmanager
-def scripted_broker(answers: Callable[[int, bytes], bytes | None]) -> Iterator[int]:
-    """A port where each connection gets the reply `answers(number, CONNECT)`; None closes it."""
+def accepting(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose connections are given to `serve`, one after the other. An OSError ends only its own connection."""
     with socket.create_server((HOST, 0)) as listening:
-        kept = []
 
-        def serve() -> None:
+        def accept() -> None:
             with suppress(OSError):
-                for number in range(1000):
+                while True:
                     connection, _ = listening.accept()
-                    kept.append(connection)
                     with suppress(OSError):  # the client has closed it already
-                        reply = answers(number, connection.recv(65536))
-                        if reply is None:
-                            connection.close()
-                        else:
-                            connection.sendall(reply)
+                        serve(connection)
 
-        thread = threading.Thread(target=serve, daemon=True)
+        thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         with suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
-        for connection in kept:
+        thread.join(10)
+
+
+@contextmanager
+def scripted_broker(answers: Callable[[int, bytes], bytes | None]) -> Iterator[int]:
+    """A port where each connection gets the reply `answers(number, CONNECT)`; None closes it."""
+    kept: list[socket.socket] = []
+
+    def serve(connection: socket.socket) -> None:
+        kept.append(connection)
+        reply = answers(len(kept) - 1, connection.recv(65536))
+        if reply is None:
             connection.close()
+        else:
+            connection.sendall(reply)
+
+    with accepting(serve) as port:
+        yield port
+    for connection in kept:
+        connection.close()
 
 
 def protocol_level(connect: bytes) -> int:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from support.broker import HOST, WITHIN_S
 from support.making import picture
+from support.own_model import SEARCH_PATH
 from support.running import Edged
 
 DAEMON = Path(__file__).with_name("daemon.py")
@@ -92,8 +93,8 @@ def timed_edged(config: Path, times: ModelTimes, verbose: bool = False, **env: s
     """`edged run` with a model of these times. What the model did is in `served(config)`."""
     seconds = (str(each) for each in (times.load_s, times.encode_s, times.ask_s))
     program = (str(DAEMON), str(trace_of(config)), *seconds)
-    state = {"XDG_STATE_HOME": str(config.parent / "state")}
-    return Edged("run", "--config", config, verbose=verbose, env=state | env, program=program)
+    own = {"XDG_STATE_HOME": str(config.parent / "state"), "PYTHONPATH": SEARCH_PATH}
+    return Edged("run", "--config", config, verbose=verbose, env=own | env, program=program)
 
 
 def trace_of(config: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.core.errors import Stopped
 from edged.core.types import Exchange, Frame, Reply
+from support.own_model import edged_with
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -73,18 +74,13 @@ def note_first_ticks(path: Path) -> None:
 
 
 def main(trace: str, load_s: str, encode_s: str, ask_s: str, *arguments: str) -> int:
-    from edged.cli import main as edged
-    from edged.tools import load_model
-
     note_first_ticks(Path(trace + ".ticks"))
 
     def load(spec: ModelSpec) -> TimedModel:
         time.sleep(float(load_s))
         return TimedModel(Path(trace), float(encode_s), float(ask_s))
 
-    setattr(load_model, "load_model", load)  # noqa: B010  # mypy knows its type
-    sys.argv = ["edged", *arguments]
-    return edged()
+    return edged_with(load, arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.own_model import edged_with
 from support.storm import shifted_clock
 
 if TYPE_CHECKING:
@@ -46,15 +47,11 @@ def main(failures: str, *arguments: str) -> int:
 
     planted = Failures(Path(failures))
     threading.Thread(target=follow_clock, args=(planted,), daemon=True).start()
-    from edged.cli import main as edged
-    from edged.tools import load_model
 
     def load(spec: ModelSpec) -> ClockModel:
         return ClockModel(planted)
 
-    setattr(load_model, "load_model", load)  # noqa: B010  # mypy knows its type
-    sys.argv = ["edged", *arguments]
-    return edged()
+    return edged_with(load, arguments)
 
 
 if __name__ == "__main__":

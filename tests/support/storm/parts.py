@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 from support.broker import Mosquitto, free_port, until
+from support.own_model import SEARCH_PATH
 from support.rtsp import Server
 from support.running import Edged
 from support.small_disk import SmallDisk, mounted
@@ -139,7 +140,7 @@ class Parts:
 
     def start_edged(self) -> None:
         arguments = (self.failures, "run", "--config", self.config.path)
-        environment = {"STATE_DIRECTORY": str(self.database.parent), "PYTHONPATH": _search_path()}
+        environment = {"STATE_DIRECTORY": str(self.database.parent), "PYTHONPATH": SEARCH_PATH}
         environment |= self.slow_fsync.environment
         edged = Edged(*arguments, verbose=False, env=environment, program=(str(DAEMON),))
         self.lives.append(Life(edged, time.monotonic(), loses_device=self.device_lost))
@@ -272,9 +273,3 @@ def _sources(proxies: dict[str, Proxy]) -> dict[str, str]:
         "yard": f"'http://viewer:{{secret:yard}}@127.0.0.1:{proxies['yard'].port}/snap'",
         "back": f"'http://viewer:{{secret:back}}@127.0.0.1:{proxies['back'].port}/stream'",
     }
-
-
-def _search_path() -> str:
-    """Of the child: the repository, and tests/ for `support`."""
-    tests = Path(__file__).parents[2]
-    return f"{tests.parent}:{tests}"
