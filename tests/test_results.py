@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.results.environment import ROOT
+from support.results.environment import ROOT, commit, of_session
 from support.results.figures import Figure, Spread, Table
 from support.results.record import Recording, as_text, read
 from support.results.render import figures, render
@@ -123,6 +123,19 @@ def test_a_script_writes_its_figures_and_the_document(tmp_path: Path, monkeypatc
 def test_without_the_option_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert recorded(tmp_path, monkeypatch).finish([Figure("exact", "Encodes", 1, at_most=1)]) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("text", "niceness"), [("/autogroup-688 nice -5\n", -5), ("", 0), (None, 0)])
+def test_the_niceness_of_a_session_is_0_where_linux_tells_none(tmp_path: Path, text: str | None, niceness: int):
+    if text is not None:
+        (tmp_path / "autogroup").write_text(text)
+    assert of_session(tmp_path / "autogroup") == niceness
+
+
+def test_files_without_their_history_have_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert commit(tmp_path) == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit() == "unknown"
 
 
 def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Recording:

@@ -93,10 +93,11 @@ def online_again(messages: list[Received]) -> bool:
 
 
 def retained(port: int) -> set[str]:
-    """The topics with a retained message."""
+    """The topics with a retained message, also if one is cleared while this looks."""
     fresh = Subscriber(port)
     fresh.close()
-    return {message.topic for message in fresh.messages}
+    newest = {message.topic: message.payload for message in fresh.messages if message.retain}
+    return {topic for topic, payload in newest.items() if payload}
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: str = "WARNING") -> list[str]:

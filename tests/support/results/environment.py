@@ -28,20 +28,31 @@ def _line(path: str, key: str) -> str:
 
 def priority() -> int:
     """The niceness of this process or of its session, which Linux schedules as a group; below 0: before all others."""
-    session = Path("/proc/self/autogroup")
-    of_session = int(session.read_text().rpartition(" ")[2]) if session.exists() else 0
-    return of_session or os.nice(0)
+    return of_session() or os.nice(0)
+
+
+def of_session(autogroup: Path = Path("/proc/self/autogroup")) -> int:
+    """The niceness of the session; 0 where Linux schedules by cgroups instead, which leaves the file out or empty."""
+    words = autogroup.read_text().split() if autogroup.exists() else []
+    return int(words[-1]) if words else 0
 
 
 def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-def commit() -> str:
-    """The newest commit that changed edged itself; with a plus if the working tree has other changes of it."""
-    newest = _git("log", "-1", "--format=%h", "--abbrev=7", "--", "edged")
-    return newest + "+" * bool(_git("status", "--porcelain", "--", "edged"))
+def commit(root: Path = ROOT) -> str:
+    """The newest commit that changed edged itself; with a plus if the working tree has other changes of it.
+
+    `unknown` where the files came without their history.
+    """
+    newest = _git(root, "log", "-1", "--format=%h", "--abbrev=7", "--", "edged")
+    return newest + "+" * bool(_git(root, "status", "--porcelain", "--", "edged")) if newest else "unknown"
 
 
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+def _git(root: Path, *words: str) -> str:
+    """What git prints; nothing where there is no git, or no repository."""
+    try:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
