@@ -146,9 +146,10 @@ def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Reco
 def test_storms_of_several_runs_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for seed, violations in ((1, ["dock: lost"]), (2, []), (1, [])):
         faults = {"broker killed": (2, 2, 1), "disk full": (1, 0, 3)}
-        recorded(tmp_path, monkeypatch, "--record").add_storm(Storm(seed, 120.0, 50, faults, violations))
+        storm = Storm(seed, 120.0, 50, faults, violations, quiet_s=300.0 * (seed == 2))
+        recorded(tmp_path, monkeypatch, "--record").add_storm(storm)
     document = (tmp_path / "RESULTS.md").read_text()
-    assert "### 3 storms, 150 answers" in document
+    assert "### 3 storms, 150 answers; 1 watched for five quiet minutes" in document
     assert "| broker killed | 6 | 6 | 3 | 1 | 0 |" in document
     assert "| gone at its next run | dock: lost |" in document
 

@@ -7,20 +7,21 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from support.results.storms import Storm, counted, saved
 from support.running import Edged
-from support.storm import oracle, schedule, table
+from support.storm import oracle, schedule
 from support.storm.faults import KINDS, ranges
 from support.storm.oracle import Faults, Row, Seen
 from support.storm.parts import Life, Sample
 from support.storm.record import Message
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
-from support.storm.table import Result
 
 LONG_S = 120.0
 WHOLE = {"id": "a", "camera": "dock", "question": "seen", "status": "ok", "value": "150 at 12.000", "frame_age_s": 0.1}
@@ -44,9 +45,9 @@ def test_three_storms_of_two_minutes_break_no_promise(tmp_path: Path) -> None:
     storms = subprocess.run(command, capture_output=True, text=True)
     logs = [path.read_text() for path in tmp_path.glob("*.log")]
     assert storms.returncode == 0, "\n".join([storms.stdout, storms.stderr, *logs])
-    for seed, result in table.read(tmp_path).items():
-        assert len(result.faults) == len(drawn(seed, LONG_S))
-        assert result.answers > 2 * LONG_S  # nine a second, of which an outage takes some
+    for seed, storm in saved(tmp_path).items():
+        assert sum(injected for injected, _, _ in storm.faults.values()) == len(drawn(seed, LONG_S))
+        assert storm.answers > 2 * LONG_S  # nine a second, of which an outage takes some
 
 
 def drawn(seed: int, seconds: float) -> list[Fault]:
@@ -93,10 +94,13 @@ def test_the_shortest_prefix_that_fails_is_found() -> None:
         assert shortest_prefix(faults, lambda prefix: culprit in prefix)[-1] == culprit  # noqa: B023
 
 
-def test_the_table_counts_by_kind() -> None:
-    result = Result(1, [("cut", 3, 1), ("cut", 0, 0), ("kill", 1, 2)], ["lost"], 10)
-    lines = table.table([result, Result(2, [("cut", 1, 0)], [], 10)], ["cut", "kill", "never"]).splitlines()
-    assert lines[2:] == ["| cut | 3 | 2 | 1 | 1 |", "| kill | 1 | 1 | 2 | 1 |", "| never | 0 | 0 | 0 | 0 |"]
+def test_faults_are_counted_by_kind_and_a_result_is_read_again(tmp_path: Path) -> None:
+    faults = counted([("cut", 3, 1), ("cut", 0, 0), ("kill", 1, 2)])
+    assert faults == {"cut": (2, 1, 1), "kill": (1, 1, 2)}
+    storm = Storm(7, 120.0, 10, faults, ["lost"], 300.0)
+    storm.save(tmp_path)
+    (read,) = saved(tmp_path).values()
+    assert asdict(read) == asdict(storm) | {"faults": {kind: list(counts) for kind, counts in faults.items()}}
 
 
 # The oracle

@@ -19,20 +19,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.results.record import Recording
-from support.results.storms import Storm
-from support.storm import schedule, slow_fsync, table
-from support.storm.faults import KINDS, ranges
+from support.results.render import markdown
+from support.results.storms import Storm, counted, saved, storm_tables
+from support.storm import schedule, slow_fsync
+from support.storm.faults import ranges
 from support.storm.run import Outcome, run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
-from support.storm.table import Result, by_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Settings:
     shrink: bool
 
 
-def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Result:
+def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm:
     """Print what was broken, and leave schedule, log and result of a storm in the folder."""
     keep, seed = settings.keep, outcome.seed
     schedule.save(keep / f"{seed}.json", seed, faults)
@@ -60,9 +60,9 @@ def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Res
         prefix = shortest_prefix(faults, lambda shorter: bool(_run(seed, shorter, settings).violations))
         schedule.save(keep / f"{seed}.shortest.json", seed, prefix)
         print(f"  the first {len(prefix)} faults are enough: storm.py --replay {keep / f'{seed}.shortest.json'}")
-    result = _result(outcome, faults)
-    result.save(keep)
-    return result
+    storm = _storm(outcome, faults, settings)
+    storm.save(keep)
+    return storm
 
 
 def _run(seed: int, faults: Sequence[Fault], settings: Settings) -> Outcome:
@@ -70,14 +70,14 @@ def _run(seed: int, faults: Sequence[Fault], settings: Settings) -> Outcome:
         return run(seed, faults, Path(folder), settings.quiet_s)
 
 
-def _result(outcome: Outcome, faults: Sequence[Fault]) -> Result:
-    done = [(each.fault.kind, each.effect, schedule.overlaps(each.fault, faults)) for each in outcome.done]
-    return Result(outcome.seed, done, outcome.violations, outcome.answers)
+def _storm(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm:
+    done = counted((each.fault.kind, each.effect, schedule.overlaps(each.fault, faults)) for each in outcome.done)
+    return Storm(outcome.seed, settings.seconds, outcome.answers, done, outcome.violations, settings.quiet_s)
 
 
-def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Result]:
+def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Storm]:
     """Run the seeds that have no result yet. All results in the folder, by seed."""
-    results = table.read(settings.keep)
+    results = saved(settings.keep)
     schedules = {
         seed: schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
         for seed in seeds
@@ -87,8 +87,8 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
         running = [processes.submit(_run, seed, faults, settings) for seed, faults in schedules.items()]
         for outcome in (each.result() for each in as_completed(running)):
             seed = outcome.seed
-            results[seed] = result = finish(outcome, schedules[seed], settings)
-            recording.add_storm(Storm(seed, settings.seconds, result.answers, by_kind([result]), result.violations))
+            results[seed] = finish(outcome, schedules[seed], settings)
+            recording.add_storm(results[seed])
     return results
 
 
@@ -96,7 +96,7 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     if not slow_fsync.can_be_built():
         print(f"without the compiler {slow_fsync.COMPILER} no disk is slow to sync")
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
-    keep.mkdir(exist_ok=True)
+    keep.mkdir(parents=True, exist_ok=True)
     settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
     if options.replay:
         seed, faults = schedule.read(options.replay)
@@ -104,8 +104,9 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     else:
         seeds = range(options.seeds[0], options.seeds[-1] + 1)
         results = _seeds(seeds, options.jobs, settings, recording)
-    print(table.table(results.values(), KINDS))
-    broken = [result.seed for result in results.values() if result.violations]
+    by_kind, *_ = storm_tables([asdict(storm) for storm in results.values()])
+    print(f"{by_kind.title}\n\n{markdown(by_kind)}\n")
+    broken = [storm.seed for storm in results.values() if storm.violations]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
     return 1 if broken else 0
 

@@ -62,7 +62,11 @@ def _section(name: str, content: Mapping[str, Any]) -> Iterator[str]:
         yield _table(COLUMNS, [_row(name, figure) for figure in measured])
     for table in [Table(**one) for one in content.get("tables", ())] + storm_tables(content.get("storms", ())):
         yield f"### {table.title}"
-        yield _table(table.columns, [[_number(cell) for cell in row] for row in table.rows])
+        yield markdown(table)
+
+
+def markdown(table: Table) -> str:
+    return _table(table.columns, [[_number(cell) for cell in row] for row in table.rows])
 
 
 def _run(run: Mapping[str, Any]) -> str:

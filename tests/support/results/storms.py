@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from support.results.figures import Table
 
 Run = Mapping[str, Any]  # in the file: a Storm, with `date` and `commit`
+RESULT = ".result.json"  # behind the seed
+FIVE_MINUTES_S = 300.0
 COLUMNS = ("fault", "injected", "took effect", "overlaps", "violating storms", "of these left")
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """`faults` has for each kind how often it was injected, took effect, and overlapped another fault."""
+    """`faults` has for each kind how often it was injected, took effect, and overlapped another fault.
+
+    `quiet_s` is how long edged was watched after it had recovered; 0: for three looks of each camera.
+    """
 
     seed: int
     seconds: float
     answers: int
     faults: Mapping[str, tuple[int, int, int]]
     violations: Sequence[str]
+    quiet_s: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        (folder / f"{self.seed}{RESULT}").write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def saved(folder: Path) -> dict[int, Storm]:
+    """The storms in a folder, by seed."""
+    storms = (Storm(**json.loads(path.read_text())) for path in folder.glob(f"*{RESULT}"))
+    return {storm.seed: storm for storm in storms}
+
+
+def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:
+    """By kind, from what each fault was: its kind, its effect, and how many others were on at the same time."""
+    counts: dict[str, tuple[int, int, int]] = {}
+    for kind, effect, others in faults:
+        injected, effective, overlaps = counts.get(kind, (0, 0, 0))
+        counts[kind] = (injected + 1, effective + (effect > 0), overlaps + others)
+    return counts
 
 
 def added(runs: Sequence[Run], new: Run) -> list[Run]:
@@ -38,6 +64,8 @@ def storm_tables(runs: Sequence[Run]) -> list[Table]:
     if not runs:
         return []
     title = f"{len(runs)} storms, {sum(run['answers'] for run in runs)} answers"
+    watched = sum(run.get("quiet_s", 0.0) >= FIVE_MINUTES_S for run in runs)
+    title += f"; {watched} watched for five quiet minutes" * bool(watched)
     return [Table(title, COLUMNS, _rows(runs)), *_violations(runs)]
 
 
