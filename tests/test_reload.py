@@ -185,6 +185,15 @@ def test_untouched_cameras_keep_their_connection(world: World):
     assert {name for name in before if before[name] is not after[name]} == {"yard"}
 
 
+def test_a_camera_that_leaves_the_config_has_a_last_line_in_the_log(world: World, caplog: pytest.LogCaptureFixture):
+    """Whatever of it is in the log, such as a lost connection, is over."""
+    caplog.set_level("INFO", "edged")
+    world.reload.take(CHANGES["camera removed"](CONFIG))
+    world.reload.take(CONFIG)
+    world.reload.take(CHANGES["source changed"](CONFIG))
+    assert [line for line in caplog.messages if "removed" in line] == ["camera shop: removed"]
+
+
 def test_a_model_that_cannot_spell_the_new_questions_does_not_replace_the_old_one(world: World):
     world.broken["check m2"] = ModelFolderError('question "gate": this model\'s tokenizer cannot spell "Yes"')
     serving = world.service.queue.serving()

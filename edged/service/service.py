@@ -225,6 +225,7 @@ class Service:
                 self.schedule.remove(name)
                 self._scheduled.pop(name, None)
                 self.looks.model_outage.camera_removed(name)
+                log.info("camera %s: removed", name)
 
     def _start(self, runtime: CameraRuntime, before: CameraRuntime | None) -> None:
         name = runtime.spec.name
