@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import re
@@ -79,6 +80,33 @@ def processed_until(connection: Connection, condition: Callable[[], Any], timeou
     while not condition():
         assert time.monotonic() < deadline
         connection.process_events(0.05)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EMFILE, "too many open files"), RuntimeError("can't start new thread")],
+    ids=["file", "thread"],
+)
+def test_without_descriptors_or_threads_for_a_client_it_tries_again(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    failing = [error, error]
+
+    class Starved(PahoClient):
+        def loop_start(self) -> MQTTErrorCode:
+            if failing:
+                raise failing.pop()
+            return super().loop_start()
+
+    connection = Connection(BrokerSpec(host=HOST, port=mosquitto.port), "box", IgnoringListener(), Starved)
+    connection.start()
+    assert connection.tried
+    processed_until(connection, lambda: connection.connected)
+    shown = f"broker mqtt://{HOST}:{mosquitto.port}"
+    words = error.strerror if isinstance(error, OSError) else error
+    assert logged(caplog) == [f"{shown}: {words}; retrying"]
+    assert re.fullmatch(rf"{shown}: connected after .* s \(3 tries\)", logged(caplog, "INFO")[-1])
+    connection.close(time.monotonic() + 5)
 
 
 # Log lines, login and TLS

@@ -39,7 +39,15 @@ from edged.mqtt.client import (
 )
 from edged.mqtt.clients import Clients
 from edged.mqtt.connection_log import ConnectionLog
-from edged.mqtt.failure import CREDENTIALS, LOST, Failure, FailureKind, connack_failure, without_connack
+from edged.mqtt.failure import (
+    CREDENTIALS,
+    LOST,
+    Failure,
+    FailureKind,
+    connack_failure,
+    connect_failure,
+    without_connack,
+)
 from edged.mqtt.properties import publish_properties
 from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.rivals import Rivals
@@ -217,7 +225,12 @@ class Connection:
 
     def _begin(self, protocol: MQTTProtocolVersion) -> None:
         self._protocol, self._begin_at, self._connack_due = protocol, None, None
-        self._clients.begin(protocol)
+        try:
+            self._clients.begin(protocol)
+        except (OSError, RuntimeError) as error:  # no descriptors left for a client, or no thread
+            self._attempt()
+            self._not_connected(connect_failure(error, tls=False))
+            self._begin_later(V5, retry_pause_s(self._log.tries))
 
     def _begin_later(self, protocol: MQTTProtocolVersion, pause_s: float) -> None:
         self._clients.abandon()

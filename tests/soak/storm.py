@@ -85,10 +85,14 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
     }
     with ProcessPoolExecutor(jobs, get_context("spawn")) as processes:
         running = [processes.submit(_run, seed, faults, settings) for seed, faults in schedules.items()]
-        for outcome in (each.result() for each in as_completed(running)):
-            seed = outcome.seed
-            results[seed] = finish(outcome, schedules[seed], settings)
-            recording.add_storm(results[seed])
+        try:
+            for outcome in (each.result() for each in as_completed(running)):
+                seed = outcome.seed
+                results[seed] = finish(outcome, schedules[seed], settings)
+                recording.add_storm(results[seed])
+        except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
+            processes.shutdown(cancel_futures=True)
+            raise
     return results
 
 
