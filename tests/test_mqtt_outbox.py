@@ -231,6 +231,99 @@ def test_only_the_newest_payloads_that_are_on_disk_stay_in_memory(monkeypatch: p
     assert remaining[:2] == references[:2]
 
 
+# Messages that the broker has refused for now
+
+
+def refused_for_now(*settled: int, count: int = 3, refused: int = 0) -> tuple[Outbox, list[Pending]]:
+    """Answers of one topic that were all sent. One was refused for now after those with these positions were settled.
+
+    What was neither refused nor settled is still in flight.
+    """
+    answers = [answer("a", b'{"id":%d,"late":false}' % number) for number in range(count)]
+    outbox = filled(*answers)
+    for _ in answers:
+        sent(outbox, outbox.take_answer)
+    for number in settled:
+        outbox.settle(answers[number])
+    outbox.put_back_refused(answers[refused])
+    return outbox, answers
+
+
+def test_an_answer_refused_for_now_is_sent_again_as_it_was_while_no_newer_one_was_accepted() -> None:
+    outbox, _ = refused_for_now(count=1)
+    assert outbox.unmarked() == []
+    again = sent(outbox, outbox.take_answer)
+    assert (again.topic, again.payload, again.retain) == ("a", b'{"id":0,"late":false}', True)
+
+
+def test_an_answer_refused_for_now_is_not_retained_if_a_newer_one_waits() -> None:
+    outbox, _ = refused_for_now(count=1)
+    outbox.add(answer("a", b'{"id":1,"late":false}'))
+    assert sent(outbox, outbox.take_answer) == Message("a", b'{"id":0,"late":false}')
+    assert sent(outbox, outbox.take_answer).retain
+
+
+def test_an_answer_refused_for_now_is_sent_again_as_it_was_although_an_older_one_was_accepted() -> None:
+    outbox, _ = refused_for_now(0, count=2, refused=1)
+    again = sent(outbox, outbox.take_answer)
+    assert (again.topic, again.payload, again.retain) == ("a", b'{"id":1,"late":false}', True)
+
+
+@pytest.mark.parametrize("settled", [(1,), (2,), (2, 1), (1, 2)])
+def test_an_answer_refused_for_now_is_late_once_a_newer_one_was_accepted(settled: tuple[int, ...]) -> None:
+    outbox, answers = refused_for_now(*settled)
+    assert outbox.unmarked() == [answers[0]]
+    assert outbox.take_answer() is None
+    assert sent(outbox, outbox.take_overtaken) == Message("a/late", b'{"id":0,"late":true}')
+
+
+def test_the_newest_accepted_answer_counts_whatever_was_accepted_after_it() -> None:
+    outbox, _ = refused_for_now(2, 0, refused=1)
+    assert outbox.take_answer() is None
+    assert sent(outbox, outbox.take_overtaken) == Message("a/late", b'{"id":1,"late":true}')
+
+
+def test_accepted_answers_of_other_topics_do_not_make_a_refused_one_late() -> None:
+    refused, other = answer("a", b'{"id":0,"late":false}'), answer("b")
+    outbox = filled(refused, other)
+    for _ in range(2):
+        sent(outbox, outbox.take_answer)
+    outbox.settle(other)
+    outbox.put_back_refused(refused)
+    assert sent(outbox, outbox.take_answer).payload == b'{"id":0,"late":false}'
+
+
+def in_flight_again(earlier: str) -> tuple[Outbox, Pending]:
+    """An answer that may have arrived in an earlier connection, process or at another broker, and was sent again."""
+    outbox = filled()
+    if earlier == "process":
+        again = waiting(stored("a", "people", b'{"id":0,"late":false}', number=-1), on_disk=False)
+        outbox.adopt([again], lambda _: True)
+    else:
+        again = answer("a", b'{"id":0,"late":false}')
+        outbox.add(again)
+        sent(outbox, outbox.take_answer)
+        if earlier == "broker":
+            outbox.adopt(outbox.release(), lambda _: True)
+        else:
+            outbox.connection_lost()
+    sent(outbox, outbox.take_answer)
+    return outbox, again
+
+
+@pytest.mark.parametrize("earlier", ["connection", "process", "broker"])
+def test_an_answer_that_may_have_arrived_earlier_stays_as_it_was_when_it_is_refused_for_now(earlier: str) -> None:
+    """A subscriber that has it already must be able to tell that it is the same."""
+    outbox, again = in_flight_again(earlier)
+    newer = answer("a")
+    outbox.add(newer)
+    sent(outbox, outbox.take_answer)
+    outbox.settle(newer)
+    outbox.put_back_refused(again)
+    assert outbox.unmarked() == []
+    assert sent(outbox, outbox.take_answer) == Message("a", b'{"id":0,"late":false}')
+
+
 # What a message says
 
 
