@@ -73,9 +73,18 @@ def test_filler_that_some_webcams_put_before_each_marker_is_no_damage(sampling: 
             assert (decode_picture(jpegs.with_filler(data, random.Random(5), share)) == expected).all()
 
 
+ORIENTATION_6 = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # to be turned clockwise
+
+
 def test_picture_is_turned_as_its_exif_says() -> None:
-    orientation_6 = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    assert decode_picture(jpegs.with_segment(jpeg(), 0xE1, orientation_6)).shape == (640, 480, 3)
+    turned = decode_picture(jpegs.with_segment(jpeg(), 0xE1, ORIENTATION_6))
+    assert (turned == np.rot90(decode_picture(jpeg()), -1)).all()
+
+
+def test_picture_is_turned_although_a_colour_profile_comes_before_its_exif() -> None:
+    profile = b"ICC_PROFILE\0\1\1" + bytes(3000)
+    data = jpegs.with_segment(jpegs.with_segment(jpeg(), 0xE1, ORIENTATION_6), 0xE2, profile)
+    assert decode_picture(data).shape == (640, 480, 3)
 
 
 # --- damaged ---

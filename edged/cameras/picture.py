@@ -21,7 +21,7 @@ Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-EXIF, EXIF_WITHIN = b"Exif\0\0", 1024
+EXIF = b"Exif\0\0"
 STEP = 16  # every 16th row and column is enough to measure brightness
 BLANK_LEVELS = 2  # noise of a compressed picture of one colour
 
@@ -51,7 +51,7 @@ def decode_picture(data: bytes) -> Pixels:
     except UnsupportedJpeg:
         return _decode_any(data)
     # OpenCV turns a picture as its EXIF says.
-    return _decode_any(data) if EXIF in data[:EXIF_WITHIN] else pixels
+    return _decode_any(data) if EXIF in data else pixels
 
 
 def _decode_any(data: bytes) -> Pixels:
