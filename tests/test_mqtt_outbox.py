@@ -277,6 +277,12 @@ def test_an_answer_refused_for_now_is_late_once_a_newer_one_was_accepted(settled
     assert sent(outbox, outbox.take_overtaken) == Message("a/late", b'{"id":0,"late":true}')
 
 
+def test_a_refused_answer_that_is_late_has_not_arrived_when_it_is_released() -> None:
+    outbox, answers = refused_for_now(1, count=2)
+    assert outbox.release() == [answers[0]]
+    assert not answers[0].may_have_arrived
+
+
 def test_the_newest_accepted_answer_counts_whatever_was_accepted_after_it() -> None:
     outbox, _ = refused_for_now(2, 0, refused=1)
     assert outbox.take_answer() is None
@@ -627,11 +633,25 @@ def test_a_topic_that_is_cleared_again_counts_as_unused() -> None:
 
 
 def test_an_old_answer_is_dropped_once_a_newer_one_takes_its_place_as_the_newest() -> None:
-    old = answer("a", made_at=time.monotonic() - 86_400)
-    outbox = limited(old, event(), age_s=3_600.0)
-    assert (len(outbox), outbox.dropped) == (2, 0)
+    day_old = time.monotonic() - 86_400
+    old = [answer(topic, made_at=day_old) for topic in "ab"]
+    outbox = limited(*old, event(), age_s=3_600.0)
+    assert (len(outbox), outbox.dropped) == (3, 0)
+    for count, topic in enumerate("ab", 1):
+        outbox.add(answer(topic))
+        assert (len(outbox), outbox.dropped) == (3, count)
+    assert outbox.finished() == [pending.number for pending in old]
+
+
+def test_an_old_answer_that_is_in_flight_is_not_dropped_for_a_newer_one() -> None:
+    """Its acknowledgement is still to come."""
+    in_flight = answer("a", made_at=time.monotonic() - 86_400)
+    outbox = limited(in_flight, event(), age_s=3_600.0)
+    sent(outbox, outbox.take_answer)
     outbox.add(answer("a"))
-    assert (len(outbox), outbox.dropped, old.gone) == (2, 1, True)
+    assert (outbox.finished(), outbox.dropped) == ([], 0)
+    outbox.settle(in_flight)
+    assert (outbox.finished(), outbox.dropped) == ([in_flight.number], 0)
 
 
 def test_a_topic_that_is_used_again_is_not_cleared_again() -> None:

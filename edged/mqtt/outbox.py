@@ -301,7 +301,7 @@ class Outbox:
 
     def _drop_expired(self, overtaken: Pending | None) -> None:
         """Drop it if it is older than the limit, and was kept as the newest of its topic only."""
-        if overtaken is None or overtaken.gone or overtaken.number in self._taken:
+        if overtaken is None or overtaken.number in self._taken:
             return
         if overtaken.stored.made_at < time.monotonic() - self.limits.age_s:
             self.dropped += 1
