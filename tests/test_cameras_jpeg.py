@@ -59,6 +59,18 @@ def test_other_kinds_of_jpeg_are_decoded(more: dict) -> None:
     assert decode_picture(jpegs.encoded(jpegs.scene(1), **more)).shape == (480, 640, 3)
 
 
+def test_jpeg_with_a_rare_chroma_subsampling_is_decoded() -> None:
+    """3:1, which libjpeg decodes and simplejpeg does not know: two grey MCUs of 24x8 pixels, written by hand."""
+    grey = jpegs.encoded(np.full((16, 24, 3), 128, np.uint8), sampling="444")
+    header = b"".join(
+        segment[:11] + b"\x31" + segment[12:] if marker == 0xC0 else segment for marker, segment in jpegs.segments(grey)
+    )
+    mcu = "001010" * 3 + "0000" * 2  # the codes of blocks without coefficients: three of luma, one of each chroma
+    bits = 2 * mcu + "1111"
+    data = jpegs.START + header + int(bits, 2).to_bytes(len(bits) // 8, "big") + jpegs.END
+    assert (decode_picture(data) == np.full((16, 24, 3), 128)).all()
+
+
 def test_grey_jpeg_is_decoded() -> None:
     grey = np.ascontiguousarray(jpegs.scene(1)[:, :, 0])
     assert decode_picture(cv2.imencode(".jpg", grey)[1].tobytes()).shape == (480, 640, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -33,8 +33,8 @@ def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float
     `captured_mono` is `time.monotonic()` at the capture; the wall time of the capture is derived from it.
     """
     if rotate:
-        bgr = np.asarray(cv2.rotate(bgr, TURNS[rotate]), dtype=np.uint8)
-    rgb = np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        bgr = _pixels(cv2.rotate(bgr, TURNS[rotate]))
+    rgb = _pixels(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
     _blacken(rgb, mask)
     captured_at = utc_now() - timedelta(seconds=max(0.0, time.monotonic() - captured_mono))
     return Frame(rgb, hashlib.sha256(rgb.data).hexdigest(), captured_at, captured_mono, grab_ms)
@@ -61,7 +61,12 @@ def _decode_any(data: bytes) -> Pixels:
         decoded = None
     if decoded is None:
         raise CameraError("the data is not a picture in a supported format, such as JPEG or PNG")
-    return np.asarray(decoded, dtype=np.uint8)
+    return _pixels(decoded)
+
+
+def _pixels(picture: NDArray[Any]) -> Pixels:
+    """A picture of OpenCV, whose functions say nothing about the type of its numbers."""
+    return np.asarray(picture, np.uint8)
 
 
 def require_fresh(captured_mono: float, max_age_s: float, after_damage: bool = False) -> None:
