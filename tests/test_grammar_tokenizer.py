@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, Text, YesNo
 from edged.core.errors import ModelFolderError
-from edged.vlm import grammar
+from edged.vlm import grammar, grammar_tokenizer
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
 ALPHABET = [*"0123456789-.Yes", "No", "Ye", "sNo", "enum", "const", *'{}[]":,', "<|end|>"]
@@ -108,6 +109,23 @@ def test_tokens_agree_with_forced_bytes_if_one_begins_with_the_other(all_bytes: 
     assert agree(b"Yesterday") == [b"Y", b"Ye", b"Yes"]
     assert agree(b"No") == [b"N"]
     assert agree(b"No") == [b"N"], "the second time from memory"
+
+
+def test_agreeing_tokens_can_index_the_scores_of_a_model(all_bytes: GrammarTokenizer) -> None:
+    scores = np.arange(all_bytes.vocabulary, dtype=np.float32)
+    agreeing = all_bytes.compatible(b"Ye")
+    assert scores[agreeing].tolist() == agreeing.tolist()
+
+
+def test_only_the_newest_sets_of_agreeing_tokens_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar_tokenizer, "MOST_KEPT", 2)
+    tokenizer = tokenizer_of(ALPHABET)
+    oldest, *newest = (weakref.ref(tokenizer.compatible(forced)) for forced in (b"Ye", b"No", b"7"))
+    assert oldest() is None
+    assert [kept() is tokenizer.compatible(forced) for kept, forced in zip(newest, (b"No", b"7"), strict=True)] == [
+        True
+    ] * 2
+    assert [tokenizer.token_bytes(int(token)) for token in tokenizer.compatible(b"Ye")] == [b"Y", b"Ye"]
 
 
 def test_a_token_that_is_a_part_of_a_character_can_be_shown(all_bytes: GrammarTokenizer) -> None:

@@ -135,10 +135,7 @@ def _schema_literals(schema: Any) -> list[str]:
         return []
     properties = schema.get("properties")
     named = properties if isinstance(properties, dict) else {}
-    subschemas = [
-        *named.values(),
-        *(part for key, part in schema.items() if key not in ("properties", "enum", "const")),
-    ]
+    subschemas = [*named.values(), *(part for key, part in schema.items() if key != "properties")]
     enumerated = _strings([schema.get("enum"), schema.get("const")])
     return [*enumerated, *named, *(text for part in subschemas for text in _schema_literals(part))]
 
