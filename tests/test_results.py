@@ -11,7 +11,7 @@ from support.results.environment import ROOT, commit, of_session
 from support.results.figures import Figure, Spread, Table
 from support.results.record import Recording, as_text, read
 from support.results.render import figures, render
-from support.results.storms import Storm, added, left, storm_tables
+from support.results.storms import Storm, added, kinds_table, left, storm_tables
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "tests/RESULTS.md").read_text()
@@ -164,6 +164,7 @@ def test_a_violation_stays_in_the_results_and_is_left_until_its_seed_passes():
     assert left([broken, passed]) == []
     assert left([broken, passed | {"seconds": 15.0}]) == [broken]
     assert storm_tables([]) == []
+    assert kinds_table([broken]).title == "1 storms, 1 answers"  # of a run that is not recorded
 
 
 def test_the_files_have_a_line_for_each_item():

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.results.record import Recording
 from support.results.render import markdown
-from support.results.storms import Storm, counted, saved, storm_tables
+from support.results.storms import Storm, counted, kinds_table, saved
 from support.storm import schedule, slow_fsync
 from support.storm.faults import ranges
 from support.storm.run import Outcome, run
@@ -108,7 +108,7 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     else:
         seeds = range(options.seeds[0], options.seeds[-1] + 1)
         results = _seeds(seeds, options.jobs, settings, recording)
-    by_kind, *_ = storm_tables([asdict(storm) for storm in results.values()])
+    by_kind = kinds_table([asdict(storm) for storm in results.values()])
     print(f"{by_kind.title}\n\n{markdown(by_kind)}\n")
     broken = [storm.seed for storm in results.values() if storm.violations]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")

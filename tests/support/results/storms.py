@@ -61,12 +61,15 @@ def same(one: Run, other: Run) -> bool:
 
 def storm_tables(runs: Sequence[Run]) -> list[Table]:
     """Empty without runs."""
-    if not runs:
-        return []
+    return [kinds_table(runs), *_violations(runs)] if runs else []
+
+
+def kinds_table(runs: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each kind of fault, of storms also without `date` and `commit`."""
     title = f"{len(runs)} storms, {sum(run['answers'] for run in runs)} answers"
     watched = sum(run.get("quiet_s", 0.0) >= FIVE_MINUTES_S for run in runs)
     title += f"; {watched} watched for five quiet minutes" * bool(watched)
-    return [Table(title, COLUMNS, _rows(runs)), *_violations(runs)]
+    return Table(title, COLUMNS, _rows(runs))
 
 
 def left(runs: Sequence[Run]) -> list[Run]:
