@@ -22,6 +22,7 @@ from edged.core.specs import BrokerSpec
 from edged.mqtt.client import Incoming
 from edged.mqtt.connection import MOST_EVENTS, Connection
 from edged.mqtt.properties import LARGEST_INCOMING
+from edged.mqtt.refused_topics import RefusedTopics
 from edged.mqtt.subscriptions import Subscriptions
 
 FILTER = "edged/box/bridge/request/+"
@@ -139,11 +140,12 @@ class GrantingNothing:
 
 
 def test_a_refused_subscription_is_logged_once_until_it_is_granted(caplog: pytest.LogCaptureFixture) -> None:
-    subscriptions, client = Subscriptions("mqtt://broker", [FILTER]), GrantingNothing()
+    subscriptions, client = Subscriptions([FILTER]), GrantingNothing()
+    refusals = RefusedTopics("mqtt://broker")
     granted, denied = (ReasonCode(PacketTypes.SUBACK, identifier=code) for code in (0x01, 0x87))
     for reason in (denied, denied, granted, denied):
         subscriptions.request(client)  # type: ignore[arg-type]
-        subscriptions.answered(client.mid, [reason])
+        subscriptions.answered(client.mid, [reason], refusals)
     refused = f"broker mqtt://broker: subscription to {FILTER} refused: not authorised"
     assert logged(caplog) == [refused, refused]
 

@@ -79,6 +79,10 @@ class Acknowledgements:
             size = len(largest.payload)
             self.too_large = min(size, self.too_large or size)
         self._suspects.connection_lost({message.topic: message for message in sent}, failure)
+        self.connection_closed()
+
+    def connection_closed(self) -> None:
+        """By edged."""
         self._sent.clear()
         self._paused_until = 0.0
 

@@ -19,8 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.core.payloads import encode
 from edged.core.specs import BrokerSpec
-from edged.mqtt.acknowledgements import Acknowledgements, Outcome
-from edged.mqtt.back_off import SHORT_LIMIT, STEADY_S, ShortConnections, retry_pause_s
+from edged.mqtt.acknowledgements import Outcome
+from edged.mqtt.back_off import SHORT_LIMIT, STEADY_S, retry_pause_s
 from edged.mqtt.broker_limits import BrokerLimits
 from edged.mqtt.client import (
     V5,
@@ -38,7 +38,6 @@ from edged.mqtt.client import (
     ThreadDied,
 )
 from edged.mqtt.clients import Clients
-from edged.mqtt.connection_log import ConnectionLog
 from edged.mqtt.failure import (
     CREDENTIALS,
     LOST,
@@ -48,11 +47,9 @@ from edged.mqtt.failure import (
     connect_failure,
     without_connack,
 )
+from edged.mqtt.known_broker import KnownBroker
 from edged.mqtt.properties import publish_properties
-from edged.mqtt.refused_topics import RefusedTopics
-from edged.mqtt.rivals import Rivals
 from edged.mqtt.subscriptions import Subscriptions
-from edged.mqtt.suspects import Suspects
 from edged.mqtt.topics import Message, Topics, bridge_payload
 
 log = logging.getLogger(__name__)
@@ -98,15 +95,16 @@ class Connection:
         instance: str = "",
     ) -> None:
         self._spec = spec
-        self._client_id = spec.client_id or f"edged-{node}"
+        self._node = node
+        self._instance = instance
+        self._known = KnownBroker(spec, node, instance)
         self._offline = Message(Topics(spec.prefix, node).state, encode(bridge_payload(False)), retain=True)
         self._listener = listener
         self._health = Topics(spec.prefix, node).health
         self._events: SimpleQueue[tuple[int, ClientEvent] | None] = SimpleQueue()  # None is a wake
         self._woken = threading.Event()  # a wake is in the queue, and one is enough
-        self._clients = Clients(spec, self._client_id, self._offline, self._record, client_type)
+        self._clients = Clients(spec, self._known.client_id, self._offline, self._record, client_type)
         self._protocol = V5
-        self._knows_v5 = False  # it has accepted a connection with MQTT 5
         self._begin_at: float | None = None
         self._connack_due: float | None = None
         self._connack_received = False  # in this try
@@ -114,14 +112,8 @@ class Connection:
         self._lost_to_rival = False
         self._failure_kind: FailureKind = "other"  # of the last try
         self._read_again_at = 0.0
-        self._log = ConnectionLog(spec.shown)
-        self._short = ShortConnections()
-        self._rivals = Rivals(spec.shown, node, self._client_id, instance)
-        refused = RefusedTopics(spec.shown)
-        self._suspects = Suspects(refused)
-        self._acknowledgements = Acknowledgements(spec.shown, refused, self._suspects)
-        self.limits = BrokerLimits(self._acknowledgements, self._suspects, refused)
-        self._subscriptions = Subscriptions(spec.shown, (*subscriptions, self._health))
+        self._tries = 0  # since the outage, or this connection, began
+        self._subscriptions = Subscriptions((*subscriptions, self._health))
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
         self._closed = False
@@ -137,8 +129,23 @@ class Connection:
         """Begin to connect; returns at once. Raises FileUnusable. With a `problem` in the spec it does not connect."""
         self.prepare()
         if self._spec.problem is None:  # a problem is a warning of the config, and logged with it
-            self._log.outage_begins()
+            self._outage_begins()
             self._begin(V5)
+
+    def release(self) -> KnownBroker:
+        """Call after `close`. What was learned about the broker, for `adopt` of the connection that follows."""
+        known, self._known = self._known, KnownBroker(self._spec, self._node, self._instance)
+        known.acknowledgements.connection_closed()
+        return known
+
+    def adopt(self, known: KnownBroker) -> None:
+        """Call before `start`. Ignored if it is about another broker."""
+        if known.follow(self._spec, self._node):
+            self._known = known
+
+    @property
+    def limits(self) -> BrokerLimits:
+        return self._known.limits
 
     def subscribe(self, topic_filter: str) -> None:
         """Receive messages of this filter too, from now on and in each later connection."""
@@ -167,10 +174,10 @@ class Connection:
             self._check_try(now)
 
     def _check_connection(self, now: float) -> None:
-        if self._short.steady(now):
-            self._log.connected(self._protocol)
-        self._rivals.check(self._connected_at, now)
-        if now >= self._acknowledgements.oldest + PUBACK_S:
+        if self._known.short.steady(now):
+            self._known.log.connected(self._protocol)
+        self._known.rivals.check(self._connected_at, now)
+        if now >= self._known.acknowledgements.oldest + PUBACK_S:
             self._connection_lost(Failure("unreachable", f"a message was not acknowledged within {PUBACK_S:.0f} s"))
             self._begin_later(V5, retry_pause_s(1))
 
@@ -185,7 +192,7 @@ class Connection:
     @property
     def pause_s(self) -> float:
         """So long nothing should be published, because the broker has refused messages for now; 0 otherwise."""
-        return self._acknowledgements.pause_s
+        return self._known.acknowledgements.pause_s
 
     def publish(self, message: Message) -> int | None:
         """Send with QoS 1. The message id of its acknowledgement; None if there is no connection, and nothing sent."""
@@ -196,7 +203,7 @@ class Connection:
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             return None
-        self._acknowledgements.expect(sent.mid, message)
+        self._known.acknowledgements.expect(sent.mid, message)
         return sent.mid
 
     def close(self, deadline: float) -> bool:
@@ -230,7 +237,7 @@ class Connection:
         except (OSError, RuntimeError) as error:  # no descriptors left for a client, or no thread
             self._attempt()
             self._not_connected(connect_failure(error, tls=False))
-            self._begin_later(V5, retry_pause_s(self._log.tries))
+            self._begin_later(V5, retry_pause_s(self._tries))
 
     def _begin_later(self, protocol: MQTTProtocolVersion, pause_s: float) -> None:
         self._clients.abandon()
@@ -271,21 +278,22 @@ class Connection:
             case Puback(mid, reason):
                 self._acknowledged(mid, reason)
             case Suback(mid, reasons):
-                self._subscriptions.answered(mid, reasons)
+                self._subscriptions.answered(mid, reasons, self._known.refused)
             case Incoming(topic, payload, retained, received_at) if topic == self._health:
-                self._rivals.heard(payload, retained, received_at)
+                self._known.rivals.heard(payload, retained, received_at)
             case Incoming():
                 self._listener.on_message(packet)
 
     def _attempt(self) -> None:
         self._connack_received = False
         if self._protocol == V5:  # an attempt with MQTT 3.1.1 belongs to the one before it
-            self._log.attempt()
+            self._tries += 1
+            self._known.log.attempt()
 
     def _thread_died(self) -> None:
         if self.connected:
             self._connection_lost(LOST)
-        self._begin_later(V5, retry_pause_s(self._log.tries))
+        self._begin_later(V5, retry_pause_s(self._tries))
 
     def _answered(self, reason: ReasonCode, properties: Properties | None) -> None:
         if not reason.is_failure:
@@ -293,7 +301,7 @@ class Connection:
         elif self._protocol == V5 and reason.value == UNSUPPORTED_VERSION:
             self._begin(V311)
         else:
-            self._not_connected(connack_failure(reason, self._client_id, properties))
+            self._not_connected(connack_failure(reason, self._known.client_id, properties))
 
     def _accepted(self, properties: Properties | None) -> None:
         if self.connected:  # paho has ways to lose a connection without a callback
@@ -301,14 +309,15 @@ class Connection:
         client = self._clients.current
         if client is None:
             return
-        self._knows_v5 = self._knows_v5 or self._protocol == V5
-        self.limits.connected(properties)
-        self._suspects.connected()
-        if not (self._short.too_many or self._lost_to_rival):
-            self._log.connected(self._protocol)
+        known = self._known
+        known.speaks_v5 = known.speaks_v5 or self._protocol == V5
+        known.limits.connected(properties)
+        known.suspects.connected()
+        if not (known.short.too_many or self._lost_to_rival):
+            known.log.connected(self._protocol)
         self._lost_to_rival = False
         self._connected_at = time.monotonic()
-        self._short.connected(self._connected_at)
+        known.short.connected(self._connected_at)
         self._failure_kind = "other"
         self.connections += 1
         self.connected = True
@@ -324,50 +333,54 @@ class Connection:
 
     def _connection_lost(self, failure: Failure) -> None:
         self.connected = False
-        now = time.monotonic()
+        known, now = self._known, time.monotonic()
         if failure.kind == "taken_over":
-            self._rivals.taken_over(now)
-        self._lost_to_rival = self._rivals.present and (failure.kind == "taken_over" or failure == LOST)
-        if not self._lost_to_rival and self._short.lost(now):
-            self._log.outage_begins()
-        self._acknowledgements.connection_lost(failure)
+            known.rivals.taken_over(now)
+        self._lost_to_rival = known.rivals.present and (failure.kind == "taken_over" or failure == LOST)
+        if not self._lost_to_rival and known.short.lost(now):
+            self._outage_begins()
+        known.acknowledgements.connection_lost(failure)
         self._listener.on_lost()
         if self._lost_to_rival:
-            self._begin_later(V5, self._rivals.pause_s())
+            self._begin_later(V5, known.rivals.pause_s())
             return
-        if not self._short.too_many:
+        if not known.short.too_many:
             self._not_connected(failure)
             return
         self._not_connected(self._cause_of_short_connections() if failure == LOST else failure)
-        self._begin_later(V5, self._short.pause_s)
+        self._begin_later(V5, known.short.pause_s)
+
+    def _outage_begins(self) -> None:
+        self._tries = 0
+        self._known.log.outage_begins()
 
     def _cause_of_short_connections(self) -> Failure:
         # Two clients with one id disconnect each other without end, and not every broker gives the reason.
-        guess = f'another client with the client id "{self._client_id}"?'
+        guess = f'another client with the client id "{self._known.client_id}"?'
         return Failure("lost", f"connection lost within {STEADY_S:.0f} s, {SHORT_LIMIT} times in a row ({guess})")
 
     def _no_connack(self, failure: Failure) -> None:
         # Brokers that know only MQTT 3.1.1 should reject MQTT 5 by a reason code; some just close, or wait for more.
         # One that has spoken MQTT 5 is only slow: with 3.1.1 its retained answers would not expire.
-        if self._protocol == V5 and not self._knows_v5 and failure.kind != "client_certificate":
+        if self._protocol == V5 and not self._known.speaks_v5 and failure.kind != "client_certificate":
             self._begin(V311)
             return
         self._not_connected(failure)
-        self._begin_later(V5, retry_pause_s(self._log.tries))
+        self._begin_later(V5, retry_pause_s(self._tries))
 
     def _not_connected(self, failure: Failure) -> None:
         self._failure_kind = failure.kind
         self.tried = True
         if self._lost_to_rival:  # and now there is another reason
             self._lost_to_rival = False
-            self._log.outage_begins()
+            self._outage_begins()
         if not self._closed:
-            self._log.failed(failure.text)
+            self._known.log.failed(failure)
         if self._protocol == V311:  # the broker may be another one when it is back
-            self._begin_later(V5, retry_pause_s(self._log.tries))
+            self._begin_later(V5, retry_pause_s(self._tries))
 
     def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
-        outcome = self._acknowledgements.received(mid, reason)
+        outcome = self._known.acknowledgements.received(mid, reason)
         if mid == self._offline_mid:
             self._offline_mid = None
             self._offline_acknowledged = outcome == "accepted"

@@ -24,6 +24,7 @@ from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.announcer import Announcer
 from edged.mqtt.client import Incoming
 from edged.mqtt.connection import Connection
+from edged.mqtt.known_broker import KnownBroker
 from edged.mqtt.outbox import Limits, Pending, waiting
 from edged.mqtt.request_queue import RequestQueue
 from edged.mqtt.responses import too_large
@@ -58,11 +59,15 @@ def this_process() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response."""
+    """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response.
+
+    `known` is what was learned about that broker.
+    """
 
     messages: list[Pending]
     requests: RequestQueue
     broker: BrokerSpec
+    known: KnownBroker
 
 
 class MqttPublisher:
@@ -206,7 +211,7 @@ class MqttPublisher:
 
     def release(self) -> Released:
         """Call after `close`. What is left for the next publisher."""
-        return Released(self._queue.release(), self._requests, self._spec)
+        return Released(self._queue.release(), self._requests, self._spec, self._connection.release())
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
@@ -217,6 +222,7 @@ class MqttPublisher:
         self._queue.adopt(released.messages)
         if released.broker.shown == self._spec.shown:
             released.requests.hand_over(self._requests)
+        self._connection.adopt(released.known)
 
     # Called by the connection, in the sending thread
 

@@ -1,4 +1,4 @@
-"""Topics that the broker does not accept: each is logged once, up to a limit."""
+"""Topics and subscriptions that the broker does not accept: each is logged once, topics up to a limit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class RefusedTopics:
         self._broker = broker
         self._logged: set[str] = set()
         self._responses: set[str] = set()  # those that were logged
+        self._subscriptions: set[str] = set()
+
+    def forget(self) -> None:
+        """Log all of them again: with a new login, edged has other rights."""
+        self._logged.clear()
+        self._responses.clear()
+        self._subscriptions.clear()
 
     def by_acknowledgement(self, message: Message, reason: str) -> None:
         self._log(message, "not authorised to publish" if reason == "not authorised" else reason)
@@ -29,6 +36,15 @@ class RefusedTopics:
         """The connection ended with this message so many times in a row."""
         size = len(message.payload)
         self._log(message, f"the connection ended {ends} times in a row with a message of {size} bytes")
+
+    def subscription(self, topic_filter: str, reason: str) -> None:
+        """Logged once, until the broker grants it."""
+        if topic_filter not in self._subscriptions:
+            self._subscriptions.add(topic_filter)
+            log.warning("broker %s: subscription to %s refused: %s", self._broker, topic_filter, reason)
+
+    def granted(self, topic_filter: str) -> None:
+        self._subscriptions.discard(topic_filter)
 
     def _log(self, message: Message, reason: str) -> None:
         logged, limit, what = self._logged, LOGGED_LIMIT, "topics"

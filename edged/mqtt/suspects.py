@@ -40,6 +40,10 @@ class Suspects:
         size, until = self._blocked.get(message.topic, (0, -math.inf))
         return len(message.payload) >= size and time.monotonic() < until
 
+    def forget_blocked(self) -> None:
+        """Try again what was blocked: the broker may accept it now."""
+        self._blocked.clear()
+
     def connected(self) -> None:
         self._accepts = False
         self._careful_until = time.monotonic() + CAREFUL_S
