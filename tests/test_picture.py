@@ -17,7 +17,7 @@ from support.yard.weather import WEATHERS
 from edged.cameras.picture import decode_picture, frame_from_bgr
 from edged.core.errors import CameraError
 from edged.core.types import Frame
-from edged.service.picture import CHANGED, change, jpeg, thumbnail
+from edged.service.picture import CHANGED, change, jpeg, preview, thumbnail
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 
@@ -225,6 +225,18 @@ def test_jpeg_is_scaled_down_until_it_has_the_size_that_was_asked_for(max_bytes:
 
 def test_jpeg_ends_at_the_least_side_if_the_size_is_impossible() -> None:
     assert decode_picture(jpeg(framed(scene()), max_bytes=10)).shape == (9, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced"), [((640, 360), (640, 360)), ((1920, 1080), (640, 360)), ((900, 1), (450, 1))]
+)
+def test_a_preview_is_reduced_by_a_whole_factor_and_keeps_its_colours(
+    size: tuple[int, int], reduced: tuple[int, int]
+) -> None:
+    width, height = size
+    shown = decode_picture(preview(framed(scene(width=width, height=height)), max_side=640))
+    assert shown.shape == (reduced[1], reduced[0], 3)
+    assert np.abs(shown.astype(int) - cv2.resize(scene(width=width, height=height), reduced)).mean() < 4
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
