@@ -26,11 +26,13 @@ STATE = "edged/box/bridge/state"
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """`seconds` from the signal to the exit. `problems` is empty if everything held."""
+    """`seconds` from the signal to the exit. `problems` is empty if everything held. `log` is that of edged."""
 
     state: str
+    seed: int
     seconds: float
     problems: list[str]
+    log: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ def stop(state: str, seed: int, folder: Path) -> Stopped:
         code, seconds = edged.stop()
         broker.thaw() if state == "broker frozen" else None
         told = _told(broker) if state not in ("broker away", "broker frozen") else "offline"
-        return Stopped(state, seconds, [*_of_process(code, logged, edged.lines), *_left(mark, told, folder)])
+        problems = [*_of_process(code, logged, edged.lines), *_left(mark, told, folder)]
+        return Stopped(state, seed, seconds, problems, edged.lines)
 
 
 @contextmanager
