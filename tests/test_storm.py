@@ -195,6 +195,20 @@ def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: 
     assert list(oracle.unended(seen(log=[begin, end, begin])))
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("broker mqtts://b: connection refused; retrying", True),
+        ("broker mqtts://b: not authorised (wrong user or password); retrying", False),
+        ("broker mqtts://b: topic edged/box/dock/seen refused: not authorised to publish", False),
+        ("camera dock: connection refused; reconnecting", False),
+    ],
+)
+def test_the_oracle_finds_an_outage_of_the_broker_that_a_reload_logs_again(line: str, found: bool) -> None:
+    line, reload = f"WARNING {line}", "INFO config reloaded: 1 camera untouched, broker CA changed"
+    assert bool(list(oracle.repeated_lines(seen(log=[line, reload, line])))) == found
+
+
 @pytest.mark.parametrize(("unreachable", "found"), [((), True), (((90.0, 95.0),), False)])
 def test_the_oracle_finds_an_edged_that_is_down_and_not_offline(
     unreachable: tuple[tuple[float, float], ...], found: bool

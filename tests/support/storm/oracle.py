@@ -47,6 +47,7 @@ RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
 LASTING = re.compile(r"refused(?: for now)?: |another (client|edged)|falling behind|was not acknowledged|outbox full")
+OF_LOGIN = re.compile(rf"authorised|certificate|TLS|{LASTING.pattern}")
 EXPECTED_ERROR = re.compile(r"ERROR config not reloaded|ERROR +\S*edged\.yaml")
 IN_MEMORY = "answers are kept in memory"
 OLD_PROTOCOL = "(MQTT 3.1.1"
@@ -353,7 +354,7 @@ def repeated_lines(seen: Seen) -> Iterator[str]:
         reasons: dict[str, set[str]] = defaultdict(set)
         for line in log:
             if RELOADED.search(line):
-                reasons.clear()
+                reasons = defaultdict(set, _kept_over_reload(reasons))
             elif end := BACK.search(line):
                 reasons[end["subject"]].clear()
             elif match := OFFLINE.search(line):
@@ -361,6 +362,14 @@ def repeated_lines(seen: Seen) -> Iterator[str]:
                 if reason in reasons[match["subject"]]:
                     yield f"logged again without an end: {line}"
                 reasons[match["subject"]].add(reason)
+
+
+def _kept_over_reload(reasons: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """A reload may open a camera or load a model anew. The broker's outage goes on, whatever was changed; but with a
+    new login, it may refuse what it refused before.
+    """
+    brokers = {subject: each for subject, each in reasons.items() if subject.startswith("broker ")}
+    return {subject: {each for each in logged if not OF_LOGIN.search(each)} for subject, logged in brokers.items()}
 
 
 def unended(seen: Seen) -> Iterator[str]:
