@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -172,11 +172,31 @@ def test_nothing_of_the_old_prefix_remains_when_it_is_changed_or_switched_off(
 def test_a_node_that_leaves_takes_its_devices_with_it(mosquitto: Mosquitto, store: MemoryStore):
     with announcing(mosquitto, BOTH, store) as publisher:
         until(acknowledged(publisher, store, BOX, DOCK, YARD))
-        publisher.withdraw()
+        publisher.withdraw(told(asking("other")))
         until(acknowledged(publisher, store))
     fresh = Subscriber(mosquitto.port)
     fresh.close()
     assert [(message.topic, message.json) for message in fresh.messages] == [(STATE, OFFLINE)]
+
+
+def test_devices_stay_in_home_assistant_when_only_the_prefix_of_the_topics_changes(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+):
+    spec = BrokerSpec(host=HOST, port=mosquitto.port, prefix="other")
+    following = replace(DOCK_ONLY, mqtt=spec)
+    with announcing(mosquitto, BOTH, store) as publisher:
+        until(acknowledged(publisher, store, BOX, DOCK, YARD))
+        publisher.withdraw(following)
+    with closing(MqttPublisher(spec, "box", store, version="1.2.3")) as successor:
+        successor.follow(following)
+        successor.adopt(publisher.release())
+        successor.start()
+        until(acknowledged(successor, store, BOX, DOCK))
+    subscriber.catch_up()
+    assert [message.payload == b"" for message in subscriber.of(YARD)] == [False, True]
+    dock = subscriber.of(DOCK)
+    assert all(message.payload for message in dock)
+    assert components(dock[-1])["people"]["state_topic"] == "other/box/dock/people"
 
 
 def test_the_same_config_is_announced_once(mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore):

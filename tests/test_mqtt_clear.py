@@ -215,7 +215,7 @@ def test_a_clearing_not_acknowledged_is_sent_by_the_next_publisher_of_the_same_b
     subscriber.wait_for_topic("edged/box/dock/image/jpeg")
     wire.cut()
     disconnected(publisher)
-    publisher.withdraw()
+    publisher.withdraw(asking("box2"))
     publisher.close()
     # the first successor has no connection either
     first, second = (MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box2", store) for _ in range(2))

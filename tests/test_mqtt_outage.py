@@ -446,7 +446,7 @@ def test_a_box_that_leaves_a_broker_clears_it_and_takes_its_newest_answers_along
     wire.deaf.set()  # no more acknowledgements: answers given after this stay in the outbox
     publisher.answers([an_answer("p2")], [], None)
     until(lambda: publisher.figures().waiting == 1)
-    publisher.withdraw()
+    publisher.withdraw(WHOLE)  # its broker is another one
     publisher.answers([an_answer("p3")], [], None)  # by a look that ended after the withdrawal
     publisher.close()
     successor = MqttPublisher(BrokerSpec(host=HOST, port=other_broker.port), "box", store)

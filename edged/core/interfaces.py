@@ -223,8 +223,9 @@ class Publisher(Protocol):
     def follow(self, config: Config) -> None:
         """Retained messages that this config does not have are cleared, also if they are from an earlier process."""
 
-    def withdraw(self) -> None:
-        """Clear every retained message except `offline`, because the node leaves this broker or these topics.
+    def withdraw(self, following: Config) -> None:
+        """Clear every retained message except `offline`, because the node leaves this broker or these topics. What the
+        publisher of the config `following` replaces with its own stays.
 
         Answers are no longer sent. Waiting answers go to the next publisher, see `release`.
         """

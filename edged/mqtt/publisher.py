@@ -182,14 +182,17 @@ class MqttPublisher:
         self._announcer.follow(config, announced)
         self._connection.wake()
 
-    def withdraw(self) -> None:
+    def withdraw(self, following: Config) -> None:
         """Clear all retained messages except `offline`, because the node leaves this broker or these topics.
 
-        No more answers are sent. Waiting answers are for the next publisher.
+        No more answers are sent. Waiting answers are for the next publisher, with the config `following`. At the same
+        broker it announces devices too: those of the same name stay in Home Assistant.
         """
         known = set(self._store.facts(self._retained_kind))
+        stays = (following.mqtt.host, following.mqtt.port) == (self._spec.host, self._spec.port)
+        kept = self._announcer.messages(following).keys() if stays else set[str]()
         self._announcer.withdraw()
-        self._queue.withdraw(*_split(known - {self._topics.state}))
+        self._queue.withdraw(*_split(known - {self._topics.state} - kept))
         self._connection.wake()
 
     def figures(self) -> PublisherFigures:

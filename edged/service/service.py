@@ -308,7 +308,7 @@ class Service:
         for runtime in self.cameras.values():
             runtime.report_again()  # takes its lock, so no look publishes through the old publisher after this
         if _topics(old) != _topics(new):
-            before.withdraw()
+            before.withdraw(new)
 
 
 def _topics(config: Config) -> tuple[object, ...]:

@@ -104,7 +104,7 @@ class Publisher:
 
     def info(self, info: dict[str, Any]) -> None: ...
 
-    def withdraw(self) -> None:
+    def withdraw(self, following: Config) -> None:
         self._clear_all_but(set())
         self.broker.withdrawn.append(self.node)
 
