@@ -141,7 +141,7 @@ def test_a_requester_gets_the_response_of_edged(broker: Mosquitto):
     publisher = MqttPublisher(edged, "box", requested=handle)
     publisher.start()
     publisher.online()
-    until(lambda: publisher.figures().published == 1)
+    until(lambda: publisher.figures().published >= 1)
     assert Caller(requester, "box", "info", {}, 10.0).call(threading.Event()) == {"version": "0"}
     publisher.close()
 

@@ -49,7 +49,7 @@ def test_the_publisher_falls_back_to_mqtt_3_1_1(
     until(lambda: publisher.figures().connected)
     publisher.answers([an_answer("a1")], [], b"jpeg")
     assert subscriber.wait_for_topic(PEOPLE)[0].json["id"] == "a1"
-    until(lambda: publisher.figures().published == 3)
+    until(lambda: publisher.figures().published >= 3)
     assert publisher.close() is True
     after = Subscriber(port, version=4)
     after.close()

@@ -50,7 +50,7 @@ def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
         publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], b"jpeg")
         publisher.follow(asking(dock=["gate_open"]))
         publisher.info({"last": True})
-        until(lambda: publisher.figures().published == 7)
+        until(lambda: publisher.figures().published >= 7)
         assert retained(mosquitto.port) == {
             STATE,
             GATE,
@@ -59,7 +59,7 @@ def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
             "edged/box/dock/image/jpeg",
         }
         publisher.follow(asking())
-        until(lambda: publisher.figures().published == 12)  # the question that left before is cleared again
+        until(lambda: publisher.figures().published >= 12)  # the question that left before is cleared again
         assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info"}
 
 
@@ -70,9 +70,9 @@ def test_a_broker_that_forgot_a_clearing_gets_it_again_at_the_next_connect(
     publisher.follow(asking(dock=["people"]))
     publisher.camera("dock", CameraState(True, None, SINCE))
     publisher.answers([an_answer("p")], [], b"jpeg")
-    until(lambda: publisher.figures().published == 4)
+    until(lambda: publisher.figures().published >= 4)
     publisher.follow(asking())
-    until(lambda: publisher.figures().published == 8)
+    until(lambda: publisher.figures().published >= 8)
     assert retained(mosquitto.port) == {STATE}
     wire.cut()
     disconnected(publisher)
@@ -86,9 +86,9 @@ def test_a_broker_that_forgot_a_clearing_gets_it_again_from_an_edged_that_was_re
 ) -> None:
     with publishing(mosquitto.port, store=store, config=asking(dock=["people"])) as publisher:
         publisher.answers([an_answer("p")], [], b"jpeg")
-        until(lambda: publisher.figures().published == 3)
+        until(lambda: publisher.figures().published >= 3)
         publisher.follow(asking())
-        until(lambda: publisher.figures().published == 7)
+        until(lambda: publisher.figures().published >= 7)
     restored(subscriber)
     with publishing(mosquitto.port, store=store, config=asking()):
         until(lambda: retained(mosquitto.port) == {STATE})
@@ -121,7 +121,7 @@ def test_nothing_of_a_removed_camera_is_retained_with_messages_in_flight(
     with publishing(wire.port, config=WHOLE) as publisher:
         publisher.camera("dock", CameraState(True, None, SINCE))
         publisher.answers([an_answer("p1")], [], b"jpeg 1")
-        until(lambda: publisher.figures().published == 4)
+        until(lambda: publisher.figures().published >= 4)
         wire.deaf.set()
         publisher.answers([an_answer("p2"), an_answer("g2", question="gate_open")], [], b"jpeg 2")
         subscriber.wait_for_topic(GATE)
@@ -310,7 +310,7 @@ def test_an_answer_that_expired_while_the_broker_was_away_is_cleared_before_edge
     publisher: MqttPublisher, wire: Wire, subscriber: Subscriber
 ) -> None:
     publisher.answers([an_answer("a", expires_s=2.0)], [], None)
-    until(lambda: publisher.figures().published == 2)
+    until(lambda: publisher.figures().published >= 2)
     subscriber.wait_for_topic(PEOPLE)
     wire.cut()
     disconnected(publisher)

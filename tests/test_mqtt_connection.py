@@ -156,7 +156,7 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over(
 def test_a_day_without_failures_is_one_log_line(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     with publishing(mosquitto.port) as publisher:
         publisher.answers([an_answer("a")], [an_event("e")], b"jpeg")
-        until(lambda: publisher.figures().published == 4)
+        until(lambda: publisher.figures().published >= 4)
     assert logged(caplog, "INFO") == [f"broker mqtt://{HOST}:{mosquitto.port}: connected"]
     assert logged(caplog) == []
 
@@ -221,7 +221,7 @@ def test_tls_connects_with_the_right_ca(tmp_path: Path, tls: Path) -> None:
         publishing(broker.port, "localhost", tls=True, ca=tls / "ca.crt") as publisher,
     ):
         publisher.answers([an_answer("a")], [], None)
-        until(lambda: publisher.figures().published == 2)
+        until(lambda: publisher.figures().published >= 2)
         assert publisher.close() is True
 
 
@@ -298,10 +298,10 @@ def test_a_ca_file_is_read_once_and_before_connecting(tmp_path: Path, tls: Path)
 def test_a_refused_topic_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     acl = "topic readwrite edged/box/bridge/#\ntopic readwrite edged/box/dock/gate_open\n"
     with Mosquitto(tmp_path, acl=acl) as broker, publishing(broker.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         for number in range(3):
             publisher.answers([an_answer(f"p{number}"), an_answer(f"g{number}", question="gate_open")], [], None)
-        until(lambda: publisher.figures().published == 4)
+        until(lambda: publisher.figures().published >= 4)
         until(lambda: publisher.figures().refused == 3)
         assert publisher.figures().waiting == 0
     shown = f"broker mqtt://{HOST}:{broker.port}:"
@@ -410,7 +410,7 @@ def test_a_message_without_its_acknowledgement_ends_the_connection_and_is_sent_a
 ) -> None:
     monkeypatch.setattr(connection_module, "PUBACK_S", 1.0)
     with publishing(wire.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         wire.deaf.set()
         publisher.answers([an_answer("a")], [], None)
         subscriber.wait_for_topic("edged/box/dock/people")

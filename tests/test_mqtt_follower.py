@@ -47,7 +47,7 @@ def failure_at(port: int, host: str = HOST, **more: Any) -> Failure:
 def test_json_messages_of_every_node_are_delivered_and_pictures_are_not(mosquitto: Mosquitto) -> None:
     with publishing(mosquitto.port) as publisher, following(mosquitto.port) as follower:
         until(lambda: follower.connected)
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         publisher.info({"version": "0.1.0"})
         messages = [follower.next(15.0), follower.next(15.0)]
         assert follower.next(0.0) is None

@@ -181,7 +181,7 @@ def test_a_broker_that_stalls_gets_everything_in_order_afterwards_and_still_spea
     monkeypatch.setattr(connection, "CONNACK_S", 0.5)
     with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
         listening = Subscriber(broker.port)
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         broker.freeze()
         for number in range(60):
             publisher.answers([an_answer(f"a{number}")], [an_event(f"e{number}")], None)
@@ -219,7 +219,7 @@ def test_retained_answers_are_sent_again_and_expired_ones_are_cleared(
     wire: Wire,
 ) -> None:
     publisher.answers([an_answer("short", expires_s=0.5), an_answer("long", question="gate_open")], [], None)
-    until(lambda: publisher.figures().published == 3)
+    until(lambda: publisher.figures().published >= 3)
     first = subscriber.wait_for_topic(GATE)[0]
     wire.cut()
     disconnected(publisher)
@@ -348,7 +348,7 @@ def test_an_answer_that_was_written_while_the_connection_was_lost_is_marked_befo
 ) -> None:
     store = SlowStore()
     with publishing(wire.port, store=store) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         store.slow = True
         publisher.answers([an_answer("p1")], [], None)  # while connected
         wire.cut()
@@ -379,7 +379,7 @@ def test_what_one_broker_did_not_acknowledge_goes_to_the_next(
 ) -> None:
     publisher.follow(WHOLE)
     publisher.answers([an_answer("p0")], [], None)
-    until(lambda: publisher.figures().published == 2)
+    until(lambda: publisher.figures().published >= 2)
     wire.deaf.set()
     publisher.answers([an_answer("p1"), an_answer("w1", question="weather")], [an_event("e1")], None)
     [sent, *_] = subscriber.wait_for_topic(PEOPLE, 2)[1:]

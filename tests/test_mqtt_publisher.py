@@ -223,11 +223,11 @@ def test_a_broker_that_lost_its_retained_messages_gets_them_again(
 ) -> None:
     publisher.info({"version": "0.1.0"})
     publisher.answers([an_answer("a1")], [], b"jpeg")
-    until(lambda: publisher.figures().published == 4)
+    until(lambda: publisher.figures().published >= 4)
     mosquitto.kill()
     disconnected(publisher)
     mosquitto.start()
-    until(lambda: publisher.figures().published == 8)
+    until(lambda: publisher.figures().published >= 8)
     assert retained(mosquitto.port) == {STATE, "edged/box/bridge/info", PEOPLE, "edged/box/dock/image/jpeg"}
     assert publisher.figures().reconnects == 1
 
@@ -239,7 +239,7 @@ def test_close_is_bounded_at_a_frozen_broker(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(publisher_module, "OFFLINE_S", 1.0)
     monkeypatch.setattr(properties, "WILL_DELAY_S", 1)
     with Mosquitto(tmp_path) as broker, publishing(broker.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         broker.freeze()
         for number in range(100):
             publisher.answers([an_answer(f"{number}")], [an_event("e")], b"jpeg" * 10_000)
@@ -358,7 +358,7 @@ def more_published(publisher: MqttPublisher, count: int) -> None:
 @pytest.mark.slow
 def test_states_answers_events_and_pictures_share_a_slow_connection(drip: Drip, subscriber: Subscriber) -> None:
     with publishing(drip.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         subscriber.forget()
         for count in range(1, 101):
             for camera in range(8):
@@ -401,7 +401,7 @@ def test_drops_at_a_slow_broker_are_logged_at_once_and_then_hourly(
     publisher = MqttPublisher(BrokerSpec(host=HOST, port=drip.port), "box", limits=Limits(messages=30))
     publisher.start()
     publisher.online()
-    until(lambda: publisher.figures().published == 1)
+    until(lambda: publisher.figures().published >= 1)
     for number in range(100):
         publisher.answers([an_answer(f"{number}")], [], None)
     until(lambda: logged(caplog))

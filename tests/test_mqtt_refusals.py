@@ -82,7 +82,7 @@ def test_an_older_answer_that_was_refused_for_now_goes_to_late_once_a_newer_one_
         return None
 
     with censored(mosquitto.port, verdict) as censor, publishing(censor.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         publisher.answers([an_answer("old"), an_answer("new")], [], None)
         settled(publisher)
         subscriber.wait_for_topic(f"{PEOPLE}/late")
@@ -98,7 +98,7 @@ def test_a_message_that_is_refused_again_and_again_does_not_stop_the_others(
         return UNSPECIFIED if topic == PEOPLE else None
 
     with censored(mosquitto.port, verdict) as censor, publishing(censor.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         publisher.answers([an_answer("p"), an_answer("g", question="gate_open")], [], None)
         subscriber.wait_for_topic(GATE)
         until(lambda: publisher.figures().refused == 1, 30)
@@ -112,7 +112,7 @@ def test_what_is_refused_for_good_is_dropped_and_logged_once(
 ) -> None:
     reasons = {PEOPLE: NOT_AUTHORISED, GATE: 0x99, EVENT: 0x90}
     with censored(mosquitto.port, reasons.get) as censor, publishing(censor.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         for number in range(3):
             look = [an_answer(f"p{number}"), an_answer(f"g{number}", question="gate_open")]
             publisher.answers(look, [an_event(f"e{number}")], None)
@@ -163,7 +163,7 @@ def test_a_message_that_ends_the_connection_again_and_again_is_dropped_and_nothi
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Mosquitto(tmp_path, more="message_size_limit 2000") as broker, publishing(broker.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         subscriber = Subscriber(broker.port)
         large = replace(an_answer("large"), text="x" * 5000)
         publisher.answers([large, an_answer("g1", question="gate_open")], [an_event("e1")], None)
@@ -190,7 +190,7 @@ def test_a_picture_that_ends_the_connection_to_a_broker_without_an_announced_lim
         Mosquitto(tmp_path, more=f"message_size_limit {int(len(jpeg) * 0.8)}") as broker,
         publishing(broker.port, scale_down=scaled_down) as publisher,
     ):
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         publisher.answers([an_answer("a")], [], jpeg)
         until(lambda: PICTURE in retained(broker.port))
         settled(publisher)

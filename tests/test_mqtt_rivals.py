@@ -49,7 +49,7 @@ def test_two_edged_with_one_node_name_report_each_other_once_and_when_it_is_over
     caplog.set_level("INFO")
     with publishing(mosquitto.port, client_id=ids[0], instance="first") as first:
         first.health({})
-        until(lambda: first.figures().published == 2)
+        until(lambda: first.figures().published >= 2)
         with publishing(mosquitto.port, client_id=ids[1], instance="second") as second:
 
             def both_know() -> bool:
@@ -69,7 +69,7 @@ def test_a_restarted_edged_does_not_take_its_own_past_for_another(
     for number in range(3):
         with publishing(mosquitto.port, instance=f"process-{number}") as publisher:
             publisher.health({"uptime_s": number})
-            until(lambda: publisher.figures().published == 2)
+            until(lambda: publisher.figures().published >= 2)
     assert subscriber.wait_for_topic(HEALTH, 3)[-1].json == {"uptime_s": 2, "instance": "process-2"}
     assert logged(caplog) == []
 
@@ -82,7 +82,7 @@ def test_who_takes_over_our_connection_is_not_fought_at_full_speed(caplog: pytes
         return CONNACK_V5 + b"\xe0\x02\x8e\x00"  # DISCONNECT: session taken over
 
     with scripted_broker(answers) as port, publishing(port):
-        until(lambda: len(connects) == 3)
+        until(lambda: len(connects) >= 3)
     pauses = [after - before for before, after in pairwise(connects)]
     assert pauses[0] > 0.9
     assert pauses[1] > 1.9
@@ -124,7 +124,7 @@ def test_a_live_message_of_another_edged_counts_at_once() -> None:
 
 def test_a_quick_reconnect_shows_no_offline(wire: Wire, mosquitto: Mosquitto, subscriber: Subscriber) -> None:
     with publishing(wire.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         subscriber.wait_for_topic(STATE)
         subscriber.forget()
         wire.cut()
@@ -143,7 +143,7 @@ def test_an_edged_that_does_not_come_back_is_offline_after_the_delay(
     assert properties.WILL_DELAY_S == 5
     monkeypatch.setattr(properties, "WILL_DELAY_S", 2)
     with publishing(wire.port) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         subscriber.wait_for_topic(STATE)
         begun = time.monotonic()
         wire.cut()

@@ -125,7 +125,7 @@ def test_an_outage_that_began_before_a_reload_ends_with_back(tmp_path: Path, cap
 
 def test_a_reload_without_an_outage_logs_none(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     with publishing(mosquitto.port) as first:
-        until(lambda: first.figures().published == 1)
+        until(lambda: first.figures().published >= 1)
         with succeeding(first, BrokerSpec(host=HOST, port=mosquitto.port, client_id="other")) as second:
             until(lambda: second.figures().connected)
     assert logged(caplog) == []

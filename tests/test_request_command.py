@@ -193,7 +193,7 @@ def no_response(port: int, limit_s: float) -> str:
 
 def test_an_edged_that_does_not_respond_is_reported_after_the_limit(mosquitto: Mosquitto):
     with serving_requests(mosquitto, Handler()) as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         error = no_response(mosquitto.port, 0.5)
     assert error == f"broker mqtt://127.0.0.1:{mosquitto.port}: no response from edged within 0.5 s"
 
@@ -218,7 +218,7 @@ def test_an_edged_that_goes_offline_meanwhile_is_reported(mosquitto: Mosquitto):
 def test_a_response_comes_although_a_reload_replaced_the_publisher(mosquitto: Mosquitto):
     handler = Handler()
     with serving_requests(mosquitto, handler, client_id="first") as publisher:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         data = SimpleQueue[object]()
         caller = Caller(BrokerSpec(host=HOST, port=mosquitto.port), "box", "reload", {}, 30)
         calling = threading.Thread(target=lambda: data.put(caller.call(threading.Event())))
@@ -279,7 +279,7 @@ def test_a_request_works_on_a_broker_of_mqtt_3_1_1():
     publisher.start()
     publisher.online()
     try:
-        until(lambda: publisher.figures().published == 1)
+        until(lambda: publisher.figures().published >= 1)
         caller = Caller(BrokerSpec(host=HOST, port=port), "box", "info", {}, 30)
         assert caller.call(threading.Event()) == {"version": "0"}
     finally:

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, pairwise, takewhile
@@ -123,11 +123,15 @@ class Violation:
 
 @dataclass
 class Oracle:
-    """Judges the messages by the saves, which are in the order of their time."""
+    """Judges the messages by the saves, which are in the order of their time.
+
+    `delay_s` is how long a busy machine kept the processes from running, between two moments (monotonic).
+    """
 
     setting: Setting
     saves: list[Save]
     messages: list[Message]
+    delay_s: Callable[[float, float], float] = lambda _begin, _end: 0.0
     wall_offset: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def violations(self) -> Iterator[Violation]:
@@ -238,7 +242,7 @@ class Oracle:
         live = []
         over = math.inf
         for index in reversed(range(last)):
-            if at > over + grace_s:
+            if at > over + grace_s and at - self.delay_s(over, at) > over + grace_s:
                 break
             live.append(index)
             over = min(over, self.saves[index].in_force_at)
@@ -277,13 +281,14 @@ class Oracle:
     def _gaps(self, name: str, first: Save, begin: float, end: float, times: list[float]) -> Iterator[Violation]:
         inside = [at for at in times if begin <= at <= end]
         for before, after in zip([begin, *inside], [*inside, end], strict=True):
-            if after - before > LOOK_GAP_S:
+            since = first.in_force_at if before == begin else before  # what delayed the start counts too
+            if after - before > LOOK_GAP_S and after - before - self.delay_s(since, after) > LOOK_GAP_S:
                 save = self.saves[self._at(after)[-1]]
-                since = f"unchanged since reload {first.number}"
+                unchanged = f"unchanged since reload {first.number}"
                 yield Violation(
                     save.number,
                     save.kind,
-                    f"camera {name}, {since}, did not answer for {after - before:.1f} s "
+                    f"camera {name}, {unchanged}, did not answer for {after - before:.1f} s "
                     f"(from {before - self.saves[0].saved_at:.2f} s on)",
                 )
 
