@@ -307,6 +307,10 @@ def test_the_whole_state_is_stored_and_read() -> None:
     assert alerts.from_json(json.loads(json.dumps(stored))) == history
 
 
+def test_the_state_of_a_question_without_an_answer_is_stored_and_read() -> None:
+    assert alerts.from_json(json.loads(json.dumps(alerts.to_json(History())))) == History()
+
+
 def test_a_state_that_an_older_edged_stored_is_read() -> None:
     stored = {"value": 4, "since": 1.0, "alert_on": True, "alert_since": 2.0, "against": 0}
     epoch = datetime.fromtimestamp(0, UTC)

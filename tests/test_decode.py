@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import tracemalloc
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +18,6 @@ from tokenizers import normalizers
 from edged.core.answer_types import AnswerType, Choices, Json, Number, Text, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import Generation
-from edged.vlm import grammar_tokenizer
 from edged.vlm.decode import ReplyDecoder
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 
@@ -272,15 +270,3 @@ def test_a_long_choice_is_checked_in_no_time():
     begun = time.process_time()
     tokens.for_grammars.check([long])
     assert time.process_time() - begun < 5
-
-
-def test_compatible_tokens_of_ever_new_texts_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(grammar_tokenizer, "MOST_KEPT", 3)
-    tokens = Tokens(MERGES).for_grammars
-    tracemalloc.start()
-    try:
-        for number in range(200):
-            tokens.compatible(b"x" * 10_000 + str(number).encode())
-        assert tracemalloc.get_traced_memory()[0] < 500_000
-    finally:
-        tracemalloc.stop()

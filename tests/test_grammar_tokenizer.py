@@ -28,7 +28,7 @@ def tokenizer_of(tokens: list[str]) -> GrammarTokenizer:
     return GrammarTokenizer(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<|end|>"), len(tokens))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def few() -> GrammarTokenizer:
     """A vocabulary without most letters: `Y`, `e` and `s` are tokens, and `No` as a whole."""
     return tokenizer_of(ALPHABET)
@@ -95,7 +95,7 @@ def test_an_integer_needs_no_decimal_point() -> None:
     tokenizer.check([question("?", Number(True))])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def all_bytes() -> GrammarTokenizer:
     tokenizer = tiny_model.tokenizer(["Y e", "Ye s"])
     return GrammarTokenizer(tokenizer, len(tokenizer) + 8)
