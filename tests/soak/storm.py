@@ -46,10 +46,12 @@ class Settings:
 
 
 def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm:
-    """Print what was broken, and leave schedule, log and result of a storm in the folder."""
+    """Print what was broken, and leave schedule, log, evidence and result of a storm in the folder."""
     keep, seed = settings.keep, outcome.seed
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
+    if outcome.evidence:
+        (keep / f"{seed}.evidence").write_text("\n".join(outcome.evidence) + "\n")
     print(
         f"seed {seed}: {len(faults)} faults, {outcome.answers} answers, {len(outcome.violations)} violations",
         flush=True,

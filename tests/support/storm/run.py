@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import signal
 import time
@@ -35,13 +36,17 @@ class Done:
 
 @dataclass(slots=True)
 class Outcome:
-    """`violations` are sentences; there are none if edged kept every promise. `log` is that of all lives of edged."""
+    """`violations` are sentences; there are none if edged kept every promise. `log` is that of all lives of edged.
+
+    `evidence` has what was received and what is in the store, a line each, if a promise was broken.
+    """
 
     seed: int
     done: list[Done] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     answers: int = 0
     log: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -140,7 +145,20 @@ def run(seed: int, faults: Sequence[Fault], folder: Path, quiet_s: float = 0.0) 
         violations = [] if is_settled else [f"edged did not recover within {SETTLED_S:.0f} s of the last fault"]
         violations += oracle.judge(seen, parts, before, after, storm.faults())
         answers = len({row.id for row in seen.rows})
-        return Outcome(seed, storm.done, violations, answers, [line for log in seen.logs for line in ["---", *log]])
+        log = [line for log in seen.logs for line in ["---", *log]]
+        return Outcome(seed, storm.done, violations, answers, log, _evidence(seen, parts) if violations else [])
+
+
+def _evidence(seen: oracle.Seen, parts: Parts) -> list[str]:
+    """The lives of edged, what was received, and what is in the store. Times are seconds of the wall clock."""
+    wall = time.time() - time.monotonic()
+    lives = [f"life from {wall + life.began:.3f} to {wall + life.ended:.3f}" for life in parts.lives]
+    received = [
+        f"{wall + each.at:.3f} {each.topic} retain={each.retain} look={each.look} {str(each.payload[:2000])[2:-1]}"
+        for each in seen.messages
+    ]
+    rows = [f"row {row.number} {row.topic} waiting={row.waiting} {json.dumps(row.content)}" for row in seen.rows]
+    return [*lives, *received, *rows]
 
 
 def _retained(parts: Parts) -> dict[str, bytes]:
