@@ -6,10 +6,11 @@ import gc
 import json
 import logging
 import math
+import re
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -30,7 +31,7 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome
-from edged.service.worker_queue import WorkerQueue
+from edged.service.worker_queue import Ticket, WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
 GATE = question("Is the gate open?", YesNo(), "gate")
@@ -123,8 +124,54 @@ def test_a_frame_that_grew_old_before_its_turn_is_refused(stage: Stage):
     model = stage.open(FakeModel())
     stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0))
     assert stage.statuses() == {"gate": "stale_frame"}
-    assert stage.publisher.answered[0].reason == "the picture is 7.0 s old, and max_age is 5 s"
+    reason = stage.publisher.answered[0].reason
+    assert reason and re.fullmatch(r"the picture is [78]\.\d s old, and max_age is 5 s", reason)
     assert model.seen == []
+
+
+def ages(monkeypatch: pytest.MonkeyPatch, age_s: Callable[[], float]) -> None:
+    """Every frame has the age that this returns."""
+    monkeypatch.setattr(Frame, "age_s", lambda _: age_s())
+
+
+def test_an_answer_never_states_more_than_max_age(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """As after a SIGSTOP of some seconds between the comparison and the encode."""
+    stage.open(FakeModel())
+    passing = iter([1.0])
+    ages(monkeypatch, lambda: next(passing, 7.0))
+    stage.look(stage.camera(GATE, max_age_s=5.0))
+    (answer,) = stage.publisher.answered
+    assert (answer.status, answer.frame_age_s) in {("ok", 1.0), ("stale_frame", 7.0)}
+
+
+def test_a_frame_that_grew_old_while_requests_were_served_is_not_encoded_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    car = question("A car?", YesNo(), "car")
+    people = question("How many?", Number(True), "people")
+    model = stage.open(FakeModel({"people": "3"}))
+    interrupted = iter([False, False, True])  # before the look, and before each question
+    monkeypatch.setattr(Ticket, "give_way", lambda _: next(interrupted, False))
+    ages(monkeypatch, lambda: 7.0 if "gate" in dict(model.asked) else 1.0)
+    stage.look(stage.camera(replace(GATE, then=(car,)), people, max_age_s=5.0))
+    assert stage.statuses() == {"gate": "ok", "car": "stale_frame", "people": "stale_frame"}
+    assert {answer.reason for answer in stage.publisher.answered[1:]} == {
+        "the picture is 7.0 s old, and max_age is 5 s"
+    }
+    assert len(model.seen) == 1
+
+
+def test_a_frame_that_grew_old_before_the_first_question_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    model = stage.open(FakeModel())
+    interrupted = iter([False, True])
+    monkeypatch.setattr(Ticket, "give_way", lambda _: next(interrupted, False))
+    monkeypatch.setattr(Ticket, "delayed", True)
+    passing = iter([1.0, 7.0])
+    ages(monkeypatch, lambda: next(passing, 1.0))
+    stage.look(stage.camera(GATE, camera=FakeCamera(frame(), replace(frame(), sha256="new")), max_age_s=5.0))
+    (answer,) = stage.publisher.answered
+    assert (answer.status, answer.frame_sha256, answer.frame_age_s) == ("ok", "new", 1.0)
+    assert model.seen[-1] == "new"
 
 
 def test_a_model_that_fails_in_the_middle_refuses_the_rest_and_keeps_its_answers(stage: Stage):

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edged.core.errors import ModelError, Stopped, release_frames
+from edged.core.errors import ModelError, StaleFrame, Stopped, release_frames
 from edged.core.interfaces import VisionModel
 from edged.core.intervals import expiry_s
 from edged.core.specs import CameraSpec, QuestionSpec, RegionSpec, by_region
+from edged.core.types import Status
 from edged.service.conversation import Conversation
 from edged.service.encoded_picture import EncodedPicture
 from edged.service.judging import Provenance
@@ -48,25 +49,17 @@ class Asking:
 
     def __call__(self, model: VisionModel) -> list[Outcome]:
         """An outcome for each question. Raises Stopped if model or camera were replaced meanwhile, FrameTooOld."""
-        assert self.of.frame
-        self.ticket.give_way()  # before the age is checked: requests may take long
-        # Once: later regions wait for answers about the same frame, as later questions do.
-        age_s = self.of.frame.age_s()
-        self.of = replace(self.of, model=model, frame_age_s=age_s)
-        if age_s <= self.camera.max_age_s:
-            return self._ask_all(model)
-        if self.ticket.delayed:
-            raise FrameTooOld
-        reason = f"the picture is {age_s:.1f} s old, and max_age is {self.camera.max_age_s:g} s"
-        return refusals(self.questions, self.camera, self.of, "stale_frame", reason)
+        self.ticket.give_way()
+        self.of = replace(self.of, model=model)
+        return self._ask_all(model)
 
     def _ask_all(self, model: VisionModel) -> list[Outcome]:
         outcomes: list[Outcome] = []
         try:
             for region, questions in by_region(self.questions).items():
-                if outcomes:
-                    self.ticket.give_way()
-                picture = self._encode(model, region)
+                # Later regions wait for answers about the same frame, as later questions do.
+                has_waited = self.ticket.give_way() if outcomes else True
+                picture = self._encode(model, region, has_waited)
                 asked_at = time.monotonic()
                 for question in questions:
                     if len(outcomes) + 1 == len(self.questions):
@@ -76,17 +69,23 @@ class Asking:
             release_frames(error)
             if self.ticket.stop.is_set():
                 raise Stopped from None
-            outcomes += self._refuse_the_rest(error, outcomes)
+            self.failed(self._call(), error)
+            outcomes += self._refuse_the_rest("model_down", str(error), outcomes)
+        except StaleFrame as error:
+            if self.ticket.delayed and not (outcomes or (self.conversation and self.conversation.answers)):
+                raise FrameTooOld from None
+            outcomes += self._refuse_the_rest("stale_frame", str(error), outcomes)
         return outcomes
 
-    def _encode(self, model: VisionModel, region: RegionSpec | None) -> EncodedPicture:
+    def _encode(self, model: VisionModel, region: RegionSpec | None, has_waited: bool) -> EncodedPicture:
         if self.ticket.stop.is_set():
             raise Stopped
         assert self.of.frame
         self.region, self.conversation = region, None
-        picture = EncodedPicture(model, self.ticket, cut(self.of.frame, region), self.of, self.unwanted)
+        cutting, limit_s = cut(self.of.frame, region), self.camera.max_age_s
+        picture = EncodedPicture(model, self.ticket, cutting, self.of, limit_s, self.unwanted)
         try:
-            picture.encode()
+            picture.encode(has_waited)
         finally:
             self.of = picture.of
         self.succeeded(self._call())
@@ -103,14 +102,13 @@ class Asking:
         last = LastAnswer(question.answer_rev, picture.model.revision, answers, thumbnail, asked_at, self.looked_at)
         return Outcome(question, answers, last)
 
-    def _refuse_the_rest(self, error: ModelError, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The question at which the model failed keeps the answers that it has already."""
-        self.failed(self._call(), error)
+    def _refuse_the_rest(self, status: Status, reason: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The question that was being asked keeps the answers that it has already."""
         interrupted = []
         if self.conversation:
-            interrupted = [Outcome(self.conversation.question, self.conversation.completed("model_down", str(error)))]
+            interrupted = [Outcome(self.conversation.question, self.conversation.completed(status, reason))]
         unasked = without(self.questions, [*outcomes, *interrupted])
-        return [*interrupted, *refusals(unasked, self.camera, self.of, "model_down", str(error))]
+        return [*interrupted, *refusals(unasked, self.camera, self.of, status, reason)]
 
     def _call(self) -> ModelCall:
         """The call of the model that is being made."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edged.core.errors import Stopped
+from edged.core.errors import StaleFrame, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.requests import MOST_WAITING
 from edged.core.specs import QuestionSpec
@@ -23,6 +23,7 @@ log = logging.getLogger("edged.look")
 @dataclass(slots=True)
 class EncodedPicture:
     """`of` is the provenance of what is answered now: its age and its encode time are of the latest encode.
+    A picture that has waited until it is older than `max_age_s` is not encoded.
 
     `unwanted` is true once nobody wants the answers any more. No field may refer to this object's owner: that would be
     a cycle, in which the frame lives until the collector runs.
@@ -32,15 +33,19 @@ class EncodedPicture:
     ticket: Ticket[Any]
     picture: Frame
     of: Provenance
+    max_age_s: float
     unwanted: Callable[[], bool]
 
-    def encode(self) -> None:
-        """Raises ModelError, Stopped."""
+    def encode(self, has_waited: bool) -> None:
+        """`has_waited`: for others than this look. Raises ModelError, Stopped, StaleFrame."""
         if self.ticket.stop.is_set():
             raise Stopped
         self.ticket.expect_encode()
         begun = time.monotonic()
-        self.of = replace(self.of, frame_age_s=self.picture.age_s(), encode_ms=None)
+        age_s = self.picture.age_s()
+        self.of = replace(self.of, frame_age_s=age_s, encode_ms=None)
+        if has_waited and age_s > self.max_age_s:
+            raise StaleFrame(f"the picture is {age_s:.1f} s old, and max_age is {self.max_age_s:g} s")
         self.of = replace(self.of, encode_ms=self.model.encode(self.picture))
         self.ticket.encoded(time.monotonic() - begun)
 
@@ -58,7 +63,7 @@ class EncodedPicture:
         return replace(question, generation=replace(question.generation, deadline_s=deadline_s))
 
     def ask(self, history: Sequence[Exchange], question: QuestionSpec) -> Reply:
-        """Requests that are ready are served first. Raises ModelError, Stopped."""
+        """Requests that are ready are served first. Raises ModelError, Stopped, StaleFrame."""
         for _ in range(MOST_WAITING):  # then the look goes on, even if the requests never end
             interrupted = self.ticket.give_way()
             if self.unwanted():
@@ -66,7 +71,7 @@ class EncodedPicture:
             if not interrupted:
                 break
             log.debug("camera %s: interrupted by a request; encoding the picture again", self.of.camera)
-            self.encode()
+            self.encode(has_waited=True)
         log.debug("camera %s: asking %s", self.of.camera, question.name)
         self.ticket.expect(question.generation.deadline_s)
         return self.model.ask(history, question, self.ticket.stop)
