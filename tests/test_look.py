@@ -125,7 +125,8 @@ def test_a_frame_that_grew_old_before_its_turn_is_refused(stage: Stage):
     stage.look(stage.camera(GATE, camera=FakeCamera(frame(age_s=7.0)), max_age_s=5.0))
     assert stage.statuses() == {"gate": "stale_frame"}
     reason = stage.publisher.answered[0].reason
-    assert reason and re.fullmatch(r"the picture is [78]\.\d s old, and max_age is 5 s", reason)
+    assert reason
+    assert re.fullmatch(r"the picture is [78]\.\d s old, and max_age is 5 s", reason)
     assert model.seen == []
 
 

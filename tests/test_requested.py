@@ -320,7 +320,7 @@ def test_a_question_is_not_cut_off_before_the_deadline_of_the_request(asking: As
     for _ in range(20):
         end = time.monotonic() + 1.0
         with asking.service.queue.join(urgent=True, until=end) as ticket:
-            picture = EncodedPicture(model, ticket, frame(), OF, lambda: False)
+            picture = EncodedPicture(model, ticket, frame(), OF, 5.0, lambda: False)
             assert time.monotonic() + picture.limited(PEOPLE).generation.deadline_s >= end
 
 
