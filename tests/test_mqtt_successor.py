@@ -21,17 +21,21 @@ from support.broker import (
     HOST,
     Censor,
     Mosquitto,
+    Subscriber,
+    Wire,
     an_answer,
     free_port,
     mosquitto,
     protocol_level,
     scripted_broker,
+    subscriber,
     until,
 )
-from support.publishing import PEOPLE, logged, publishing
+from support.publishing import GATE, PEOPLE, asking, disconnected, ids, logged, publishing, retained, settled, store
 
+from edged.core.memory_store import MemoryStore
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec
+from edged.core.specs import BrokerSpec, Config
 from edged.mqtt import acknowledgements, connection
 from edged.mqtt import publisher as publisher_module
 from edged.mqtt.known_broker import KnownBroker
@@ -57,11 +61,19 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def succeeding(before: MqttPublisher, spec: BrokerSpec, node: str = "box") -> Iterator[MqttPublisher]:
+def succeeding(
+    before: MqttPublisher,
+    spec: BrokerSpec,
+    node: str = "box",
+    store: MemoryStore | None = None,
+    config: Config | None = None,
+) -> Iterator[MqttPublisher]:
     """What `before` was replaced with, as a reload does it."""
     before.close()
-    successor = MqttPublisher(spec, node)
+    successor = MqttPublisher(spec, node, store)
     successor.adopt(before.release())
+    if config:
+        successor.follow(config)
     successor.start()
     successor.online()
     try:
@@ -121,6 +133,75 @@ def test_an_outage_that_began_before_a_reload_ends_with_back(tmp_path: Path, cap
     begun, end = logged(caplog, "INFO")
     assert begun.endswith(": connected")
     assert seconds_in(end) > 0
+
+
+@pytest.mark.parametrize("change", ["login", "client id"])
+def test_answers_stay_retained_over_a_reload_and_are_sent_again_to_a_broker_that_lost_them(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, change: str
+) -> None:
+    config, wire = asking(image=False, dock=["people", "gate_open"]), Wire(mosquitto.port)
+    with publishing(wire.port, store=store, config=config) as first:
+        first.answers([an_answer("p"), an_answer("g", question="gate_open")], [], None)
+        settled(first)
+        spec = replace(BrokerSpec(host=HOST, port=wire.port), **CHANGES[change])
+        with succeeding(first, spec, store=store, config=config) as second:
+            second.answers([an_answer("g2", question="gate_open")], [], None)
+            settled(second)
+            subscriber.catch_up()
+            assert all(message.payload for message in subscriber.of(PEOPLE))
+            assert ids(subscriber.of(GATE))[-1] == "g2"
+            wire.cut()
+            disconnected(second)
+            subscriber.publish(PEOPLE, b"", retain=True)
+            subscriber.forget()
+            wire.mend()
+            assert ids(subscriber.wait_for_topic(PEOPLE)) == ["p"]
+    wire.cut()
+
+
+def test_an_older_answer_that_waits_does_not_replace_one_that_was_acknowledged_before_the_reload(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config, refused, full = asking(image=False, dock=["people"]), set[str](), True
+
+    def verdict(topic: str) -> int | None:
+        if full and (topic == f"{PEOPLE}/late" or (topic == PEOPLE and topic not in refused)):
+            refused.add(topic)
+            return 0x97
+        return None
+
+    censor = Censor(mosquitto.port, verdict)
+    with publishing(censor.port, store=store, config=config) as first:
+        until(lambda: first.figures().published >= 1)
+        first.answers([an_answer("old"), an_answer("new")], [], None)
+        until(lambda: f"{PEOPLE}/late" in refused)
+        subscriber.wait_for_topic(PEOPLE)
+        first.close()
+        full = False
+        with succeeding(first, BrokerSpec(host=HOST, port=censor.port), store=store, config=config) as second:
+            settled(second)
+    subscriber.catch_up()
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old"]
+    assert set(ids([message for message in subscriber.of(PEOPLE) if message.payload])) == {"new"}
+    assert PEOPLE in retained(mosquitto.port)
+    censor.close()
+
+
+def test_answers_stay_retained_after_a_reload_that_was_rolled_back(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config, spec = asking(image=False, dock=["people"]), BrokerSpec(host=HOST, port=mosquitto.port)
+    with publishing(mosquitto.port, store=store, config=config) as first:
+        first.answers([an_answer("p")], [], None)
+        settled(first)
+        first.close()
+        second = MqttPublisher(spec, "box", store)
+        second.adopt(first.release())  # and its `follow` has failed
+        with succeeding(second, spec, store=store, config=config) as third:
+            settled(third)
+            until(lambda: third.figures().published >= 2)
+    subscriber.catch_up()
+    assert set(ids(subscriber.of(PEOPLE))) == {"p"}
 
 
 def test_a_reload_without_an_outage_logs_none(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,10 +61,11 @@ def this_process() -> str:
 class Released:
     """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response.
 
-    `known` is what was learned about that broker.
+    `retained` are the newest answers that this broker has acknowledged, `known` is what was learned about it.
     """
 
     messages: list[Pending]
+    retained: list[RetainedMessage]
     requests: RequestQueue
     broker: BrokerSpec
     known: KnownBroker
@@ -95,6 +96,7 @@ class MqttPublisher:
         self._topics = Topics(spec.prefix, node)
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
+        self._answer_topics: set[str] = set()  # of the config
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
         self._instance = instance or this_process()
@@ -178,7 +180,8 @@ class MqttPublisher:
         known = set(self._store.facts(self._retained_kind))
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
         earlier, self._earlier = self._earlier, frozenset[str]()
-        self._queue.follow(own, *_split(known - own), earlier & answer_topics(self._topics, config.cameras))
+        self._answer_topics = answer_topics(self._topics, config.cameras)
+        self._queue.follow(own, *_split(known - own), earlier & self._answer_topics)
         self._announcer.follow(config, announced)
         self._connection.wake()
 
@@ -189,11 +192,14 @@ class MqttPublisher:
         broker it announces devices too: those of the same name stay in Home Assistant.
         """
         known = set(self._store.facts(self._retained_kind))
-        stays = (following.mqtt.host, following.mqtt.port) == (self._spec.host, self._spec.port)
-        kept = self._announcer.messages(following).keys() if stays else set[str]()
+        kept = self._announcer.messages(following).keys() if self._is_at(following.mqtt) else set[str]()
         self._announcer.withdraw()
         self._queue.withdraw(*_split(known - {self._topics.state} - kept))
         self._connection.wake()
+
+    def _is_at(self, broker: BrokerSpec) -> bool:
+        """True if this is the same broker, which has the same retained messages."""
+        return (broker.host, broker.port) == (self._spec.host, self._spec.port)
 
     def figures(self) -> PublisherFigures:
         return self._queue.figures(reconnects=max(0, self._connection.connections - 1))
@@ -214,15 +220,22 @@ class MqttPublisher:
 
     def release(self) -> Released:
         """Call after `close`. What is left for the next publisher."""
-        return Released(self._queue.release(), self._requests, self._spec, self._connection.release())
+        retained = self._queue.retained(self._answer_topics)
+        known = self._connection.release()
+        return Released(self._queue.release(), retained, self._requests, self._spec, known)
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
 
+        At the same broker, what that publisher has published stays retained, if its topics are those of this one.
+
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         An answer that was sent before, and may have arrived, keeps its topic and its payload.
         """
-        self._queue.adopt(released.messages)
+        retained = released.retained if self._is_at(released.broker) else []
+        self._queue.adopt(released.messages, superseded={message.topic for message in retained})
+        for message in retained:
+            self._queue.restore(message)
         if released.broker.shown == self._spec.shown:
             released.requests.hand_over(self._requests)
         self._connection.adopt(released.known)

@@ -68,6 +68,11 @@ class RetainedTopics:
     def __contains__(self, topic: str) -> bool:
         return topic in self._newest and topic not in self._cleared
 
+    def newest(self, topics: Iterable[str]) -> list[RetainedMessage]:
+        """The messages of these topics; not those that are to be cleared, or have expired."""
+        found = [self._newest[topic] for topic in topics if topic in self._newest]
+        return [message for message in found if not (message.clears or message.expired)]
+
     def send(self, message: RetainedMessage) -> None:
         """Send it next in turn, in place of an older one of its topic."""
         self._cleared.pop(message.topic, None)

@@ -153,17 +153,22 @@ class SendQueue:
             self._not_now.clear()
             return self._outbox.release()
 
+    def retained(self, topics: Collection[str]) -> list[RetainedMessage]:
+        """The newest answers of these topics that were acknowledged, and would be sent again at the next connect."""
+        with self._lock:
+            return [*self._states.newest(topics), *(each for each in self._early if not each.expired)]
+
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
         """Put the messages that another queue released, or that an earlier process left, before all others.
 
-        Newer answers of the topics `superseded` were acknowledged already.
+        Newer answers of the topics `superseded` were acknowledged already, and are for `restore`.
         """
         with self._lock:
             taken = {*superseded, *(pending.topic for pending in released if pending.topic in self._states)}
             self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in taken)
 
     def restore(self, retained: RetainedMessage) -> None:
-        """An answer that was retained before this process began: it is sent again at each connect.
+        """An answer that was retained before this publisher began: it is sent again at each connect.
 
         Before the first `follow`, or `online`, it waits: its question may have left the config, and its topic been
         cleared.
