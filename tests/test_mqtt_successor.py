@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +31,25 @@ from support.broker import (
     subscriber,
     until,
 )
-from support.publishing import GATE, PEOPLE, asking, disconnected, ids, logged, publishing, retained, settled, store
+from support.publishing import (
+    EVENT,
+    GATE,
+    PEOPLE,
+    an_event,
+    asking,
+    disconnected,
+    ids,
+    logged,
+    publishing,
+    retained,
+    settled,
+    store,
+)
 
 from edged.core.memory_store import MemoryStore
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, Config
+from edged.core.types import Fact, StoredMessage
 from edged.mqtt import acknowledgements, connection
 from edged.mqtt import publisher as publisher_module
 from edged.mqtt.known_broker import KnownBroker
@@ -202,6 +216,40 @@ def test_answers_stay_retained_after_a_reload_that_was_rolled_back(
             until(lambda: third.figures().published >= 2)
     subscriber.catch_up()
     assert set(ids(subscriber.of(PEOPLE))) == {"p"}
+
+
+class SlowStore(MemoryStore):
+    """Has a look on disk only when `finish` is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unfinished: list[Callable[[bool], None]] = []
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        self._unfinished.append(then)
+
+    def finish(self) -> None:
+        for then in self._unfinished:
+            then(True)
+        self._unfinished.clear()
+
+
+def test_a_look_that_is_on_disk_only_after_the_reload_is_sent_by_the_successor(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    config, slow = asking(dock=["people"]), SlowStore()
+    with publishing(free_port(), store=slow, config=config) as first:
+        first.answers([an_answer("p1")], [an_event("e1")], b"jpeg")
+        spec = BrokerSpec(host=HOST, port=mosquitto.port)
+        with succeeding(first, spec, store=slow, config=config) as second:
+            until(lambda: second.figures().connected)
+            second.answers([an_answer("p2")], [], None)
+            slow.finish()
+            subscriber.wait_for_topic(EVENT)
+            settled(second)
+    subscriber.catch_up()
+    assert [*ids(subscriber.of(f"{PEOPLE}/late")), *ids(subscriber.of(PEOPLE))] == ["p1", "p2"]
+    assert ids(subscriber.of(EVENT)) == ["e1"]
 
 
 def test_a_reload_without_an_outage_logs_none(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,7 +61,8 @@ def this_process() -> str:
 class Released:
     """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response.
 
-    `retained` are the newest answers that this broker has acknowledged, `known` is what was learned about it.
+    `retained` are the newest answers that this broker has acknowledged, `known` is what was learned about it. `queue`
+    gets the looks that are being written to the store.
     """
 
     messages: list[Pending]
@@ -69,6 +70,7 @@ class Released:
     requests: RequestQueue
     broker: BrokerSpec
     known: KnownBroker
+    queue: SendQueue
 
 
 class MqttPublisher:
@@ -222,7 +224,7 @@ class MqttPublisher:
         """Call after `close`. What is left for the next publisher."""
         retained = self._queue.retained(self._answer_topics)
         known = self._connection.release()
-        return Released(self._queue.release(), retained, self._requests, self._spec, known)
+        return Released(self._queue.release(), retained, self._requests, self._spec, known, self._queue)
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
@@ -236,6 +238,7 @@ class MqttPublisher:
         self._queue.adopt(released.messages, superseded={message.topic for message in retained})
         for message in retained:
             self._queue.restore(message)
+        released.queue.hand_over(self._queue)
         if released.broker.shown == self._spec.shown:
             released.requests.hand_over(self._requests)
         self._connection.adopt(released.known)

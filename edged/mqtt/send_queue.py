@@ -79,6 +79,7 @@ class SendQueue:
         self._withdrawn = False  # only clearings are sent
         self._online = False  # `online` was called
         self._online_sent = False  # in this connection
+        self._successor: SendQueue | None = None
         self._coming = 0  # looks that are being written to the store
         self._before_online = 0  # number of the last answer that goes out before `online`
         self._published = 0
@@ -95,13 +96,24 @@ class SendQueue:
             self._coming += change
 
     def add(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool = False) -> None:
-        """The answers and events of one look, and its picture."""
+        """The answers and events of one look, and its picture. They go to the successor, if there is one."""
         with self._lock:
-            look = [waiting(message, on_disk) for message in messages]
-            for pending in look:
-                self._add(pending)
-            if picture is not None and self._may_retain(picture.topic):
-                self._pictures.send(picture, [pending for pending in look if not pending.is_event])
+            successor = self._successor
+            if successor is None:
+                self._add_look(messages, picture, on_disk)
+        if successor is not None:
+            successor.add(messages, picture, on_disk)
+
+    def hand_over(self, successor: SendQueue) -> None:
+        """Call after `release`. Looks that were being written to the store are sent by another queue from now on.
+
+        The store finishes them in order, so before those that are given to the successor.
+        """
+        with self._lock:
+            self._successor = successor
+            released = self._outbox.release()
+        if released:  # finished since `release`
+            successor.adopt(released)
 
     def keep(self, state: RetainedMessage) -> None:
         with self._lock:
@@ -346,6 +358,13 @@ class SendQueue:
 
     def _may_retain(self, topic: str) -> bool:
         return not self._withdrawn and (self._own is None or topic in self._own)
+
+    def _add_look(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
+        look = [waiting(message, on_disk) for message in messages]
+        for pending in look:
+            self._add(pending)
+        if picture is not None and self._may_retain(picture.topic):
+            self._pictures.send(picture, [pending for pending in look if not pending.is_event])
 
     def _add(self, pending: Pending) -> None:
         pending.outage = pending.outage or not self._connected
