@@ -173,6 +173,41 @@ def test_answers_stay_retained_over_a_reload_and_are_sent_again_to_a_broker_that
     wire.cut()
 
 
+def test_a_question_without_an_answer_is_not_cleared_at_a_reload(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config, spec = asking(image=False, dock=["people"]), BrokerSpec(host=HOST, port=mosquitto.port)
+    with publishing(mosquitto.port, store=store, config=config) as first:
+        until(lambda: first.figures().published >= 1)
+        with succeeding(first, replace(spec, client_id="other"), store=store, config=config) as second:
+            until(lambda: second.figures().published >= 1)
+    subscriber.catch_up()
+    assert subscriber.of(PEOPLE) == []
+
+
+@pytest.mark.parametrize("of_earlier_process", [False, True])
+def test_what_has_to_be_cleared_when_the_broker_is_back_is_cleared_by_the_successor(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, of_earlier_process: bool
+) -> None:
+    """An answer that has expired, or one of an earlier process that is not in the store any more."""
+    config, wire = asking(image=False, dock=["people"]), Wire(mosquitto.port)
+    with publishing(wire.port, store=store, config=config) as first:
+        first.answers([an_answer("p", expires_s=1.0)], [], None)
+        until(lambda: first.figures().published >= 2)
+        wire.cut()
+        disconnected(first)
+        expired = time.monotonic() + 1.5
+        until(lambda: time.monotonic() > expired)
+        subscriber.publish(PEOPLE, b"old", retain=True)  # as a broker does that has MQTT 3.1.1 only
+        first.close()
+        before = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", store) if of_earlier_process else first
+        before.follow(config)
+        with succeeding(before, BrokerSpec(host=HOST, port=wire.port), store=store, config=config):
+            wire.mend()
+            until(lambda: PEOPLE not in retained(mosquitto.port))
+    wire.cut()
+
+
 def test_an_older_answer_that_waits_does_not_replace_one_that_was_acknowledged_before_the_reload(
     mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
 ) -> None:

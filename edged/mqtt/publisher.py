@@ -61,12 +61,15 @@ def this_process() -> str:
 class Released:
     """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response.
 
-    `retained` are the newest answers that this broker has acknowledged, `known` is what was learned about it. `queue`
-    gets the looks that are being written to the store.
+    `retained` are the newest answers that this broker has acknowledged, of the topics `answered`. `unknown` may have
+    answers of an earlier process. `known` is what was learned about the broker. `queue` gets the looks that are being
+    written to the store.
     """
 
     messages: list[Pending]
     retained: list[RetainedMessage]
+    answered: frozenset[str]
+    unknown: frozenset[str]
     requests: RequestQueue
     broker: BrokerSpec
     known: KnownBroker
@@ -98,7 +101,7 @@ class MqttPublisher:
         self._topics = Topics(spec.prefix, node)
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
-        self._answer_topics: set[str] = set()  # of the config
+        self._answer_topics = frozenset[str]()  # of the config
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
         self._instance = instance or this_process()
@@ -182,7 +185,7 @@ class MqttPublisher:
         known = set(self._store.facts(self._retained_kind))
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
         earlier, self._earlier = self._earlier, frozenset[str]()
-        self._answer_topics = answer_topics(self._topics, config.cameras)
+        self._answer_topics = frozenset(answer_topics(self._topics, config.cameras))
         self._queue.follow(own, *_split(known - own), earlier & self._answer_topics)
         self._announcer.follow(config, announced)
         self._connection.wake()
@@ -222,9 +225,10 @@ class MqttPublisher:
 
     def release(self) -> Released:
         """Call after `close`. What is left for the next publisher."""
-        retained = self._queue.retained(self._answer_topics)
+        queue, answered = self._queue, self._answer_topics
+        retained, unknown = queue.retained(answered), queue.unknown | self._earlier
         known = self._connection.release()
-        return Released(self._queue.release(), retained, self._requests, self._spec, known, self._queue)
+        return Released(queue.release(), retained, answered, unknown, self._requests, self._spec, known, queue)
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
@@ -234,7 +238,10 @@ class MqttPublisher:
         The newest of a question is retained; not so under the topics of another node or prefix, which may be gone.
         An answer that was sent before, and may have arrived, keeps its topic and its payload.
         """
-        retained = released.retained if self._is_at(released.broker) else []
+        retained: list[RetainedMessage] = []
+        if self._is_at(released.broker):
+            retained = released.retained
+            self._earlier = self._earlier - released.answered | released.unknown
         self._queue.adopt(released.messages, superseded={message.topic for message in retained})
         for message in retained:
             self._queue.restore(message)

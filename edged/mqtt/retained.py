@@ -69,9 +69,8 @@ class RetainedTopics:
         return topic in self._newest and topic not in self._cleared
 
     def newest(self, topics: Iterable[str]) -> list[RetainedMessage]:
-        """The messages of these topics; not those that are to be cleared, or have expired."""
-        found = [self._newest[topic] for topic in topics if topic in self._newest]
-        return [message for message in found if not (message.clears or message.expired)]
+        """The messages of these topics, clearings included."""
+        return [self._newest[topic] for topic in topics if topic in self._newest]
 
     def send(self, message: RetainedMessage) -> None:
         """Send it next in turn, in place of an older one of its topic."""

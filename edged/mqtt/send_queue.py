@@ -166,9 +166,17 @@ class SendQueue:
             return self._outbox.release()
 
     def retained(self, topics: Collection[str]) -> list[RetainedMessage]:
-        """The newest answers of these topics that were acknowledged, and would be sent again at the next connect."""
+        """What would be sent again at the next connect: the newest acknowledged answers of these topics, and clearings
+        of those that have expired.
+        """
         with self._lock:
-            return [*self._states.newest(topics), *(each for each in self._early if not each.expired)]
+            return [*self._states.newest(topics), *self._early]
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Those topics given to `follow` that were not cleared yet, because edged was not online."""
+        with self._lock:
+            return frozenset(self._unknown)
 
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
         """Put the messages that another queue released, or that an earlier process left, before all others.
