@@ -41,14 +41,14 @@ class PageApp:
         self._jpegs = FrameJpegs(observed.cameras, lambda snapshot: snapshot.frame)
         self._tried = FrameJpegs(observed.cameras, lambda snapshot: snapshot.tried)
         self._static = _static_files()
-        routes = [
+        routes = [  # asked in this order: most requests are for frames
+            Route("/api/frame/{camera}.jpg", self._frame),
             Route("/", self._board),
             Route("/camera/{camera}", self._camera),
             Route("/label", self._label_page),
             *Labelling(observed).routes(),
             Route("/api/state", self._state),
             Route("/api/events", self._events),
-            Route("/api/frame/{camera}.jpg", self._frame),
             Route("/api/history", self._history.respond),
             Route("/api/try", Trying(observed).respond, methods=["POST"]),
             Route("/static/{name}", self._file),
@@ -59,7 +59,7 @@ class PageApp:
     async def close(self) -> None:
         """End what never ends by itself, or may take long."""
         self._history.close()
-        await self._feed.close()
+        self._feed.close()
 
     async def _board(self, request: Request) -> Response:
         return self._page("board.html")

@@ -40,7 +40,7 @@ class Feed:
         self._number = 0
         self._listeners = 0
         self._closed = False
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()  # each change has its own
         self._watching: asyncio.Task[None] | None = None
         self._seen: dict[str, tuple[CameraSpec, CameraSnapshot, list[str]]] = {}
         self._box_due = 0.0
@@ -57,10 +57,10 @@ class Feed:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         return Subscription(self)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End every stream, because the server stops."""
         self._closed = True
-        await self._wake()
+        self._wake()
 
     @property
     def closed(self) -> bool:
@@ -74,9 +74,10 @@ class Feed:
 
         Raises what has ended the watching: without it, a browser would show what does not change any more as current.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s), self._changed:
-                await self._changed.wait_for(lambda: self._closed or self._failed() or self._not_in(sent))
+        if not (self._closed or self._failed() or self._not_in(sent)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._changed.wait()
         if self._watching and self._failed():
             self._watching.result()
         return self._not_in(sent)
@@ -96,17 +97,17 @@ class Feed:
         try:
             while self._listeners:
                 if self._update():
-                    await self._wake()
+                    self._wake()
                 await asyncio.sleep(POLL_S)
         except BaseException:
-            await self._wake()
+            self._wake()
             raise
         finally:
             self._parts, self._seen, self._box = {}, {}, {}
 
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _update(self) -> bool:
         before = self._number

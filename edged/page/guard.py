@@ -11,7 +11,7 @@ import socket
 from collections.abc import Hashable
 from urllib.parse import urlencode
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,19 +27,21 @@ HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.IG
 STATIC = "/static/"  # parts of the program, which the form for the token needs too
 COOKIE = "edged"
 COOKIE_S = 365 * 86_400
-HEADERS = {
-    "Server": SERVER,
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+HEADERS = [
+    (b"server", SERVER.encode()),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+NO_STORE = (b"cache-control", b"no-store")
 FOREIGN_HOST = "This page is not served under this name; page: hosts: in the config can allow it.\n"
 CROSS_SITE = "Requests from other sites are refused.\n"
 NO_TOKEN = "This page needs its token: Authorization: Bearer TOKEN, or once /?token=TOKEN in a browser.\n"  # noqa: S105
@@ -64,9 +66,9 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                headers.setdefault("Cache-Control", "no-store")
+                headers = message["headers"]
+                may_be_kept = any(name == b"cache-control" for name, _ in headers)
+                message["headers"] = [*headers, *HEADERS, *([] if may_be_kept else [NO_STORE])]
             await send(message)
 
         try:
@@ -154,6 +156,8 @@ def _host_name(host: str) -> str:
 
 
 def _is_same_address(name: str, address: str) -> bool:
+    if name == address:
+        return True
     try:
         return ipaddress.ip_address(name) == ipaddress.ip_address(address.partition("%")[0])  # %: of a link-local one
     except ValueError:
