@@ -702,31 +702,51 @@ def test_a_paused_camera_stays_paused_over_a_restart(box: Box, tmp_path: Path):
     assert [camera.started for camera in after.world.cameras if camera.spec.name == "dock"] == []
 
 
-def test_the_page_reads_the_figures_while_a_look_holds_its_locks(tmp_path: Path):
-    box = Box(tmp_path, replace(QUICK, page=PageSpec()))
+def with_page(folder: Path) -> tuple[Box, Observed]:
+    """A daemon with a page, and what the page may see of it."""
+    box = Box(folder, replace(QUICK, page=PageSpec()))
     observed: list[Observed] = []
 
     def open_page(seen: Observed) -> NoPage:
         observed.append(seen)
         return NoPage()
 
-    box.world.factories = replace(box.world.factories, open_page=open_page)
     watched = WatchedFile(box.file)
     watched.remember()
-    factories = replace(box.world.factories, load_config=box._load)
+    factories = replace(box.world.factories, load_config=box._load, open_page=open_page)
     assert isinstance(box.config, Config)
     box.daemon = Daemon(factories, box.config, watched)
     box.commands = box.daemon.commands
+    return box, observed[0]
+
+
+def test_the_page_reads_the_figures_while_a_look_holds_its_locks(tmp_path: Path):
+    box, observed = with_page(tmp_path)
 
     def story() -> None:
         until(box.answers)
         read: list[Any] = []
         with box.daemon.service.looks.lateness._lock, box.daemon.service.queue._changed:
-            reader = threading.Thread(target=lambda: read.extend([observed[0].info(), observed[0].health()]))
+            reader = threading.Thread(target=lambda: read.extend([observed.info(), observed.health()]))
             reader.start()
             reader.join(5)
             assert len(read) == 2
         assert read[0]["config_rev"] == QUICK.rev
-        until(lambda: observed[0].health()["cameras"].get("dock", {}).get("looks"))
+        until(lambda: observed.health()["cameras"].get("dock", {}).get("looks"))
+
+    assert box.run(story) == 0
+
+
+def test_the_figures_for_the_page_are_read_once_a_second_however_many_requests_there_are(tmp_path: Path):
+    box, observed = with_page(tmp_path)
+
+    def story() -> None:
+        until(box.answers)
+        begun = time.monotonic()
+        seen: list[Any] = []
+        for _ in range(50):
+            assert Asked(box.daemon.requests, InfoRequest()).data
+            seen.append(observed.health())
+        assert len({id(health) for health in seen}) <= 2 + time.monotonic() - begun
 
     assert box.run(story) == 0

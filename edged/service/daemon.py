@@ -38,6 +38,7 @@ WAIT_S = 0.1  # between two checks of the condition that the main thread waits f
 FIRST_CONNECTION_S = 10.0  # how long the start waits for the first attempt to connect to the broker
 RELOAD_SPACING_S = 0.5  # requests that come faster are one reload
 HEALTH_EVERY_S = 60.0
+FIGURES_EVERY_S = 1.0  # for the page, which asks for them as often
 # systemd restarts edged if a part makes no progress for so long
 PROGRESS_LIMIT_S = 60.0  # looks, schedule, publisher
 STORE_LIMIT_S = 180.0  # a worn memory card may take a minute for one transaction
@@ -66,6 +67,7 @@ class Daemon:
         self._page = factories.open_page(self._observed())
         self._info: dict[str, Any] = {}  # for the page, which must hold no lock that a look needs
         self._health: dict[str, Any] = {}
+        self._figures_due = self._started
         self._health_due = self._started
         self._ready = False
         self._stopping = False
@@ -196,7 +198,8 @@ class Daemon:
 
     def _tick(self) -> None:
         """Housekeeping that continues while the main thread waits for a model or a broker."""
-        self._show_figures()
+        if time.monotonic() >= self._figures_due:
+            self._show_figures()
         if not self._ready:
             self._watchdog.starting(self._status())
             return
@@ -241,6 +244,7 @@ class Daemon:
 
     def _show_figures(self) -> None:
         """Read them for the page, if there is one."""
+        self._figures_due = time.monotonic() + FIGURES_EVERY_S
         if self.service.config.page:
             self._info = bridge.info(self.service, self.problems)
             self._health = bridge.health(self.service, self._uptime_s())
