@@ -23,7 +23,7 @@ from edged.service.observed import Observed
 from edged.service.snapshots import CameraSnapshot
 
 MOST_LISTENERS = 16
-POLL_S = 0.25
+POLL_S = 0.5  # each time wakes the thread, which costs more than what it then does
 BOX_S = 1.0  # between two looks at the figures of the box
 PING_S = 10.0  # a browser that hears nothing for three of them connects again
 BOX = ""  # the part; others have the names of cameras

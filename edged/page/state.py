@@ -88,8 +88,10 @@ def _off_hours(config: Config) -> list[str]:
 
 def _is_off_hours(spec: CameraSpec, now: datetime) -> bool:
     """True if no look is due because of the camera's hours; also until the first one after they have begun."""
+    if not spec.hours:
+        return False
     moments = (now, now - timedelta(seconds=interval_s(spec) + LATE_S))
-    return bool(spec.hours) and not all(any(window.contains(at) for window in spec.hours) for at in moments)
+    return not all(any(window.contains(at) for window in spec.hours) for at in moments)
 
 
 @dataclass(frozen=True, slots=True)
