@@ -465,6 +465,49 @@ def test_a_requester_that_fails_does_not_stop_the_others(asking: Asking, caplog:
     assert "unexpected error in a response" in caplog.messages
 
 
+# the disk
+
+CHANGING: list[Request] = [AskRequest("dock", "people"), LookRequest("dock"), ActiveRequest("dock", False)]
+
+
+def held_writes(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[bool], None]]:
+    """From now on, what the store has to call after each write."""
+    held: list[Callable[[bool], None]] = []
+    monkeypatch.setattr(asking.store, "write", lambda _messages, _facts, then: held.append(then))
+    return held
+
+
+@pytest.mark.parametrize("request_", CHANGING, ids=lambda request: type(request).__name__)
+@pytest.mark.parametrize("written", [True, False])
+def test_the_response_comes_once_what_was_changed_is_on_disk_or_cannot_be_written(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, request_: Request, written: bool
+):
+    held = held_writes(asking, monkeypatch)
+    asked = asking.ask(request_)
+    until(lambda: held, 20.0)
+    assert asked.responses == []
+    held.pop()(written)
+    assert asked.data is not None
+
+
+def test_a_stop_does_not_wait_for_the_disk_and_says_what_was_done(asking: Asking, monkeypatch: pytest.MonkeyPatch):
+    held = held_writes(asking, monkeypatch)
+    asked = asking.ask(ActiveRequest("dock", False))
+    assert asking.requests.close()
+    assert asked.data["active"] is False
+    held.pop()(True)
+    assert len(asked.responses) == 1
+
+
+def test_a_response_about_nothing_that_was_changed_does_not_wait_for_the_disk(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+):
+    held = held_writes(asking, monkeypatch)
+    assert asking.ask(InfoRequest()).data
+    assert asking.ask(ActiveRequest("nix", False)).error
+    assert held == []
+
+
 # pauses and info
 
 

@@ -66,7 +66,7 @@ def test_requests_and_pauses_from_the_broker_to_the_model_and_back(box: Box):
         edged.wait_for("INFO ready: ")
         answer = data(caller, "ask", camera="yard", question="people")
         assert (answer["status"], answer["trigger"]) == ("ok", "request")
-        until(lambda: box.retained().get("yard/people") == answer)  # the response may come before it is on disk
+        until(lambda: box.retained().get("yard/people") == answer)  # the response may come first
         assert [each["question"] for each in data(caller, "look", camera="yard")] == ["people", "gate"]
         prompted = data(caller, "ask", camera="yard", prompt="Is it night?", answer="yes_no")
         assert (type(prompted["value"]), prompted["prompt"]) == (bool, "Is it night? Answer Yes or No.")

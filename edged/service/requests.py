@@ -48,6 +48,7 @@ class Requests:
         self._requested = RequestedLooks(service, self._closing)
         self._refusal: str | None = STARTING  # to every request
         self._open: dict[int, Received] = {}  # without a response, by identity
+        self._carried_out: dict[int, Response] = {}  # of those, what is sent once it is on disk
         self._looks: deque[tuple[Received, float]] = deque()  # and when (monotonic) each arrived
         self._threads = [
             threading.Thread(target=self._work, name=f"request-{number}", daemon=True)
@@ -80,6 +81,7 @@ class Requests:
     def finish(self, received: Received, response: Response) -> None:
         """Respond, unless the request has its response."""
         with self._changed:
+            self._carried_out.pop(id(received), None)
             if self._open.pop(id(received), None) is None:
                 return
         _respond(received, response)
@@ -90,10 +92,11 @@ class Requests:
         with self._changed:
             self._refusal = STOPPING
             self._looks.clear()
-            unanswered = list(self._open.values())
+            stopping = Response(error=STOPPING)
+            unanswered = [(each, self._carried_out.get(key, stopping)) for key, each in self._open.items()]
             self._changed.notify_all()
-        for received in unanswered:
-            self.finish(received, Response(error=STOPPING))
+        for received, response in unanswered:
+            self.finish(received, response)
         end = time.monotonic() + JOIN_S
         begun = [thread for thread in self._threads if thread.ident]
         for thread in begun:
@@ -114,7 +117,19 @@ class Requests:
         except Exception:
             log.exception("unexpected error in a request")
             response = Response(error=UNEXPECTED)
-        self.finish(received, response)
+        if response.error is None and _changes(received.request):
+            self._finish_once_stored(received, response)
+        else:
+            self.finish(received, response)
+
+    def _finish_once_stored(self, received: Received, response: Response) -> None:
+        """Respond when all that was changed is on disk, so that no crash undoes what the requester was told.
+
+        A disk that cannot be written delays nothing.
+        """
+        with self._changed:
+            self._carried_out[id(received)] = response
+        self._service.store.write([], [], lambda _: self.finish(received, response))
 
     # looks, in the threads
 
@@ -156,6 +171,14 @@ class Requests:
             asked_with(spec, request.question)
         service.set_active(spec.name, request.question, request.active)
         return service.pauses.state(spec)
+
+
+def _changes(request: Request) -> bool:
+    """True if it publishes answers, or pauses or resumes something."""
+    match request:
+        case AskRequest(ad_hoc=None) | LookRequest() | ActiveRequest():
+            return True
+    return False
 
 
 def is_expired(received: Received) -> bool:
