@@ -186,6 +186,22 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_named(
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "edged.yaml", "export", "labels.jsonl"],
+        ["export", "--config", "edged.yaml", "labels.jsonl"],
+        ["export", "labels.jsonl", "--config", "edged.yaml"],
+        ["export", "--db", "state/edged.db", "labels.jsonl", "-v"],
+    ],
+    ids=" ".join,
+)
+def test_the_file_may_stand_before_and_after_the_options(store: DiskStore, arguments: list[str]) -> None:
+    store.frames.label(kept(store).name, "people", "right")
+    assert main(["labels", *arguments]) == 0
+    assert len(Path("labels.jsonl").read_text().splitlines()) == 1
+
+
 def test_another_file_of_the_store_needs_no_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database(tmp_path / "copy.db").close()
     assert main(["labels", "export", "--db", str(tmp_path / "copy.db")]) == 0

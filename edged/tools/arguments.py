@@ -168,12 +168,26 @@ def history(parser: argparse.ArgumentParser) -> None:
 
 
 def labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("export", "import"), help="write the labels, or read labels")
-    file = "the file to write or read; default: standard output or standard input"
+    _add_store(parser, None)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{export,import}", title="actions")
+    _add_label_action(actions.add_parser("export", help="write the labels"), "write the labels to", "output")
+    _add_label_action(actions.add_parser("import", help="read labels"), "read labels from", "input")
+
+
+def _add_label_action(parser: argparse.ArgumentParser, does: str, stream: str) -> None:
+    # A parser of its own: argparse assigns adjacent positional arguments together, so that FILE could not follow an
+    # option that follows the action.
+    file = f"{does} this file; default: standard {stream}"
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=file)
-    _add_config(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log debug messages")
+    _add_store(parser, argparse.SUPPRESS)
+
+
+def _add_store(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """`default` SUPPRESS: an option that was given before the action stays."""
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
     db = "use this edged.db, instead of that of the config's node; needs no config"
-    parser.add_argument("--db", type=Path, metavar="DB", help=db)
+    parser.add_argument("--db", type=Path, default=default, metavar="DB", help=db)
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
