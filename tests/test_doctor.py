@@ -682,8 +682,9 @@ def test_a_full_disk_is_wrong(tmp_path: Path):
     assert (row.ok, row.next) == (False, "free at least 1000000000 GB")
 
 
-def test_a_folder_that_does_not_exist_yet_is_judged_by_its_parent(tmp_path: Path, machine: Machine):
-    nowhere = Machine(state=tmp_path / "not" / "yet")
+def test_a_folder_that_does_not_exist_yet_is_judged_by_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "not" / "yet"))
+    nowhere = Machine(state=tmp_path / "nowhere")
     assert host.disks(tmp_path / "edged.yaml", nowhere)[0].name == f"disk {tmp_path}"
 
 

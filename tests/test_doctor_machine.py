@@ -97,6 +97,29 @@ def test_a_systemctl_that_fails_is_as_none(tmp_path: Path, monkeypatch: pytest.M
     assert failed == host.unit(Machine()) == Check("systemd", None, "systemd is not running on this machine")
 
 
+@pytest.mark.parametrize(
+    ("existing", "environment", "expected"),
+    [
+        ("own/edged/box/edged.db", {}, "own/edged/box"),  # an edged that is no service
+        ("service/edged.db", {}, "service"),
+        ("service/none", {}, "service"),  # installed, not started yet
+        ("none", {}, "."),  # will be made
+        ("own/edged/box/edged.db", {"STATE_DIRECTORY": "given"}, "given"),
+    ],
+)
+def test_the_disk_is_that_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: str, environment: dict[str, str], expected: str
+):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    for name, folder in {"XDG_STATE_HOME": "own", **environment}.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    (tmp_path / "given").mkdir()
+    (tmp_path / existing).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / existing).touch()
+    rows = host.disks(tmp_path / "edged.yaml", Machine(state=tmp_path / "service"), "box")
+    assert rows[0].name == f"disk {tmp_path / expected}"
+
+
 def test_a_second_disk_is_checked_too(machine: Machine):
     rows = host.disks(Path("/dev/edged.yaml"), machine)  # another file system than that of the state
     assert [row.name for row in rows] == [f"disk {machine.state}", "disk /dev"]

@@ -27,7 +27,7 @@ def examine(path: Path, machine: Machine | None = None) -> list[Check]:
     """Run every check, with the config at `path` if it can be read. Bounded by the machine's time limits."""
     machine = machine or Machine()
     config, config_checks = read_config(path)
-    model = config.model if config else None
+    model, node = (config.model, config.node) if config else (None, "")
     compiled = is_compiled(model)
     folder_checks = run_checks(lambda: model_files(model))
     results = _side_by_side(
@@ -39,7 +39,7 @@ def examine(path: Path, machine: Machine | None = None) -> list[Check]:
             lambda: [broker(config, machine)],
             lambda: cameras(config, machine),
             lambda: page(config),
-            lambda: disks(path, machine),
+            lambda: disks(path, machine, node),
             lambda: [clock_check(), unit(machine)],
         ]
     )
@@ -58,7 +58,7 @@ def examine_quickly(path: Path, machine: Machine | None = None) -> list[Check]:
             lambda: [broker(config, machine)],
             lambda: [running(config, machine)],
             lambda: page(config, served=True),
-            lambda: disks(path, machine),
+            lambda: disks(path, machine, config.node if config else ""),
         ]
     )
     return [*config_checks, *(check for checks in results for check in checks)]

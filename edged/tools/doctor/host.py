@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edged.core.text import counted
 from edged.service import clock
+from edged.store.history import HistoryUnreadable, find_file
+from edged.store.path import NAME, state_file
 from edged.tools.doctor.check import Check, spoken_size
 from edged.tools.doctor.child import run_child
 from edged.tools.doctor.machine import Machine
@@ -16,10 +18,10 @@ SYSTEMCTL_S = 5.0
 LEAST_FREE = 500 * 10**6  # bytes
 
 
-def disks(config: Path, machine: Machine) -> list[Check]:
-    """One check for each disk: of the state directory, and of the config's folder if that is another disk."""
+def disks(config: Path, machine: Machine, node: str = "") -> list[Check]:
+    """One check for each disk: of the node's store, and of the config's folder if that is another disk."""
     checks, devices = [], set()
-    state = Path(os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or machine.state)
+    state = _store_folder(node, machine)
     for folder in (state, config.absolute().parent):
         existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
         device = existing.stat().st_dev
@@ -27,6 +29,17 @@ def disks(config: Path, machine: Machine) -> list[Check]:
             devices.add(device)
             checks.append(disk(existing, written=folder is state))
     return checks
+
+
+def _store_folder(node: str, machine: Machine) -> Path:
+    """Where edged.db is, or will be. A user beside the service has no $STATE_DIRECTORY."""
+    own = state_file(node, os.environ).parent
+    if os.environ.get("STATE_DIRECTORY"):
+        return own
+    try:
+        return find_file(node, os.environ, machine.state / NAME).parent
+    except HistoryUnreadable:
+        return machine.state if machine.state.is_dir() else own
 
 
 def disk(folder: Path, written: bool, least_free: int = LEAST_FREE) -> Check:
