@@ -177,6 +177,38 @@ def test_the_thread_of_a_retired_camera_publishes_nothing(world: World):
     assert ("box", "shop", "availability") not in world.brokers["first"].retained
 
 
+def availability(world: World, name: str) -> tuple[bool, str | None]:
+    state = world.brokers["first"].retained[("box", name, "availability")]
+    return state.online, state.reason
+
+
+def test_a_camera_whose_source_was_changed_is_offline_until_it_is_connected(world: World):
+    world.silent.add("yard")
+    world.reload.take(CHANGES["source changed"](CONFIG))
+    assert availability(world, "yard") == (False, "not connected yet")
+    world.cameras[-1].report(CameraState(True, None, utc_now()))
+    assert availability(world, "yard") == (True, None)
+
+
+def test_an_edged_that_was_killed_and_is_started_again_does_not_leave_its_cameras_online(world: World):
+    after = World()
+    after.store, after.brokers, after.silent = world.store, world.brokers, {"dock"}
+    after.start()
+    assert availability(after, "dock") == (False, "not connected yet")
+    assert availability(after, "yard") == (True, None)
+    after.service.queue.halt()
+    after.service.close_cameras("stopped")
+    until(after.service.queue.gone)
+
+
+def test_a_new_broker_gets_the_state_of_a_camera_that_is_not_connected_yet(world: World):
+    world.silent.add("yard")
+    world.reload.take(CHANGES["source changed"](CONFIG))
+    world.reload.take(CHANGES["broker changed"](CHANGES["source changed"](CONFIG)))
+    state = world.brokers["second"].retained[("box", "yard", "availability")]
+    assert (state.online, state.reason) == (False, "not connected yet")
+
+
 def test_untouched_cameras_keep_their_connection(world: World):
     before = {name: runtime.camera for name, runtime in world.service.cameras.items()}
     new = CHANGES["source changed"](CHANGES["prompt changed"](replace(CONFIG, rev="r2")))

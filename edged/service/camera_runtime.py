@@ -106,6 +106,16 @@ class CameraRuntime:
                 self._publisher().camera(self.spec.name, state)
                 self._snapshots.state(self.spec.name, state)
 
+    def report_unconnected(self) -> None:
+        """Publish that the camera is not connected yet, because an earlier state may be retained.
+
+        The page does not show this: a camera that connects is not a problem.
+        """
+        with self._lock:
+            if not self._retired:
+                self._state = CameraState(False, "not connected yet", utc_now())
+                self._publisher().camera(self.spec.name, self._state)
+
     def report_active(self, state: dict[str, Any]) -> None:
         """Publish what is paused, if that has changed."""
         with self._lock:

@@ -232,6 +232,8 @@ class Service:
         if before:
             runtime.inherit(before)
         self.cameras[name] = runtime
+        if runtime.is_open:
+            runtime.report_unconnected()
         runtime.camera.start()
 
     # looks

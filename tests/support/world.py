@@ -139,7 +139,10 @@ def fake_publisher(service: Service) -> Publisher:
 
 
 class ReportingCamera(FakeCamera):
-    """Reports online when it is started. A test may call `report` later, as the thread of a slow camera does."""
+    """Reports online when it is started, unless it is among `silent` of the world.
+
+    A test may call `report` later, as the thread of a slow camera does.
+    """
 
     def __init__(self, spec: CameraSpec, report: CameraReport, world: World) -> None:
         super().__init__(frame())
@@ -149,7 +152,8 @@ class ReportingCamera(FakeCamera):
     def start(self) -> None:
         self.world.may_fail(f"camera.start {self.spec.name}")
         self.started = True
-        self.report(CameraState(True, None, utc_now()))
+        if self.spec.name not in self.world.silent:
+            self.report(CameraState(True, None, utc_now()))
 
 
 class World:
@@ -162,6 +166,7 @@ class World:
         self.noise: dict[str, Noise] = {}  # what the newest camera of each name was given
         self.models: list[FakeModel] = []
         self.broken: dict[str, BaseException] = {}
+        self.silent: set[str] = set()  # cameras that report nothing when they are started
         self.fit = False
         self.stop = threading.Event()
         self.lost: list[Any] = []
