@@ -181,12 +181,31 @@ def test_a_config_that_was_not_loaded_is_counted_until_it_is(box: Box):
     assert box.value("edged_config_problems") == 2
 
 
+def test_bridge_health_has_the_figures_of_the_model():
+    box = Box()
+    box.world.service.open_store()
+    box.world.service.open_publisher()
+    before = bridge.health(box.world.service, 12.0)["model"]
+    assert before == {"up": False, "workers": 0, "encode_s": None, "answer_s": None}
+    with box:
+        cameras = box.world.service.cameras
+        cameras["dock"].meter.add([an_answer("a"), an_answer("b", question="gate")])
+        slow = replace(an_answer("c"), timing_ms={"grab": 38, "encode": 620, "answer": 424})
+        cameras["yard"].meter.add([slow])
+        loaded = bridge.health(box.world.service, 12.0)["model"]
+        assert loaded == {"up": True, "workers": 1, "encode_s": 0.465, "answer_s": 0.283}
+        box.world.models[0].replies["people"] = ModelError("model: broken")
+        box.world.look()
+        assert bridge.health(box.world.service, 12.0)["model"]["up"] is False
+
+
 def test_the_figures_are_those_of_bridge_health(box: Box):
     box.world.look()
     health = bridge.health(box.world.service, 12.0)
     assert box.value("edged_uptime_seconds") == health["uptime_s"] == 12
     assert box.value("edged_lateness_seconds") == health["lateness_s"]
     assert box.value("edged_waiting_looks") == health["waiting_looks"]
+    assert box.value("edged_model_up") == health["model"]["up"]
     assert box.value("edged_broker_up") == health["broker"]["connected"]
     assert box.value("edged_outbox_messages") == health["broker"]["waiting"]
     assert box.value("edged_outbox_dropped_total") == health["broker"]["dropped"]

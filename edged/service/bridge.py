@@ -13,6 +13,7 @@ from typing import Any
 from edged.core.specs import CameraSpec
 from edged.core.text import counted
 from edged.service.camera_runtime import CameraRuntime
+from edged.service.look_meter import Durations
 from edged.service.service import Service
 
 
@@ -39,6 +40,7 @@ def health(service: Service, uptime_s: float) -> dict[str, Any]:
         "lateness_s": round(mean_s, 2),
         "lateness_longest_s": round(longest_s, 2),
         "waiting_looks": service.queue.waiting(),
+        "model": _model_health(service),
         "broker": dataclasses.asdict(service.publisher.figures()),
         "store": dataclasses.asdict(service.store.figures()),
         "process": {"resident_bytes": _resident_bytes(), "cpu_s": round(_cpu_s(), 1)},
@@ -63,6 +65,23 @@ def _camera_info(camera: CameraSpec) -> dict[str, Any]:
         "source": camera.source.shown,
         "questions": [question.name for question in camera.all_questions()],
     }
+
+
+def _model_health(service: Service) -> dict[str, Any]:
+    """`encode_s` and `answer_s` are means since the start of edged, null before the first of each."""
+    models = service.queue.models()
+    durations = [runtime.meter.durations() for runtime in service.cameras.copy().values()]
+    return {
+        "up": bool(models) and not service.looks.model_outage.on,
+        "workers": len(models),
+        "encode_s": _mean_s([stages["encode"] for stages in durations]),
+        "answer_s": _mean_s([stages["answer"] for stages in durations]),
+    }
+
+
+def _mean_s(durations: Sequence[Durations]) -> float | None:
+    count = sum(sum(each.counts) for each in durations)
+    return round(sum(each.total_s for each in durations) / count, 3) if count else None
 
 
 def _camera_health(service: Service, runtime: CameraRuntime) -> dict[str, Any]:

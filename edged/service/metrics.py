@@ -42,7 +42,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         health = bridge.health(self._service, self._uptime_s())
         yield from self._about_edged()
-        yield from self._about_model()
+        yield from self._about_model(health["model"])
         yield from _about_process(health)
         yield from _about_looks(health)
         yield from _about_broker(health["broker"])
@@ -58,11 +58,10 @@ class Metrics(Collector):
         problems = "Problems of a changed config that was not loaded; 0 if the file is in force."
         yield GaugeMetricFamily("edged_config_problems", problems, len(self._problems()))
 
-    def _about_model(self) -> Iterator[Metric]:
-        models, outage = self._service.queue.models(), self._service.looks.model_outage
+    def _about_model(self, model: dict[str, Any]) -> Iterator[Metric]:
         up = "1 if the model is loaded and its last calls succeeded."
-        yield GaugeMetricFamily("edged_model_up", up, bool(models) and not outage.on)
-        if models:
+        yield GaugeMetricFamily("edged_model_up", up, model["up"])
+        if models := self._service.queue.models():
             about = {"model": models[0].name, "revision": models[0].revision}
             yield _info("edged_model_info", "The model that answers.", **about)
 
