@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.config import ASK, CAMERA, MODEL, problems
+from support.config import ASK, CAMERA, MODEL, problems, write
 
 from edged.config.load import ConfigError, load
+from edged.core.answer_types import Number
 
 BAD = {
     "empty": ("", ["edged.yaml: is empty; it needs at least model:"]),
@@ -155,6 +156,14 @@ BAD = {
         MODEL + "---\ncameras: {}\n",
         ["edged.yaml:2: is not YAML: a second document (---); the config must be a single document"],
     ),
+    "a version of YAML that does not exist": (
+        "%YAML 1.3\n---\n" + MODEL,
+        ["edged.yaml:1: is not YAML: the version after %YAML must be 1.2 or 1.1"],
+    ),
+    "a version of YAML that is not supported": (
+        "# by hand\n%YAML 2.0\n---\n" + MODEL,
+        ["edged.yaml:2: is not YAML: the version after %YAML must be 1.2 or 1.1"],
+    ),
     "another format": (
         "[model]\npath = m\n",
         ['edged.yaml:2: is not YAML: expected "key: value"'],
@@ -171,6 +180,20 @@ BAD = {
         ["edged.yaml:2: mqtt: password must be {secret: NAME}, with a space after the colon"],
     ),
 }
+
+
+@pytest.mark.parametrize("text", ["1_000", "0b11", "1:30", "-0x1f", "+0o7", "_1"])
+def test_what_is_no_number_in_yaml_1_2_is_text(tmp_path: Path, text: str):
+    assert load(write(tmp_path, CAMERA + f"    title: {text}\n")).cameras[0].title == text
+    assert load(write(tmp_path, f"%YAML 1.1\n---\n{CAMERA}    title: {text}\n")).cameras[0].title == text
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("0o14", 12), ("0x1F", 31), ("+1", 1), ("1e1", 10)])
+def test_a_number_is_one_of_yaml_1_2(tmp_path: Path, text: str, number: int):
+    config = load(write(tmp_path, ASK + f"        answer: number\n        range: [{text}, 100]\n"))
+    answer = config.cameras[0].questions[0].answer
+    assert isinstance(answer, Number)
+    assert answer.low == number
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.scanner import Scanner
+from ruamel.yaml.scanner import Scanner, ScannerError
 
 from edged.config.places import KeyPath, subject
 from edged.config.yaml_errors import diagnose
@@ -31,8 +31,13 @@ MAX_TEXT = 8_000
 MAX_KEY = 200
 EXOTIC_SPACES = "\u00a0\u2002\u2003\u2009\u200b\u202f\u3000\ufeff"
 MAX_NUMBER = 32  # int() of thousands of digits is slow or refused
+NUMBER = re.compile(  # of YAML 1.2: ruamel takes 1_000 and 0b11 for numbers too, and after %YAML 1.1 also 1:30
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+VERSIONS = ((1, 2), (1, 1))  # that may be named; either is read as 1.2
 TAG = "tag:yaml.org,2002:"
 TAGS = {
     ScalarNode: {f"{TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")},
@@ -100,7 +105,14 @@ class _Scanner(Scanner):
     """Refuses brackets that are nested too deeply, before the composer sees the first of them.
 
     Each may begin a key, which may have 1024 characters: ruamel reads so far ahead, and compares all with all.
+    It asserts that it knows the version after %YAML.
     """
+
+    def scan_yaml_directive_value(self, start_mark: Any) -> Any:
+        version = super().scan_yaml_directive_value(start_mark)
+        if version not in VERSIONS:
+            raise ScannerError(None, None, "the version after %YAML must be 1.2 or 1.1", start_mark)
+        return version
 
     def fetch_flow_collection_start(self, token: Any, to_push: str) -> None:
         if self.flow_level > MAX_DEPTH:
@@ -274,7 +286,7 @@ def _scalar(document: Document, node: ScalarNode, path: KeyPath) -> Any:
         return None
     if kind == "bool" and text.lower() in ("true", "false"):  # after %YAML 1.1, `yes` is one for ruamel
         return text.lower() == "true"
-    if kind in ("int", "float"):
+    if kind in ("int", "float") and NUMBER.fullmatch(text):
         number = _number(text, kind)
         unsound = f"is not a finite number of at most {MAX_NUMBER} characters"
         return _unreadable(document, node, path, unsound) if number is None else number
@@ -288,7 +300,7 @@ def _number(text: str, kind: str) -> int | float | None:
         return None
     try:
         if kind == "int":
-            return int(text.replace("_", ""), 0) if text.lstrip("+-")[:2] in ("0x", "0o") else int(text)
+            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
         number = float(text)
     except ValueError:
         return None
