@@ -29,6 +29,32 @@ BAD = {
         ASK + "        awnser: yes_no\n",
         ['edged.yaml:8: camera "dock": question "gate": unknown key "awnser". Did you mean "answer"?'],
     ),
+    "keys of a camera and of an alert in a question": (
+        ASK + "        cron: 0 6 * * *\n        hours: 06:00-22:00\n        when: true\n",
+        [
+            'edged.yaml:8: camera "dock": question "gate": unknown key "cron"; it belongs to a camera; '
+            "check the indentation",
+            'edged.yaml:9: camera "dock": question "gate": unknown key "hours"; it belongs to a camera; '
+            "check the indentation",
+            'edged.yaml:10: camera "dock": question "gate": unknown key "when"; it belongs to alert; '
+            "check the indentation",
+        ],
+    ),
+    "keys of other places that are almost one of the camera": (
+        CAMERA + "    region: gate\n    changed: true\n    url: pics\n",
+        [
+            'edged.yaml:5: camera "dock": unknown key "region". Did you mean "regions"?',
+            'edged.yaml:6: camera "dock": unknown key "changed". Did you mean "when_changed"?',
+            'edged.yaml:7: camera "dock": unknown key "url". Did you mean "source"?',
+        ],
+    ),
+    "a password that is the text of a secret": (
+        MODEL + 'mqtt: {username: me, password: "{secret:broker}"}\npage: {token: "{secret: page}"}\n',
+        [
+            "edged.yaml:2: mqtt: password must be {secret: NAME}, without quotes and with a space after the colon",
+            "edged.yaml:3: page: token must be {secret: NAME}, without quotes and with a space after the colon",
+        ],
+    ),
     "wrong type": (
         CAMERA + "    image: yes\n",
         ['edged.yaml:5: camera "dock": image must be never, on_event, each, true or false, not "yes"'],

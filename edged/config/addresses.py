@@ -165,6 +165,8 @@ def _text_or_secret(value: Any, text: str) -> Any:
         raise wrong("must be {secret: NAME}, where NAME is a file name without a folder")
     if not isinstance(value, str):
         raise wrong(f"must be {text} or {{secret: NAME}}")
+    if value.startswith("{secret:"):
+        raise wrong("must be {secret: NAME}, without quotes and with a space after the colon")
     if not value:
         raise wrong("is empty")
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edged.config.form import CameraForm, ConfigForm, FramesForm, HistoryForm, ModelForm, MqttForm
 from edged.config.keys import Form
 from edged.config.levels import Table, fields, level_at
-from edged.config.phrases import flow, shown
+from edged.config.phrases import SYNONYMS, flow, shown
 from edged.config.places import KeyPath
 from edged.config.problems import MAX_PROBLEMS, Report
 from edged.config.question_form import AlertForm, QuestionForm
@@ -76,14 +76,19 @@ def _unknown_key(path: KeyPath, value: Any, report: Report) -> str:
     text = _cut_text(path, report) if value is None else ""
     if text in HIDDEN_KEYS:
         return f'put the {text} in quotes ("…"): a comma ends a text inside {{}}'
-    if hint := report.hint(key, known):
+    owners = [place for place, form in OWNERS.items() if key in fields(form)]
+    if hint := report.hint(key, _almost(key, known) if owners else known):
         return f"unknown key {shown(key)}{hint}"
     if text:
         kind = "prompt" if text == "prompt" else "text"
         return f'unknown key {shown(key)}; put the {kind} in quotes ("…"): a comma ends a text inside {{}}'
-    owners = [place for place, form in OWNERS.items() if key in fields(form)]
     advice = f"; it belongs {' or '.join(owners)}; check the indentation" if owners else ""
     return f"unknown key {shown(key)}{advice}"
+
+
+def _almost(key: str, known: Iterable[str]) -> list[str]:
+    """Those that may have been meant although `key` is a key of another place: `regions` for `region`."""
+    return [name for name in known if name in key or key in name or name == SYNONYMS.get(key)]
 
 
 def _cut_text(path: KeyPath, report: Report) -> str:
