@@ -224,7 +224,7 @@ def labels(options: argparse.Namespace) -> int:
 
     named = options.db and not options.config
     config = None if named else load(config_file(options.config, options.system_config))
-    path = options.db or file_of(config.node if config else "", os.environ)
+    path = options.db or file_of(config.node if config else "", os.environ, option="--db")
     return (tool.export_labels if options.action == "export" else tool.import_labels)(path, options.file)
 
 

@@ -120,6 +120,23 @@ def test_a_file_that_this_machine_does_not_have_is_a_warning(tmp_path: Path):
     ]
 
 
+def test_a_folder_in_place_of_a_file_is_named_as_such(tmp_path: Path):
+    path = write(tmp_path, MODEL.replace("m}", "edged.yaml}") + "mqtt: {url: mqtts://b, ca: pics}\n")
+    assert [str(warning) for warning in load(path).warnings if warning.kind.startswith("missing")] == [
+        f"{path}:1: model: {path} is not a folder",
+        f"{path}:2: mqtt: {tmp_path}/pics is not a regular file",
+    ]
+
+
+def test_a_ca_without_tls_is_a_warning(tmp_path: Path):
+    path = write(tmp_path, MODEL + "mqtt: {url: mqtt://b, ca: edged.yaml}\n")
+    assert [str(warning) for warning in load(path).warnings if warning.kind == "unused_ca"] == [
+        f"{path}:2: mqtt: ca is not used without TLS; for TLS write mqtts:// in url"
+    ]
+    path = write(tmp_path, MODEL + "mqtt: {url: mqtts://b, ca: edged.yaml}\n")
+    assert "unused_ca" not in [warning.kind for warning in load(path).warnings]
+
+
 @pytest.mark.parametrize(
     "times",
     [

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.broker import until
+from support.config import MODEL, write
 from support.history import database
 from support.kept import kept_answer, kept_frame, yes_no
 
@@ -200,6 +201,17 @@ def test_the_file_may_stand_before_and_after_the_options(store: DiskStore, argum
     store.frames.label(kept(store).name, "people", "right")
     assert main(["labels", *arguments]) == 0
     assert len(Path("labels.jsonl").read_text().splitlines()) == 1
+
+
+def test_without_a_store_the_option_for_another_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "none"))
+    config = write(tmp_path, MODEL)
+    assert main(["labels", "export", "--config", str(config)]) == 1
+    assert capsys.readouterr().err == (
+        f"edged: no stored answers: {tmp_path}/none/edged.db does not exist; --db names another file\n"
+    )
 
 
 def test_another_file_of_the_store_needs_no_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

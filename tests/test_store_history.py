@@ -236,7 +236,7 @@ def test_the_state_directory_comes_first_and_alone(tmp_path: Path):
     environment = {"STATE_DIRECTORY": f"{tmp_path}/a:{tmp_path}/b"}
     with pytest.raises(HistoryUnreadable) as raised:
         find_file("box", environment, service)
-    assert str(raised.value) == f"no stored answers: {tmp_path}/a/edged.db does not exist; --file names another file"
+    assert str(raised.value) == f"no stored answers: {tmp_path}/a/edged.db does not exist"
 
 
 def test_a_user_beside_the_service_finds_its_file(tmp_path: Path):
@@ -244,7 +244,7 @@ def test_a_user_beside_the_service_finds_its_file(tmp_path: Path):
     own, service = tmp_path / "home/edged/box/edged.db", tmp_path / "lib/edged.db"
     with pytest.raises(HistoryUnreadable) as raised:
         find_file("box", environment, service)
-    assert str(raised.value) == (f"no stored answers: neither {own} nor {service} exists; --file names another file")
+    assert str(raised.value) == f"no stored answers: neither {own} nor {service} exists"
     service.parent.mkdir()
     service.write_bytes(b"x")
     assert find_file("box", environment, service) == service

@@ -42,9 +42,12 @@ class Surroundings:
 
     def model(self, parsed: ModelForm) -> ModelSpec:
         folder = self._beside(parsed.path)
-        if _file_type(folder) != stat.S_IFDIR:
+        kind = _file_type(folder)
+        if kind is None:
             home = " (~ is not expanded)" if parsed.path.startswith("~") else ""
             self.report.warn("missing_model", ("model", "path"), f"folder {folder} does not exist{home}")
+        elif kind != stat.S_IFDIR:
+            self.report.warn("missing_model", ("model", "path"), f"{folder} is not a folder")
         return ModelSpec(
             path=folder,
             cores=tuple(parsed.cores.settings().items()),
@@ -86,6 +89,10 @@ class Surroundings:
             for name in ("client_certificate", "insecure"):
                 if getattr(parsed, name):
                     self.report.about(("mqtt", name), "is for mqtts:// only")
+            if parsed.ca:
+                self.report.warn(
+                    "unused_ca", ("mqtt", "ca"), "ca is not used without TLS; for TLS write mqtts:// in url"
+                )
         if parsed.insecure and parsed.ca:
             self.report.problem(("mqtt", "insecure"), "insecure: true does not use the CA; keep one of the two")
 
@@ -109,8 +116,11 @@ class Surroundings:
 
     def _named_file(self, text: str, path: KeyPath) -> Path:
         file = self._beside(text)
-        if _file_type(file) != stat.S_IFREG:
+        kind = _file_type(file)
+        if kind is None:
             self.report.warn("missing_file", path, f"file {file} does not exist")
+        elif kind != stat.S_IFREG:
+            self.report.warn("missing_file", path, f"{file} is not a regular file")
         return file
 
     def _password_files(self, written: Any) -> tuple[Path, ...]:

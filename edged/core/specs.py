@@ -366,6 +366,7 @@ WarningKind = Literal[
     "clear_password",
     "readable_secret",
     "insecure",
+    "unused_ca",
     "unstable_device",
     "no_cameras",
     "no_questions",

@@ -139,8 +139,6 @@ class Daemon:
         publisher.online()
         self._waiting.wait(lambda: publisher.tried, FIRST_CONNECTION_S)
         log.info("ready: %s, broker %s", counted(len(config.cameras), "camera"), config.mqtt.shown)
-        if not config.cameras:
-            log.warning("%s: no cameras are configured", config.path)
         self._ready = True
         self._watchdog.ready(self._status())
 

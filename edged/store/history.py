@@ -143,7 +143,7 @@ def find_file(node: str, environment: Mapping[str, str], service_file: Path = SE
     existing = [path for path in places if _exists(path)]
     if not existing:
         missing = f"neither {own} nor {service_file} exists" if len(places) > 1 else f"{own} does not exist"
-        raise HistoryUnreadable(f"no stored answers: {missing}; --file names another file")
+        raise HistoryUnreadable(f"no stored answers: {missing}")
     return max(existing, key=_written_at)
 
 

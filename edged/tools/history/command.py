@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from edged.core.errors import EXIT_OK
 from edged.core.specs import Config
 from edged.service.time_zone import zone
-from edged.store.history import Series, find_file, open_history
+from edged.store.history import HistoryUnreadable, Series, find_file, open_history
 from edged.store.path import SERVICE_FILE, state_file
 from edged.tools.history import sheet
 from edged.tools.history.choice import Name, chosen, configured
@@ -54,9 +54,17 @@ def history(config: Config | None, path: Path, options: HistoryOptions) -> int:
     return EXIT_OK
 
 
-def file_of(node: str, environment: Mapping[str, str], service_file: Path = SERVICE_FILE) -> Path:
-    """The file of this node's edged; reported if it is not where an edged of this user would have it."""
-    path = find_file(node, environment, service_file)
+def file_of(
+    node: str, environment: Mapping[str, str], service_file: Path = SERVICE_FILE, option: str = "--file"
+) -> Path:
+    """The file of this node's edged; reported if it is not where an edged of this user would have it.
+
+    `option` names another file. Raises HistoryUnreadable if there is none.
+    """
+    try:
+        path = find_file(node, environment, service_file)
+    except HistoryUnreadable as error:
+        raise HistoryUnreadable(f"{error}; {option} names another file") from None
     if path != state_file(node, environment):
         note(f"edged: reading {path}")
     return path
