@@ -22,6 +22,7 @@ from support.scraping import fetch, listens, values
 from support.world import CONFIG, GATE, World, camera, fake_publisher
 
 from edged.config.load import ConfigError
+from edged.config.load import load as load_file
 from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
@@ -605,6 +606,28 @@ def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
     assert start(replace(world.factories, load_config=load), file) == 0
     thread.join(10)
     assert taken.is_set()
+
+
+def test_a_start_without_cameras_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file, world = tmp_path / "edged.yaml", World()
+    file.write_text("model: {path: m}\n")
+    ready = threading.Event()
+
+    def story() -> None:
+        try:
+            until(lambda: any("ready: 0 cameras" in line for line in caplog.messages), 5)
+            ready.set()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=story)
+    thread.start()
+    factories = replace(world.factories, load_config=lambda: replace(load_file(file), mqtt=BrokerSpec("first")))
+    with caplog.at_level(logging.INFO, "edged"):
+        assert start(factories, file) == 0
+    thread.join(10)
+    assert ready.is_set()
+    assert [line for line in caplog.messages if "no cameras" in line] == [f"{file}:1: no cameras are configured"]
 
 
 def test_a_reload_request_is_answered_with_the_revision_that_is_in_force_then(box: Box):
