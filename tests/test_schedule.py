@@ -21,7 +21,15 @@ import pytest
 from support.broker import until
 
 from edged.core.cron import parse_cron
-from edged.core.intervals import expiry_s, interval_s, is_always, shortest_interval_s, week_times, why_never
+from edged.core.intervals import (
+    asked_again_after_s,
+    expiry_s,
+    interval_s,
+    is_always,
+    shortest_interval_s,
+    week_times,
+    why_never,
+)
 from edged.core.secret import Secret
 from edged.core.specs import WEEK as WEEKDAYS
 from edged.core.specs import CameraSpec, Cron, Every, Hours, SourceSpec
@@ -773,6 +781,23 @@ def test_answers_expire_after_three_intervals_a_minute_at_least_a_week_at_most(
     schedule: Every | Cron, question_every_s: float | None, seconds: float
 ):
     assert expiry_s(camera(schedule=schedule), question_every_s) == seconds
+
+
+@pytest.mark.parametrize(
+    ("schedule", "question_every_s", "seconds"),
+    [
+        (Every(30.0), 60.0, 59.0),
+        (Every(30.0), 10.0, 9.5),
+        (Every(1.0), 20.0, 19.5),  # not 19.0: the look after 19 s is too early
+        (Every(0.1), 1.0, 0.95),
+        (Every(0.1), 3600.0, 3599.95),
+        (Cron("* * * * *"), 600.0, 599.0),
+    ],
+)
+def test_a_question_is_asked_at_the_look_that_is_nearest_to_its_own_interval(
+    schedule: Every | Cron, question_every_s: float, seconds: float
+):
+    assert asked_again_after_s(camera(schedule=schedule), question_every_s) == seconds
 
 
 @pytest.mark.parametrize(

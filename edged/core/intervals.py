@@ -37,6 +37,15 @@ def shortest_interval_s(camera: CameraSpec) -> float:
     return _gaps_s(camera.schedule, camera.hours)[0]
 
 
+def asked_again_after_s(camera: CameraSpec, question_every_s: float) -> float:
+    """Seconds after which the next look asks a question with an interval of its own again.
+
+    Looks are not exactly on time, so one that is slightly early counts: by at most 5 % of the interval, 1 s, and half
+    of the time between two looks.
+    """
+    return question_every_s - min(1.0, question_every_s * 0.05, shortest_interval_s(camera) / 2)
+
+
 def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
     """When a camera looks, in minutes from Monday 00:00, in a week in which the clocks do not change.
 

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
+from edged.core.intervals import asked_again_after_s
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
 from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, utc_now
@@ -181,13 +182,15 @@ class CameraRuntime:
             return self.spec, self.config_rev
 
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
-        """The questions that are not paused, and whose own interval has passed or that were changed.
+        """The questions that are not paused, and whose own interval has passed or that were changed."""
+        paused = self.paused(spec)
+        return [each for each in spec.questions if each.name not in paused and self._is_due(each, spec)]
 
-        The tolerance is 5 % of the interval, 1 s at most.
-        """
-        now, paused = time.monotonic(), self.paused(spec)
-        asked = [question for question in spec.questions if question.name not in paused]
-        return [question for question in asked if _is_due(question, self.last_answer(question), now)]
+    def _is_due(self, question: QuestionSpec, spec: CameraSpec) -> bool:
+        last = self.last_answer(question)
+        if last is None or question.every_s is None:
+            return True
+        return time.monotonic() - last.looked_at >= asked_again_after_s(spec, question.every_s)
 
     def paused(self, spec: CameraSpec) -> Mapping[str, str]:
         """The questions of `spec`, follow-ups too, that are not asked now, and why."""
@@ -363,8 +366,3 @@ def _histories(spec: CameraSpec, remembered: Mapping[str, Any]) -> dict[tuple[st
 
 def _is_same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:
     return current is not None and current.answer_rev == asked.answer_rev
-
-
-def _is_due(question: QuestionSpec, last: LastAnswer | None, now: float) -> bool:
-    every = question.every_s or 0.0
-    return last is None or now - last.looked_at >= every - min(1.0, every * 0.05)
