@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from support.broker import HOST, Mosquitto, Subscriber, free_port
+from support.broker import HOST, Mosquitto, Subscriber, free_port, until
+from support.process import cpu_s
 from support.running import Edged
 from support.scale.box import QUESTION, ModelTimes, listening, timed_edged, write_config
 
 CAMERAS = {f"c{number}": 0.2 for number in range(4)}
 TIMES = ModelTimes(encode_s=0.03, ask_s=0.03, load_s=0.8)
+START_CPU_S = 1.0  # about as much as edged needs until it is ready
 MARK = "EDGED_TEST_MOMENT"  # in the environment of edged and of all its children
 STATE = "edged/box/bridge/state"
 
@@ -53,7 +55,9 @@ class Scene:
 
 
 def starting(scene: Scene) -> None:
-    scene.within(2.0)
+    """By its CPU time: how far edged has come after some seconds depends on the machine."""
+    spent_s = scene.chance.uniform(0.0, START_CPU_S)
+    until(lambda: cpu_s(scene.edged.pid) >= spent_s)
 
 
 def loading(scene: Scene) -> None:
