@@ -69,7 +69,7 @@ def _slow_files_first(items: list[pytest.Item]) -> None:
     """A process that gets a slow file last keeps the others waiting."""
     weights: Counter[Path] = Counter()
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("long"):
             limit = item.get_closest_marker("timeout")  # of its own: it takes longer than most
             weights[item.path] += limit.args[0] // 60 if limit else 1
     items.sort(key=lambda item: -weights[item.path])

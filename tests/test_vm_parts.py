@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from vm import initrd, packages, pictures
+from vm import boot, initrd, packages, pictures
 from vm.guest.uvc import Damage, Model, UvcCamera, configuration
 
 
@@ -66,3 +67,14 @@ def test_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(packages.Missing, match="qemu-system-x86_64 is not installed: apt-get install qemu-system-x86"):
         packages.unpacked()
+
+
+def test_an_environment_that_the_checkout_links_to_is_shared_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    checkout, environment = tmp_path / "checkout", tmp_path / "environment"
+    checkout.mkdir()
+    environment.mkdir()
+    (checkout / ".venv").symlink_to(environment)
+    monkeypatch.setattr(sys, "prefix", str(checkout / ".venv"))
+    places = [place for _, place in boot.read_only(checkout)]
+    assert {str(checkout), str(environment)} <= set(places)
+    assert str(checkout / ".venv") not in places

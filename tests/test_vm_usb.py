@@ -25,7 +25,10 @@ Look = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return boot.run(CHECKOUT, [], tmp_path_factory.mktemp("vm"))
+    out = tmp_path_factory.mktemp("vm")
+    results = boot.run(CHECKOUT, [], out)
+    assert results, f"no case was run:\n{(out / 'console.log').read_text(errors='replace')[-2000:]}"
+    return results
 
 
 def found(results: Results, case: str) -> dict[str, Any]:

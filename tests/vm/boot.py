@@ -56,7 +56,8 @@ def run(checkout: Path, cases: list[str], out: Path, limit_s: float = LIMIT_S) -
 
 def read_only(checkout: Path) -> list[tuple[Path, str]]:
     """The host's folders that the guest sees, and where: /usr, this interpreter's, these files, and the checkout."""
-    paths = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), VM, checkout]
+    environment = Path(sys.prefix)
+    paths = [Path("/usr"), environment, environment.resolve(), Path(sys.base_prefix), VM, checkout]
     distinct = [path for path in dict.fromkeys(paths) if not any(other in path.parents for other in paths)]
     return [(path, str(path)) for path in distinct]
 
