@@ -318,6 +318,33 @@ def test_an_answer_of_an_earlier_process_is_not_retained_again_if_its_question_l
     assert retained(mosquitto.port) == {STATE}
 
 
+class LateFoundStore(FoundStore):
+    """On a slow disk: the file is opened, and read, when the first look waits to be written already."""
+
+    opened = False
+
+    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
+        self.opened = True
+        super().write(messages, facts, then)
+
+    def found(self) -> list[StoredMessage]:
+        return super().found() if self.opened else []
+
+
+def test_answers_of_an_earlier_process_go_out_before_new_ones_if_the_store_is_read_late(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    with publishing(mosquitto.port, store=LateFoundStore(time.monotonic() + 60, newest_waits=True)) as publisher:
+        subscriber.wait_for(online_again)
+        publisher.answers([an_answer("new")], [], None)
+        subscriber.wait_for_topic(f"{PEOPLE}/late")
+        settled(publisher)
+    subscriber.catch_up()
+    own = [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)]
+    assert own == [("old 1", False), ("newest", False), ("new", True)]
+    assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
+
+
 class SlowStore(MemoryStore):
     """Keeps looks back until `release`, and marks nothing before `may_mark`."""
 

@@ -158,6 +158,7 @@ class MqttPublisher:
         self._store.write(messages, facts, partial(self._send_look, messages, picture))
 
     def _send_look(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
+        self._adopt_found()  # the store has read it before it wrote this look, and it goes out first
         self._queue.add(messages, picture, on_disk)
         self._queue.coming(-1)
         self._connection.wake()
@@ -306,7 +307,7 @@ class MqttPublisher:
         self._announcer.tick()
 
     def _adopt_found(self) -> None:
-        """What an earlier process left, once the store has read it."""
+        """What an earlier process left, once the store has read it. For any thread."""
         found = self._store.found()
         if not found:
             return
