@@ -100,6 +100,7 @@ class UsbCamera:
         self._require_same_camera()
         capture = self._open()
         try:
+            self._require_same_camera()  # it may have been plugged in after the first check
             session = UsbSession(capture, self._spec, self._health, self._looks, self._start_time)
             while not self._closing.is_set():
                 session.step()

@@ -140,6 +140,7 @@ class FakeUsb:
         self.errors: list[CameraError] = []  # of the next attempts to open it
         self.tried = self.opened = 0
         self.start_problem = "the driver refused"
+        self.on_open: Callable[[], object] = lambda: None
         self.on_start_question: Callable[[], object] = lambda: None
         self._generation = 0
 
@@ -165,6 +166,7 @@ class FakeUsb:
 
     def open(self, path: str, wanted: Wanted) -> Capture:
         self.tried += 1
+        self.on_open()
         if self.errors:
             raise self.errors.pop(0)
         if not self.present or not self.captures:
