@@ -584,6 +584,25 @@ def test_a_status_that_is_not_unicode_is_sent_with_replacements(notified: Notifi
     assert "STATUS=config not reloaded: caf?.yaml: there is no such file" in notified.all()
 
 
+def test_looks_that_a_clock_change_makes_overdue_are_not_taken_for_a_hang(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    clock = time.time
+
+    def set_by_a_day() -> float:
+        monkeypatch.setattr(time, "time", lambda: clock() + 86400.0)
+        monkeypatch.setattr(box.daemon.service.schedule, "timer_lateness_s", lambda: 0.0)
+        return 86400.0
+
+    def story() -> None:
+        until(box.answers)
+        monkeypatch.setattr(box.daemon.service.schedule, "timer_lateness_s", set_by_a_day)
+        until(lambda: any("clock was changed" in message for message in caplog.messages))
+
+    assert box.run(story) == 0
+    assert "no progress" not in caplog.text
+
+
 def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
     file, world = tmp_path / "edged.yaml", World()
     file.write_text("one")

@@ -38,8 +38,10 @@ from support.publishing import (
 
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
-from edged.core.types import CameraState
+from edged.core.types import CameraState, Fact
 from edged.mqtt.publisher import MqttPublisher
+
+BACK = "edged/box/back/people"
 
 
 def test_a_clearing_removes_the_answers_of_its_questions_or_the_whole_camera(
@@ -92,6 +94,18 @@ def test_a_broker_that_forgot_a_clearing_gets_it_again_from_an_edged_that_was_re
     restored(subscriber)
     with publishing(mosquitto.port, store=store, config=asking()):
         until(lambda: retained(mosquitto.port) == {STATE})
+
+
+def test_a_store_that_is_read_late_has_its_removed_cameras_cleared_too(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    """As after a restart with a disk that cannot be read at first."""
+    subscriber.publish(PEOPLE, b"old", retain=True)
+    with publishing(mosquitto.port, store=store, config=asking(back=["people"])) as publisher:
+        until(lambda: publisher.figures().published >= 1)
+        store.remember([Fact(f"retained {HOST}:{mosquitto.port}", topic, True) for topic in (PEOPLE, BACK)])
+        publisher.answers([an_answer("b1", "back")], [], None)
+        until(lambda: retained(mosquitto.port) == {STATE, BACK})
 
 
 def restored(broker: Subscriber) -> None:

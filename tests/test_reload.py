@@ -6,6 +6,7 @@ After each reload, what runs is compared with the config: cameras, schedule, mod
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -292,7 +293,10 @@ def test_a_changed_node_or_broker_clears_what_was_retained(world: World):
     assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box", "other"], [])
 
 
-def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(world: World):
+def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "edged")
     world.models[0].replies["gate"] = ModelError("model: out of memory")
     world.look()
     assert world.service.looks.model_outage.on
@@ -301,6 +305,9 @@ def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(wo
         new = edited(name, max_age_s=9.0, questions=(PEOPLE,))(new)
     world.reload.take(new)
     assert not world.service.looks.model_outage.on
+    lines = [line for line in caplog.messages if line.startswith("model: ")]
+    assert lines[0] == "model: out of memory"
+    assert re.fullmatch(r"model: what failed is no longer asked for after [\d.]+ s \(\d tries\)", lines[1])
 
 
 def gated(**question: Any) -> Config:

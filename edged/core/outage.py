@@ -61,10 +61,17 @@ class Outage:
             self._failing.discard(place)
             if self._failing:
                 return
-            duration, failures = spoken(time.monotonic() - self._since), counted(self._failures, one, more)
-        self._log.info("%s: %s after %s (%s)", self._name, self._recovered, duration, failures)
+        self._log_over(self._recovered, one, more)
 
-    def forget(self, gone: Callable[[Any], bool]) -> None:
-        """Drop the failing places that no longer exist. Logs nothing, even if that ends the outage."""
+    def forget(self, gone: Callable[[Any], bool], over: str | None = None) -> None:
+        """Drop the failing places that no longer exist. If that ends the outage, `over` is logged with its duration."""
         with self._lock:
+            was_on = self.on
             self._failing = {place for place in self._failing if not gone(place)}
+            ended = was_on and not self._failing
+        if ended and over:
+            self._log_over(over)
+
+    def _log_over(self, how: str, one: str = "try", more: str = "tries") -> None:
+        duration, failures = spoken(time.monotonic() - self._since), counted(self._failures, one, more)
+        self._log.info("%s: %s after %s (%s)", self._name, how, duration, failures)

@@ -102,6 +102,8 @@ class MqttPublisher:
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
         self._answer_topics = frozenset[str]()  # of the config
+        self._follow_lock = threading.Lock()
+        self._handled: set[str] | None = None  # topics of the config, and those that were cleared; None before `follow`
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
         self._queue = SendQueue(online, self._store, limits)
         self._instance = instance or this_process()
@@ -185,6 +187,8 @@ class MqttPublisher:
         own = retained_topics(self._topics, config.cameras) | announced.keys()
         known = set(self._store.facts(self._retained_kind))
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
+        with self._follow_lock:
+            self._handled = known | own
         earlier, self._earlier = self._earlier, frozenset[str]()
         self._answer_topics = frozenset(answer_topics(self._topics, config.cameras))
         self._queue.follow(own, *_split(known - own), earlier & self._answer_topics)
@@ -197,6 +201,7 @@ class MqttPublisher:
         No more answers are sent. Waiting answers are for the next publisher, with the config `following`. At the same
         broker it announces devices too: those of the same name stay in Home Assistant.
         """
+        self._leave_found_alone()
         known = set(self._store.facts(self._retained_kind))
         kept = self._announcer.messages(following).keys() if self._is_at(following.mqtt) else set[str]()
         self._announcer.withdraw()
@@ -217,6 +222,7 @@ class MqttPublisher:
         """
         if not self._closing.is_set():
             self._deadline = time.monotonic() + CLOSE_S
+            self._leave_found_alone()
             self._requests.closing()
             self._closing.set()
             self._connection.wake()
@@ -301,6 +307,7 @@ class MqttPublisher:
         if now < self._tick_at:
             return
         self._tick_at = now + TICK_S
+        self._clear_found_late()
         for topic_filter in self._announcer.filters:
             self._connection.subscribe(topic_filter)
         self._queue.expire()
@@ -320,6 +327,20 @@ class MqttPublisher:
             if (payload := self._store.payload(message.number)) is not None:
                 content = Message(message.topic, payload, retain=True, look=message.look)
                 self._queue.restore(RetainedMessage(content, message.until))
+
+    def _clear_found_late(self) -> None:
+        """Topics of an earlier process, if the store could be read only after `follow`."""
+        with self._follow_lock:
+            if self._handled is None:
+                return
+            found = self._store.facts(self._retained_kind).keys() - self._handled
+            self._handled = self._handled | found
+            self._queue.clear(*_split(found))
+
+    def _leave_found_alone(self) -> None:
+        """From now on the topics that the store has may be those of a successor."""
+        with self._follow_lock:
+            self._handled = None
 
     def _tell_store(self) -> None:
         if finished := self._queue.finished():

@@ -144,6 +144,11 @@ class SendQueue:
             self._unknown = unknown or self._unknown
             self._clear(gone, pictures)
 
+    def clear(self, gone: Collection[str], pictures: Collection[str]) -> None:
+        """Clear these topics too, which are not of the config."""
+        with self._lock:
+            self._clear(gone, pictures)
+
     def withdraw(self, gone: Collection[str], pictures: Collection[str]) -> None:
         """Clear these topics, and send nothing else. Waiting messages are for `release`."""
         with self._lock:

@@ -201,12 +201,14 @@ class Daemon:
         if not self._ready:
             self._watchdog.starting(self._status())
             return
+        hanging = self._hanging()  # before the look at the clock: what a change of it makes overdue does not hang
         if self._watchdog.clock_jumped() or self.service.schedule.waits_too_long():
             log.warning("the system clock was changed; the intervals of all cameras restart now")
             self.service.schedule.shift()
+            hanging = []
         if time.monotonic() >= self._health_due:
             self._publish_health()
-        self._watchdog.tell(self._status(), self._hanging())
+        self._watchdog.tell(self._status(), hanging)
 
     def _hanging(self) -> list[str]:
         """The parts that have made no progress within their limits."""

@@ -32,6 +32,9 @@ class ModelCall:
         return self.question in [question.name for question in questions]
 
 
+REMOVED = "what failed is no longer asked for"
+
+
 class ModelOutage:
     """Lasts until every call that failed has succeeded, or is no longer made. For any thread."""
 
@@ -47,17 +50,17 @@ class ModelOutage:
         if is_made():
             self._outage.begin(str(error).removeprefix("model: "), call)
         if not is_made():  # a reload came in between, too early to drop this call
-            self._outage.forget(lambda failing: failing == call)
+            self._outage.forget(lambda failing: failing == call, REMOVED)
 
     def succeeded(self, call: ModelCall) -> None:
         self._outage.end(call)
 
     def keep(self, camera: str, questions: Collection[QuestionSpec]) -> None:
         """This camera asks only these questions now."""
-        self._outage.forget(lambda call: call.camera == camera and not call.is_made_for(questions))
+        self._outage.forget(lambda call: call.camera == camera and not call.is_made_for(questions), REMOVED)
 
     def camera_removed(self, camera: str) -> None:
-        self._outage.forget(lambda call: call.camera == camera)
+        self._outage.forget(lambda call: call.camera == camera, REMOVED)
 
     def model_replaced(self) -> None:
-        self._outage.forget(lambda _: True)
+        self._outage.forget(lambda _: True, "replaced")

@@ -41,7 +41,10 @@ EACH = 3  # examples of a broken invariant
 PREFIX = f"edged/{NODE}/"
 SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store|page|schedule): "
 OFFLINE = re.compile(rf"WARNING {SUBJECT}(?P<reason>.*)")
-OVER = "back|connected|working again|writing again|the picture changes again|connections are accepted again|removed"
+OVER = (
+    "back|connected|working again|writing again|the picture changes again|connections are accepted again|"
+    "removed|replaced|what failed"
+)
 BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")
 RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) refused")
