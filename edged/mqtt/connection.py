@@ -370,12 +370,12 @@ class Connection:
 
     def _not_connected(self, failure: Failure) -> None:
         self._failure_kind = failure.kind
-        self.tried = True
         if self._lost_to_rival:  # and now there is another reason
             self._lost_to_rival = False
             self._outage_begins()
         if not self._closed:
             self._known.log.failed(failure)
+        self.tried = True
         if self._protocol == V311:  # the broker may be another one when it is back
             self._begin_later(V5, retry_pause_s(self._tries))
 
