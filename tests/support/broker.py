@@ -106,7 +106,7 @@ class Mosquitto:
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} {HOST}", f"allow_anonymous {'false' if users else 'true'}", "log_type all"]
-        lines.append("max_queued_messages 0")  # no limit: on a busy machine the subscriber of a test is slow
+        lines.append("max_queued_messages 100000")  # on a busy machine the subscriber of a test is slow
         lines.append("user root")  # otherwise, started by root, it drops to a user who cannot read these files
         if users:
             passwords = folder / "passwords"
