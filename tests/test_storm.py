@@ -113,8 +113,10 @@ def test_the_oracle_finds_an_old_picture() -> None:
 
 def test_a_picture_of_a_frozen_camera_may_be_older_but_not_for_long() -> None:
     frozen = Faults(frozen={150})
-    assert not list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.000")), 0.0, frozen))
-    assert list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.500")), 0.0, frozen))
+    assert not list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.500")), 0.0, frozen))
+    assert list(oracle.too_old(seen(*LOOKS, answer(value="150 at 16.500")), 0.0, frozen))
+    stopped = [answer(id="late", value="150 at 14.000")]  # edged was stopped before it could see the picture
+    assert not list(oracle.too_old(seen(*LOOKS[:5], *stopped, answer(value="150 at 18.500")), 0.0, frozen))
     assert list(oracle.too_old(seen(*LOOKS, answer(value="149 at 15.000")), 0.0, frozen))
 
 

@@ -180,7 +180,8 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
             continue
         limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
         age_s = seconds_since(number, at)
-        if is_frozen and (begun := _last(faults.begun, at)) > at - age_s:
+        if is_frozen:
+            begun = _last(faults.begun, at)
             age_s = at - next(when for other, when in looks if other == number and when >= begun)
         if age_s > limit_s:
             yield (
