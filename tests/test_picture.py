@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from functools import cache
@@ -200,6 +202,18 @@ def test_black_pictures_can_be_compared() -> None:
     assert not changed(black, black)
     assert changed(black, scene())
     assert changed(scene(), black)
+
+
+def test_the_first_picture_is_encoded_without_file_descriptors() -> None:
+    """Pillow imports its formats when they are first used."""
+    encode = (
+        "import resource, numpy; from edged.service import picture; from types import SimpleNamespace\n"
+        "frame = SimpleNamespace(rgb=numpy.zeros((32, 32, 3), numpy.uint8))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\n"
+        "picture.lossless(frame)\n"
+        "picture.scaled_down(picture.jpeg(frame), 500)"
+    )
+    subprocess.run([sys.executable, "-c", encode], check=True, timeout=60)
 
 
 def test_jpeg_has_no_longer_side_than_requested_and_keeps_its_aspect_ratio() -> None:

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  # see below
 
 from edged.core.types import Frame
+
+Image.preinit()  # Pillow imports formats when it first needs them, which may be when no file descriptor is left
 
 Thumbnail: TypeAlias = NDArray[np.uint8]
 Cells: TypeAlias = NDArray[np.float32]  # logarithms of brightness, height x width
