@@ -346,16 +346,18 @@ def test_camera_that_changes_between_stream_and_snapshots_is_followed_both_ways(
     until(lambda: close_all([]), timeout_s=2)
 
 
-def slowly(seconds: float) -> Iterator[bytes]:
-    """A picture whose second half comes after so long."""
+def slowly(seconds: float, share: float = 0.5) -> Iterator[bytes]:
+    """A picture of which the rest comes so long after this share of its answer."""
     answer = one_picture(jpeg(90))
-    yield answer[: len(answer) // 2]
+    first = int(len(answer) * share) + 1
+    yield answer[:first]
     threading.Event().wait(seconds)
-    yield answer[len(answer) // 2 :]
+    yield answer[first:]
 
 
-def test_snapshot_that_arrives_slowly_has_the_age_of_the_begin_of_its_answer() -> None:
-    with answering(lambda _: slowly(1.0)) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+@pytest.mark.parametrize("share", [0.5, 0.0], ids=["picture", "headers"])
+def test_snapshot_that_arrives_slowly_has_the_age_of_the_begin_of_its_answer(share: float) -> None:
+    with answering(lambda _: slowly(1.0, share)) as port, web(f"http://127.0.0.1:{port}/a") as watched:
         assert 0.7 <= watched.grab().age_s() < 2.0  # the answer may have begun a little before it was read
 
 

@@ -67,7 +67,8 @@ class Budget:
 class BoundedStream(io.RawIOBase):
     """A connection as a readable file. Raises TimeoutError after 5 s of silence, and the errors of its budget.
 
-    Also closes `file`, which keeps the connection's descriptor open.
+    `began_at` is when (monotonic) its first bytes arrived. Also closes `file`, which keeps the connection's descriptor
+    open.
     """
 
     def __init__(self, connection: socket.socket, file: IO[bytes], budget: Budget) -> None:
@@ -75,6 +76,7 @@ class BoundedStream(io.RawIOBase):
         self._connection = connection
         self._file = file
         self._budget = budget
+        self.began_at: float | None = None
 
     def readable(self) -> bool:
         return True
@@ -94,6 +96,7 @@ class BoundedStream(io.RawIOBase):
                 if time.monotonic() - silent_since > ANSWER_S:
                     raise
                 continue
+            self.began_at = self.began_at or time.monotonic()
             self._budget.spend(count)
             return count
 

@@ -117,10 +117,10 @@ class HttpCamera:
 
     def _fetch(self, cancelled: Cancelled) -> Still:
         with request(self._spec.source.address.reveal(), cancelled) as response:
-            captured = time.monotonic()  # at the latest: the transfer may take seconds
             if multipart.is_stream(response):
                 raise SourceStreams
-            return Still(decode_picture(read_picture(response)), "HTTP snapshot", captured)
+            # Captured before its answer began, at the latest: the transfer, of the head too, may take seconds.
+            return Still(decode_picture(read_picture(response)), "HTTP snapshot", response.began_at)
 
 
 def fetch_once(address: str, cancelled: Cancelled) -> Pixels:

@@ -43,7 +43,14 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, budget: Budget, connection: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(connection, *args, **options)
         self.budget = budget
-        self.fp = io.BufferedReader(BoundedStream(connection, self.fp, budget))
+        self._stream = BoundedStream(connection, self.fp, budget)
+        self.fp = io.BufferedReader(self._stream)
+
+    @property
+    def began_at(self) -> float:
+        """When (monotonic) the first bytes of its head arrived, which has been read."""
+        assert self._stream.began_at
+        return self._stream.began_at
 
 
 class _BoundedHttp(HTTPHandler):
