@@ -7,6 +7,7 @@ import time
 
 from edged.core.memory_store import MemoryStore
 from edged.core.types import StoredMessage
+from edged.mqtt.outbox import waiting
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import SendQueue
 from edged.mqtt.topics import JPEG_TYPE, Message
@@ -112,6 +113,18 @@ def test_nothing_but_clearings_is_sent_after_a_withdrawal() -> None:
     assert send_all(queue) == ["info", "people", "image"]
     assert [pending.topic for pending in queue.release()] == ["people", "gate"]
     assert queue.cleared() == ["info", "people", "image"]
+
+
+def test_what_an_earlier_process_left_goes_to_the_successor_if_it_is_found_after_the_hand_over() -> None:
+    queue, successor = new_queue(), new_queue()
+    assert queue.release() == []
+    queue.hand_over(successor)
+    queue.adopt([waiting(stored("event", None, b"{}"), on_disk=True)])
+    queue.restore(state("people"))
+    successor.connected()
+    successor.online()
+    assert sorted(send_all(successor)) == ["event", "people", "state"]
+    assert queue.release() == []
 
 
 def test_a_refused_message_is_counted_and_not_sent_again() -> None:

@@ -287,6 +287,30 @@ def test_a_look_that_is_on_disk_only_after_the_reload_is_sent_by_the_successor(
     assert ids(subscriber.of(EVENT)) == ["e1"]
 
 
+def test_a_look_that_is_on_disk_while_the_queue_is_handed_over_is_newer_than_what_waited_before(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    config, slow = asking(dock=["people"]), SlowStore()
+    with publishing(free_port(), store=slow, config=config) as first:
+        first.answers([an_answer("p1")], [an_event("e1")], None)
+        slow.finish()
+        first.answers([an_answer("p2")], [an_event("e2")], None)
+        first.close()
+        released = first.release()
+        slow.finish()
+        second = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", slow)
+        second.adopt(released)
+        second.follow(config)
+        second.start()
+        second.online()
+        until(lambda: len(subscriber.of(EVENT)) == 2)
+        settled(second)
+        second.close()
+    subscriber.catch_up()
+    assert (ids(subscriber.of(f"{PEOPLE}/late")), ids(subscriber.of(PEOPLE))) == (["p1"], ["p2"])
+    assert ids(subscriber.of(EVENT)) == ["e1", "e2"]
+
+
 def test_a_reload_without_an_outage_logs_none(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     with publishing(mosquitto.port) as first:
         until(lambda: first.figures().published >= 1)

@@ -233,9 +233,10 @@ class MqttPublisher:
     def release(self) -> Released:
         """Call after `close`. What is left for the next publisher."""
         queue, answered = self._queue, self._answer_topics
+        messages = queue.release()  # first: a look that is on disk only after this is newer than what is retained
         retained, unknown = queue.retained(answered), queue.unknown | self._earlier
         known = self._connection.release()
-        return Released(queue.release(), retained, answered, unknown, self._requests, self._spec, known, queue)
+        return Released(messages, retained, answered, unknown, self._requests, self._spec, known, queue)
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
@@ -249,10 +250,10 @@ class MqttPublisher:
         if self._is_at(released.broker):
             retained = released.retained
             self._earlier = self._earlier - released.answered | released.unknown
+        released.queue.hand_over(self._queue)  # first: what it gets from now on comes after what it has released
         self._queue.adopt(released.messages, superseded={message.topic for message in retained})
         for message in retained:
             self._queue.restore(message)
-        released.queue.hand_over(self._queue)
         if released.broker.shown == self._spec.shown:
             released.requests.hand_over(self._requests)
         self._connection.adopt(released.known)

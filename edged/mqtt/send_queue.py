@@ -97,17 +97,14 @@ class SendQueue:
 
     def add(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool = False) -> None:
         """The answers and events of one look, and its picture. They go to the successor, if there is one."""
-        with self._lock:
-            successor = self._successor
-            if successor is None:
-                self._add_look(messages, picture, on_disk)
-        if successor is not None:
+        if successor := self._successor_or(lambda: self._add_look(messages, picture, on_disk)):
             successor.add(messages, picture, on_disk)
 
     def hand_over(self, successor: SendQueue) -> None:
-        """Call after `release`. Looks that were being written to the store are sent by another queue from now on.
+        """Call after `release`, and before the successor adopts what that returned.
 
-        The store finishes them in order, so before those that are given to the successor.
+        Looks that were being written to the store are sent by another queue from now on, and so is what an earlier
+        process left, if the store reads it only now.
         """
         with self._lock:
             self._successor = successor
@@ -188,9 +185,8 @@ class SendQueue:
 
         Newer answers of the topics `superseded` were acknowledged already, and are for `restore`.
         """
-        with self._lock:
-            taken = {*superseded, *(pending.topic for pending in released if pending.topic in self._states)}
-            self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in taken)
+        if successor := self._successor_or(lambda: self._adopt(released, superseded)):
+            successor.adopt(released, superseded)
 
     def restore(self, retained: RetainedMessage) -> None:
         """An answer that was retained before this publisher began: it is sent again at each connect.
@@ -198,10 +194,8 @@ class SendQueue:
         Before the first `follow`, or `online`, it waits: its question may have left the config, and its topic been
         cleared.
         """
-        with self._lock:
-            self._early.append(retained)
-            if self._own is not None or self._online:
-                self._restore_early()
+        if successor := self._successor_or(lambda: self._restore(retained)):
+            successor.restore(retained)
 
     def figures(self, reconnects: int) -> PublisherFigures:
         with self._lock:
@@ -367,6 +361,13 @@ class SendQueue:
     def _payload(self, pending: Pending) -> bytes | None:
         return pending.payload if pending.payload is not None else self._store.payload(pending.number)
 
+    def _successor_or(self, act: Callable[[], None]) -> SendQueue | None:
+        """The successor, if there is one; otherwise `act` is called, with the lock held."""
+        with self._lock:
+            if self._successor is None:
+                act()
+            return self._successor
+
     # With the lock held
 
     def _may_retain(self, topic: str) -> bool:
@@ -387,6 +388,15 @@ class SendQueue:
             elif not self._withdrawn:  # the question left the config while its answer was being written
                 pending.outage = pending.overtaken = True
         self._outbox.add(pending)
+
+    def _adopt(self, released: Sequence[Pending], superseded: Collection[str]) -> None:
+        taken = {*superseded, *(pending.topic for pending in released if pending.topic in self._states)}
+        self._outbox.adopt(released, lambda topic: self._may_retain(topic) and topic not in taken)
+
+    def _restore(self, retained: RetainedMessage) -> None:
+        self._early.append(retained)
+        if self._own is not None or self._online:
+            self._restore_early()
 
     def _restore_early(self) -> None:
         early, self._early = self._early, []
