@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from support.broker import (
@@ -39,6 +42,7 @@ from support.publishing import (
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Fact
+from edged.mqtt import publisher as publisher_module
 from edged.mqtt.publisher import MqttPublisher
 
 BACK = "edged/box/back/people"
@@ -106,6 +110,42 @@ def test_a_store_that_is_read_late_has_its_removed_cameras_cleared_too(
         store.remember([Fact(f"retained {HOST}:{mosquitto.port}", topic, True) for topic in (PEOPLE, BACK)])
         publisher.answers([an_answer("b1", "back")], [], None)
         until(lambda: retained(mosquitto.port) == {STATE, BACK})
+
+
+class WatchedStore(MemoryStore):
+    """Once `watched`, `remember` returns only after the sending thread has read the topics, as it does every second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched = False
+        self._reads = threading.Semaphore(0)
+
+    def facts(self, kind: str) -> dict[str, Any]:
+        if threading.current_thread().name == "edged-publisher":
+            self._reads.release()
+        return super().facts(kind)
+
+    def remember(self, facts: Sequence[Fact]) -> None:
+        super().remember(facts)
+        if self.watched and any(fact.name == BACK for fact in facts):
+            self._reads = reads = threading.Semaphore(0)
+            for _ in range(2):  # what follows the first has ended then
+                assert reads.acquire(timeout=10)
+
+
+def test_a_new_camera_keeps_its_state_whenever_the_topics_of_the_store_are_read(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "TICK_S", 0.02)
+    store = WatchedStore()
+    with publishing(mosquitto.port, store=store, config=asking()) as publisher:
+        until(lambda: publisher.figures().published >= 1)
+        publisher.camera("back", CameraState(True, None, SINCE))
+        store.watched = True
+        publisher.follow(asking(back=["people"]))
+        publisher.info({"last": True})
+        until(lambda: "edged/box/bridge/info" in retained(mosquitto.port))
+        assert "edged/box/back/availability" in retained(mosquitto.port)
 
 
 def restored(broker: Subscriber) -> None:

@@ -186,9 +186,9 @@ class MqttPublisher:
         announced = self._announcer.messages(config)
         own = retained_topics(self._topics, config.cameras) | announced.keys()
         known = set(self._store.facts(self._retained_kind))
-        self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
-        with self._follow_lock:
+        with self._follow_lock:  # before they are in the store: they must not be taken for those of an earlier process
             self._handled = known | own
+        self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
         earlier, self._earlier = self._earlier, frozenset[str]()
         self._answer_topics = frozenset(answer_topics(self._topics, config.cameras))
         self._queue.follow(own, *_split(known - own), earlier & self._answer_topics)
