@@ -109,6 +109,28 @@ def test_without_descriptors_or_threads_for_a_client_it_tries_again(
     connection.close(time.monotonic() + 5)
 
 
+@pytest.mark.parametrize("starved", [("paho-", "edged-mqtt-stop"), ("paho-",)], ids=["any thread", "paho's only"])
+def test_while_no_thread_can_be_started_it_tries_again(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, starved: tuple[str, ...]
+) -> None:
+    start, failures = threading.Thread.start, [RuntimeError("can't start new thread") for _ in starved * 2]
+
+    def start_unless_starved(thread: threading.Thread) -> None:
+        if thread.name.startswith(starved) and failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless_starved)
+    connection = Connection(BrokerSpec(host=HOST, port=mosquitto.port), "box", IgnoringListener())
+    connection.start()
+    processed_until(connection, lambda: connection.connected)
+    assert (failures, len(logged(caplog))) == ([], 1)
+    failures.append(RuntimeError("can't start new thread"))
+    connection.close(time.monotonic() + 5)
+    assert bool(failures) == ("edged-mqtt-stop" not in starved)
+    until(lambda: not any(thread.name.startswith("paho-mqtt-client-edged-box") for thread in threading.enumerate()))
+
+
 # Log lines, login and TLS
 
 

@@ -176,14 +176,18 @@ class PahoClient(mqtt.Client):
             self.disconnect(properties=disconnect_properties())
         # loop_stop waits for paho's thread, which may be in a connect or a name look-up for many seconds.
         stopping = threading.Thread(target=self._stop_loop, name="edged-mqtt-stop", daemon=True)
-        stopping.start()
+        try:
+            stopping.start()
+        except RuntimeError:  # no thread is left; paho's ends by itself, once the connection or this attempt has ended
+            return
         if wait_s > 0:
             stopping.join(wait_s)
             if stopping.is_alive():
                 self._close_socket()
 
     def _stop_loop(self) -> None:
-        with suppress(AttributeError):  # paho's thread sets itself to None when it ends, also while it is stopped
+        # paho's thread sets itself to None when it ends, also while it is stopped. RuntimeError: it was never started.
+        with suppress(AttributeError, RuntimeError):
             self.loop_stop()
 
     def reconnect(self) -> MQTTErrorCode:
