@@ -61,17 +61,18 @@ class Outage:
             self._failing.discard(place)
             if self._failing:
                 return
-        self._log_over(self._recovered, one, more)
+            extent = self._extent(one, more)
+        self._log.info("%s: %s %s", self._name, self._recovered, extent)
 
     def forget(self, gone: Callable[[Any], bool], over: str | None = None) -> None:
         """Drop the failing places that no longer exist. If that ends the outage, `over` is logged with its duration."""
         with self._lock:
             was_on = self.on
             self._failing = {place for place in self._failing if not gone(place)}
-            ended = was_on and not self._failing
+            ended, extent = was_on and not self._failing, self._extent("try", "tries")
         if ended and over:
-            self._log_over(over)
+            self._log.info("%s: %s %s", self._name, over, extent)
 
-    def _log_over(self, how: str, one: str = "try", more: str = "tries") -> None:
-        duration, failures = spoken(time.monotonic() - self._since), counted(self._failures, one, more)
-        self._log.info("%s: %s after %s (%s)", self._name, how, duration, failures)
+    def _extent(self, one: str, more: str) -> str:
+        """How long the outage has lasted. With the lock held: another one may begin at once."""
+        return f"after {spoken(time.monotonic() - self._since)} ({counted(self._failures, one, more)})"
