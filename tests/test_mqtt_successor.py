@@ -8,6 +8,7 @@ So an outage is logged once, and so is its end, however often edged was reloaded
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -340,6 +341,25 @@ def test_a_publisher_that_was_never_started_passes_on_what_it_adopted(caplog: py
         with succeeding(second, spec) as third:
             until(lambda: third.tried)
     assert said(caplog, "connection refused") == 1
+
+
+def test_a_publisher_whose_thread_cannot_be_started_leaves_no_client_behind(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor has the same client id: they would disconnect each other for ever."""
+    start = threading.Thread.start
+
+    def start_unless_publisher(thread: threading.Thread) -> None:
+        if thread.name == "edged-publisher":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless_publisher)
+    publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "starved")
+    with pytest.raises(RuntimeError):
+        publisher.start()
+    assert publisher.close() is False
+    until(lambda: not any(thread.name == "paho-mqtt-client-edged-starved" for thread in threading.enumerate()))
 
 
 def test_a_new_password_that_is_wrong_too_is_logged_and_one_that_did_not_change_is_not(

@@ -134,8 +134,9 @@ class MqttPublisher:
         """
         self._connection.start()
         self.moved_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="edged-publisher", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="edged-publisher", daemon=True)
+        thread.start()
+        self._thread = thread
 
     @property
     def tried(self) -> bool:
@@ -228,6 +229,8 @@ class MqttPublisher:
             self._connection.wake()
         if self._thread is not None:
             self._thread.join(CLOSE_S + OFFLINE_S)
+        else:  # it could not be started, but the connection was begun
+            self._connection.close(self._deadline)
         return self._offline_acknowledged
 
     def release(self) -> Released:
