@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 
@@ -133,6 +134,21 @@ def test_unexpected_error_of_a_session_is_logged_once_and_retried(caplog: pytest
     assert len(tries) == 2
     assert [(state.online, state.reason) for state in states] == [(False, "unexpected error; see edged's log")]
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
+def test_shortage_of_descriptors_is_a_reason_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """PyAV imports some of its modules when a stream is opened."""
+    closing = threading.Event()
+    states: list[CameraState] = []
+
+    def session() -> None:
+        closing.set()
+        raise OSError(errno.EMFILE, "Too many open files", "av/subtitles/__init__.py")
+
+    keep_connected(session, Health("dock", states.append), closing)
+    assert [(state.online, state.reason) for state in states] == [(False, "too many open files")]
+    assert caplog.messages == ["camera dock: too many open files; trying again in 1 s"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_session_that_is_stopped_is_not_a_failure() -> None:

@@ -9,7 +9,8 @@ from threading import Event as StopSignal
 
 from edged.cameras.health import UNEXPECTED, Health
 from edged.cameras.reasons import LoginRefused
-from edged.core.errors import CameraError, Stopped
+from edged.core.errors import CameraError, Stopped, is_shortage
+from edged.core.text import system_text
 
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
 PAUSE_SHARE = 0.2  # of the time without a picture: a camera that is back is found within a fifth of its outage
@@ -39,10 +40,13 @@ def keep_connected(
             continue
         except CameraError as error:
             reason, refused = str(error), isinstance(error, LoginRefused)
-        except Exception:  # an unexpected error must not end this thread
-            if health.reason != UNEXPECTED:
-                logger.exception("camera %s: unexpected error", health.name)
-            reason = UNEXPECTED
+        except Exception as error:  # an unexpected error must not end this thread
+            if is_shortage(error):  # such as no descriptor for a module that PyAV imports when it first needs it
+                reason = system_text(error)
+            else:
+                if health.reason != UNEXPECTED:
+                    logger.exception("camera %s: unexpected error", health.name)
+                reason = UNEXPECTED
         pause_s = MOST_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
