@@ -175,6 +175,21 @@ def test_a_frame_that_grew_old_before_the_first_question_is_replaced(stage: Stag
     assert model.seen[-1] == "new"
 
 
+def test_a_look_whose_pictures_always_grow_old_is_refused_in_the_end(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """As while requests come without end, each of which takes longer than `max_age`."""
+    model = stage.open(FakeModel())
+    monkeypatch.setattr(Ticket, "delayed", True)
+    ages(monkeypatch, lambda: 7.0)
+    stage.look(stage.camera(GATE, max_age_s=5.0))
+    (answer,) = stage.publisher.answered
+    assert (answer.status, answer.reason) == (
+        "stale_frame",
+        "every picture became older than max_age, 5 s, in the queue",
+    )
+    assert answer.frame_ts is None
+    assert model.seen == []
+
+
 def test_a_model_that_fails_in_the_middle_refuses_the_rest_and_keeps_its_answers(stage: Stage):
     failing = ModelError("model: out of memory")
     stage.open(FakeModel({"gate": "No", "second": failing}))

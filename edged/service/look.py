@@ -37,6 +37,7 @@ log = logging.getLogger("edged.look")
 
 UNEXPECTED = "unexpected error; see edged's log"
 STEP_S = 120.0  # longer than any camera's time-outs, and than the picture and the answers of one look need
+MOST_FRAMES = 5  # of one look, if each grows too old while requests are served
 NO_TURN = "the model was busy until the time limit of the request had passed"
 
 Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
@@ -162,11 +163,13 @@ class _Look:
         with self.looks.queue.join(urgent=self.of.trigger == "request", until=self.until) as ticket:
             try:
                 ticket.wait_near()
-                while True:
+                for _ in range(MOST_FRAMES):
                     with suppress(FrameTooOld):
                         return self._served(ticket)
                     log.debug("camera %s: the frame became too old in the queue; taking another", self.camera.name)
                     self._forget_frame()
+                reason = f"every picture became older than max_age, {self.camera.max_age_s:g} s, in the queue"
+                return refusals(self.due, self.camera, self.of, "stale_frame", reason)
             except NoTurn:
                 return refusals(self.due, self.camera, self.of, "timeout", NO_TURN)
 
