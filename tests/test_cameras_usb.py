@@ -20,6 +20,7 @@ from edged.config.usb_devices import Identity
 from edged.core.errors import CameraError, StaleFrame, Stopped
 
 WEBCAM = Identity("1-1", "046d:0825", "12AB", "HD Webcam")
+OTHER_WEBCAM = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
 
 
 def test_camera_without_mjpg_is_read_as_opencv_converts_it() -> None:
@@ -307,7 +308,7 @@ def test_another_camera_in_its_place_is_refused_until_the_old_one_is_back() -> N
         watched.grab()
         usb.unplug(captures[0])
         watched.wait_for(online=False)
-        usb.identity = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
+        usb.identity = OTHER_WEBCAM
         usb.replug()
         until(lambda: "another camera" in (watched.states[-1].reason or ""))
         assert watched.states[-1].reason == (
@@ -329,7 +330,7 @@ def test_another_camera_that_comes_while_the_device_is_opened_is_refused() -> No
     usb.identity = WEBCAM
     with watching(usb=usb) as watched:
         watched.grab()
-        usb.identity = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
+        usb.identity = OTHER_WEBCAM
         usb.on_open = usb.replug
         usb.unplug(captures[0])
         until(lambda: usb.opened == 2)
@@ -344,7 +345,7 @@ def test_another_camera_in_its_place_is_refused_after_a_reload_too() -> None:
     usb.identity = WEBCAM
     with watching(usb=usb) as watched:
         watched.grab()
-    usb.identity = Identity("1-1", "046d:0825", "99FF", "HD Webcam")
+    usb.identity = OTHER_WEBCAM
     masked = watching(usb=usb, mask=(((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)),))
     with masked as watched, pytest.raises(CameraError, match="is now another camera"):
         watched.grab()

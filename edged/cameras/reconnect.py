@@ -41,12 +41,10 @@ def keep_connected(
         except CameraError as error:
             reason, refused = str(error), isinstance(error, LoginRefused)
         except Exception as error:  # an unexpected error must not end this thread
-            if is_shortage(error):  # such as no descriptor for a module that PyAV imports when it first needs it
-                reason = system_text(error)
-            else:
-                if health.reason != UNEXPECTED:
-                    logger.exception("camera %s: unexpected error", health.name)
-                reason = UNEXPECTED
+            # A shortage: such as no descriptor for a module that PyAV imports when it first needs it.
+            reason = system_text(error) if is_shortage(error) else UNEXPECTED
+            if reason == UNEXPECTED and health.reason != UNEXPECTED:
+                logger.exception("camera %s: unexpected error", health.name)
         pause_s = MOST_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))

@@ -49,16 +49,12 @@ class Asking:
 
     def __call__(self, model: VisionModel) -> list[Outcome]:
         """An outcome for each question. Raises Stopped if model or camera were replaced meanwhile, FrameTooOld."""
-        self.ticket.give_way()
         self.of = replace(self.of, model=model)
-        return self._ask_all(model)
-
-    def _ask_all(self, model: VisionModel) -> list[Outcome]:
         outcomes: list[Outcome] = []
         try:
             for region, questions in by_region(self.questions).items():
                 # Later regions wait for answers about the same frame, as later questions do.
-                has_waited = self.ticket.give_way() if outcomes else True
+                has_waited = self.ticket.give_way() or not outcomes
                 picture = self._encode(model, region, has_waited)
                 asked_at = time.monotonic()
                 for question in questions:

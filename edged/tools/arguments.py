@@ -185,7 +185,7 @@ def _add_label_action(parser: argparse.ArgumentParser, does: str, stream: str) -
 
 def _add_store(parser: argparse.ArgumentParser, default: str | None) -> None:
     """`default` SUPPRESS: an option that was given before the action stays."""
-    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
+    _add_config(parser, default=default)
     db = "use this edged.db, instead of that of the config's node; needs no config"
     parser.add_argument("--db", type=Path, default=default, metavar="DB", help=db)
 
@@ -236,8 +236,10 @@ def demo(parser: argparse.ArgumentParser) -> None:
     _add_plain(parser)
 
 
-def _add_config(parser: argparse.ArgumentParser, explanation: str = f"the config; {CONFIG_DEFAULT}") -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help=explanation)
+def _add_config(
+    parser: argparse.ArgumentParser, explanation: str = f"the config; {CONFIG_DEFAULT}", default: str | None = None
+) -> None:
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=explanation)
 
 
 def _add_image(parser: argparse._ActionsContainer, default: str = "") -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from support.sampling import Sampling
+
 PROC = Path("/proc")
 
 
@@ -26,13 +28,10 @@ class RunDelays:
         self._of_thread = dict(_delays(os.getpid()))
         self._moments = [time.monotonic()]
         self._totals = [0.0]
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._measure, daemon=True)
-        self._thread.start()
+        self._sampling = Sampling(self._sample, self.STEP_S)
 
     def close(self) -> None:
-        self._ended.set()
-        self._thread.join(10)
+        self._sampling.close()
 
     def during(self, begin: float, end: float) -> float:
         """The sum over all threads, in seconds. Times are monotonic."""
@@ -42,10 +41,6 @@ class RunDelays:
             first = max(0, bisect.bisect_right(self._moments, begin) - 1)
             last = min(len(self._moments) - 1, bisect.bisect_left(self._moments, end))
             return max(0.0, self._totals[last] - self._totals[first])
-
-    def _measure(self) -> None:
-        while not self._ended.wait(self.STEP_S):
-            self._sample()
 
     def _sample(self) -> None:
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from support.broker import Mosquitto, free_port, until
 from support.own_model import SEARCH_PATH
 from support.rtsp import Server
 from support.running import Edged
+from support.sampling import Sampling
 from support.small_disk import SmallDisk, mounted
 from support.storm.broker_tls import BrokerTls
 from support.storm.cameras import HttpCamera
@@ -91,19 +91,15 @@ class Lateness:
 
     def __init__(self) -> None:
         self.worst_s = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._measure, daemon=True)
-        self._thread.start()
+        self._before = time.monotonic()
+        self._sampling = Sampling(self._measure, self.STEP_S)
 
     def close(self) -> None:
-        self._ended.set()
-        self._thread.join(10)
+        self._sampling.close()
 
     def _measure(self) -> None:
-        before = time.monotonic()
-        while not self._ended.wait(self.STEP_S):
-            now = time.monotonic()
-            self.worst_s, before = max(self.worst_s, now - before - self.STEP_S), now
+        now = time.monotonic()
+        self.worst_s, self._before = max(self.worst_s, now - self._before - self.STEP_S), now
 
 
 @dataclass(slots=True)
