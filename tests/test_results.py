@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench import bench_suite
 from support.results.environment import ROOT, commit, of_session
 from support.results.figures import Figure, Spread, Table
 from support.results.record import Recording, as_text, read
@@ -170,3 +171,18 @@ def test_a_violation_stays_in_the_results_and_is_left_until_its_seed_passes():
 def test_the_files_have_a_line_for_each_item():
     text = as_text({"run": {"a": [1]}, "figures": [{"name": "x"}, {"name": "y"}], "empty": []})
     assert text == '{\n "run": {"a": [1]},\n "figures": [\n  {"name": "x"},\n  {"name": "y"}\n ],\n "empty": []\n}\n'
+
+
+def test_a_test_that_ran_again_by_itself_counts_as_it_ended(tmp_path: Path):
+    def report(number: int, *cases: str) -> list[bench_suite.Tried]:
+        file = tmp_path / f"{number}.xml"
+        file.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+        return list(bench_suite.read(file))
+
+    failed = '<testcase classname="tests.test_a" name="one" time="61.5"><failure/></testcase>'
+    broken = '<testcase classname="tests.test_b" name="two" time="70"><error/></testcase>'
+    passed = '<testcase classname="tests.test_a" name="one" time="120" />'
+    tried = report(1, failed, broken) + report(2, passed)
+    last = bench_suite.last(tried)
+    assert [figure.value for figure in bench_suite.figures(tried, last)] == [2, 1, 1]
+    assert bench_suite.slow_files(last).rows == [("test_a.py", 1, 0, 2.0), ("test_b.py", 1, 1, 70 / 60)]

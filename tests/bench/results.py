@@ -24,8 +24,8 @@ def repeat(names: Sequence[str]) -> int:
     failed = []
     for name in names or results:
         print(f"== {results[name]['command']}", flush=True)
-        words = shlex.split(results[name]["command"])[1:]
-        if subprocess.run([sys.executable, *words], cwd=ROOT).returncode:
+        program, *words = shlex.split(results[name]["command"])
+        if subprocess.run([sys.executable if program == "python" else program, *words], cwd=ROOT).returncode:
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all targets are reached")
     return 1 if failed else 0

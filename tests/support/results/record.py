@@ -25,10 +25,14 @@ OPTION = "--record"
 
 
 class Recording:
-    """One run of a script. `words` are the command line without --record."""
+    """One run of a script. `words` are the command line without --record.
 
-    def __init__(self, script: str, about: str | None, folder: Path = FOLDER) -> None:
+    `command` is what repeats the run, if it is not the script itself.
+    """
+
+    def __init__(self, script: str, about: str | None, folder: Path = FOLDER, command: str = "") -> None:
         self._folder = folder
+        self._command = command
         self._script = Path(script).resolve()
         self._about = (about or "").split("\n\n")[0].replace("\n", " ")
         self._load_before = os.getloadavg()[0]
@@ -65,7 +69,7 @@ class Recording:
         load = [round(self._load_before, 1), round(os.getloadavg()[0], 1)]
         return {
             "about": self._about,
-            "command": shlex.join(["python", str(path), *self.words, OPTION]),
+            "command": self._command or shlex.join(["python", str(path), *self.words, OPTION]),
             "run": run() | {"load": load, "niceness": priority()},
         }
 
