@@ -12,7 +12,7 @@ from support.results.environment import ROOT, commit, of_session
 from support.results.figures import Figure, Spread, Table
 from support.results.record import Recording, as_text, read
 from support.results.render import figures, render
-from support.results.storms import Storm, added, kinds_table, left, storm_tables
+from support.results.storms import Storm, added, kinds_table, left, saved, set_aside_broken, storm_tables
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "tests/RESULTS.md").read_text()
@@ -166,6 +166,15 @@ def test_a_violation_stays_in_the_results_and_is_left_until_its_seed_passes():
     assert left([broken, passed | {"seconds": 15.0}]) == [broken]
     assert storm_tables([]) == []
     assert kinds_table([broken]).title == "1 storms, 1 answers"  # of a run that is not recorded
+
+
+def test_a_broken_storm_runs_again_and_what_it_found_is_kept(tmp_path: Path):
+    for _ in range(2):
+        Storm(1, 2.0, 3, {}, ["lost"]).save(tmp_path)
+        Storm(2, 2.0, 3, {}, []).save(tmp_path)
+        set_aside_broken(tmp_path)
+        assert list(saved(tmp_path)) == [2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.broken-1.json", "1.broken-2.json", "2.result.json"]
 
 
 def test_the_files_have_a_line_for_each_item():

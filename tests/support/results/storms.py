@@ -41,6 +41,14 @@ def saved(folder: Path) -> dict[int, Storm]:
     return {storm.seed: storm for storm in storms}
 
 
+def set_aside_broken(folder: Path) -> None:
+    """Storms that broke a promise have no result any more, so that they run again; what they found stays beside it."""
+    for seed, storm in saved(folder).items():
+        if storm.violations:
+            earlier = len(list(folder.glob(f"{seed}.broken-*.json")))
+            (folder / f"{seed}{RESULT}").rename(folder / f"{seed}.broken-{earlier + 1}.json")
+
+
 def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:
     """By kind, from what each fault was: its kind, its effect, and how many others were on at the same time."""
     counts: dict[str, tuple[int, int, int]] = {}
