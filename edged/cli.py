@@ -47,8 +47,9 @@ def main(argv: list[str] | None = None, system_config: Path = DEFAULT_PATH) -> i
 def _command(argv: list[str] | None, system_config: Path) -> int:
     options, unknown = _parser().parse_known_args(argv)
     options.system_config = system_config
+    arguments.take_sources(options, unknown)
     if unknown:  # parse_args would print the usage of edged, not of the command
-        options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
+        options.usage_error(f"unrecognized arguments: {' '.join(map(arguments.without_address, unknown))}")
     log.to_stderr(options.verbose, getattr(options, "log", "text") == "json")
     try:
         code: int = options.command(options)

@@ -173,6 +173,21 @@ def test_what_is_neither_a_path_nor_an_address_is_refused_and_not_repeated(tmp_p
     assert (done.returncode, done.stderr) == (1, f"edged: {sentence}\n")
 
 
+def test_sources_may_follow_an_option(tmp_path: Path):
+    done = edged(tmp_path, "init", "rtsp://10.0.0.9/a", "--model", "m", "rtsp://10.0.0.9/b", "--out", "e.yaml", "usb:7")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = [camera.source.shown for camera in load(tmp_path / "e.yaml").cameras]
+    assert shown[:3] == ["rtsp://10.0.0.9/a", "rtsp://10.0.0.9/b", "usb:7"]
+
+
+@pytest.mark.parametrize("command", ["init --modle m", "run", "check --strict a.yaml"])
+def test_an_address_that_is_not_recognized_is_not_repeated(tmp_path: Path, command: str):
+    done = edged(tmp_path, *command.split(), "rtsp://viewer:hunter2@10.0.0.9/b", "viewer:hunter2@10.0.0.9")
+    assert done.returncode == 2
+    assert "unrecognized arguments: " in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("model", [None, "none", "x" * 300])
 def test_a_model_folder_that_does_not_exist_is_named_with_the_way_to_get_one(tmp_path: Path, model: str | None):
     done = edged(tmp_path, "init", *(["--model", model] if model else []))

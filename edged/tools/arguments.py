@@ -90,6 +90,18 @@ def init(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def take_sources(options: argparse.Namespace, unknown: list[str]) -> None:
+    """Move the sources of `init` that follow an option from `unknown` to the others, where argparse leaves them out."""
+    if hasattr(options, "source") and not any(word.startswith("-") for word in unknown):
+        options.source += unknown
+        unknown.clear()
+
+
+def without_address(word: str) -> str:
+    """The argument for an error message. An address may have a password."""
+    return "ADDRESS" if "://" in word or "@" in word else word
+
+
 def ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question")
     about = parser.add_mutually_exclusive_group(required=True)
