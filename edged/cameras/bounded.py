@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import select
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0  # for a connection to be accepted, and for each silence on it
 POLL_S = 0.2  # how often a blocked read checks for cancellation
-WAIT_S = 0.01  # a read that takes so long has waited for the camera; what is in the socket's buffer takes less
+PAUSED_S = POLL_S + 0.1  # a wait that ends later than this: the process was paused, or did not get a processor
+NOTHING_THERE = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Cancelled: TypeAlias = Callable[[], bool]
 
@@ -67,8 +70,8 @@ class Budget:
 class BoundedStream(io.RawIOBase):
     """A connection as a readable file. Raises TimeoutError after 5 s of silence, and the errors of its budget.
 
-    `began_at` is when (monotonic) its first bytes arrived. Also closes `file`, which keeps the connection's descriptor
-    open.
+    `began_at` is when (monotonic) its first bytes arrived, or the earliest time at which they can have arrived if the
+    process was paused meanwhile. Also closes `file`, which keeps the connection's descriptor open.
     """
 
     def __init__(self, connection: socket.socket, file: IO[bytes], budget: Budget) -> None:
@@ -76,29 +79,44 @@ class BoundedStream(io.RawIOBase):
         self._connection = connection
         self._file = file
         self._budget = budget
+        self._arrival = select.poll()
+        self._arrival.register(connection, select.POLLIN)
         self.began_at: float | None = None
+        budget.waited_at = time.monotonic()  # the request has just been sent
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         silent_since = time.monotonic()
-        self._connection.settimeout(POLL_S)
         while True:
             self._budget.check()
             began = time.monotonic()
-            try:
-                count = self._connection.recv_into(buffer)
-                if time.monotonic() - began >= WAIT_S:
-                    self._budget.waited_at = began
-            except TimeoutError:
-                self._budget.waited_at = began
-                if time.monotonic() - silent_since > ANSWER_S:
-                    raise
-                continue
-            self.began_at = self.began_at or time.monotonic()
-            self._budget.spend(count)
-            return count
+            count = self._read_now(buffer)
+            if count is not None:
+                self._note_arrival()
+                self._budget.spend(count)
+                return count
+            # Only this proves that all was read: a read may also take long because other threads or processes run.
+            self._budget.waited_at = began
+            if began - silent_since > ANSWER_S:
+                raise TimeoutError
+            self._arrival.poll(POLL_S * 1000)
+
+    def _read_now(self, buffer: WriteableBuffer) -> int | None:
+        """None if nothing has arrived."""
+        self._connection.settimeout(0)
+        try:
+            return self._connection.recv_into(buffer)
+        except NOTHING_THERE:
+            return None
+        finally:
+            self._connection.settimeout(POLL_S)
+
+    def _note_arrival(self) -> None:
+        if self.began_at is None:
+            now, waited_at = time.monotonic(), self._budget.waited_at
+            self.began_at = waited_at if now - waited_at > PAUSED_S else now
 
     def close(self) -> None:
         if not self.closed:
