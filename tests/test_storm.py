@@ -111,6 +111,14 @@ def test_the_oracle_finds_an_old_picture() -> None:
     assert "3.0 s old" in next(oracle.too_old(seen(answer(value="150 at 13.000")), 0.0, Faults()))
 
 
+def test_a_picture_may_be_older_if_its_camera_sends_all_of_them_late() -> None:
+    old = answer(value="150 at 13.000")
+    camera = str(old.content["camera"])
+    assert not list(oracle.too_old(seen(old), 0.0, Faults(lags={camera: [(9.0, 0.0), (10.5, 1.5), (12.0, 1.2)]})))
+    assert list(oracle.too_old(seen(old), 0.0, Faults(lags={camera: [(10.5, 1.5), (12.0, 0.1), (14.0, 2.0)]})))
+    assert list(oracle.too_old(seen(old), 0.0, Faults(lags={"another": [(12.0, 1.5)]})))
+
+
 def test_a_picture_of_a_frozen_camera_may_be_older_but_not_for_long() -> None:
     frozen = Faults(frozen={150})
     assert not list(oracle.too_old(seen(*LOOKS, answer(value="150 at 15.500")), 0.0, frozen))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from vm import boot, facts, pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(1200)]  # the guest is slow
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BACK_S = 2.0  # from the node's return to the first answer

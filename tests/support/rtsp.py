@@ -22,7 +22,7 @@ PYTHON = "/usr/bin/python3"  # the one that has GStreamer's bindings
 class Server:
     """One RTSP server process on 127.0.0.1. `without` is a mount that is left out, such as /h264.
 
-    `h264` is the mount whose stream is at /h264.
+    `h264` is the mount whose stream is at /h264. `lags` is a file for how late the server sends each picture.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Server:
         port: int = 0,
         without: str = "",
         h264: str = "/h264",
+        lags: Path | None = None,
     ) -> None:
         self.login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
         command = [PYTHON, str(Path(__file__).parent / "rtsp_server.py"), str(port)]
@@ -40,7 +41,7 @@ class Server:
             command + ([scheme, user, password] if scheme else []),
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "WITHOUT": without, "H264": h264},
+            env={**os.environ, "WITHOUT": without, "H264": h264, "LAGS": str(lags or "")},
         )
         assert self.process.stdout is not None
         status, _, bound_port = self.process.stdout.readline().partition(" ")

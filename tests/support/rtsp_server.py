@@ -1,7 +1,8 @@
 """A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are not in a venv).
 
 rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
-$WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264.
+$WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264. $LAGS is a file that
+gets a line for each picture: when it was sent (seconds since 1970), and how long after it was taken.
 SIGUSR1 changes the size of the pictures within each stream, from SMALL to LARGE and back.
 Every picture contains its own time: 16 bars encode floor(time() * 15) modulo 65536, 16 more the inverse, so that a
 test can tell from the pixels alone when a picture was generated (`made_ago` in rtsp.py).
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import gi
 
@@ -69,6 +71,15 @@ def feed(source: Gst.Element, ended: threading.Event) -> None:
             return
 
 
+def write_lag(pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    sender, buffer = pad.get_parent_element(), info.get_buffer()
+    if buffer and buffer.pts != Gst.CLOCK_TIME_NONE:
+        lag_s = (sender.get_clock().get_time() - sender.get_base_time() - buffer.pts) / Gst.SECOND
+        with Path(os.environ["LAGS"]).open("a") as file:
+            file.write(f"{time.time():.3f} {lag_s:.3f}\n")
+    return Gst.PadProbeReturn.OK
+
+
 def resize() -> bool:
     sizes.reverse()
     return True  # GLib calls it again
@@ -79,6 +90,9 @@ def configure(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTS
     media.connect("unprepared", lambda _media: ended.set())
     source = media.get_element().get_child_by_name("src")
     threading.Thread(target=feed, args=(source, ended), daemon=True).start()
+    if os.environ.get("LAGS"):
+        sender = media.get_element().get_child_by_name("pay0").get_static_pad("sink")
+        sender.add_probe(Gst.PadProbeType.BUFFER, write_lag)
 
 
 def main(port: str, scheme: str = "", user: str = "", password: str = "") -> None:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from support.storm.parts import Life, Parts, Sample
 from support.storm.record import Message
 
 OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
+LAG_S = 3.0  # in which a camera that is not late sends a picture in time
 WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
 SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
 STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
@@ -79,7 +80,8 @@ class Faults:
 
     `broker_away`: when the broker was disturbed, from and until (monotonic). `denied`: topics that the broker ever
     refused. `frozen`: the numbers of pictures at which a camera froze. `begun`: when edged or a camera began anew;
-    `forgotten`: when it may not have known any more that the cameras show noise (seconds since 1970).
+    `forgotten`: when it may not have known any more that the cameras show noise (seconds since 1970). `lags`: when a
+    camera has sent each picture (the same), and how long after it was taken: on a busy machine, it encodes late.
     """
 
     broker_away: Sequence[tuple[float, float]] = ()
@@ -87,6 +89,7 @@ class Faults:
     frozen: Collection[int] = ()
     begun: Sequence[float] = ()
     forgotten: Sequence[float] = ()
+    lags: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
         is_frozen = number in faults.frozen
         if is_frozen and not _has_shown_noise(looks, _last(faults.forgotten, at)):
             continue
-        limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s
+        lag_s = _lasting_lag(faults.lags.get(content["camera"], ()), at)
+        limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s + lag_s
         age_s = seconds_since(number, at)
         if is_frozen:
             begun = _last(faults.begun, at)
@@ -189,6 +193,11 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
                 f"(frame_age_s {content['frame_age_s']}, limit {limit_s:.1f} s, "
                 f"looked at {time.strftime('%T', time.localtime(at))})"
             )
+
+
+def _lasting_lag(lags: Sequence[tuple[float, float]], at: float) -> float:
+    """The least lag of the pictures that were sent in the last seconds: nobody can see that all of them are late."""
+    return max(0.0, min((lag_s for when, lag_s in lags if at - LAG_S <= when <= at), default=0.0))
 
 
 def _last(moments: Iterable[float], before: float) -> float:

@@ -30,6 +30,7 @@ STOP_S = 60.0  # after which edged is killed; the oracle has the bound that it p
 DAEMON = Path(__file__).with_name("daemon.py")
 SECRETS = {"dock": "do/ck-S3cret", "yard": "ya%rd-S3cret", "back": "ba:ck-S3cret", "mqtt": "mq#tt-S3cret"}
 LISTENER = ("listener", "l1stener")
+LAGS = "dock.lags"
 
 
 @dataclass(slots=True)
@@ -122,6 +123,11 @@ class Parts:
     denied: set[str] = field(default_factory=set)  # topics that the broker ever refused to edged
     lives: list[Life] = field(default_factory=list)
 
+    def camera_lags(self) -> list[tuple[float, float]]:
+        """When the camera `dock` has sent each picture (seconds since 1970), and how long after it was taken."""
+        lines = (self.folder / LAGS).read_text().splitlines()
+        return [(float(when), float(lag_s)) for when, lag_s in map(str.split, lines)]
+
     @property
     def life(self) -> Life:
         return self.lives[-1]
@@ -169,7 +175,7 @@ class Parts:
     def restart_rtsp(self, mount: str) -> None:
         """The camera `dock` sends what is at this mount of the server."""
         self.rtsp.kill()
-        self.rtsp = Server("digest", "viewer", SECRETS["dock"], self.rtsp.port, h264=mount)
+        self.rtsp = Server("digest", "viewer", SECRETS["dock"], self.rtsp.port, h264=mount, lags=self.folder / LAGS)
 
     def restart_broker(self, forget: bool = False) -> None:
         """After `broker.kill`. edged can connect once the subscriber is there. `forget`: without its store."""
@@ -221,7 +227,7 @@ class Parts:
 def all_parts(folder: Path, with_tls: bool) -> Iterator[Parts]:
     """Everything but edged is started. On leaving, everything is ended. `with_tls`: between edged and the broker."""
     with ExitStack() as stack:
-        rtsp = Server("digest", "viewer", SECRETS["dock"])
+        rtsp = Server("digest", "viewer", SECRETS["dock"], lags=folder / LAGS)
         http = {name: HttpCamera(SECRETS[name]) for name in ("yard", "back")}
         for camera in http.values():
             stack.callback(camera.close)

@@ -80,6 +80,7 @@ class Storm:
             frozen={number for camera in self.parts.http.values() for number in camera.froze_at},
             begun=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
             forgotten=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives if life.unread))],
+            lags={"dock": self.parts.camera_lags()},
         )
 
     def _wait_until(self, moment: float) -> None:
