@@ -163,6 +163,17 @@ def test_the_config_has_the_generation_settings_and_the_language(tmp_path: Path)
     assert question.generation == Generation(max_new_tokens=64, top_k=9)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "warned"), [("", False), ("every: 30m", False), ("every: 31m", True), ("cron: 0 12 * * *", False)]
+)
+def test_hours_in_which_there_may_be_no_look_are_a_warning(tmp_path: Path, schedule: str, warned: bool):
+    text = CAMERA + f'    hours: ["12:00-12:30", "18:00-22:00"]\n    {schedule}\n'
+    warnings = {warning.kind: str(warning) for warning in load(write(tmp_path, text)).warnings}
+    assert ("short_hours" in warnings) == warned
+    if warned:
+        assert "hours has a window shorter than every" in warnings["short_hours"]
+
+
 def test_a_source_that_leads_to_itself_or_has_no_possible_name_is_a_warning(tmp_path: Path):
     (tmp_path / "loop").symlink_to("loop")
     text = CAMERA.replace("pics", "loop/x") + "  b:\n    source: " + "x" * 300 + "\n"

@@ -27,6 +27,7 @@ from edged.core.intervals import (
     interval_s,
     is_always,
     shortest_interval_s,
+    shortest_window_s,
     week_times,
     why_never,
 )
@@ -715,6 +716,17 @@ def test_windows_cover_the_week_if_no_minute_is_left():
     assert is_always((day, night))
     assert not is_always((day, replace(night, end=time_of_day(5, 59))))
     assert not is_always(())
+
+
+def test_the_shortest_window_is_that_of_hours_that_follow_each_other():
+    def window(begin: str, end: str, days: range = range(7)) -> Hours:
+        return Hours(frozenset(days), time_of_day.fromisoformat(begin), time_of_day.fromisoformat(end))
+
+    assert shortest_window_s((window("12:00", "12:30"),)) == 1800
+    assert shortest_window_s((window("12:00", "12:30"), window("12:30", "13:00"), window("20:00", "21:30"))) == 3600
+    assert shortest_window_s((window("23:30", "00:30"),)) == 3600
+    assert shortest_window_s((window("23:00", "00:00", range(6, 7)), window("00:00", "01:00", range(1)))) == 7200
+    assert shortest_window_s((window("00:00", "00:00"),)) == shortest_window_s(()) == float("inf")
 
 
 # intervals and expiry

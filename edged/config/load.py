@@ -27,6 +27,7 @@ from edged.config.sources import Surroundings
 from edged.config.trees import copied, leave_out, size, with_shared_questions
 from edged.core.answer_types import Language
 from edged.core.errors import EXIT_CONFIG, EdgedError
+from edged.core.intervals import shortest_window_s
 from edged.core.specs import (
     DEFAULT_DISCOVERY_PREFIX,
     DEFAULT_EVERY_S,
@@ -50,6 +51,7 @@ from edged.core.specs import (
 
 DEFAULT_PATH = Path("/etc/edged/edged.yaml")
 MAX_FILLED = 50_000  # values, with the shared questions filled in at each camera that asks them
+SHORT_HOURS = "hours has a window shorter than every, which may pass without a look; cron can name exact times"
 ROUNDS = 6  # of checking a config without the values that have mistakes
 
 
@@ -181,6 +183,8 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
     path: KeyPath = ("cameras", name)
     if not parsed.ask:
         builder.report.warn("no_questions", path, "has no questions, so it is never looked at")
+    if not parsed.cron and shortest_window_s(parsed.hours) < (parsed.every or DEFAULT_EVERY_S):
+        builder.report.warn("short_hours", (*path, "hours"), SHORT_HOURS)
     regions = {
         region: RegionSpec(region, shape.bounds(), tuple(shape.polygon or ()))
         for region, shape in parsed.regions.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import time as time_of_day
 from functools import lru_cache
 from itertools import pairwise
+from math import inf
 
 from edged.core.cron import parse_cron
 from edged.core.specs import CameraSpec, Cron, Every, Hours
@@ -65,6 +66,18 @@ def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
     if not parse_cron(cron.expression).has_a_date:
         return f'cron "{cron.expression}" never occurs: this date does not exist in any year'
     return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
+
+
+def shortest_window_s(hours: tuple[Hours, ...]) -> float:
+    """Seconds of the shortest time without a break in these windows; infinite if they cover the whole week."""
+    allowed = _minutes_within(hours)
+    ends = [minute for minute in allowed if (minute + 1) % WEEK_MIN not in allowed]
+    return 60.0 * min((_minutes_before(end, allowed) for end in ends), default=inf)
+
+
+def _minutes_before(end: int, allowed: set[int]) -> int:
+    """How many minutes in a row are allowed up to this one."""
+    return next(count for count in range(1, WEEK_MIN + 1) if (end - count) % WEEK_MIN not in allowed)
 
 
 def is_always(hours: tuple[Hours, ...]) -> bool:

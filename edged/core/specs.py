@@ -370,6 +370,7 @@ WarningKind = Literal[
     "unstable_device",
     "no_cameras",
     "no_questions",
+    "short_hours",
 ]
 
 
