@@ -143,3 +143,59 @@ def test_what_was_refused_for_now_and_is_not_sent_any_more_does_not_slow_the_oth
     assert broker.connection(GOOD * acknowledgements.OVER_AFTER)
     assert broker.limits.window == WINDOW
     assert logged(caplog, "INFO") == ["broker mqtt://broker: accepts all messages again"]
+
+
+def outcome(broker: Broker, message: Message, code: int) -> str:
+    broker.acknowledgements.expect(1, message)
+    return broker.acknowledgements.received(1, ReasonCode(PacketTypes.PUBACK, identifier=code))
+
+
+def given_up(monkeypatch: pytest.MonkeyPatch, message: Message = BAD) -> Broker:
+    """A broker that has refused a topic for now, again and again, while it accepted others."""
+    monkeypatch.setattr(acknowledgements, "retry_pause_s", lambda tries: 0.0)
+    broker = Broker()
+    outcomes = [outcome(broker, message, FOR_NOW)]
+    outcome(broker, GOOD[0], 0)
+    outcomes += [outcome(broker, message, FOR_NOW) for _ in range(acknowledgements.MOST_TRIES)]
+    assert outcomes == ["not_now"] * acknowledgements.MOST_TRIES + ["refused"]
+    return broker
+
+
+def test_later_messages_of_a_topic_that_is_always_refused_get_one_try_and_do_not_delay_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broker = given_up(monkeypatch)
+    for _ in range(20):
+        assert outcome(broker, BAD, FOR_NOW) == "refused"
+        assert (broker.limits.window, broker.acknowledgements.pause_s) == (WINDOW, 0.0)
+        outcome(broker, GOOD[0], 0)
+    assert logged(caplog) == [
+        "broker mqtt://broker: topic a/bad refused for now: quota exceeded; sending again",
+        "broker mqtt://broker: topic a/bad refused: quota exceeded",
+    ]
+    assert logged(caplog, "INFO") == []
+    assert outcome(broker, BAD, 0) == "accepted"
+    assert logged(caplog, "INFO") == ["broker mqtt://broker: topic a/bad accepted again"]
+    assert outcome(broker, BAD, FOR_NOW) == "not_now"
+
+
+def test_while_the_broker_refuses_everything_for_now_messages_of_every_topic_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broker = given_up(monkeypatch)
+    assert outcome(broker, GOOD[1], FOR_NOW) == "not_now"
+    assert outcome(broker, BAD, FOR_NOW) == "not_now"
+    assert outcome(broker, GOOD[1], 0) == "accepted"
+    assert outcome(broker, BAD, FOR_NOW) == "refused"
+    assert broker.limits.window == WINDOW
+    outcome(broker, GOOD[1], FOR_NOW)
+    outcome(broker, GOOD[1], 0)
+    [end] = logged(caplog, "INFO")
+    assert end == "broker mqtt://broker: accepts all messages again, except those of refused topics"
+
+
+def test_topics_of_responses_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = Message("a/response", b"x", is_response=True)
+    assert outcome(given_up(monkeypatch, response), response, FOR_NOW) == "not_now"

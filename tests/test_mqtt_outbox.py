@@ -330,6 +330,37 @@ def test_an_answer_that_may_have_arrived_earlier_stays_as_it_was_when_it_is_refu
     assert sent(outbox, outbox.take_answer) == Message("a", b'{"id":0,"late":false}')
 
 
+# Answers that expire while they wait
+
+
+def outdated(topic: str, payload: bytes = b'{"late":false}') -> Pending:
+    return answer(topic, payload, until=time.monotonic() - 1)
+
+
+def test_an_answer_that_expired_while_it_waited_is_late_and_not_retained() -> None:
+    newest = outdated("b")
+    outbox = filled(outdated("a", b'{"id":1,"late":false}'), answer("a"), newest)
+    assert sent(outbox, outbox.take_answer).retain
+    assert sent(outbox, outbox.take_answer) == Message("b", b'{"late":true}')
+    assert outbox.take_answer() is None
+    assert sent(outbox, outbox.take_overtaken) == Message("a/late", b'{"id":1,"late":true}')
+    assert outbox.settle(newest) is True
+
+
+def test_an_answer_that_expired_while_it_was_refused_for_now_is_late() -> None:
+    refused = outdated("a")
+    refused.sent_to = "a"
+    outbox = filled(refused)
+    assert sent(outbox, outbox.take_answer) == Message("a", b'{"late":true}')
+
+
+def test_an_expired_answer_that_may_have_arrived_is_sent_again_unchanged_and_not_retained() -> None:
+    again = outdated("a")
+    again.sent_to, again.may_have_arrived = "a", True
+    outbox = filled(again)
+    assert sent(outbox, outbox.take_answer) == Message("a", b'{"late":false}')
+
+
 # What a message says
 
 

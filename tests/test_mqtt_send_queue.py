@@ -18,9 +18,9 @@ ONLINE = Message("state", b'{"state":"online"}', retain=True)
 NUMBERS = itertools.count(1)
 
 
-def stored(topic: str, question: str | None, payload: bytes) -> StoredMessage:
-    now = time.monotonic()
-    return StoredMessage(next(NUMBERS), topic, "dock", question, payload, len(payload), now, now + 60, late=False)
+def stored(topic: str, question: str | None, payload: bytes, expires_s: float = 60) -> StoredMessage:
+    now, size = time.monotonic(), len(payload)
+    return StoredMessage(next(NUMBERS), topic, "dock", question, payload, size, now, now + expires_s, late=False)
 
 
 def answer(topic: str) -> StoredMessage:
@@ -195,3 +195,11 @@ def test_an_event_does_not_wait_behind_an_answer_that_goes_to_late() -> None:
     queue.add([answer("people"), event("event")], None)
     queue.follow(own=["state"], gone=[], pictures=[])
     assert [topic for topic, _ in sent_ids(queue)] == ["event", "people/late"]
+
+
+def test_the_topic_of_an_answer_that_expired_while_it_waited_is_cleared() -> None:
+    queue = connected_queue()
+    queue.add([stored("people", "people", b'{"late":false}', expires_s=-1)], None)
+    assert sent_ids(queue) == [("people", b'{"late":true}')]
+    queue.expire()
+    assert sent_ids(queue) == [("people", b"")]

@@ -34,6 +34,7 @@ class Acknowledgements:
         self._sent: dict[int, tuple[Message, float]] = {}  # with the time; in the order in which they were sent
         self.too_large: int | None = None  # a picture of so many bytes has probably ended the connection
         self._tries: dict[str, int] = {}  # of topics that were refused for now
+        self._given_up: set[str] = set()  # topics refused MOST_TRIES times: a later message of theirs gets one try
         self._accepted = 0  # messages since the first of those
         self._accepted_in_row = 0  # since the last of those
         self._paused_until = 0.0
@@ -65,9 +66,12 @@ class Acknowledgements:
         if not reason.is_failure:
             self._accept(message.topic)
             return "accepted"
-        if reason.value in TEMPORARY and not self._hopeless(message.topic):
-            self._wait(message, in_words(reason))
-            return "not_now"
+        if reason.value in TEMPORARY:
+            if not self._hopeless(message.topic):
+                self._wait(message, in_words(reason))
+                return "not_now"
+            if not message.is_response:  # their topics are as many as those who send requests like
+                self._given_up.add(message.topic)
         self._tries.pop(message.topic, None)
         self._refused.by_acknowledgement(message, in_words(reason))
         return "refused"
@@ -93,12 +97,18 @@ class Acknowledgements:
         self._tries.pop(topic, None)
         if self._accepted_in_row >= OVER_AFTER:
             self._tries.clear()
+        if topic in self._given_up:
+            self._given_up.discard(topic)
+            log.info("broker %s: topic %s accepted again", self._broker, topic)
         if refusing and not self._tries:
-            log.info("broker %s: accepts all messages again", self._broker)
+            exception = ", except those of refused topics" if self._given_up else ""
+            log.info("broker %s: accepts all messages again%s", self._broker, exception)
 
     def _hopeless(self, topic: str) -> bool:
         """True if the broker accepts others: this one would delay them for ever."""
-        return self._tries.get(topic, 0) >= MOST_TRIES and self._accepted > 0
+        if topic in self._given_up and not self.refusing:
+            return True
+        return self._accepted > 0 and (topic in self._given_up or self._tries.get(topic, 0) >= MOST_TRIES)
 
     def _wait(self, message: Message, reason: str) -> None:
         topic, self._accepted_in_row = message.topic, 0

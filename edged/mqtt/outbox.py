@@ -65,6 +65,10 @@ class Pending:
         return self.overtaken and self.sent_to != self.topic
 
     @property
+    def expired(self) -> bool:
+        return self.stored.until <= time.monotonic()
+
+    @property
     def unmarked(self) -> bool:
         """It waited in an outage, cannot have arrived, and does not say `late` yet."""
         return self.outage and not (self.late or self.sent_to or self.gone)
@@ -73,12 +77,16 @@ class Pending:
     def can_be_sent(self) -> bool:
         return self.payload is not None and not self.unmarked
 
+    def waited(self) -> None:
+        """It is late, as after an outage, unless a subscriber may have it as it was."""
+        self.outage = True
+        if not self.may_have_arrived:
+            self.sent_to = None
+
     def message(self) -> Message:
         """As it is sent now. The payload must be in memory."""
         assert self.payload is not None
-        if self.is_event:
-            return Message(self.topic, self.payload, look=self.stored.look)
-        if self.overtaken:
+        if self.is_event or self.overtaken or self.expired:
             topic = late_topic(self.topic) if self.goes_to_late else self.topic
             return Message(topic, self.payload, look=self.stored.look)
         expires_s = seconds_until(self.stored.until)
@@ -176,6 +184,8 @@ class Outbox:
         """The next answer for its own topic, numbered `up_to` or less. Overtaken answers move to the `late` lane."""
         while (pending := _first(self._answers)) and pending.number <= up_to:
             self._answers.popleft()
+            if pending.expired:
+                pending.waited()
             pending.overtaken = pending.outage and self._newest.get(pending.topic) is not pending
             if not pending.goes_to_late:
                 return self._take(pending)
@@ -205,8 +215,8 @@ class Outbox:
         If a newer message of its topic is settled, this one is late: sent again as it was, it would look newer.
         """
         pending.outage = True
-        if self._settled.get(pending.topic, pending.number) > pending.number and not pending.may_have_arrived:
-            pending.sent_to = None
+        if self._settled.get(pending.topic, pending.number) > pending.number:
+            pending.waited()
         self.put_back(pending)
 
     def settle(self, pending: Pending) -> bool:
