@@ -345,6 +345,30 @@ def test_answers_of_an_earlier_process_go_out_before_new_ones_if_the_store_is_re
     assert ids(subscriber.of(f"{PEOPLE}/late")) == ["old 2"]
 
 
+class LaterFoundStore(FoundStore):
+    """Locked by another program: it is read only once new answers were sent."""
+
+    readable = False
+
+    def found(self) -> list[StoredMessage]:
+        return super().found() if self.readable else []
+
+
+def test_answers_of_an_earlier_process_go_to_late_if_the_store_is_read_after_newer_ones_were_sent(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    store = LaterFoundStore(time.monotonic() + 60, newest_waits=True)
+    with publishing(mosquitto.port, store=store) as publisher:
+        publisher.answers([an_answer("new")], [], None)
+        until(lambda: publisher.figures().published >= 2)
+        store.readable = True
+        subscriber.wait_for_topic(f"{PEOPLE}/late", 3)
+    subscriber.catch_up()
+    assert [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)] == [("new", True)]
+    late = [(message.json["id"], message.json["late"]) for message in subscriber.of(f"{PEOPLE}/late")]
+    assert late == [("old 1", False), ("old 2", True), ("newest", False)]
+
+
 class SlowStore(MemoryStore):
     """Keeps looks back until `release`, and marks nothing before `may_mark`."""
 

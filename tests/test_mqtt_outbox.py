@@ -231,6 +231,26 @@ def test_only_the_newest_payloads_that_are_on_disk_stay_in_memory(monkeypatch: p
     assert remaining[:2] == references[:2]
 
 
+@pytest.mark.parametrize("newer_is", ["in flight", "settled", "waiting again"])
+def test_an_answer_of_an_earlier_process_goes_to_late_unchanged_once_a_newer_one_was_sent(newer_is: str) -> None:
+    newer = answer("a", b'{"id":1,"late":false}')
+    outbox = filled(newer)
+    sent(outbox, outbox.take_answer)
+    if newer_is == "settled":
+        outbox.settle(newer)
+    elif newer_is == "waiting again":
+        outbox.connection_lost()
+    found = [stored(topic, "people", b'{"id":0,"late":false}', number=-1 - n) for n, topic in enumerate("ba")]
+    outbox.adopt([waiting(each, on_disk=True) for each in found], lambda _: True)
+    assert sent(outbox, outbox.take_answer).topic == "b"  # as before: no newer one was sent
+    assert everything(outbox.take_answer) == ([newer] if newer_is == "waiting again" else [])
+    late = outbox.take_overtaken()
+    assert late
+    assert late.message() == Message("a/late", b'{"id":0,"late":false}')
+    outbox.put_back(late)
+    assert outbox.take_overtaken() is late
+
+
 # Messages that the broker has refused for now
 
 

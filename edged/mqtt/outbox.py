@@ -122,6 +122,7 @@ class Outbox:
         self._overtaken: deque[Pending] = deque()
         self._taken: dict[int, Pending] = {}  # by number, in the order in which they were taken
         self._newest: dict[str, Pending] = {}  # answers by topic
+        self._highest_taken: dict[str, int] = {}  # the highest number that was taken, by topic
         self._settled: dict[str, int] = {}  # the highest number that was settled, by topic
         self._by_age: deque[Pending] = deque()  # everything that waits, and some that is gone
         self._in_memory: deque[Pending] = deque()  # the payloads that are on disk and in memory
@@ -147,12 +148,16 @@ class Outbox:
     def adopt(self, released: Sequence[Pending], retainable: Callable[[str], bool]) -> None:
         """Put the messages that another outbox released, or an earlier process left, before everything else.
 
-        They have waited in an outage. An answer whose topic is not `retainable` goes out on `late` only.
+        They have waited in an outage. An answer whose topic is not `retainable` goes out on `late` only, and so does
+        one that comes after a newer one of its topic was sent: unchanged if it may have arrived.
         """
         for pending in reversed(released):
             pending.outage = True
             if not pending.is_event:
-                pending.overtaken = pending.overtaken or not retainable(pending.topic)
+                newer_sent = self._highest_taken.get(pending.topic, pending.number) > pending.number
+                if newer_sent and pending.sent_to:
+                    pending.sent_to = late_topic(pending.topic)
+                pending.overtaken = pending.overtaken or newer_sent or not retainable(pending.topic)
                 if not pending.overtaken:
                     self._newest.setdefault(pending.topic, pending)
             self._lane(pending).appendleft(pending)
@@ -267,6 +272,7 @@ class Outbox:
             pending.outage = pending.outage or pending.topic == topic
 
     def _take(self, pending: Pending) -> Pending:
+        self._highest_taken[pending.topic] = max(pending.number, self._highest_taken.get(pending.topic, pending.number))
         self._taken[pending.number] = pending
         return pending
 
