@@ -44,11 +44,12 @@ from support.publishing import (
     store,
 )
 
+from edged.core.errors import StoreUnreadable
 from edged.core.memory_store import MemoryStore
 from edged.core.payloads import answer_payload, encode
 from edged.core.specs import BrokerSpec
 from edged.core.types import CameraState, Fact, StoredMessage
-from edged.mqtt import connection
+from edged.mqtt import connection, stored_payloads
 from edged.mqtt import publisher as publisher_module
 from edged.mqtt.outbox import Limits
 from edged.mqtt.publisher import MqttPublisher
@@ -367,6 +368,22 @@ def test_answers_of_an_earlier_process_go_to_late_if_the_store_is_read_after_new
     assert [(message.json["id"], message.retain) for message in subscriber.of(PEOPLE)] == [("new", True)]
     late = [(message.json["id"], message.json["late"]) for message in subscriber.of(f"{PEOPLE}/late")]
     assert late == [("old 1", False), ("old 2", True), ("newest", False)]
+
+
+class UnreadableStore(FoundStore):
+    def payload(self, number: int) -> bytes | None:
+        raise StoreUnreadable("disk I/O error")
+
+
+def test_what_is_dropped_because_the_store_cannot_be_read_is_not_logged_as_a_full_outbox(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_payloads, "READ_AGAIN_S", 0.05)
+    monkeypatch.setattr(stored_payloads, "GIVE_UP_S", 0.5)
+    with publishing(mosquitto.port, store=UnreadableStore(time.monotonic() + 60)) as publisher:
+        until(lambda: publisher.figures().dropped == 2)
+    reasons = [line.partition("dropped: ")[2] for line in logged(caplog)]
+    assert set(reasons) == {"not readable in the store"}
 
 
 class SlowStore(MemoryStore):

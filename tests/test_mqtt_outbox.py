@@ -251,6 +251,16 @@ def test_an_answer_of_an_earlier_process_goes_to_late_unchanged_once_a_newer_one
     assert outbox.take_overtaken() is late
 
 
+def test_the_payload_of_a_message_in_flight_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "IN_MEMORY", 1)
+    first, second, third = (waiting(stored("a", "people", b"{}"), on_disk=True) for _ in range(3))
+    outbox = filled(first)
+    outbox.take_answer()
+    for each in (second, third):
+        outbox.add(each)
+    assert [pending.payload for pending in (first, second, third)] == [b"{}", None, b"{}"]
+
+
 # Messages that the broker has refused for now
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 
+import pytest
+from support.broker import until
+
+from edged.core.errors import StoreUnreadable
 from edged.core.memory_store import MemoryStore
 from edged.core.types import StoredMessage
+from edged.mqtt import outbox, stored_payloads
 from edged.mqtt.outbox import waiting
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import SendQueue
@@ -203,3 +208,105 @@ def test_the_topic_of_an_answer_that_expired_while_it_waited_is_cleared() -> Non
     assert sent_ids(queue) == [("people", b'{"late":true}')]
     queue.expire()
     assert sent_ids(queue) == [("people", b"")]
+
+
+# What is on disk only
+
+
+class Disk(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.payloads: dict[int, bytes] = {}
+        self.readable = False
+        self.reads = 0
+
+    def payload(self, number: int) -> bytes | None:
+        self.reads += 1
+        if not self.readable:
+            raise StoreUnreadable("disk I/O error")
+        return self.payloads.get(number)
+
+
+def on_disk(monkeypatch: pytest.MonkeyPatch, *topics: str) -> tuple[SendQueue, Disk]:
+    """A queue with late answers and events. Of the last two, payloads are in memory, and on disk for all."""
+    monkeypatch.setattr(outbox, "IN_MEMORY", 2)
+    monkeypatch.setattr(stored_payloads, "READ_AGAIN_S", 0.1)
+    disk = Disk()
+    queue = SendQueue(ONLINE, disk)
+    queue.online()
+    for number, topic in enumerate(topics, 1):
+        payload, question = b'{"id":%d,"late":true}' % number, None if topic == "event" else topic
+        disk.payloads[number] = payload
+        now = time.monotonic()
+        queue.add([StoredMessage(number, topic, "dock", question, payload, 21, now, now + 60, late=True)], None, True)
+    queue.mark_late()
+    queue.connected()
+    return queue, disk
+
+
+def test_while_the_store_cannot_be_read_nothing_is_dropped_and_states_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue, disk = on_disk(monkeypatch, *["people"] * 4, "event", "gate", "people", "event")
+    assert send_all(queue) == ["state"]  # the newest answer of `gate` is on disk, and comes first
+    queue.keep(state("info"))
+    assert send_all(queue) == ["info"]
+    assert (queue.figures(0).waiting, queue.figures(0).dropped) == (8, 0)
+    disk.readable = True
+    sent: list[str] = []
+
+    def all_sent() -> bool:
+        sent.extend(send_all(queue))
+        return queue.drained
+
+    until(all_sent)
+    assert [sent.count(topic) for topic in ("people/late", "people", "gate", "event")] == [4, 1, 1, 2]
+    assert queue.newly_dropped() == (0, 0)
+
+
+def test_a_store_that_cannot_be_read_is_tried_once_a_second_however_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, disk = on_disk(monkeypatch, *["people"] * 50)
+    monkeypatch.setattr(stored_payloads, "READ_AGAIN_S", 60.0)
+    assert send_all(queue) == ["people", "state"]
+    assert send_all(queue) == []
+    assert disk.reads == 1
+
+
+def test_an_event_waits_for_the_store_behind_an_older_one_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, _ = on_disk(monkeypatch, "event", "event", "people")
+    assert send_all(queue) == ["people", "state"]
+
+
+def test_what_cannot_be_read_for_long_is_dropped_and_does_not_stop_what_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stored_payloads, "GIVE_UP_S", 0.0)
+    queue, _ = on_disk(monkeypatch, "gate", "people", "event")
+    assert send_all(queue) == ["people", "state", "event"]
+    assert (queue.newly_dropped(), queue.newly_dropped()) == ((0, 1), (0, 0))
+    assert queue.finished() == [1, 2, 3]
+
+
+def test_what_is_not_in_the_store_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, disk = on_disk(monkeypatch, "gate", "people", "event")
+    disk.readable = True
+    del disk.payloads[1]
+    assert send_all(queue) == ["people", "state", "event"]
+    assert queue.newly_dropped() == (0, 1)
+
+
+def test_the_newest_answer_is_sent_again_at_the_next_connect_although_many_came_while_it_was_in_flight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue, _ = on_disk(monkeypatch, "gate")
+    following = queue.next()
+    assert following
+    queue.sent(1, *following)
+    for _ in range(3):
+        queue.add([answer("people")], None, on_disk=True)
+    queue.acknowledged(1, "accepted")
+    queue.lost()
+    queue.connected()
+    following = queue.next()
+    assert following
+    assert (following[1].topic, following[1].payload) == ("gate", b'{"id":1,"late":true}')

@@ -19,7 +19,7 @@ from support.broker import until
 from support.publishing import logged
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
-from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
+from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, StoreUnreadable
 from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage
 from edged.store import file, moments, writer
@@ -520,16 +520,29 @@ def test_a_check_of_a_large_file_counts_as_progress(
     assert len(moved) > 3
 
 
-def test_a_payload_that_cannot_be_read_is_none(path: Path, opened: Opened) -> None:
-    store = DiskStore(path, lambda: True)
-    assert store.payload(1) is None  # not open yet
+def test_a_payload_that_is_not_in_the_file_is_none(path: Path, opened: Opened) -> None:
+    assert DiskStore(path, lambda: True).payload(1) is None  # not open yet
+    assert opened().payload(1) is None
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_one_without_the_message(
+    path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     store = opened()
     first = message(store)
     assert write(store, first)
     path.rename(path.with_name("elsewhere"))
-    assert store.payload(first.number) is None
+    for _ in range(3):
+        with pytest.raises(StoreUnreadable):
+            store.payload(first.number)
     path.with_name("elsewhere").rename(path)
-    assert store.payload(first.number) == b'{"late":false}'
+    for _ in range(2):
+        assert store.payload(first.number) == b'{"late":false}'
+    [begin], [end] = logged(caplog), [line for line in logged(caplog, "INFO") if "reading" in line]
+    assert begin.startswith(f"store: {path} cannot be read: unable to open database file; ")
+    assert end.startswith("store: reading again after ")
+    assert end.endswith("(3 tries)")
 
 
 def test_where_the_kernel_does_not_tell_the_boot_each_start_is_another(

@@ -83,6 +83,10 @@ class ModelFolderError(ModelError):
     code = EXIT_CONFIG
 
 
+class StoreUnreadable(EdgedError):
+    """The store cannot be read now. The same read may work later."""
+
+
 class Stopped(Exception):
     """The operation was cancelled because edged is stopping. Not an error."""
 

@@ -127,7 +127,7 @@ class FrameStore(Protocol):
 class Store(Protocol):
     """What survives a restart: messages until they are acknowledged, the history of answers, and facts.
 
-    For any thread. Nothing here raises, and only `mark_late` and `payload` wait for the disk; `frames` has its own
+    For any thread. Only `payload` raises, and only `mark_late` and `payload` wait for the disk; `frames` has its own
     rules. Without a usable disk everything goes on in memory. `moved_at` (monotonic) is when its thread last made
     progress; infinite without one.
     """
@@ -167,7 +167,10 @@ class Store(Protocol):
         """These messages are acknowledged, refused or dropped. Written with the next look, or after a minute."""
 
     def payload(self, number: int) -> bytes | None:
-        """The payload of a message on disk; None if it cannot be read."""
+        """The payload of a message on disk; None if it is not there any more, or damaged.
+
+        Raises StoreUnreadable.
+        """
 
     def found(self) -> Sequence[StoredMessage]:
         """What was found on disk since the last call: messages that wait, and the newest answer of each question."""

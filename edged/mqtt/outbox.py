@@ -116,6 +116,8 @@ class Outbox:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.dropped = 0
+        self.unreadable = 0  # of those, how many could not be read from the store
+        self.on_hold = False  # only messages whose payload is in memory are taken
         self.last = 0  # the highest number so far
         self._answers: deque[Pending] = deque()
         self._events: deque[Pending] = deque()
@@ -188,13 +190,12 @@ class Outbox:
     def take_answer(self, up_to: float = math.inf) -> Pending | None:
         """The next answer for its own topic, numbered `up_to` or less. Overtaken answers move to the `late` lane."""
         while (pending := _first(self._answers)) and pending.number <= up_to:
-            self._answers.popleft()
             if pending.expired:
                 pending.waited()
             pending.overtaken = pending.outage and self._newest.get(pending.topic) is not pending
             if not pending.goes_to_late:
-                return self._take(pending)
-            self._overtaken.append(pending)
+                return self._take_first(self._answers)
+            self._overtaken.append(self._answers.popleft())
         return None
 
     def take_event(self) -> Pending | None:
@@ -202,10 +203,10 @@ class Outbox:
         event, answer = _first(self._events), _first(self._answers)
         if event is None or (answer and answer.number < event.number):
             return None
-        return self._take(self._events.popleft())
+        return self._take_first(self._events)
 
     def take_overtaken(self) -> Pending | None:
-        return self._take(self._overtaken.popleft()) if _first(self._overtaken) else None
+        return self._take_first(self._overtaken)
 
     def put_back(self, pending: Pending) -> None:
         """Put a message back that was taken and not sent. Does nothing if it was released meanwhile."""
@@ -247,8 +248,9 @@ class Outbox:
         return set(self._newest)
 
     def drop(self, pending: Pending) -> None:
-        """Give up a message that was taken and cannot be sent."""
+        """Give up a message that was taken and cannot be read from the store."""
         self.dropped += 1
+        self.unreadable += 1
         self.settle(pending)
 
     def connection_lost(self) -> None:
@@ -271,7 +273,11 @@ class Outbox:
         for pending in (*self._answers, *self._taken.values()):
             pending.outage = pending.outage or pending.topic == topic
 
-    def _take(self, pending: Pending) -> Pending:
+    def _take_first(self, lane: deque[Pending]) -> Pending | None:
+        pending = _first(lane)
+        if pending is None or (self.on_hold and pending.payload is None):
+            return None
+        lane.popleft()
         self._highest_taken[pending.topic] = max(pending.number, self._highest_taken.get(pending.topic, pending.number))
         self._taken[pending.number] = pending
         return pending
@@ -292,7 +298,9 @@ class Outbox:
         elif pending.payload is not None:
             self._in_memory.append(pending)
             if len(self._in_memory) > IN_MEMORY:
-                self._in_memory.popleft().payload = None
+                oldest = self._in_memory.popleft()
+                if oldest.number not in self._taken:
+                    oldest.payload = None
 
     def _finish(self, pending: Pending) -> None:
         if pending.gone:

@@ -8,11 +8,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import filterfalse
 from typing import Any, TypeAlias
 
+from edged.core.errors import StoreUnreadable
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
 from edged.core.payloads import answer_payload, encode, event_payload
@@ -328,9 +330,10 @@ class MqttPublisher:
             superseded={message.topic for message in acknowledged},
         )
         for message in acknowledged:
-            if (payload := self._store.payload(message.number)) is not None:
-                content = Message(message.topic, payload, retain=True, look=message.look)
-                self._queue.restore(RetainedMessage(content, message.until))
+            with suppress(StoreUnreadable):
+                if (payload := self._store.payload(message.number)) is not None:
+                    content = Message(message.topic, payload, retain=True, look=message.look)
+                    self._queue.restore(RetainedMessage(content, message.until))
 
     def _clear_found_late(self) -> None:
         """Topics of an earlier process, if the store could be read only after `follow`."""
@@ -405,10 +408,14 @@ class MqttPublisher:
         return smaller if smaller and self._connection.limits.fits(smaller) else None
 
     def _log_dropped(self) -> None:
-        dropped = self._queue.newly_dropped()
-        if dropped:
+        full, unreadable = self._queue.newly_dropped()
+        if full or unreadable:
             self._dropped_logged_at = time.monotonic()
-            log.warning("broker %s: outbox full; %s dropped", self._spec.shown, counted(dropped, "oldest message"))
+        if full:
+            log.warning("broker %s: outbox full; %s dropped", self._spec.shown, counted(full, "oldest message"))
+        if unreadable:
+            what = counted(unreadable, "message")
+            log.warning("broker %s: %s dropped: not readable in the store", self._spec.shown, what)
 
     # Messages
 

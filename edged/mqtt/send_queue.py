@@ -12,8 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from edged.core.errors import StoreUnreadable
 from edged.core.interfaces import Store
 from edged.core.payloads import as_late
 from edged.core.types import Fact, StoredMessage
@@ -21,6 +23,7 @@ from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
 from edged.mqtt.retained import CLEARED_S, RetainedMessage, RetainedTopics, clearing
+from edged.mqtt.stored_payloads import StoredPayloads
 from edged.mqtt.topics import JPEG_TYPE, Message
 
 Entry = RetainedMessage | Pending
@@ -53,6 +56,7 @@ class SendQueue:
     ) -> None:
         self._online_message = online
         self._store = store
+        self._payloads = StoredPayloads(store)
         self._lock = threading.Lock()  # over all that follows
         self._outbox = Outbox(limits)
         self._states = RetainedTopics(cleared_s)
@@ -84,7 +88,7 @@ class SendQueue:
         self._before_online = 0  # number of the last answer that goes out before `online`
         self._published = 0
         self._refused = 0
-        self._dropped_reported = 0
+        self._dropped_reported = (0, 0)
 
     @property
     def is_connected(self) -> bool:
@@ -208,11 +212,13 @@ class SendQueue:
                 refused=self._refused,
             )
 
-    def newly_dropped(self) -> int:
-        """Messages dropped since the last call because the outbox was full."""
+    def newly_dropped(self) -> tuple[int, int]:
+        """Messages dropped since the last call because the outbox was full, and because the store could not be read."""
         with self._lock:
-            dropped, self._dropped_reported = self._outbox.dropped - self._dropped_reported, self._outbox.dropped
-            return dropped
+            unreadable = self._outbox.unreadable
+            before, now = self._dropped_reported, (self._outbox.dropped - unreadable, unreadable)
+            self._dropped_reported = now
+            return now[0] - before[0], now[1] - before[1]
 
     def finished(self) -> list[int]:
         """The numbers of messages that were acknowledged, refused or dropped since the last call."""
@@ -280,7 +286,11 @@ class SendQueue:
         """
         with self._lock:
             unmarked = self._outbox.unmarked()
-        payloads = {pending: as_late(payload) for pending in unmarked if (payload := self._payload(pending))}
+        payloads: dict[Pending, bytes] = {}
+        for pending in unmarked:
+            with suppress(StoreUnreadable):  # it is marked before it is sent
+                if payload := self._payloads.of(pending):
+                    payloads[pending] = as_late(payload)
         self._store.mark_late({pending.number: payload for pending, payload in payloads.items()})
         with self._lock:
             for pending, payload in payloads.items():
@@ -306,17 +316,12 @@ class SendQueue:
     def next(self) -> tuple[Entry, Message] | None:
         while True:
             with self._lock:
+                self._outbox.on_hold = self._payloads.on_hold
                 entry = self._next()
                 if entry is None or isinstance(entry, RetainedMessage) or entry.can_be_sent:
                     return None if entry is None else (entry, entry.message())
-            if entry.unmarked:
-                self.mark_late()
-            payload = self._payload(entry)
-            with self._lock:
-                if payload is not None and not entry.unmarked:
-                    entry.payload = payload
-                    return entry, entry.message()
-                self._outbox.drop(entry)  # it is on disk only, and cannot be read
+            if message := self._fetched(entry):
+                return entry, message
 
     def sent(self, mid: int, entry: Entry, message: Message) -> None:
         with self._lock:
@@ -358,8 +363,24 @@ class SendQueue:
             self._not_now.clear()
             return True
 
-    def _payload(self, pending: Pending) -> bytes | None:
-        return pending.payload if pending.payload is not None else self._store.payload(pending.number)
+    def _fetched(self, pending: Pending) -> Message | None:
+        """The message, with its payload read and marked. None, and not taken any more, if it cannot be sent now."""
+        if pending.unmarked:
+            self.mark_late()
+        try:
+            payload = self._payloads.of(pending)
+            drop = not payload
+        except StoreUnreadable:
+            payload, drop = None, self._payloads.given_up
+        with self._lock:
+            if payload and not pending.unmarked:
+                pending.payload = payload
+                return pending.message()
+            if drop:
+                self._outbox.drop(pending)
+            else:
+                self._outbox.put_back(pending)
+            return None
 
     def _successor_or(self, act: Callable[[], None]) -> SendQueue | None:
         """The successor, if there is one; otherwise `act` is called, with the lock held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -9,17 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from edged.core.errors import StoreUnreadable
 from edged.core.interfaces import FrameStore
 from edged.core.memory_store import MemoryStore
+from edged.core.outage import Outage
 from edged.core.specs import FramesSpec, HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
-from edged.store.file import StateFile, read_only
+from edged.store.file import StateFile, is_damaged, read_only
 from edged.store.frames import DiskFrames
 from edged.store.keeping import Cleaner
 from edged.store.moments import Clocks, this_boot
 from edged.store.rows import MessageRows
 from edged.store.writer import Operation, Write, Writer
+
+log = logging.getLogger(__name__)
 
 DONE_S = 60.0  # how long acknowledgements may wait for a look to be written with: a write of its own would cost flash
 MARK_S = 2.0
@@ -43,6 +48,7 @@ class DiskStore(MemoryStore):
         self._found: list[StoredMessage] = []
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
+        self._unreadable = Outage("store", log, "reading again")
 
     def open(self) -> None:
         """Raises StoreInUse, StoreTooNew. A file that cannot be used for another reason is tried again later."""
@@ -88,10 +94,16 @@ class DiskStore(MemoryStore):
         with self._reader_lock:
             try:
                 self._reader = self._reader or read_only(self._file.path)
-                return rows.payload(self._reader, number + self._rows.offset)
-            except sqlite3.Error:
+                payload = rows.payload(self._reader, number + self._rows.offset)
+            except sqlite3.Error as error:
                 self._close_reader()
-                return None
+                if is_damaged(error):
+                    return None
+                reason = f"{self._file.path} cannot be read: {error}"
+                self._unreadable.begin(f"{reason}; answers that are only there wait until it can")
+                raise StoreUnreadable(reason) from error
+        self._unreadable.end()
+        return payload
 
     def found(self) -> Sequence[StoredMessage]:
         with self._lock:

@@ -1,0 +1,47 @@
+"""Payloads of waiting messages that are on disk only. A store that cannot be read now is tried again every second."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from edged.core.errors import StoreUnreadable
+from edged.core.interfaces import Store
+from edged.mqtt.outbox import Pending
+
+READ_AGAIN_S = 1.0
+GIVE_UP_S = 60.0  # the disk may be unable to read one message for good, and others wait behind it
+
+
+class StoredPayloads:
+    """For one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._failing_since = math.inf  # without a successful read
+        self._again_at = -math.inf
+
+    @property
+    def on_hold(self) -> bool:
+        """Nothing is read now, because that has just failed."""
+        return time.monotonic() < self._again_at
+
+    @property
+    def given_up(self) -> bool:
+        """Nothing could be read for GIVE_UP_S."""
+        return time.monotonic() >= self._failing_since + GIVE_UP_S
+
+    def of(self, pending: Pending) -> bytes | None:
+        """None if the store does not have it. Raises StoreUnreadable, at once while it is `on_hold`."""
+        if pending.payload is not None:
+            return pending.payload
+        if self.on_hold:
+            raise StoreUnreadable("the store could not be read a moment ago")
+        try:
+            payload = self._store.payload(pending.number)
+        except StoreUnreadable:
+            now = time.monotonic()
+            self._failing_since, self._again_at = min(self._failing_since, now), now + READ_AGAIN_S
+            raise
+        self._failing_since = math.inf
+        return payload
