@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from edged.cameras.gop_buffer import GOP_BYTES, GOP_PICTURES, PICTURE_SLICES, GopBuffer
@@ -288,6 +290,55 @@ def test_congestion_adds_nothing_to_the_delay_within_the_camera() -> None:
     clock = SenderClock(wall=lambda: 1000.0, monotonic=lambda: 50.0)
     assert clock.delay_s(Packet(b"", False, 50.0, 50.0, 0.0, sent_s=999.5)) == pytest.approx(0.5)
     assert clock.delay_s(Packet(b"", False, 51.5, 51.5, 0.1, sent_s=999.6)) == pytest.approx(0.5)
+
+
+def stated_with_reports(
+    true_fps: float,
+    late: Callable[[float], float],
+    set_by: Callable[[float], float] = lambda _: 0.0,
+) -> list[tuple[float, float, float]]:
+    """When a picture was taken, its true age and the stated one: of a camera that stamps at 25 fps.
+
+    It sends a report every 5 s. Its wall clock is an hour behind, and changed by `set_by`.
+    """
+    edge, stated, arrived = LiveEdge(), [], 0.0
+    reported_at, reported = -5.0, (0.0, 0.0)
+    for number in range(int(300 * true_fps)):
+        taken, stamp = number / true_fps, number / 25
+        if taken - reported_at >= 5:
+            reported_at, reported = taken, (taken - 3600 + set_by(taken), stamp)
+        arrived = max(arrived, taken + late(taken))
+        picture = Packet(b"", False, arrived, arrived, stamp, sent_s=reported[0] + stamp - reported[1])
+        stated.append((taken, arrived - taken, arrived - edge.captured(picture)))
+    return stated
+
+
+def congested(taken: float) -> float:
+    """Slowly, and for long: 4 s late from 220 s on, until 260 s."""
+    return min(4.0, (taken - 200) / 5) if 200 < taken < 260 else 0.0
+
+
+@pytest.mark.parametrize("true_fps", [25, 24.95, 24.9, 24.5, 25.02])
+def test_lasting_congestion_is_seen_though_the_camera_stamps_faster_than_it_takes_pictures(true_fps: float) -> None:
+    stated = stated_with_reports(true_fps, congested)
+    assert max(abs(age - true) for taken, true, age in stated if taken > 20) < 0.15
+
+
+@pytest.mark.parametrize("step_s", [-20.0, 20.0])
+def test_a_camera_whose_wall_clock_is_set_is_not_old_and_then_known_again(step_s: float) -> None:
+    stated = stated_with_reports(25, congested, lambda taken: step_s if taken > 100 else 0.0)
+    assert max(abs(age - true) for taken, true, age in stated) < 0.01
+
+
+@pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
+def test_time_stamps_that_jump_make_no_picture_old_though_their_wall_time_is_wrong_until_the_next_report(
+    jump_s: float,
+) -> None:
+    edge = LiveEdge()
+    for number in range(600):
+        at, jumped_s = number / 10, jump_s if number > 300 else 0.0
+        sent_s = at + jumped_s if number < 340 else at
+        assert edge.captured(Packet(b"", False, at, at, at + jumped_s, sent_s)) == pytest.approx(at)
 
 
 @pytest.mark.parametrize("silence_s", [7.0, 60.0])

@@ -49,8 +49,8 @@ class LiveEdge:
     After an open, and after congestion, seconds of old packets arrive in one burst: the camera's time stamps then
     advance faster than our clock. The stamps are not a reliable clock: they run backwards with B-frames, jump by hours
     when an encoder restarts, run slow in the dark, or stand still. So only a packet's lag relative to the least lag of
-    the last 5 s counts, and a jump starts over. Where the camera's sender reports show that its stamps are a clock, it
-    is the least lag of 10 minutes: then slow, lasting congestion is seen too.
+    the last 5 s counts, and a jump starts over. Where the camera's sender reports show that its wall clock is one, the
+    lag by that clock counts, relative to the least of 10 minutes: then slow, lasting congestion is seen too.
 
     `stamped` says that a first packet without a time stamp is followed by packets that have one. `began` is when the
     open began (monotonic).
@@ -70,7 +70,7 @@ class LiveEdge:
         self.stands = False  # the stamps no longer advance
         self._stamped = stamped
         self._sender = SenderClock()
-        self._lags, self._long_lags = LeastOf(), LeastOf(LONG_WINDOW_S)
+        self._lags = LeastOf()
         self._stream_s: float | None = None
         self._arrived = 0.0  # the last packet
         self._stood_s = 0.0  # for how long the stamp has not changed
@@ -95,14 +95,15 @@ class LiveEdge:
         if self.stands:
             self._clear()
         lag = packet.arrived - stamp
-        least, long_least = self._lags.add(packet.arrived, lag), self._long_lags.add(packet.arrived, lag)
+        least = self._lags.add(packet.arrived, lag)
         self._detect_end_of_burst(packet.arrived, least)
         delay_s = self._sender.delay_s(packet)
-        return packet.since - (lag - (long_least if self._sender.is_steady else least)) - delay_s
+        late_s = lag - least if self._sender.late_s is None else self._sender.late_s
+        return packet.since - late_s - delay_s
 
     def _clear(self) -> None:
         self._lags.clear()
-        self._long_lags.clear()
+        self._sender.start_over()
 
     def _await_stamp(self, arrived: float) -> None:
         """The first packet may have no time stamp although those that follow have one."""
@@ -130,33 +131,42 @@ class LiveEdge:
 
 
 class SenderClock:
-    """The delay inside a camera: how long before its packet arrived a picture was captured.
+    """How old packets are by the wall clock of a camera that sends it (RTCP sender reports).
 
-    Known only from a camera that sends its wall clock (RTCP sender reports), and believed only within `MOST_S`: beyond,
-    or if it is negative, the two clocks do not agree.
+    The delay inside the camera, before a packet arrives, is believed only within `MOST_S`: beyond, or if it is
+    negative, the camera's clock and this machine's do not agree. How late a packet is relative to others is known in
+    any case. Each report ties the time stamps to the wall clock again, so stamps that run slow are right on the whole.
     """
 
     MOST_S = 2.0
-    STEADY_S = 15.0  # at least two sender reports that agree with the time stamps
-    AGREES_S = 0.1
+    STEADY_S = 15.0  # at least two sender reports that agree
+    AGREES_S = 0.1  # by which a report may set the clock back; a clock set forward has a new least lag at once
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._delays = LeastOf(LONG_WINDOW_S)
+        self._lags = LeastOf(LONG_WINDOW_S)
         self._offset_s: float | None = None  # from the time stamps to the wall clock
         self._steady_since = 0.0
-        self.is_steady = False  # both have run alike for some time
+        self.late_s: float | None = None  # how late the last packet was, by 10 minutes; None: not known
 
     def delay_s(self, packet: Packet) -> float:
         """The least delay of the last 10 minutes, in seconds; 0.0 if it is not known."""
+        self.late_s = None
         if packet.sent_s is None:
             return 0.0
         offset_s = packet.sent_s - (packet.stream_s or 0.0)
-        if self._offset_s is None or abs(offset_s - self._offset_s) > self.AGREES_S:
-            self._offset_s, self._steady_since = offset_s, packet.arrived
-            self._delays.clear()
-        self.is_steady = packet.arrived - self._steady_since > self.STEADY_S
-        arrived_s = self._wall() - (self._monotonic() - packet.arrived)
-        least = self._delays.add(packet.arrived, arrived_s - packet.sent_s)
-        return least if 0 <= least <= self.MOST_S else 0.0
+        if self._offset_s is None or offset_s < self._offset_s - self.AGREES_S:
+            self._steady_since = packet.arrived
+            self._lags.clear()
+        self._offset_s = offset_s
+        lag = packet.arrived - packet.sent_s
+        least = self._lags.add(packet.arrived, lag)
+        if packet.arrived - self._steady_since > self.STEADY_S:
+            self.late_s = lag - least
+        delay_s = least + self._wall() - self._monotonic()
+        return delay_s if 0 <= delay_s <= self.MOST_S else 0.0
+
+    def start_over(self) -> None:
+        """The time stamps have jumped, or are no clock."""
+        self._offset_s = None
