@@ -352,6 +352,47 @@ def test_camera_that_changes_between_stream_and_snapshots_is_followed_both_ways(
     until(lambda: close_all([]), timeout_s=2)
 
 
+NO_PICTURE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nboot\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome"),
+    [(NO_PICTURE, "not a picture"), (one_picture(jpeg(90)), "64 columns")],
+    ids=["offline", "online"],
+)
+def test_a_look_that_finds_a_stream_waits_for_it_whatever_the_camera_sent_before(before: bytes, outcome: str) -> None:
+    changing, answers = Changing(), [before]
+
+    def answer(request: bytes) -> Reply:
+        return answers.pop() if answers else changing(request)
+
+    with answering(answer, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert outcome in watched.outcome()
+        assert shade(watched) == 80
+
+
+def test_a_stream_that_was_back_after_one_other_answer_is_kept() -> None:
+    changing, requests = Changing(), list[bytes]()
+
+    def answer(request: bytes) -> Reply:
+        requests.append(request)
+        is_page = not changing.streams.is_set()
+        changing.streams.set()
+        return NO_PICTURE if is_page else changing(request)
+
+    with answering(answer, hang_up=True) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert shade(watched) == 80
+        changing.streams.clear()
+        watched.wait_for(online=True, count=2)
+        known = len(requests)
+        assert shade(watched) == 80
+        assert len(requests) == known
+        assert [state.reason for state in watched.states if not state.online] == [
+            "the camera ended the stream",
+            "the camera now sends text/html instead of a stream",
+        ]
+
+
 def slowly(seconds: float, share: float = 0.5) -> Iterator[bytes]:
     """A picture of which the rest comes so long after this share of its answer."""
     answer = one_picture(jpeg(90))

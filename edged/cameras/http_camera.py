@@ -87,6 +87,7 @@ class HttpCamera:
     def _open_stream(self, address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
         try:
             with open_mjpeg(address, cancelled) as stream:
+                self._stream_over.clear()
                 yield stream
         except NotStream:
             self._stream_over.set()

@@ -20,7 +20,7 @@ from edged.core.interfaces import Noise
 from edged.core.specs import CameraSpec
 from edged.core.types import CameraFigures, Frame
 
-FIRST_LOOK_S = 8.0  # how long the first look waits for a connection, which takes 0.1 to 5 s
+FIRST_LOOK_S = 8.0  # how long looks wait for the first connection, which takes 0.1 to 5 s
 
 
 class StreamCamera:
@@ -41,6 +41,7 @@ class StreamCamera:
         self._changed = threading.Condition()
         self._live: LiveStream | None = None  # while there is a connection and a picture was decoded
         self._silence: str | None = None  # why an open connection has no picture
+        self._tried = False  # the first connection has a picture, has failed or is silent
         self._started = 0.0
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + spec.name, daemon=True)
 
@@ -73,7 +74,7 @@ class StreamCamera:
     def _wait_until_live(self, stop: threading.Event) -> LiveStream:
         deadline = self._started + FIRST_LOOK_S
         with self._changed:
-            while self._live is None and self._health.online is None and time.monotonic() < deadline:
+            while not self._tried and time.monotonic() < deadline:
                 raise_if_ended(stop, self._closing)
                 self._changed.wait(POLL_S)
             if self._live is None:
@@ -83,7 +84,11 @@ class StreamCamera:
             return self._live
 
     def _run(self) -> None:
-        keep_connected(self._session, self._health, self._closing)
+        keep_connected(self._session, self._health, self._closing, self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        self._note_outcome()
+        self._closing.wait(seconds)
 
     def _session(self) -> None:
         """Drain one connection until it is lost (CameraError) or the camera is closed."""
@@ -105,6 +110,7 @@ class StreamCamera:
             if self._live is None and live.prove():
                 self._set_live(live)
                 self._health.mark_online(live.about)
+                self._note_outcome()
             elif self._live and not live.proven:
                 self._set_live(None, "the newest keyframe of the stream is damaged")
 
@@ -112,8 +118,13 @@ class StreamCamera:
         reason = f"connected, but the camera has sent nothing for {seconds:.0f} s"
         self._set_live(None, reason)
         self._health.mark_offline("connected, but the camera sends nothing")
+        self._note_outcome()
 
     def _set_live(self, live: LiveStream | None, silence: str | None = None) -> None:
         with self._changed:
             self._live, self._silence = live, silence
+
+    def _note_outcome(self) -> None:
+        with self._changed:
+            self._tried = True
             self._changed.notify_all()
