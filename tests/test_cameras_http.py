@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -25,8 +26,10 @@ from support.broker import until
 from support.cameras import Watched, spec
 from support.http import LOGIN, Reply, Site, answering, jpeg, serving_site
 
+from edged.cameras import multipart
 from edged.cameras.bounded import BoundedStream, Budget
 from edged.cameras.http_camera import open_mjpeg
+from edged.cameras.http_client import request
 from edged.cameras.source import close_all
 from edged.core.errors import CameraError, StaleFrame, Stopped
 from edged.core.specs import CameraSpec, SourceKind
@@ -483,6 +486,64 @@ def test_pictures_that_waited_for_the_reader_do_not_look_new():
     ages = [packet.arrived - packet.since for packet in packets]
     assert max(ages[20:40]) > 1
     assert max(ages[70:]) < 0.5  # they are read as they come again
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n"
+PART = b"Content-Type: image/jpeg\r\nContent-Length: 8\r\n\r\n"
+
+
+def chunked(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "halves"),
+    [
+        (HEAD + b"\r\n", b"--frame\r\n" + PART + b"picture1\r\n", (b"--frame\r\n" + PART + b"pict", b"ure2\r\n")),
+        (HEAD + b"\r\n--frame\r\n", PART + b"picture1\r\n--frame\r\n", (PART + b"pict", b"ure2\r\n--frame\r\n")),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+            chunked(b"--frame\r\n" + PART + b"picture1\r\n"),
+            (chunked(b"--frame\r\n" + PART + b"pict"), chunked(b"ure2\r\n")),
+        ),
+    ],
+    ids=["boundary before", "boundary behind", "chunked"],
+)
+def test_a_picture_of_a_stream_is_as_old_as_its_own_first_byte(
+    head: bytes, first: bytes, halves: tuple[bytes, bytes]
+) -> None:
+    """Not as the picture before it, and not as its last byte."""
+    parts, sent, read = SimpleQueue[bytes](), SimpleQueue[float](), SimpleQueue[tuple[float, bytes]]()
+
+    def reply(_: bytes) -> Iterator[bytes]:
+        while part := parts.get(timeout=30):
+            yield part
+            sent.put(time.monotonic())
+
+    with answering(reply, hang_up=True) as port:
+        parts.put(head)
+        with request(f"http://127.0.0.1:{port}/", lambda: False) as response:
+
+            def read_all() -> None:
+                for picture in multipart.pictures(response):
+                    read.put(picture)
+
+            reader = threading.Thread(target=read_all)
+            reader.start()
+            sent.get(timeout=30)
+            parts.put(first)
+            assert read.get(timeout=30)[1] == b"picture1"
+            before = max(time.monotonic(), sent.get(timeout=30))
+            until(lambda: response.budget.waited_at > before)
+            parts.put(halves[0])
+            begun = sent.get(timeout=30)
+            until(lambda: response.budget.waited_at > begun)
+            parts.put(halves[1])
+            since, picture = read.get(timeout=30)
+            parts.put(b"")
+            reader.join(30)
+    assert picture == b"picture2"
+    assert before < since < begun
 
 
 class Contended(socket.socket):

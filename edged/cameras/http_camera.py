@@ -128,7 +128,7 @@ def fetch_once(address: str, cancelled: Cancelled) -> Pixels:
     """One picture (BGR): the answer itself, or the first of a stream. Raises CameraError, Stopped once cancelled."""
     with request(address, cancelled) as response:
         is_stream = multipart.is_stream(response)
-        data = next(multipart.pictures(response), b"") if is_stream else read_picture(response)
+        data = next(multipart.pictures(response), (0.0, b""))[1] if is_stream else read_picture(response)
     return decode_picture(data)
 
 
@@ -146,10 +146,8 @@ def open_mjpeg(address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
 def _packets(response: BoundedResponse) -> Iterator[Packet | None]:
     began = time.monotonic()
     try:
-        for data in multipart.pictures(response):
-            arrived = time.monotonic()
-            # A picture that was read without a wait may have been in the buffer since the last one.
-            yield Packet(data, True, min(began, response.budget.waited_at), arrived, None)
+        for since, data in multipart.pictures(response):
+            yield Packet(data, True, since, time.monotonic(), None)
             began = time.monotonic()
     except TimeoutError:
         raise CameraError(f"no picture for {time.monotonic() - began:.1f} s") from None

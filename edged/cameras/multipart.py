@@ -17,9 +17,10 @@ def is_stream(response: BoundedResponse) -> bool:
     return response.headers.get_content_maintype() == "multipart"
 
 
-def pictures(response: BoundedResponse) -> Iterator[bytes]:
+def pictures(response: BoundedResponse) -> Iterator[tuple[float, bytes]]:
     """The pictures of a multipart stream as they arrive, until the camera ends it.
 
+    Each with a time (monotonic) at which nothing of it had arrived yet: the last wait before its first byte was read.
     Raises CameraError for a picture beyond 32 MiB or 10 s, and if the declared boundary does not occur.
     """
     # Some cameras include the two dashes in the header.
@@ -29,12 +30,14 @@ def pictures(response: BoundedResponse) -> Iterator[bytes]:
     at_boundary = False
     while at_boundary or _skip_to(response, boundary):
         response.budget.begin(PICTURE)
+        response.peek(1)  # waits only if nothing of this part was read together with what came before it
+        since = response.budget.waited_at
         length = _part_length(response)
         at_boundary = length is None
         data = _read_to(response, boundary) if length is None else response.read(length)
         if not data or len(data) < (length or 0):
             return
-        yield data
+        yield since, data
 
 
 def _skip_to(response: BoundedResponse, boundary: bytes) -> bool:

@@ -12,10 +12,11 @@ CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 class Packet:
     """One compressed picture, or a slice of one. Times are monotonic.
 
-    `since` is when the wait for it began. A packet is no younger than that: FFmpeg's parser delivers one only when the
-    next one begins, and after a stall the first one delivered is as old as the stall. `stream_s` is the camera's own
-    time stamp, which is not a reliable clock: see LiveEdge. `sent_s` is the same in seconds since 1970, by the camera's
-    own wall clock. `lost` says that data was lost on the way, before or within this packet.
+    `since` is a time before it arrived, such as when the wait for it began, and counts as its arrival: FFmpeg's parser
+    delivers a packet only when the next one begins, and after a stall the first one delivered is as old as the stall.
+    `stream_s` is the camera's own time stamp, which is not a reliable clock: see LiveEdge. `sent_s` is the same in
+    seconds since 1970, by the camera's own wall clock. `lost` says that data was lost on the way, before or within this
+    packet.
     """
 
     data: bytes
