@@ -71,17 +71,37 @@ def test_camera_whose_noise_is_known_from_before_is_refused_though_it_has_never_
     assert outcomes(check, (0.0, "still"), (29.9, "still"), (30.1, "still")) == [False, False, True]
 
 
-def test_noise_is_learned_once_it_is_known_and_unlearned_once_the_picture_stands_still_by_itself() -> None:
+def slides(start: float, count: int) -> list[tuple[float, str]]:
+    """Each for 5 s."""
+    return [(start + 10 * number + later, f"slide {number}") for number in range(count) for later in (0.0, 5.0)]
+
+
+def test_noise_is_learned_once_it_is_known_and_unlearned_once_three_pictures_have_stood_still_by_themselves() -> None:
     noise = Noise(shown=False)
     check = FrozenCheck("dock", 30.0, noise)
     outcomes(check, *NOISE[:2])
     assert noise.learned == []
     outcomes(check, *NOISE[2:])
     assert noise.learned == [True]
-    outcomes(check, (20.0, "noise 3"))
+    outcomes(check, *slides(20.0, 3))
     assert noise.learned == [True]
-    outcomes(check, (25.0, "slide"))
+    outcomes(check, (50.0, "slide 3"))
     assert noise.learned == [True, False]
+    outcomes(check, (51.0, "noise a"))
+    assert noise.learned == [True, False]
+    outcomes(check, (52.0, "noise b"))
+    assert noise.learned == [True, False, True]
+
+
+def test_a_camera_that_often_hangs_for_a_moment_is_refused_once_it_freezes() -> None:
+    """So it is if a camera that keeps its snapshot for a second is asked twice in one."""
+    noise = Noise(shown=True)
+    check = FrozenCheck("dock", 30.0, noise)
+    for number in range(10):
+        at = number * 30.0
+        outcomes(check, *slides(at, 2), (at + 20.0, f"noise {number}"), (at + 25.0, f"more noise {number}"))
+    assert outcomes(check, (330.0, "more noise 9")) == [True]
+    assert noise.learned == []
 
 
 def test_what_is_known_of_a_source_already_is_not_learned_at_each_look() -> None:
@@ -134,12 +154,12 @@ def test_three_looks_with_different_pictures_show_noise_and_two_do_not() -> None
     assert outcomes(FrozenCheck("dock", 30.0), *NOISE[:3], (60.0, "noise 2")) == [False] * 3 + [True]
 
 
-def test_after_pictures_have_stood_still_noise_must_be_shown_again() -> None:
-    stood = [*NOISE, (13.0, "noise 3"), (14.0, "a"), (15.0, "b")]
-    assert not any(outcomes(FrozenCheck("dock", 30.0), *stood, (60.0, "b")))
-    assert outcomes(FrozenCheck("dock", 30.0), *stood, (16.0, "c"), (60.0, "c"))[-1]
-    shortly = [*NOISE, (3.5, "noise 3"), (14.0, "a"), (15.0, "b")]
-    assert not any(outcomes(FrozenCheck("dock", 30.0), *shortly, (60.0, "b")))
+def test_after_three_pictures_have_stood_still_noise_must_be_shown_again() -> None:
+    stood = [*NOISE, *slides(13.0, 3), (43.0, "a"), (44.0, "b")]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *stood, (80.0, "b")))
+    assert outcomes(FrozenCheck("dock", 30.0), *stood, (45.0, "c"), (80.0, "c"))[-1]
+    shortly = [*NOISE, *((at / 10, picture) for at, picture in slides(130.0, 3)), (43.0, "a"), (44.0, "b")]
+    assert not any(outcomes(FrozenCheck("dock", 30.0), *shortly, (80.0, "b")))
 
 
 def test_check_can_be_switched_off() -> None:

@@ -12,6 +12,7 @@ from edged.core.text import spoken
 from edged.core.types import Frame
 
 NOISY_LOOKS = 3  # consecutive looks with different pictures, until a source is known to be noisy
+STILLS = 3  # pictures that stood still, one after the other without noise between: then it is a slide show
 
 logger = logging.getLogger("edged.camera")
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("edged.camera")
 class FrozenCheck:
     """Refuses pictures that have been bit-identical for `limit_s`; None: never.
 
-    Only for a source that has shown noise, or whose stream clock stands: a test card or a screen may well stand still.
+    Only for a source that has shown noise, or whose stream clock stands: a test card or a slide show may well stand still.
     `noise` is what is known of the source from before, and learns what this finds. Not thread-safe.
     """
 
@@ -30,7 +31,9 @@ class FrozenCheck:
         self._sha256 = ""
         self._since = 0.0  # when the first of the identical pictures was captured (monotonic)
         self._identical_s = 0.0
-        self._changes = NOISY_LOOKS if noise and noise.shown else 0  # consecutive looks with different pictures
+        self._noisy = noise is not None and noise.shown
+        self._changes = 0  # consecutive looks with different pictures
+        self._stills = 0  # pictures that stood still since the last noise
 
     def check(self, frame: Frame, clock_stands: bool = False) -> Frame:
         """The frame. Raises StaleFrame if the camera is frozen. `clock_stands`: the stream's time stamps say so too."""
@@ -44,15 +47,19 @@ class FrozenCheck:
         self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
         raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
 
-    @property
-    def _noisy(self) -> bool:
-        return self._changes >= NOISY_LOOKS
-
     def _changed(self, frame: Frame) -> None:
-        was_noisy = self._noisy
         stood_still = self._identical_s > 0 and not self._outage.on  # of itself: it was not refused as frozen
         self._changes = 1 if stood_still else self._changes + 1
+        self._stills += stood_still
         self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
         self._outage.end()
-        if self._noise and self._noisy != was_noisy:
-            self._noise.learn(self._noisy)
+        if self._changes >= NOISY_LOOKS:
+            self._stills = 0
+            self._learn(noisy=True)
+        elif self._stills >= STILLS:
+            self._learn(noisy=False)
+
+    def _learn(self, noisy: bool) -> None:
+        if self._noise and noisy != self._noisy:
+            self._noise.learn(noisy)
+        self._noisy = noisy
