@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from support.making import frame
 
 from edged.cameras.frozen import FrozenCheck
+from edged.cameras.picture import Mask, frame_from_bgr
 from edged.core.errors import StaleFrame
 
 SCENE = replace(frame(), rgb=np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3))
@@ -28,11 +30,20 @@ def outcomes(check: FrozenCheck, *looks: tuple[float, str]) -> list[bool]:
     return refused
 
 
-def test_black_night_is_not_frozen() -> None:
+LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+
+
+@pytest.mark.parametrize("mask", [(), (LEFT_HALF,)])
+@pytest.mark.parametrize(
+    ("bgr", "frozen"), [((0, 0, 0), False), ((31, 4, 9), False), ((0, 0, 32), True), ((0, 135, 0), True)]
+)
+def test_black_night_is_not_frozen_and_any_other_colour_is(bgr: tuple[int, int, int], frozen: bool, mask: Mask) -> None:
     check = FrozenCheck("dock", 30.0)
     assert not any(outcomes(check, *NOISE))
-    night = replace(SCENE, rgb=np.zeros((48, 64, 3), np.uint8), sha256="night")
-    assert [check.check(replace(night, captured_mono=at)).sha256 for at in (10.0, 60.0, 600.0)] == ["night"] * 3
+    picture = frame_from_bgr(np.full((48, 64, 3), bgr, np.uint8), mask, 0.0)
+    check.check(replace(picture, captured_mono=10.0))
+    with pytest.raises(StaleFrame) if frozen else nullcontext():
+        check.check(replace(picture, captured_mono=60.0))
 
 
 NOISE = [(float(at), f"noise {at}") for at in range(4)]

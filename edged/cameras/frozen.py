@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from edged.cameras.picture import is_blank
+from edged.cameras.picture import is_dark
 from edged.core.errors import StaleFrame
 from edged.core.interfaces import Noise
 from edged.core.outage import Outage
@@ -20,8 +20,9 @@ logger = logging.getLogger("edged.camera")
 class FrozenCheck:
     """Refuses pictures that have been bit-identical for `limit_s`; None: never.
 
-    Only for a source that has shown noise, or whose stream clock stands: a test card or a slide show may well stand still.
-    `noise` is what is known of the source from before, and learns what this finds. Not thread-safe.
+    Only for a source that has shown noise, or whose stream clock stands: a test card or a slide show may well stand
+    still. Not for dark pictures, in which no noise may be left. `noise` is what is known of the source from before, and
+    learns what this finds. Not thread-safe.
     """
 
     def __init__(self, name: str, limit_s: float | None, noise: Noise | None = None) -> None:
@@ -42,7 +43,7 @@ class FrozenCheck:
             return frame
         self._identical_s = frame.captured_mono - self._since
         can_freeze = clock_stands or self._noisy
-        if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or is_blank(frame.rgb):
+        if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or is_dark(frame.rgb):
             return frame
         self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
         raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")

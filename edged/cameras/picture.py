@@ -24,6 +24,7 @@ JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 EXIF = b"Exif\0\0"
 STEP = 16  # every 16th row and column is enough to measure brightness
 BLANK_LEVELS = 2  # noise of a compressed picture of one colour
+BLACK = 32  # the level below which a pixel is black to the eye
 
 
 def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float = 0.0, rotate: Rotation = 0) -> Frame:
@@ -83,6 +84,11 @@ def _blacken(rgb: Pixels, mask: Mask) -> None:
         points = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
         # One by one: in a single call, pixels in two polygons would stay visible.
         cv2.fillPoly(rgb, [points], (0, 0, 0))
+
+
+def is_dark(picture: Pixels) -> bool:
+    """True if all pixels are black, as nearly as a camera shows it at night. What a mask covers is black too."""
+    return int(picture.max()) < BLACK
 
 
 def is_blank(picture: Pixels) -> bool:

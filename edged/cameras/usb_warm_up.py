@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from edged.cameras.picture import STEP, Pixels, is_blank
+from edged.cameras.picture import BLACK, STEP, Pixels, is_blank
 
 STEADY_S, STEADY_PICTURES = 0.3, 5  # settled: the brightness of at least so many pictures, over at least this time,
 STEADY_LEVELS = 2.0  # differs by less than this, of 255
 BLANK_S = 10.0
-BLACK = 32
 
 
 class WarmUp:
