@@ -71,6 +71,19 @@ def test_a_camera_that_worked_over_tcp_stays_there_when_it_sends_nothing() -> No
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_camera_that_worked_over_udp_is_asked_for_tcp_when_it_sends_nothing_any_more() -> None:
+    source = RtspSource()
+    with ScriptedServer(Script(drop=nothing)) as server:
+        assert not any(read(source, server.url())[0])
+        server.script = Script(ending=(0.5, "close"))
+        assert any(read(source, server.url())[0])
+        server.script = Script(drop=lambda _: transports(server)[-1] == "UDP", ending=(2.0, "close"))
+        assert not any(read(source, server.url())[0])
+        assert any(read(source, server.url())[0])
+        assert transports(server) == ["TCP", "UDP", "UDP", "TCP"]
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_stream_that_stops_is_lost_after_a_time_without_a_packet() -> None:
     with ScriptedServer(Script(drop=lambda piece: piece.place > 10)) as server:
         arrived, error = read(RtspSource(), server.url())

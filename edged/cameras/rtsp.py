@@ -27,8 +27,8 @@ from edged.core.errors import CameraError
 
 OPEN_S = 30.0  # for all of a camera's answers; each must begin within 5 s
 SILENT_S = 4.0  # without a packet for this long, a connection is lost
-QUIET_S = 60.0  # how long a camera that worked before may send nothing after it was opened again
-UNTRIED_S = 8.0  # the same for one that did not
+QUIET_S = 60.0  # how long a camera may send nothing after an open over the transport that worked last
+UNTRIED_S = 8.0  # the same over another transport
 WAITED_S = 0.005
 GATHER_S = 0.12  # for several packets at each wake-up, which halves the CPU; LiveEdge corrects their ages
 GATHER_AFTER_S = BURST_S  # until then, LiveEdge has to see when each packet arrived
@@ -49,15 +49,17 @@ class _NotOpened(Exception):
 class RtspSource:
     """One camera's RTSP stream. Remembers from one connection to the next what works.
 
-    TCP is tried first, UDP if the camera refuses TCP or sends nothing over it. FFmpeg follows redirects to any host,
-    with the password, and in a loop a thousand times a second: so the address is examined before FFmpeg first opens it,
-    and again after a failure without a reason, but not at each reconnection.
+    TCP is tried first, UDP if the camera refuses TCP or sends nothing over it. When UDP goes silent, they take turns:
+    a firewall may block one. A camera that worked over TCP stays there, as it may send nothing while nothing moves.
+
+    FFmpeg follows redirects to any host, with the password, and in a loop a thousand times a second: so the address is
+    examined before FFmpeg first opens it, and again after a failure without a reason, but not at each reconnection.
     """
 
     def __init__(self) -> None:
         self._transports = ("tcp", "udp")
         self._examined = False
-        self._worked = False  # packets arrived over the first transport
+        self._worked = ""  # the transport over which the latest packets arrived
 
     @contextmanager
     def open(self, address: str, cancelled: Cancelled) -> Iterator[OpenStream]:
@@ -120,16 +122,16 @@ class RtspSource:
 
     def _swap_transports(self) -> None:
         self._transports = (self._transports[1], self._transports[0])
-        self._worked = False
 
     def _packets(self, container: InputContainer) -> Iterator[Packet | None]:
         opened = since = reading = time.monotonic()
         begun: float | None = None  # the arrival of the first packet
+        transport = self._transports[0]
         for packet, lines in _read(container):
             arrived = time.monotonic()
             # At its time-out FFmpeg delivers a leftover as if it were a packet.
             if packet is not None and arrived - since <= 0.9 * SILENT_S:
-                begun, self._worked = begun or arrived, True
+                begun, self._worked = begun or arrived, transport
                 yield _packet(packet, since, arrived, lines)
                 had_to_wait, since = arrived - reading > WAITED_S, time.monotonic()
                 if had_to_wait and since - begun > GATHER_AFTER_S:  # nothing else is there yet
@@ -137,8 +139,8 @@ class RtspSource:
                 reading = time.monotonic()
             elif begun:
                 raise CameraError(f"no packet for {arrived - since:.1f} s")
-            elif arrived - opened > (QUIET_S if self._worked else UNTRIED_S):
-                if not self._worked:
+            elif arrived - opened > (QUIET_S if self._worked == transport else UNTRIED_S):
+                if transport == "udp" or self._worked != "tcp":
                     self._swap_transports()
                 raise CameraError(f"connected, but the camera sent nothing for {arrived - opened:.0f} s")
             else:
