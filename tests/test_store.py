@@ -456,6 +456,45 @@ def test_the_backlog_of_an_unusable_disk_is_bounded(
     assert not store.figures().working
 
 
+def test_a_fact_that_was_deleted_stays_so_though_the_backlog_was_full(
+    opened: Opened, path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "BACKLOG_LIMIT", 10)
+    monkeypatch.setattr(file, "BUSY_S", 0.05)
+    store = opened()
+    assert write(store, message(store), facts=(Fact("active", "dock", {"since": 1.0}),))
+    locked = sqlite3.connect(path, isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    store.remember([Fact("active", "dock", None)])
+    for _ in range(30):
+        write(store, message(store))
+    assert store.figures().lost > 0
+    locked.close()
+    until(lambda: store.figures().working, WRITTEN_S)
+    store.close()
+    assert opened().facts("active") == {}
+
+
+def test_a_fact_that_was_deleted_before_the_file_could_be_read_stays_so(
+    opened: Opened, path: Path, impatient: None
+) -> None:
+    before = opened()
+    facts = (Fact("active", "dock", {"since": 1.0}), Fact("active", "yard", {"since": 2.0}))
+    assert write(before, message(before), facts=facts)
+    before.close()
+    path.parent.rename(path.parent.with_name("unmounted"))
+    path.parent.write_text("a file in place of the folder")
+    store = opened()
+    store.remember([Fact("active", "dock", {"since": 3.0})])
+    store.remember([Fact("active", "dock", None)])
+    path.parent.unlink()
+    path.parent.with_name("unmounted").rename(path.parent)
+    until(lambda: store.figures().working, WRITTEN_S)
+    assert store.facts("active") == {"yard": {"since": 2.0}}
+    store.close()
+    assert opened().facts("active") == {"yard": {"since": 2.0}}
+
+
 def test_one_thread_writes_and_it_ends_at_close(opened: Opened) -> None:
     store = opened()
     names = set()

@@ -265,6 +265,33 @@ def test_the_backlog_is_bounded_and_loses_the_oldest(store: Fixture, monkeypatch
     assert store.rows() == [2, 3, 4]
 
 
+def test_what_the_disk_could_not_take_is_written_at_the_end_if_the_disk_works_again(store: Fixture) -> None:
+    problems = [error(sqlite3.SQLITE_FULL)]
+
+    def fails_once(connection: sqlite3.Connection) -> None:
+        if problems:
+            raise problems.pop()
+        insert(1)(connection)
+
+    store.writer.start()
+    assert not store.write(fails_once)  # the next try is seconds away
+    assert store.writer.close(20)
+    assert store.rows() == [1]
+    assert store.writer.lost == 0
+
+
+def test_what_the_disk_does_not_take_at_the_end_either_is_counted_and_logged(
+    store: Fixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.writer.start()
+    full = raising(error(sqlite3.SQLITE_FULL))
+    assert not store.write(full)
+    assert not store.write(full)
+    assert store.writer.close(20)
+    assert lines(caplog)[1:] == [f"store: {store.path} could not be written before the end; 2 writes lost"]
+    assert store.writer.lost == 2
+
+
 def test_what_was_submitted_before_a_start_that_failed_is_told_that_it_is_not_written(tmp_path: Path) -> None:
     store, other = Fixture(tmp_path / "edged.db"), StateFile(tmp_path / "edged.db")
     other.lock()

@@ -112,6 +112,12 @@ def put_facts(connection: sqlite3.Connection, facts: Sequence[Fact]) -> None:
             connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?, ?)", row)
 
 
+def replace_facts(connection: sqlite3.Connection, facts: Sequence[Fact]) -> None:
+    """From now on the file has these facts and no others."""
+    connection.execute("DELETE FROM fact")
+    put_facts(connection, facts)
+
+
 def read_facts(connection: sqlite3.Connection) -> list[Fact]:
     """Every fact whose value is valid JSON."""
     facts = []

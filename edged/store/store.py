@@ -46,6 +46,7 @@ class DiskStore(MemoryStore):
         self._done: list[int] = []
         self._done_since = 0.0
         self._found: list[StoredMessage] = []
+        self._changed: set[tuple[str, str]] = set()  # kind and name of facts that were changed before the file was read
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
         self._unreadable = Outage("store", log, "reading again")
@@ -68,11 +69,11 @@ class DiskStore(MemoryStore):
 
     def remember(self, facts: Sequence[Fact]) -> None:
         if facts:
-            super().remember(facts)
+            self._change(facts)
             self._writer.submit(Operation(lambda connection: rows.put_facts(connection, facts)))
 
     def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
-        super().remember(facts)
+        self._change(facts)
         self._writer.submit(Operation(lambda connection: self._insert(connection, messages, facts), then))
 
     def mark_late(self, payloads: Mapping[int, bytes]) -> None:
@@ -120,6 +121,12 @@ class DiskStore(MemoryStore):
             self._close_reader()
         return self._writer.close(CLOSE_S)
 
+    def _change(self, facts: Sequence[Fact]) -> None:
+        with self._lock:
+            if self._rows is None:
+                self._changed |= {(fact.kind, fact.name) for fact in facts}
+        super().remember(facts)
+
     def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader:
@@ -145,9 +152,10 @@ class DiskStore(MemoryStore):
             with self._lock:
                 self._found += found
                 for fact in known:
-                    self._facts.setdefault(fact.kind, {}).setdefault(fact.name, fact.value)
-        else:
-            rows.put_facts(connection, self._all_facts())  # a file that replaces another has none
+                    if (fact.kind, fact.name) not in self._changed:
+                        self._facts.setdefault(fact.kind, {})[fact.name] = fact.value
+        # A file that replaces another has none, and one that could not be written has some that were deleted meanwhile.
+        rows.replace_facts(connection, self._all_facts())
 
     def _all_facts(self) -> list[Fact]:
         with self._lock:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from edged.core.errors import EdgedError
 from edged.core.outage import Outage
-from edged.core.text import system_text
+from edged.core.text import counted, system_text
 from edged.store.file import StateFile, error_code, is_damaged, transaction
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Writer:
         self._first_try = threading.Event()
         self._fatal: EdgedError | None = None
         self._closing = threading.Event()
-        self.lost = 0  # operations that were never written because the backlog was full
+        self.lost = 0  # operations that were never written: the backlog was full, or edged ended
         self.moved_at = time.monotonic()
         file.moved = self._moved
 
@@ -137,6 +137,7 @@ class Writer:
             self._moved()
             if self._closing.is_set() and self._queue.empty():
                 break
+        self._give_up_backlog()
         self._disconnect()
         self._file.unlock()
         self._closing.set()  # for what is submitted from now on
@@ -206,8 +207,14 @@ class Writer:
                 self._backlog.popleft()
                 self.lost += 1
 
+    def _give_up_backlog(self) -> None:
+        if self._backlog:
+            self.lost += len(self._backlog)
+            lost = counted(len(self._backlog), "write")
+            log.error("store: %s could not be written before the end; %s lost", self._file.path, lost)
+
     def _may_try(self) -> bool:
-        return not self._outage.on or time.monotonic() >= self._retry_at
+        return not self._outage.on or self._closing.is_set() or time.monotonic() >= self._retry_at
 
     def _commit(self, operations: Sequence[Operation]) -> bool:
         """Write all of these in one transaction. False, and nothing written, if the file cannot be written now."""
