@@ -495,6 +495,23 @@ def test_a_fact_that_was_deleted_before_the_file_could_be_read_stays_so(
     assert opened().facts("active") == {"yard": {"since": 2.0}}
 
 
+def test_a_file_that_cannot_be_read_when_it_is_opened_is_read_later(
+    opened: Opened, path: Path, impatient: None
+) -> None:
+    before = opened()
+    assert write(before, message(before, b"of the last run"), facts=(Fact("active", "dock", {"since": 1.0}),))
+    before.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("ALTER TABLE fact RENAME TO elsewhere")
+    store = opened()
+    assert not write(store, message(store))
+    other.execute("ALTER TABLE elsewhere RENAME TO fact")
+    other.close()
+    until(lambda: store.figures().working, WRITTEN_S)
+    assert [store.payload(each.number) for each in found(store)] == [b"of the last run"]
+    assert store.facts("active") == {"dock": {"since": 1.0}}
+
+
 def test_one_thread_writes_and_it_ends_at_close(opened: Opened) -> None:
     store = opened()
     names = set()

@@ -144,18 +144,23 @@ class DiskStore(MemoryStore):
         with self._reader_lock:
             self._close_reader()  # the file may have been replaced
         self._frames.reopen()
-        first = self._rows is None
         offset = self._rows.offset if self._rows else None
-        self._rows = MessageRows(connection, Clocks(this_boot(connection), self._synced), offset)
-        if first:
-            found, known = list(self._rows.found()), rows.read_facts(connection)
-            with self._lock:
-                self._found += found
-                for fact in known:
-                    if (fact.kind, fact.name) not in self._changed:
-                        self._facts.setdefault(fact.kind, {})[fact.name] = fact.value
+        messages = MessageRows(connection, Clocks(this_boot(connection), self._synced), offset)
+        if self._rows:
+            self._rows = messages
+        else:
+            self._take_over(messages, list(messages.found()), rows.read_facts(connection))
         # A file that replaces another has none, and one that could not be written has some that were deleted meanwhile.
         rows.replace_facts(connection, self._all_facts())
+
+    def _take_over(self, messages: MessageRows, found: Sequence[StoredMessage], facts: Sequence[Fact]) -> None:
+        """What an earlier process left, once all of it is read. Facts that this one has changed before stay changed."""
+        with self._lock:
+            self._rows = messages  # with `found`, whose payloads it is needed for
+            self._found += found
+            for fact in facts:
+                if (fact.kind, fact.name) not in self._changed:
+                    self._facts.setdefault(fact.kind, {})[fact.name] = fact.value
 
     def _all_facts(self) -> list[Fact]:
         with self._lock:
