@@ -283,6 +283,24 @@ def test_the_count_goes_on_after_a_restart() -> None:
     assert question.answer(4, 4) == []
 
 
+def test_a_state_that_is_read_late_keeps_the_hysteresis_of_its_alert() -> None:
+    question = Question(AlertSpec(MANY, clear_when=FEW, clear_after=2))
+    question.answer(4)
+    earlier = question.history
+    question.history = History()
+    assert question.answer(2, 1) == []  # by itself, neither puts the alert on
+    question.history, changes = alerts.joined(earlier, question.history, "integer")
+    assert [(each.kind, each.before, each.after) for each in changes] == [("changed", 4, 1)]
+    assert question.answer(2, 1) == []
+    assert question.answer(1) == ["alert_off"]
+
+
+def test_a_text_that_is_read_late_is_not_changed() -> None:
+    earlier, later = History("a", NOON), History("b", NOON + timedelta(hours=1))
+    assert alerts.joined(earlier, later, "text") == (later, [])
+    assert alerts.joined(earlier, replace(later, value="a"), "text") == (earlier, [])
+
+
 def test_the_time_while_edged_was_off_does_not_count_and_the_time_before_does() -> None:
     question = Question(AlertSpec(MANY, for_s=60.0))
     question.answer(4, 4)  # 30 s

@@ -27,6 +27,7 @@ from edged.core.errors import ModelError, ModelLost, Stopped
 from edged.core.memory_store import MemoryStore
 from edged.core.requests import ActiveRequest, AskRequest, InfoRequest, ReloadRequest
 from edged.core.specs import BrokerSpec, Config, Every, ListenAddress, ModelSpec, PageSpec
+from edged.core.types import Fact
 from edged.service import daemon, look, watchdog, worker
 from edged.service.daemon import Daemon, start
 from edged.service.observed import NoPage, Observed
@@ -742,6 +743,24 @@ def test_a_paused_camera_stays_paused_over_a_restart(box: Box, tmp_path: Path):
     after.world.store = box.world.store
     after.run(lambda: until(lambda: {answer.camera for answer in after.answers()} == {"yard", "shop"}))
     assert [camera.started for camera in after.world.cameras if camera.spec.name == "dock"] == []
+
+
+def test_a_pause_that_the_store_can_read_only_later_is_carried_out(box: Box):
+    class LateStore(MemoryStore):
+        def read(self) -> None:
+            self.remember([Fact("active", "dock", {"since": 1.0})])
+
+        def found_facts(self) -> list[Fact]:
+            return [Fact("active", name, value) for name, value in self.facts("active").items()]
+
+    box.world.store = store = LateStore()
+
+    def story() -> None:
+        until(box.answers)
+        store.read()
+        until(lambda: not box.retained()[("box", "dock", "active")]["active"])
+
+    box.run(story)
 
 
 def with_page(folder: Path) -> tuple[Box, Observed]:

@@ -491,6 +491,8 @@ def test_a_fact_that_was_deleted_before_the_file_could_be_read_stays_so(
     path.parent.with_name("unmounted").rename(path.parent)
     until(lambda: store.figures().working, WRITTEN_S)
     assert store.facts("active") == {"yard": {"since": 2.0}}
+    assert list(store.found_facts()) == list(facts)
+    assert not store.found_facts()
     store.close()
     assert opened().facts("active") == {"yard": {"since": 2.0}}
 

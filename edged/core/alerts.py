@@ -112,6 +112,25 @@ def step(history: History, answer: Answer, alert: AlertSpec | None, now: Now) ->
     return history, changes
 
 
+def joined(earlier: History, history: History, kind: str) -> tuple[History, list[Change]]:
+    """The history of a process that could read only now what the process before it left, and the change between both.
+
+    Unless this process has turned the alert, its state is the one before: the next answer goes on from there. `kind` is
+    that of the answers.
+    """
+    if earlier.since is None or history.since is None:
+        return (history if earlier.since is None else earlier), []
+    changes: list[Change] = []
+    if same(earlier.value, history.value):
+        history = replace(history, since=earlier.since)
+    elif kind != "text":
+        changes = [Change("changed", earlier.value, history.value, earlier.since)]
+    if history.alert_since is None:
+        before = replace(earlier, against=0, held_s=0.0)
+        history = replace(before, value=history.value, since=history.since, seen_mono=history.seen_mono)
+    return history, changes
+
+
 def _gap_s(history: History, answer: Answer, now: Now) -> float:
     """Seconds since the last answer with a value; 0 if another process gave it, or it has expired meanwhile."""
     gap_s = 0.0 if history.seen_mono is None else now.mono - history.seen_mono

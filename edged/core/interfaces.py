@@ -175,6 +175,9 @@ class Store(Protocol):
     def found(self) -> Sequence[StoredMessage]:
         """What was found on disk since the last call: messages that wait, and the newest answer of each question."""
 
+    def found_facts(self) -> Sequence[Fact]:
+        """The facts that an earlier process left, once, when they were read; also those that were changed before."""
+
     def figures(self) -> StoreFigures: ...
 
     def close(self) -> bool:

@@ -86,6 +86,9 @@ class MemoryStore:
     def found(self) -> Sequence[StoredMessage]:
         return ()
 
+    def found_facts(self) -> Sequence[Fact]:
+        return ()
+
     def figures(self) -> StoreFigures:
         return StoreFigures(working=True, bytes=0, lost=0)
 

@@ -23,7 +23,7 @@ from edged.core.interfaces import Camera, Publisher
 from edged.core.intervals import asked_again_after_s
 from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec
-from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, utc_now
+from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, Value, utc_now
 from edged.service.judging import Provenance, new_id
 from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
@@ -78,6 +78,7 @@ class CameraRuntime:
         self._newest: dict[str, float] = {}  # by question: when (monotonic) the frame of its last answer was taken
         self._newest_picture = -math.inf
         self._histories = _histories(spec, remembered)
+        self._remembered = set(self._histories)  # those that go on from what an earlier process left
         self._time_zone = time_zone
 
     # the source
@@ -150,6 +151,7 @@ class CameraRuntime:
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
             self._histories, self.looks, self.meter = dict(before._histories), before.looks, before.meter
+            self._remembered = set(before._remembered)
         self._forget_gone()
 
     def _forget_gone(self) -> None:
@@ -158,6 +160,26 @@ class CameraRuntime:
         self._newest = {name: moment for name, moment in self._newest.items() if name in names}
         self._histories = {key: history for key, history in self._histories.items() if key in asked}
         self.meter.keep(names)
+
+    def recall(self, earlier: Mapping[str, Any]) -> None:
+        """Go on from the histories that an earlier process left, if they could not be read before.
+
+        `earlier` has facts of the kind ALERT. Publishes the changes of values that nobody has been told of.
+        """
+        with self._lock:
+            late = {key: each for key, each in _histories(self.spec, earlier).items() if key not in self._remembered}
+            if not late or self._retired:
+                return
+            self._remembered |= late.keys()
+            steps = [(key, *self._joined(key, history)) for key, history in late.items()]
+            events = [event for _, _, changes in steps for event in changes]
+            self._publisher().answers([], events, None, self._changed_facts(steps))
+            self._histories |= {key: history for key, history, _ in steps}
+
+    def _joined(self, key: tuple[str, str], earlier: alerts.History) -> tuple[alerts.History, list[Event]]:
+        question, kind = key
+        history, changes = alerts.joined(earlier, self._histories.get(key, alerts.History()), kind)
+        return history, [_event(self.spec.name, question, history.value, change, utc_now()) for change in changes]
 
     def retire(self, reason: str | None = None) -> None:
         """Publish `offline` if there is a `reason`, and nothing after that. Does not close the source."""
@@ -316,20 +338,21 @@ class CameraRuntime:
     ) -> tuple[tuple[str, str], alerts.History, list[Event]]:
         key = (answer.question, answer.type)
         history, changes = alerts.step(self._histories.get(key, alerts.History()), answer, question.alert, now)
-        return key, history, [_event(answer, change, now.at) for change in changes]
+        events = [_event(answer.camera, answer.question, answer.value, change, now.at) for change in changes]
+        return key, history, events
 
 
-def _event(answer: Answer, change: alerts.Change, at: datetime) -> Event:
+def _event(camera: str, question: str, value: Value, change: alerts.Change, at: datetime) -> Event:
     return Event(
         id=new_id(),
-        camera=answer.camera,
-        question=answer.question,
+        camera=camera,
+        question=question,
         kind=change.kind,
         before=change.before,
         after=change.after,
         since=change.since,
         at=at,
-        value=answer.value,
+        value=value,
     )
 
 

@@ -119,6 +119,7 @@ class Daemon:
     def _main_loop(self) -> None:
         while not self._ending():
             self._receive_commands(POLL_S)
+            self.service.recall()
             self._carry_out_requests()
             if self._file.changed():
                 self._reload_wanted = True

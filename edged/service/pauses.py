@@ -14,27 +14,31 @@ ACTIVE = "active"  # the kind of facts: what is paused, by camera or `camera/que
 
 
 class Pauses:
-    """For any thread. `store` is the facts' store."""
+    """For any thread, but only the main thread changes them. `store` is the facts' store.
+
+    A pause that the store reads only after this was created is not in force: see `found_late`.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._facts: Mapping[str, Any] = store.facts(ACTIVE)  # not changed, but replaced
         self._active_since: dict[str, float] = {}  # cameras that were resumed
         self._begun_ts = round(time.time(), 3)
 
     def is_active(self, camera: str, question: str | None = None) -> bool:
         """True if this camera or question is not paused itself."""
-        return _name(camera, question) not in self._store.facts(ACTIVE)
+        return _name(camera, question) not in self._facts
 
     def paused(self, spec: CameraSpec) -> dict[str, str]:
         """The questions of this camera that are not asked now, each with the reason. A pause includes follow-ups."""
-        facts = self._store.facts(ACTIVE)
+        facts = self._facts
         if spec.name in facts:
             return {question.name: f'camera "{spec.name}" is paused' for question in spec.all_questions()}
         return dict(_paused(spec.questions, spec.name, facts)) if facts else {}
 
     def state(self, spec: CameraSpec) -> dict[str, Any]:
         """The payload of `<camera>/active`. A question is `true` if it is not paused itself."""
-        facts = self._store.facts(ACTIVE)
+        facts = self._facts
         active = spec.name not in facts
         since = self._active_since.get(spec.name, self._begun_ts) if active else _since(facts[spec.name])
         questions = {question.name: _name(spec.name, question.name) not in facts for question in spec.all_questions()}
@@ -45,14 +49,22 @@ class Pauses:
         now = round(time.time(), 3)
         if active and question is None:
             self._active_since[camera] = now
-        self._store.remember([Fact(ACTIVE, _name(camera, question), None if active else {"since": now})])
+        self._change({_name(camera, question): None if active else {"since": now}})
 
     def keep(self, config: Config) -> None:
         """Forget the pauses of cameras and questions that this config does not have."""
         kept = {camera.name for camera in config.cameras}
         kept |= {_name(spec.name, question.name) for spec in config.cameras for question in spec.all_questions()}
-        gone = sorted(set(self._store.facts(ACTIVE)) - kept)
-        self._store.remember([Fact(ACTIVE, name, None) for name in gone])
+        self._change(dict.fromkeys(sorted(set(self._store.facts(ACTIVE)) - kept)))
+
+    def found_late(self) -> list[tuple[str, str | None]]:
+        """Cameras, and questions of cameras, that an earlier process had paused and that are not paused here."""
+        names = sorted(self._store.facts(ACTIVE).keys() - self._facts.keys())
+        return [(camera, question or None) for camera, _, question in (name.partition("/") for name in names)]
+
+    def _change(self, changes: Mapping[str, Any]) -> None:
+        self._store.remember([Fact(ACTIVE, name, value) for name, value in changes.items()])
+        self._facts = {name: value for name, value in {**self._facts, **changes}.items() if value is not None}
 
 
 def _name(camera: str, question: str | None) -> str:

@@ -100,12 +100,12 @@ class Service:
     def open_store(self) -> None:
         """Raises EdgedError if another edged uses the store, or a newer one has written it."""
         self._store = self.factories.open_store(self.config.node)
-        self._pauses = Pauses(self._store)
         self._frame_keeper = FrameKeeper(self._store.frames)
 
     @property
     def pauses(self) -> Pauses:
-        assert self._pauses, "open_store() was not called"
+        """Read from the store when they are first needed: a slow disk was read while the model was loaded."""
+        self._pauses = self._pauses or Pauses(self.store)
         return self._pauses
 
     @property
@@ -161,6 +161,19 @@ class Service:
         if active:
             self._scheduled.pop(name, None)
         self.converge(self.config, opened)
+
+    def recall(self) -> None:
+        """Act on the pauses and alerts of an earlier process, if the store could read them only after the start."""
+        if not (found := self.store.found_facts()):
+            return
+        alerts = {fact.name: fact.value for fact in found if fact.kind == ALERT}
+        for runtime in self.cameras.values():
+            runtime.recall(alerts)
+        self.pauses.keep(self.config)
+        for camera, question in self.pauses.found_late():
+            self.set_active(camera, question, False)
+        self._end_alerts(self.config)
+        forget_others(self.store, self.config)
 
     def converge(self, config: Config, opened: dict[str, CameraRuntime] | None = None) -> None:
         """Make cameras and schedule match this config.

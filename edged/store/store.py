@@ -46,6 +46,7 @@ class DiskStore(MemoryStore):
         self._done: list[int] = []
         self._done_since = 0.0
         self._found: list[StoredMessage] = []
+        self._found_facts: Sequence[Fact] = ()
         self._changed: set[tuple[str, str]] = set()  # kind and name of facts that were changed before the file was read
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
@@ -111,6 +112,11 @@ class DiskStore(MemoryStore):
             found, self._found = self._found, []
             return found
 
+    def found_facts(self) -> Sequence[Fact]:
+        with self._lock:
+            found, self._found_facts = self._found_facts, ()
+            return found
+
     def figures(self) -> StoreFigures:
         return StoreFigures(self._writer.working, self._file.used_bytes(), self._writer.lost)
 
@@ -158,6 +164,7 @@ class DiskStore(MemoryStore):
         with self._lock:
             self._rows = messages  # with `found`, whose payloads it is needed for
             self._found += found
+            self._found_facts = facts
             for fact in facts:
                 if (fact.kind, fact.name) not in self._changed:
                     self._facts.setdefault(fact.kind, {})[fact.name] = fact.value
