@@ -601,3 +601,15 @@ def test_a_snapshot_that_waited_for_this_process_does_not_look_new():
         address = f"http://127.0.0.1:{port}/a"
         started.append(subprocess.Popen([*command, address], stdout=subprocess.PIPE, text=True, env=environment))
         assert 1.5 <= float(started[0].communicate(timeout=30)[0]) < 5
+
+
+def test_cameras_are_closed_also_if_no_thread_is_left(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with web(f"http://{site}/jpeg") as watched:
+        monkeypatch.setattr(threading.Thread, "start", refuses)
+        close_all([watched.camera])
+        monkeypatch.undo()
+        with pytest.raises(CameraError, match="is closed"):
+            watched.grab()

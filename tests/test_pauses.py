@@ -205,6 +205,33 @@ def test_pauses_of_what_left_the_config_are_forgotten(world: World):
     assert ("box", "dock", "active") not in world.broker().retained
 
 
+def test_a_camera_that_cannot_be_resumed_stays_paused_and_is_resumed_later(world: World):
+    world.service.set_active("dock", None, False)
+    before = active(world, "dock")
+    world.broken["camera.start dock"] = RuntimeError("can't start new thread")
+    with pytest.raises(RuntimeError, match="new thread"):
+        world.service.set_active("dock", None, True)
+    assert (active(world, "dock"), state(world, "dock")) == (before, (False, "paused"))
+    assert set(world.store.facts(ACTIVE)) == {"dock"}
+    assert not world.service.schedule.has("dock")
+    world.broker().answers.clear()
+    world.service.set_active("dock", None, True)
+    world.look()
+    assert [status for _, status, _ in answers(world, "dock")] == ["ok", "ok", "ok"]
+    assert (active(world, "dock")["active"], state(world, "dock")) == (True, (True, None))
+
+
+def test_a_camera_that_can_be_neither_resumed_nor_paused_again_is_resumed_later(world: World):
+    world.service.set_active("dock", None, False)
+    world.broken["camera.start dock"] = RuntimeError("can't start new thread")
+    world.broken["publisher.follow"] = RuntimeError("oops")
+    with pytest.raises(RuntimeError, match="oops"):
+        world.service.set_active("dock", None, True)
+    world.service.set_active("dock", None, True)
+    world.look()
+    assert (active(world, "dock")["active"], state(world, "dock")) == (True, (True, None))
+
+
 def test_pauses_are_kept_by_a_reload_that_fails(world: World):
     world.service.set_active("dock", None, False)
     world.broken["publisher.follow"] = RuntimeError("oops")

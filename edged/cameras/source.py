@@ -71,13 +71,22 @@ def close_all(cameras: Iterable[Camera]) -> bool:
     The process must then end with `os._exit`: at an ordinary exit such a thread aborts it (SIGABRT), and nothing can
     interrupt the thread before its time-out of 4 to 8 s.
     """
-    closers = [threading.Thread(target=camera.close, daemon=True) for camera in cameras]
     deadline = time.monotonic() + CLOSE_ALL_S
-    for closer in closers:
-        closer.start()
+    closers = [closer for camera in cameras if (closer := _closing(camera))]
     for closer in closers:
         closer.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate())
+
+
+def _closing(camera: Camera) -> threading.Thread | None:
+    """The thread that closes this camera. None if there was no thread left: then it is closed now, in 1 s at most."""
+    closer = threading.Thread(target=camera.close, daemon=True)
+    try:
+        closer.start()
+    except RuntimeError:
+        camera.close()
+        return None
+    return closer
 
 
 def fetch_picture(path_or_url: str, stop: threading.Event) -> Frame:

@@ -72,6 +72,7 @@ class CameraRuntime:
         self._camera: Camera | None = None
         self._lock = Lock()  # for all that follows; held while publishing, never while a camera is started or closed
         self._retired = False
+        self._started = False
         self._state: CameraState | None = None
         self._active: dict[str, Any] | None = None  # the payload of `<camera>/active`
         self._last: dict[str, LastAnswer] = {}
@@ -95,6 +96,21 @@ class CameraRuntime:
     def use(self, camera: Camera) -> None:
         self._camera = camera
 
+    def start(self) -> None:
+        """Begin to connect. Publishes that the camera is not connected yet, because an earlier state may be retained.
+
+        The page does not show this: a camera that connects is not a problem.
+        """
+        if self.is_open:
+            self._report_unconnected()
+        self.camera.start()
+        self._started = True
+
+    @property
+    def in_service(self) -> bool:
+        """False if it was not started, because that failed, or is retired."""
+        return self._started and not self._retired
+
     @property
     def retired(self) -> bool:
         """True if it publishes nothing any more: the camera was removed, replaced or paused."""
@@ -108,11 +124,7 @@ class CameraRuntime:
                 self._publisher().camera(self.spec.name, state)
                 self._snapshots.state(self.spec.name, state)
 
-    def report_unconnected(self) -> None:
-        """Publish that the camera is not connected yet, because an earlier state may be retained.
-
-        The page does not show this: a camera that connects is not a problem.
-        """
+    def _report_unconnected(self) -> None:
         with self._lock:
             if not self._retired:
                 self._state = CameraState(False, "not connected yet", utc_now())

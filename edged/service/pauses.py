@@ -21,24 +21,24 @@ class Pauses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._facts: Mapping[str, Any] = store.facts(ACTIVE)  # not changed, but replaced
+        self.facts: Mapping[str, Any] = store.facts(ACTIVE)  # not changed, but replaced
         self._active_since: dict[str, float] = {}  # cameras that were resumed
         self._begun_ts = round(time.time(), 3)
 
     def is_active(self, camera: str, question: str | None = None) -> bool:
         """True if this camera or question is not paused itself."""
-        return _name(camera, question) not in self._facts
+        return _name(camera, question) not in self.facts
 
     def paused(self, spec: CameraSpec) -> dict[str, str]:
         """The questions of this camera that are not asked now, each with the reason. A pause includes follow-ups."""
-        facts = self._facts
+        facts = self.facts
         if spec.name in facts:
             return {question.name: f'camera "{spec.name}" is paused' for question in spec.all_questions()}
         return dict(_paused(spec.questions, spec.name, facts)) if facts else {}
 
     def state(self, spec: CameraSpec) -> dict[str, Any]:
         """The payload of `<camera>/active`. A question is `true` if it is not paused itself."""
-        facts = self._facts
+        facts = self.facts
         active = spec.name not in facts
         since = self._active_since.get(spec.name, self._begun_ts) if active else _since(facts[spec.name])
         questions = {question.name: _name(spec.name, question.name) not in facts for question in spec.all_questions()}
@@ -51,6 +51,11 @@ class Pauses:
             self._active_since[camera] = now
         self._change({_name(camera, question): None if active else {"since": now}})
 
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Pause what was paused when `facts` was read from this object, and nothing else."""
+        names = self.facts.keys() | facts.keys()
+        self._change({name: facts.get(name) for name in sorted(names) if facts.get(name) != self.facts.get(name)})
+
     def keep(self, config: Config) -> None:
         """Forget the pauses of cameras and questions that this config does not have."""
         kept = {camera.name for camera in config.cameras}
@@ -59,12 +64,12 @@ class Pauses:
 
     def found_late(self) -> list[tuple[str, str | None]]:
         """Cameras, and questions of cameras, that an earlier process had paused and that are not paused here."""
-        names = sorted(self._store.facts(ACTIVE).keys() - self._facts.keys())
+        names = sorted(self._store.facts(ACTIVE).keys() - self.facts.keys())
         return [(camera, question or None) for camera, _, question in (name.partition("/") for name in names)]
 
     def _change(self, changes: Mapping[str, Any]) -> None:
         self._store.remember([Fact(ACTIVE, name, value) for name, value in changes.items()])
-        self._facts = {name: value for name, value in {**self._facts, **changes}.items() if value is not None}
+        self.facts = {name: value for name, value in {**self.facts, **changes}.items() if value is not None}
 
 
 def _name(camera: str, question: str | None) -> str:

@@ -148,11 +148,23 @@ class Service:
         return self.factories.open_camera(spec, report, RememberedNoise(self.store, spec))
 
     def set_active(self, name: str, question: str | None, active: bool) -> None:
-        """Pause or resume a camera, or one of its questions. What is resumed is asked within a second."""
+        """Pause or resume a camera, or one of its questions. What is resumed is asked within a second.
+
+        If that fails, raises the error, and what was paused before is paused.
+        """
         if self.pauses.is_active(name, question) == active:
             return
+        before = self.pauses.facts
+        try:
+            self._set_active(name, question, active)
+        except Exception:
+            self.pauses.restore(before)
+            self.converge(self.config)
+            raise
         what = f"camera {name}" if question is None else f"camera {name}: question {question}"
         log.info("%s: %s", what, "resumed" if active else "paused")
+
+    def _set_active(self, name: str, question: str | None, active: bool) -> None:
         runtime = self.cameras[name]
         change = partial(self.pauses.set, name, question, active)
         runtime.change_pauses(change, self.factories.clock_synced())
@@ -221,7 +233,7 @@ class Service:
         return self.pauses.is_active(runtime.spec.name)
 
     def _must_stop(self, runtime: CameraRuntime, spec: CameraSpec | None) -> bool:
-        if spec is None or runtime.spec.connection != spec.connection:
+        if spec is None or runtime.spec.connection != spec.connection or not runtime.in_service:
             return True
         return runtime.is_open != self._is_open(runtime)
 
@@ -241,13 +253,10 @@ class Service:
                 log.info("camera %s: removed", name)
 
     def _start(self, runtime: CameraRuntime, before: CameraRuntime | None) -> None:
-        name = runtime.spec.name
         if before:
             runtime.inherit(before)
-        self.cameras[name] = runtime
-        if runtime.is_open:
-            runtime.report_unconnected()
-        runtime.camera.start()
+        self.cameras[runtime.spec.name] = runtime
+        runtime.start()
 
     # looks
 
