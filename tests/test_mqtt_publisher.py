@@ -88,6 +88,14 @@ def test_message_expiry_is_in_whole_seconds_rounded_up(
     assert subscriber.wait_for_topic(PEOPLE)[0].expires_s == seconds
 
 
+def test_without_a_synchronised_clock_answers_expire_all_the_same(
+    publisher: MqttPublisher, subscriber: Subscriber
+) -> None:
+    publisher.answers([replace(an_answer("a", expires_s=0.5), clock_synced=False)], [], None)
+    answer, cleared = subscriber.wait_for_topic(PEOPLE, 2)
+    assert (answer.expires_s, cleared.payload, cleared.retain) == (1, b"", True)
+
+
 def test_states_come_first_and_then_online(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
     publisher = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box")
     publisher.info({"version": "0.1.0"})

@@ -430,8 +430,7 @@ class MqttPublisher:
 
     def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))
-        # A box without the right time publishes no expiry: it could not say after a restart what has expired.
-        until = time.monotonic() + answer.expires_s if answer.clock_synced else math.inf
+        until = time.monotonic() + answer.expires_s
         topic = self._topics.answer(answer.camera, answer.question)
         return self._stored(topic, answer.camera, answer.question, payload, until, late, look)
 
