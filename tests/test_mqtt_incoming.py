@@ -105,6 +105,15 @@ def test_a_retained_message_is_marked_as_such(mosquitto: Mosquitto) -> None:
     assert listener.received[0].retained
 
 
+def test_a_message_that_is_retained_while_edged_is_connected_is_marked_as_such(mosquitto: Mosquitto) -> None:
+    with listening(mosquitto.port) as (connection, listener), sending(mosquitto.port) as send:
+        subscribed(connection, mosquitto)
+        send(b"retained", retain=True)
+        send(b"not retained")
+        processed_until(connection, lambda: len(listener.received) == 2)
+    assert [incoming.retained for incoming in listener.received] == [True, False]
+
+
 def test_subscriptions_are_renewed_after_a_reconnect(mosquitto: Mosquitto, wire: Wire) -> None:
     with listening(wire.port) as (connection, listener), sending(mosquitto.port) as send:
         subscribed(connection, mosquitto)
@@ -134,9 +143,10 @@ class GrantingNothing:
     def __init__(self) -> None:
         self.mid = 0
 
-    def subscribe(self, _: str, qos: int) -> tuple[int, int]:
-        self.mid += qos
-        return 0, self.mid
+    def request(self, _: str, as_published: bool) -> int:
+        assert as_published
+        self.mid += 1
+        return self.mid
 
 
 def test_a_refused_subscription_is_logged_once_until_it_is_granted(caplog: pytest.LogCaptureFixture) -> None:

@@ -123,6 +123,20 @@ def test_a_retained_request_is_refused_and_logged_once(mosquitto: Mosquitto, cap
     assert re.fullmatch(r'broker mqtt://[\d.:]+: retained request "(reload|info)" refused', line)
 
 
+def test_a_request_that_is_retained_while_edged_is_connected_is_refused_too(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+):
+    handler = Handler(lambda _: INFO)
+    with serving_requests(mosquitto, handler), calling(mosquitto.port) as caller:
+        caller.send("info", b"", retain=True)  # clears what is retained, and is no request
+        caller.send("active", {"camera": "dock", "active": False}, retain=True)
+        assert "retained requests are not carried out" in caller.response().json["error"]
+        assert caller.call("info", {}) == OK
+    assert [received.request for received in handler.received] == [InfoRequest()]
+    [line] = [line for line in logged(caplog) if "retained request" in line]
+    assert line.endswith('retained request "active" refused')
+
+
 def test_the_time_until_a_request_expires_is_handed_over(mosquitto: Mosquitto):
     handler = Handler(lambda _: INFO)
     with serving_requests(mosquitto, handler), calling(mosquitto.port) as caller:

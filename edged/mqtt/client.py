@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.core.specs import BrokerSpec
 from edged.mqtt.failure import Failure, alert_failure, connect_failure, disconnect_failure
@@ -189,6 +190,13 @@ class PahoClient(mqtt.Client):
         # paho's thread sets itself to None when it ends, also while it is stopped. RuntimeError: it was never started.
         with suppress(AttributeError, RuntimeError):
             self.loop_stop()
+
+    def request(self, topic_filter: str, as_published: bool) -> int | None:
+        """Subscribe with QoS 1. The message id of the SUBACK; None without a connection. See Subscriptions."""
+        if self._with_properties:
+            options = SubscribeOptions(qos=1, retainAsPublished=as_published)
+            return self.subscribe(topic_filter, options=options)[1]
+        return self.subscribe(topic_filter, qos=1)[1]
 
     def reconnect(self) -> MQTTErrorCode:
         if self._abandoned:

@@ -82,7 +82,8 @@ class Connection:
     """One broker, retried without end, with MQTT 5 first and MQTT 3.1.1 where MQTT 5 is not supported.
 
     `start`, `subscribe`, `process_events`, `publish` and `close` are for one thread; `wake` is for any.
-    `subscriptions` are topic filters. Nothing is received for a time without a connection.
+    `subscriptions` are topic filters, whose messages are marked retained as they were published, with MQTT 5. Nothing
+    is received for a time without a connection.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Connection:
         self._failure_kind: FailureKind = "other"  # of the last try
         self._read_again_at = 0.0
         self._tries = 0  # since the outage, or this connection, began
-        self._subscriptions = Subscriptions((*subscriptions, self._health))
+        self._subscriptions = Subscriptions(subscriptions, [self._health])
         self._offline_mid: int | None = None
         self._offline_acknowledged = False
         self._closed = False

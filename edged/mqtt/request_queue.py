@@ -54,6 +54,8 @@ class RequestQueue:
         """Hand the request over, or respond with the reason why not."""
         if len(incoming.topic) > LONGEST_TOPIC:  # that of the response could be longer than MQTT allows
             return
+        if incoming.retained and not incoming.payload:  # a retained request was cleared
+            return
         parsed = parse(what_of(incoming), incoming.payload)
         number = self._begin()
         error = self._why_refused(incoming, parsed)

@@ -12,10 +12,15 @@ from edged.mqtt.refused_topics import RefusedTopics
 
 
 class Subscriptions:
-    """For one thread."""
+    """For one thread.
 
-    def __init__(self, filters: Sequence[str]) -> None:
-        self._filters = list(filters)
+    With MQTT 5, a message of the filters `as_published` is marked retained if it was published so. Otherwise only one
+    that the broker had before it was subscribed to is.
+    """
+
+    def __init__(self, as_published: Sequence[str], filters: Sequence[str] = ()) -> None:
+        self._as_published = frozenset(as_published)
+        self._filters = [*as_published, *filters]
         self._requested: dict[int, str] = {}  # by message id
 
     def request(self, client: PahoClient) -> None:
@@ -32,7 +37,7 @@ class Subscriptions:
                 self._request(topic_filter, client)
 
     def _request(self, topic_filter: str, client: PahoClient) -> None:
-        _, mid = client.subscribe(topic_filter, qos=1)
+        mid = client.request(topic_filter, topic_filter in self._as_published)
         if mid is not None:  # None without a connection: the next one asks again
             self._requested[mid] = topic_filter
 
