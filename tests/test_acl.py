@@ -168,7 +168,7 @@ def test_a_user_may_write_its_topics_and_no_others(broker: Mosquitto, user: str,
 @pytest.mark.parametrize(
     ("user", "topics"),
     [
-        ("edged", {REQUEST, HEALTH, BIRTH}),
+        ("edged", {REQUEST, HEALTH, STATE, BIRTH}),
         ("subscriber", {ANSWER, LATE, STATE, HEALTH}),
         ("requester", {RESPONSE, STATE}),
         ("homeassistant", {ANSWER, LATE, STATE, HEALTH, DISCOVERY}),

@@ -38,7 +38,7 @@ def test_a_page_that_edged_serves_is_well(token: Secret | None):
 def test_a_free_port_is_well_unless_edged_should_run():
     port = free_port()
     assert page(served_at(port)) == [Check("page", True, f"edged can listen at {HOST}:{port}")]
-    expected = Check("page", False, f"http://{HOST}:{port}/ is not served", "edged's log says why")
+    expected = Check("page", False, f"http://{HOST}:{port}/ is not served", "if edged is running, its log says why")
     assert page(served_at(port), served=True) == [expected]
 
 

@@ -15,7 +15,8 @@ from edged.tools.doctor.check import Check
 from edged.tools.doctor.machine import Machine
 from edged.tools.doctor.running import running
 
-HEALTH = "edged/box/bridge/health"
+HEALTH, STATE = "edged/box/bridge/health", "edged/box/bridge/state"
+ONLINE, OFFLINE = b'{"state":"online"}', b'{"state":"offline"}'
 BRIEF = Machine(broker_s=1.0)
 
 
@@ -24,9 +25,25 @@ def config(port: int) -> Config:
 
 
 def test_an_edged_that_published_its_health_lately_is_running(mosquitto: Mosquitto, subscriber: Subscriber):
+    subscriber.publish(STATE, ONLINE, retain=True)
     subscriber.publish(HEALTH, json.dumps({"ts": time.time() - 40}).encode(), retain=True)
-    check = running(config(mosquitto.port), BRIEF)
+    check = running(config(mosquitto.port), Machine())
     assert (check.ok, check.detail) == (True, "running; published bridge/health 40 s ago")
+
+
+def test_an_edged_that_is_offline_is_not_running_however_lately_it_published_its_health(
+    mosquitto: Mosquitto, subscriber: Subscriber
+):
+    subscriber.publish(HEALTH, json.dumps({"ts": time.time()}).encode(), retain=True)
+    subscriber.publish(STATE, OFFLINE, retain=True)
+    assert running(config(mosquitto.port), Machine()) == Check(
+        "edged", False, "offline: it is stopped, is starting, or has lost the broker", "start edged; its log says why"
+    )
+
+
+def test_where_the_broker_hides_the_state_the_health_tells(mosquitto: Mosquitto, subscriber: Subscriber):
+    subscriber.publish(HEALTH, json.dumps({"ts": time.time()}).encode(), retain=True)
+    assert running(config(mosquitto.port), BRIEF).ok
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"ts": "now"}', b"[]"])
@@ -39,6 +56,7 @@ def test_without_a_health_message_that_has_a_time_it_is_not(
 
 
 def test_an_edged_that_stopped_publishing_is_not(mosquitto: Mosquitto, subscriber: Subscriber):
+    subscriber.publish(STATE, ONLINE, retain=True)
     subscriber.publish(HEALTH, json.dumps({"ts": time.time() - 600}).encode(), retain=True)
     check = running(config(mosquitto.port), BRIEF)
     assert (check.ok, check.detail) == (False, "has not published bridge/health for 10 min")
@@ -56,6 +74,7 @@ def test_the_command_opens_neither_the_model_nor_a_camera(
         f"node: box\nmodel: {{path: none}}\nmqtt: {{url: 'mqtt://127.0.0.1:{mosquitto.port}'}}\n"
         "cameras: {dock: {source: none.jpg, ask: {q: {prompt: x}}}}\n"
     )
+    subscriber.publish(STATE, ONLINE, retain=True)
     subscriber.publish(HEALTH, json.dumps({"ts": time.time()}).encode(), retain=True)
     assert main(["doctor", "--quick", "--config", str(path), "--json"]) in (
         0,

@@ -25,10 +25,11 @@ class Grant:
 def of_edged(topics: Topics, discovery: str | None) -> list[Grant]:
     """`discovery` is the prefix of Home Assistant's discovery; None without it.
 
-    edged reads `bridge/health` to notice another edged with its node name.
+    edged reads `bridge/health` to notice another edged with its node name. `edged doctor --quick`, which logs in as
+    edged, also reads `bridge/state`.
     """
     own = [*_published(topics), topics.response(ANY)]
-    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.health])]
+    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.health, topics.state])]
     if discovery:
         grants += [Grant("write", _announcements(discovery)), Grant("read", _birth(discovery))]
     return grants

@@ -33,7 +33,7 @@ def page(config: Config | None, served: bool = False) -> list[Check]:
 def _listening(address: ListenAddress, served: bool) -> Check:
     error = _listen(address)
     if error is None and served:
-        return Check(NAME, False, f"http://{address.shown}/ is not served", "edged's log says why")
+        return Check(NAME, False, f"http://{address.shown}/ is not served", "if edged is running, its log says why")
     if error is None:
         return Check(NAME, True, f"edged can listen at {address.shown}")
     server = None if error == errno.EADDRNOTAVAIL else _server(address)
