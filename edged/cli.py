@@ -158,7 +158,9 @@ def ask(options: argparse.Namespace) -> int:
         as_json=options.json,
         config_rev=config.rev if config else None,
     )
-    spec = ModelSpec(options.model.resolve()) if options.model or not config else config.model.each_worker()[0]
+    spec = config.model.each_worker()[0] if config else ModelSpec(options.model.resolve())
+    if options.model:
+        spec = spec.in_folder(options.model.resolve())
     return asking.ask(spec, ask_options, stop)
 
 

@@ -392,6 +392,7 @@ def asked(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     return ask
 
 
+DEMO = Path(__file__).parent.parent / "edged/demo/model"
 OF_THE_CONFIG = Generation(3, temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, deadline_s=31.0)
 
 
@@ -409,6 +410,17 @@ def test_ask_uses_settings_and_language_of_the_config(asked, tmp_path: Path):
 def test_ask_uses_them_for_another_model_too(asked, tiny_folder: Path, tmp_path: Path):
     config = ("--config", str(tmp_path / "edged.yaml"), "--model", str(tiny_folder))
     assert asked(*config).items() >= as_asked("Open?", OF_THE_CONFIG, Text()).items()
+
+
+def test_ask_fits_the_picture_into_another_model_as_the_config_says(asked, tiny_folder: Path, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "picture.png"), np.full((56, 224, 3), 255, np.uint8))  # the demo's model takes squares
+    confidences = []
+    for keys in (f"path: {DEMO}", f"path: {DEMO}, fit: letterbox", f"path: {tiny_folder}, fit: letterbox"):
+        (tmp_path / "edged.yaml").write_text(f"model: {{{keys}}}\n")
+        config = ("--config", str(tmp_path / "edged.yaml"), "--model", str(DEMO))
+        confidences.append(asked("--answer", "yes_no", *config)["confidence"])
+    stretched, letterbox, of_another = confidences
+    assert stretched != letterbox == of_another
 
 
 def test_the_options_of_ask_win(asked, tmp_path: Path):

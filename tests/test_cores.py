@@ -89,6 +89,13 @@ def test_cores_and_workers_of_a_config(tmp_path: Path):
     assert [worker.workers for worker in spec.each_worker()] == [(), ()]
 
 
+def test_another_folder_has_its_own_cores_and_the_fit_of_the_config(tmp_path: Path):
+    path, other = tmp_path / "one", tmp_path / "other"
+    spec = ModelSpec(path, (("text", "0:0"),), "letterbox", workers=((("text", "0:1"),),))
+    assert spec.in_folder(path) == spec
+    assert spec.in_folder(other) == ModelSpec(other, fit="letterbox")
+
+
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [

@@ -249,6 +249,10 @@ class ModelSpec:
         """One spec for each model object to load."""
         return [replace(self, cores=cores, workers=()) for cores in self.workers or (self.cores,)]
 
+    def in_folder(self, path: Path) -> ModelSpec:
+        """For another folder, with the cores of its config.json: its parts were compiled for them."""
+        return self if path == self.path else replace(self, path=path, cores=(), workers=())
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:

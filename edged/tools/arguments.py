@@ -121,7 +121,9 @@ def ask(parser: argparse.ArgumentParser) -> None:
     limit = f"maximum length of the reply, in tokens; default: the config's, else {DEFAULT_MAX_NEW_TOKENS}"
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help=limit)
     parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder, instead of the config's")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a model folder with its own cores, instead of the config's"
+    )
     _add_config(
         parser,
         f"use this config's model, model settings and language; {CONFIG_DEFAULT}; no default if --model is given",
