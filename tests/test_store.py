@@ -268,6 +268,22 @@ def test_a_file_of_a_newer_edged_is_refused_and_left_alone(opened: Opened, path:
     assert path.read_bytes() == before
 
 
+def test_a_file_of_a_newer_edged_is_refused_before_it_is_checked(opened: Opened, path: Path) -> None:
+    """The check of a large file may take longer than the start waits, and sets a damaged file aside."""
+    store = opened()
+    write(store, *(message(store, b"x" * 2000) for _ in range(20)))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    damaged = path.read_bytes()
+    damaged = damaged[:8192] + b"\xff" * 8192 + damaged[16384:]
+    path.write_bytes(damaged)
+    with pytest.raises(StoreTooNew, match="version 99 of its tables"):
+        DiskStore(path, lambda: True).open()
+    assert path.read_bytes() == damaged
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -233,6 +233,29 @@ def test_a_file_that_another_edged_has_taken_meanwhile_is_an_outage_like_others(
     assert store.rows() == [2, 3]
 
 
+@pytest.mark.usefixtures("at_once")
+def test_a_file_that_turns_out_to_be_somebody_elses_after_a_long_opening_is_an_outage(
+    store: Fixture, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "OPEN_S", 0.05)
+    opening, problems = threading.Event(), [StoreInUse("another edged uses it")]
+
+    def opened(_: sqlite3.Connection) -> None:
+        opening.wait(20)
+        if problems:
+            raise problems.pop()
+
+    store.opened = opened
+    store.writer.start()
+    opening.set()
+    until(lambda: lines(caplog))
+    assert lines(caplog) == [
+        f"store: {store.path}: another edged uses it; answers are kept in memory until it can be written"
+    ]
+    assert store.write(insert(1))
+    assert store.rows() == [1]
+
+
 def test_what_is_submitted_while_the_writer_closes_is_told_that_it_is_not_written(tmp_path: Path) -> None:
     store = Fixture(tmp_path / "edged.db")
     store.writer.start()

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edged.core.errors import EXIT_UNAVAILABLE, EdgedError
-from edged.store.schema import migrate
+from edged.store.schema import known_version, migrate
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,7 @@ class StateFile:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cell_size_check = ON")
+            known_version(connection, str(self.path))  # before the check, which may take minutes or set the file aside
             if check:
                 _check(connection)
             migrate(connection, str(self.path))

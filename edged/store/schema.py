@@ -104,10 +104,15 @@ def too_new(shown: str, version: int) -> StoreTooNew:
     return StoreTooNew(f"{shown} was written by a newer edged (version {version} of its tables, {VERSION} here)")
 
 
-def migrate(connection: sqlite3.Connection, shown: str) -> None:
-    """Bring the file to VERSION, each step in a transaction of its own. Raises StoreTooNew, sqlite3.Error."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+def known_version(connection: sqlite3.Connection, shown: str) -> int:
+    """The version of the file's tables; 0 if it is empty. Raises StoreTooNew, sqlite3.Error."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise too_new(shown, version)
-    for step in range(version, VERSION):
+    return version
+
+
+def migrate(connection: sqlite3.Connection, shown: str) -> None:
+    """Bring the file to VERSION, each step in a transaction of its own. Raises StoreTooNew, sqlite3.Error."""
+    for step in range(known_version(connection, shown), VERSION):
         connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;")

@@ -85,7 +85,9 @@ class Writer:
         self._outage = Outage("store", log, "writing again")
         self._thread = threading.Thread(target=self._run, name="edged-store", daemon=True)
         self._first_try = threading.Event()
-        self._fatal: EdgedError | None = None
+        self._start_lock = threading.Lock()
+        self._started = False
+        self._fatal: EdgedError | None = None  # why `start` fails
         self._closing = threading.Event()
         self.lost = 0  # operations that were never written: the backlog was full, or edged ended
         self.moved_at = time.monotonic()
@@ -99,8 +101,10 @@ class Writer:
         """Open the file; if that fails, go on in memory. Raises EdgedError: another edged uses it, or it is too new."""
         self._thread.start()
         self._first_try.wait(OPEN_S)
-        if self._fatal:
-            raise self._fatal
+        with self._start_lock:
+            self._started = True
+            if self._fatal:
+                raise self._fatal
 
     def submit(self, operation: Operation) -> None:
         if self._closing.is_set():
@@ -257,10 +261,11 @@ class Writer:
         return self._connection is not None
 
     def _fatal_or_failed(self, error: EdgedError) -> None:
-        if self._first_try.is_set():  # edged runs: a file that became somebody else's is an outage like others
-            self._fail(str(error))
-        else:
-            self._fatal = error
+        with self._start_lock:
+            if not self._started:
+                self._fatal = error
+                return
+        self._fail(str(error))  # edged runs, so a file that is somebody else's is an outage like others
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Set the damaged file aside; the next write creates another one."""
