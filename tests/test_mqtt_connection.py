@@ -74,6 +74,8 @@ class IgnoringListener:
 
     def on_message(self, incoming: Incoming) -> None: ...
 
+    def on_rivals_gone(self) -> None: ...
+
 
 def processed_until(connection: Connection, condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
     deadline = time.monotonic() + timeout_s

@@ -38,6 +38,8 @@ class Listener:
 
     def on_acknowledged(self, mid: int, outcome: str) -> None: ...
 
+    def on_rivals_gone(self) -> None: ...
+
     def on_message(self, incoming: Incoming) -> None:
         self.received.append(incoming)
 

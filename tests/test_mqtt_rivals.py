@@ -15,20 +15,26 @@ from support.broker import (
     CONNACK_V5,
     HOST,
     Mosquitto,
+    Received,
     Subscriber,
     Wire,
+    an_answer,
     mosquitto,
     scripted_broker,
     subscriber,
     until,
     wire,
 )
-from support.publishing import OFFLINE, STATE, disconnected, logged, publishing
+from support.publishing import OFFLINE, ONLINE, PEOPLE, SINCE, STATE, disconnected, logged, publishing
 
+from edged.core.types import CameraState
 from edged.mqtt import properties, rivals
 from edged.mqtt.rivals import Rivals
 
 HEALTH = "edged/box/bridge/health"
+AVAILABILITY = "edged/box/dock/availability"
+IMAGE = "edged/box/dock/image/jpeg"
+UP, DOWN = CameraState(True, None, SINCE), CameraState(False, "edged is stopped", SINCE)
 ANOTHER = 'another edged with the node name "box" is running; each edged needs its own node and client id'
 GONE = "no other edged with the node name or client id any more"
 
@@ -37,19 +43,30 @@ def said(caplog: pytest.LogCaptureFixture, text: str, level: str = "WARNING") ->
     return sum(text in line for line in logged(caplog, level))
 
 
+def newest(subscriber: Subscriber, topic: str) -> Received:
+    return subscriber.of(topic)[-1]
+
+
 def health(instance: str) -> bytes:
     return json.dumps({"instance": instance}).encode()
 
 
 @pytest.mark.parametrize("ids", [("", ""), ("one", "two")])
 def test_two_edged_with_one_node_name_report_each_other_once_and_when_it_is_over(
-    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ids: tuple[str, str]
+    mosquitto: Mosquitto,
+    subscriber: Subscriber,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    ids: tuple[str, str],
 ) -> None:
+    """After that, everything of the one that goes on is published again."""
     monkeypatch.setattr(rivals, "GONE_S", 4.0)
     caplog.set_level("INFO")
     with publishing(mosquitto.port, client_id=ids[0], instance="first") as first:
         first.health({})
-        until(lambda: first.figures().published >= 2)
+        first.camera("dock", UP)
+        first.answers([an_answer("of the first")], [], b"picture of the first")
+        until(lambda: first.figures().published >= 5)
         with publishing(mosquitto.port, client_id=ids[1], instance="second") as second:
 
             def both_know() -> bool:
@@ -58,7 +75,13 @@ def test_two_edged_with_one_node_name_report_each_other_once_and_when_it_is_over
                 return said(caplog, ANOTHER) == 2
 
             until(both_know, 40)
+            second.camera("dock", DOWN)
+            second.answers([an_answer("of the second")], [], b"picture of the second")
         until(lambda: said(caplog, GONE, "INFO") == 1, 20)
+        until(lambda: newest(subscriber, STATE).json == ONLINE)
+        until(lambda: newest(subscriber, AVAILABILITY).json["state"] == "online")
+        until(lambda: newest(subscriber, PEOPLE).json["id"] == "of the first")
+        until(lambda: newest(subscriber, IMAGE).payload == b"picture of the first")
         assert first.figures().connected
     assert said(caplog, ANOTHER) == 2
 

@@ -77,6 +77,9 @@ class ConnectionListener(Protocol):
     def on_message(self, incoming: Incoming) -> None:
         """A message of one of the subscriptions."""
 
+    def on_rivals_gone(self) -> None:
+        """Others that published on the topics of this edged have stopped; what they left there is retained."""
+
 
 class Connection:
     """One broker, retried without end, with MQTT 5 first and MQTT 3.1.1 where MQTT 5 is not supported.
@@ -177,7 +180,8 @@ class Connection:
     def _check_connection(self, now: float) -> None:
         if self._known.short.steady(now):
             self._known.log.connected(self._protocol)
-        self._known.rivals.check(self._connected_at, now)
+        if self._known.rivals.gone(self._connected_at, now):
+            self._listener.on_rivals_gone()
         if now >= self._known.acknowledgements.oldest + PUBACK_S:
             self._connection_lost(Failure("unreachable", f"a message was not acknowledged within {PUBACK_S:.0f} s"))
             self._begin_later(V5, retry_pause_s(1))

@@ -287,6 +287,9 @@ class MqttPublisher:
         else:
             self._announcer.on_message(incoming)
 
+    def on_rivals_gone(self) -> None:
+        self._queue.connected()  # everything is sent again, also in place of the `offline` of the others
+
     # The sending thread
 
     def _run(self) -> None:

@@ -63,12 +63,14 @@ class Rivals:
         self._losses += 1
         return retry_pause_s(self._losses)
 
-    def check(self, connected_at: float, now: float) -> None:
-        """Log that there is no other any more, once the connection has lasted GONE_S without a sign of one."""
-        if self.present and now >= max(connected_at, self._seen_at) + GONE_S:
-            self._logged.clear()
-            self._losses = 0
-            log.info("broker %s: no other edged with the node name or client id any more", self._broker)
+    def gone(self, connected_at: float, now: float) -> bool:
+        """True, and logged, when there is no other any more: the connection has lasted GONE_S without a sign of one."""
+        if not self.present or now < max(connected_at, self._seen_at) + GONE_S:
+            return False
+        self._logged.clear()
+        self._losses = 0
+        log.info("broker %s: no other edged with the node name or client id any more", self._broker)
+        return True
 
     def _seen(self, now: float, sign: str) -> None:
         self._seen_at = now
