@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -330,6 +331,54 @@ def test_adding_again_changes_interval_and_hours_and_keeps_the_count(hanging: Ha
         schedule.add(camera(schedule=Every(0.1)), None)
         until(lambda: len(hanging.calls) >= 2)
         assert schedule.ticks("dock").due >= 3
+
+
+def test_a_camera_that_is_added_again_during_its_look_is_looked_at_when_that_look_ends(
+    hanging: Hanging, caplog: pytest.LogCaptureFixture
+):
+    with running(hanging) as schedule:
+        schedule.add(camera(schedule=Every(HOUR)), None)
+        until(lambda: hanging.calls)
+        schedule.remove("dock")
+        schedule.add(camera(schedule=Every(HOUR)), None)
+        until(lambda: schedule.ticks("dock").due == 1)
+        assert hanging.calls == ["dock"]  # one at a time
+        hanging.go.set()
+        until(lambda: len(hanging.calls) == 2)
+    assert schedule.ticks("dock").skipped == 0
+    assert not caplog.messages
+
+
+def test_of_several_schedules_that_wait_for_a_look_only_the_newest_looks(hanging: Hanging):
+    with running(hanging) as schedule:
+        schedule.add(camera("dock", schedule=Every(HOUR)), None)
+        until(lambda: hanging.calls)
+        for _ in range(3):
+            before = schedule.ticks("dock").due
+            schedule.add(camera("dock", schedule=Every(HOUR)), None)
+            until(partial(lambda due: schedule.ticks("dock").due > due, before))
+        hanging.go.set()
+        until(lambda: len(hanging.calls) == 2)
+        schedule.add(camera("yard"), None)
+        until(lambda: hanging.calls.count("yard") >= 3)
+    assert hanging.calls.count("dock") == 2
+
+
+def test_a_look_that_waits_for_that_of_an_earlier_schedule_counts_as_late(hanging: Hanging):
+    lateness = Lateness()
+
+    def look(name: str) -> None:
+        lateness.begun(name)
+        hanging(name)
+
+    with running(look, 4, lateness) as schedule:
+        schedule.add(camera(schedule=Every(HOUR)), None)
+        until(lambda: hanging.calls)
+        schedule.add(camera(schedule=Every(HOUR)), None)
+        until(lambda: lateness.figures()[1] > 0.7)
+        hanging.go.set()
+        until(lambda: len(hanging.calls) == 2)
+    assert lateness.figures()[1] > 0.7
 
 
 def test_a_schedule_that_cannot_be_added_leaves_the_old_one_in_place(hanging: Hanging):

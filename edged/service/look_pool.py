@@ -23,6 +23,8 @@ CLOCK_STEP_S = 1.0  # more than the clock drifts from one look to the next
 class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
     """Runs looks in up to `most` daemon threads, so that a look that hangs does not keep the process from ending.
 
+    Jobs with the same name, that of the camera, run one after the other.
+
     APScheduler's own pool joins its threads without a time-out, at shutdown and at the exit of the process.
     """
 
@@ -31,7 +33,8 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         self._most = most
         self._lateness = lateness
         self._changed = threading.Condition()
-        self._queue: deque[Job] = deque()
+        self._queue: deque[tuple[Job, float]] = deque()  # and when (monotonic) each was due
+        self._running: set[str] = set()  # names
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
@@ -49,8 +52,8 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         """Drop the queued looks. Never waits for the running ones: see `wait`."""
         with self._changed:
             self._closed = True
-            for job in self._queue:
-                self._lateness.ended(job.id)
+            for job, _ in self._queue:
+                self._lateness.ended(job.name)
             self._queue.clear()
             self._changed.notify_all()
 
@@ -68,8 +71,9 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
                 thread.start()  # before anything else: if it raises, APScheduler counts the look as not submitted
                 self._threads.append(thread)
             # not in a listener: those of a submission are called after it, when the look may be running already
-            self._lateness.due(job.id, self._due_at(run_times[-1]))
-            self._queue.append(job)
+            due_at = self._due_at(run_times[-1])
+            self._lateness.due(job.name, due_at)
+            self._queue.append((job, due_at))
             self._changed.notify()
 
     def _due_at(self, scheduled: datetime) -> float:
@@ -85,14 +89,33 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
             try:
                 job.func(*job.args)
             except Exception:
-                log.exception("camera %s: unexpected error in a look", job.id)
+                log.exception("camera %s: unexpected error in a look", job.name)
             finally:
-                self._lateness.ended(job.id)  # before the next look can be due
-                self._run_job_success(job.id, [])
+                self._ended(job)
 
     def _next(self) -> Job | None:
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(lambda: self._first() or self._closed)
             self._idle -= 1
-            return self._queue.popleft() if self._queue else None
+            following = self._first()
+            if following is None:
+                return None
+            self._queue.remove(following)
+            job, _ = following
+            self._running.add(job.name)
+            return job
+
+    def _first(self) -> tuple[Job, float] | None:
+        """The first in the queue whose camera has no look running. With the lock held."""
+        return next((each for each in self._queue if each[0].name not in self._running), None)
+
+    def _ended(self, job: Job) -> None:
+        with self._changed:
+            self._running.discard(job.name)
+            self._lateness.ended(job.name)  # before the next look can be due
+            for waiting, due_at in self._queue:
+                if waiting.name == job.name:
+                    self._lateness.due(job.name, due_at)
+            self._changed.notify()
+        self._run_job_success(job.id, [])

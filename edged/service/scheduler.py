@@ -1,11 +1,13 @@
 """Schedules the looks at cameras, with APScheduler.
 
-A camera never has two looks at once: a tick that finds the previous look still running is skipped and counted.
+A camera never has two looks at once: a tick that finds the previous look still running is skipped and counted. The
+first tick after a camera was added again is not: it waits for the end of the look that the earlier schedule has begun.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import threading
 import time
@@ -75,7 +77,11 @@ class Schedule:
         self._pool = LookPool(max(1, threads), lateness)
         self._lock = threading.Lock()  # for the counts, which APScheduler's thread changes
         self._ticks: dict[str, Ticks] = {}
-        self._jobs: dict[str, Job] = {}  # get_jobs() takes a lock that APScheduler's thread holds if it hangs
+        self._current: dict[str, _Tick] = {}  # of each camera's newest schedule
+        # By camera. get_jobs() takes a lock that APScheduler's thread holds if it hangs. Each schedule of a camera is
+        # a job with an id of its own, because APScheduler counts running looks by the id.
+        self._jobs: dict[str, Job] = {}
+        self._numbers = itertools.count(1)
         self._skipped_looks = SkippedLooks(settled_s)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,  # the default is the system's, and an invalid TZ raises
@@ -102,27 +108,34 @@ class Schedule:
         """
         time_zone = zone(timezone)
         when = trigger(camera, time_zone, soon)
+        tick = _Tick(camera.name, camera.hours, time_zone)
+        self._drop_job(camera.name)
         with self._lock:
             self._ticks.setdefault(camera.name, Ticks(done_at=time.monotonic()))
+            self._current[camera.name] = tick
         self._jobs[camera.name] = self._scheduler.add_job(
             self._tick,
             when,
-            args=[_Tick(camera.name, camera.hours, time_zone)],
-            id=camera.name,
-            replace_existing=True,
+            args=[tick],
+            id=f"{camera.name} {next(self._numbers)}",
+            name=camera.name,
         )
 
     def has(self, name: str) -> bool:
-        return self._scheduler.get_job(name) is not None
+        return name in self._jobs
 
     def remove(self, name: str) -> None:
-        if self.has(name):
-            self._scheduler.remove_job(name)
-        self._jobs.pop(name, None)
+        self._drop_job(name)
         with self._lock:
             self._ticks.pop(name, None)
+            self._current.pop(name, None)
             self._skipped_looks.removed(name)
         self._lateness.ended(name)
+
+    def _drop_job(self, name: str) -> None:
+        job = self._jobs.pop(name, None)
+        if job and self._scheduler.get_job(job.id):
+            self._scheduler.remove_job(job.id)
 
     def ticks(self, name: str) -> Ticks:
         with self._lock:
@@ -148,7 +161,7 @@ class Schedule:
         """Restart all intervals. Call after the wall clock was set."""
         self._pool.set_clock()
         for job in self._scheduler.get_jobs():
-            job.reschedule(job.trigger if isinstance(job.trigger, CronTrigger) else _restarted(job.id, job.trigger))
+            job.reschedule(job.trigger if isinstance(job.trigger, CronTrigger) else _restarted(job.name, job.trigger))
 
     def stop(self, wait_s: float = STOP_WAIT_S) -> bool:
         """Begin no more looks. False if one still runs after `wait_s`; looks end by the stop signal, not by this."""
@@ -157,6 +170,8 @@ class Schedule:
         return self._pool.wait(wait_s)
 
     def _tick(self, tick: _Tick) -> None:
+        if not self._is_current(tick):
+            return
         if within_hours := tick.within_hours():
             self._look(tick.name)
         with self._lock:
@@ -164,19 +179,30 @@ class Schedule:
                 outside = ticks.outside_hours + (not within_hours)
                 self._ticks[tick.name] = replace(ticks, outside_hours=outside, done_at=time.monotonic())
 
+    def _is_current(self, tick: _Tick) -> bool:
+        with self._lock:
+            return self._current.get(tick.name) is tick
+
     # in APScheduler's thread; an event may come after its camera was removed
 
     def _submitted(self, event: JobSubmissionEvent) -> None:
+        name = _camera(event)
         with self._lock:
-            if ticks := self._ticks.get(event.job_id):
-                self._ticks[event.job_id] = replace(ticks, due=ticks.due + 1)
-                self._skipped_looks.kept(event.job_id)
+            if ticks := self._ticks.get(name):
+                self._ticks[name] = replace(ticks, due=ticks.due + 1)
+                self._skipped_looks.kept(name)
 
     def _skipped(self, event: JobSubmissionEvent) -> None:
+        name = _camera(event)
         with self._lock:
-            if ticks := self._ticks.get(event.job_id):
-                self._ticks[event.job_id] = replace(ticks, due=ticks.due + 1, skipped=ticks.skipped + 1)
-                self._skipped_looks.skipped(event.job_id)
+            if ticks := self._ticks.get(name):
+                self._ticks[name] = replace(ticks, due=ticks.due + 1, skipped=ticks.skipped + 1)
+                self._skipped_looks.skipped(name)
+
+
+def _camera(event: JobSubmissionEvent) -> str:
+    name, _, _ = str(event.job_id).partition(" ")
+    return name
 
 
 # triggers
