@@ -31,6 +31,7 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome
+from edged.service.worker import Worker, WorkerGroup
 from edged.service.worker_queue import Ticket, WorkerQueue
 
 SOURCE = SourceSpec("path", Secret("x"), "x")
@@ -763,5 +764,6 @@ def test_a_question_that_fails_after_a_reload_removed_it_begins_no_outage(stage:
 def test_no_outage_remains_of_a_call_that_a_reload_ends_while_its_failure_is_recorded():
     outage = ModelOutage()
     is_made = iter([True, False])
-    outage.failed(ModelCall("dock", "worker 0", "gate"), ModelError("model: out of memory"), lambda: next(is_made))
+    worker = Worker("worker 0", FakeModel, WorkerGroup())
+    outage.failed(ModelCall("dock", worker, "gate"), ModelError("model: out of memory"), lambda: next(is_made))
     assert not outage.on

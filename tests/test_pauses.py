@@ -15,6 +15,7 @@ from support.making import question
 from support.world import CONFIG, GATE, PEOPLE, World, camera
 
 from edged.core.answer_types import YesNo
+from edged.core.errors import ModelError
 from edged.core.specs import Every
 from edged.core.types import Fact
 from edged.service.judging import Provenance
@@ -311,6 +312,30 @@ def test_a_pause_neither_raises_nor_clears_an_alert(world: World):
     world.service.set_active("dock", None, False)
     world.service.set_active("dock", None, True)
     assert facts() == before
+
+
+@pytest.mark.parametrize("paused", [None, "people"])
+def test_an_outage_of_the_model_ends_when_what_fails_is_paused(
+    world: World, caplog: pytest.LogCaptureFixture, paused: str | None
+):
+    caplog.set_level("INFO", "edged")
+    fails = iter([ModelError("model: out of memory")])
+    world.models[0].replies["people"] = lambda: next(fails, "3")
+    world.service.looks.look(world.service.cameras["dock"])
+    assert world.service.looks.model_outage.on
+    world.service.set_active("dock", paused, False)
+    assert not world.service.looks.model_outage.on
+    assert caplog.messages[-1].startswith("model: what failed is no longer asked for after ")
+
+
+def test_a_question_that_fails_when_it_is_paused_begins_no_outage(world: World):
+    def paused_meanwhile() -> ModelError:
+        world.service.set_active("dock", "people", False)
+        return ModelError("model: out of memory")
+
+    world.models[0].replies["people"] = paused_meanwhile
+    world.service.looks.look(world.service.cameras["dock"])
+    assert not world.service.looks.model_outage.on
 
 
 def test_a_damaged_fact_is_a_pause_of_unknown_time(world: World):

@@ -26,7 +26,7 @@ from edged.core.errors import CannotGoOn, EdgedError, FileUnusable, ModelError, 
 from edged.core.interfaces import VisionModel
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
-from edged.core.types import CameraState, utc_now
+from edged.core.types import CameraState, Frame, utc_now
 from edged.service.reload import Reload
 
 
@@ -308,6 +308,36 @@ def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(
     lines = [line for line in caplog.messages if line.startswith("model: ")]
     assert lines[0] == "model: out of memory"
     assert re.fullmatch(r"model: what failed is no longer asked for after [\d.]+ s \(\d tries\)", lines[1])
+
+
+def test_a_call_of_the_model_before_does_not_end_the_outage_of_its_successor(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "edged")
+    service, [before] = world.service, world.models
+    dock, encoding, go, encode = service.cameras["dock"], threading.Event(), threading.Event(), before.encode
+
+    def slow(picture: Frame) -> float:
+        encoding.set()
+        assert go.wait(20)
+        return encode(picture)
+
+    def broken(picture: Frame) -> float:
+        raise ModelError("model: out of memory")
+
+    before.encode = slow  # type: ignore[method-assign]
+    look = threading.Thread(target=service.looks.look, args=(dock,))
+    look.start()
+    assert encoding.wait(20)
+    service.serve(service.load(world.config, world.wait))
+    world.models[1].encode = broken  # type: ignore[method-assign]
+    service.looks.look(dock)
+    go.set()
+    look.join(20)
+    assert service.looks.model_outage.on
+    assert [line for line in caplog.messages if line.startswith("model: ") and "m1" not in line] == [
+        "model: out of memory"
+    ]
 
 
 def gated(**question: Any) -> Config:

@@ -108,7 +108,8 @@ class Asking:
 
     def _call(self) -> ModelCall:
         """The call of the model that is being made."""
-        camera, worker = self.camera.name, self.ticket.worker_name
+        camera, worker = self.camera.name, self.ticket.worker
+        assert worker
         if self.conversation:
             return ModelCall(camera, worker, self.conversation.question.name)
         return ModelCall(camera, worker, None, self.region)

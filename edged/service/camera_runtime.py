@@ -217,8 +217,12 @@ class CameraRuntime:
 
     def due(self, spec: CameraSpec) -> list[QuestionSpec]:
         """The questions that are not paused, and whose own interval has passed or that were changed."""
+        return [each for each in self.asked(spec) if self._is_due(each, spec)]
+
+    def asked(self, spec: CameraSpec) -> list[QuestionSpec]:
+        """The questions that are not paused."""
         paused = self.paused(spec)
-        return [each for each in spec.questions if each.name not in paused and self._is_due(each, spec)]
+        return [each for each in spec.questions if each.name not in paused]
 
     def _is_due(self, question: QuestionSpec, spec: CameraSpec) -> bool:
         last = self.last_answer(question)
@@ -233,7 +237,7 @@ class CameraRuntime:
     def makes(self, call: ModelCall) -> bool:
         """True if the next looks make this call of the model."""
         with self._lock:
-            return not self._retired and call.is_made_for(self.spec.questions)
+            return not self._retired and call.is_made_for(self.asked(self.spec))
 
     def last_answer(self, question: QuestionSpec) -> LastAnswer | None:
         """How this question was last answered; None if it was not, or if it was changed since."""

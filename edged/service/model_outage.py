@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from edged.core.errors import ModelError
 from edged.core.outage import Outage
 from edged.core.specs import QuestionSpec, RegionSpec
+from edged.service.worker import Worker, WorkerGroup
 
 log = logging.getLogger("edged.look")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """A call of the model that each look of a camera repeats.
+    """A call of the model that each look of a camera repeats, if `worker` takes it.
 
     `question` is None for encoding `region`, which is None for the whole frame.
     """
 
     camera: str
-    worker: str
+    worker: Worker
     question: str | None
     region: RegionSpec | None = None
 
@@ -56,11 +57,12 @@ class ModelOutage:
         self._outage.end(call)
 
     def keep(self, camera: str, questions: Collection[QuestionSpec]) -> None:
-        """This camera asks only these questions now."""
+        """This camera asks only these questions now; those that are paused are not among them."""
         self._outage.forget(lambda call: call.camera == camera and not call.is_made_for(questions), REMOVED)
 
     def camera_removed(self, camera: str) -> None:
         self._outage.forget(lambda call: call.camera == camera, REMOVED)
 
-    def model_replaced(self) -> None:
-        self._outage.forget(lambda _: True, "replaced")
+    def model_replaced(self, group: WorkerGroup) -> None:
+        """Only this group serves now. A call of another one that returns later ends no outage of this one."""
+        self._outage.forget(lambda call: call.worker.group is not group, "replaced")

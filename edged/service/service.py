@@ -204,7 +204,7 @@ class Service:
             else:
                 self.cameras[spec.name].adopt(spec, config.rev, zone(config.timezone))
             self.cameras[spec.name].report_active(self.pauses.state(spec))
-            self.looks.model_outage.keep(spec.name, spec.questions)
+            self.looks.model_outage.keep(spec.name, self.cameras[spec.name].asked(spec))
             self._schedule_looks(spec, config.timezone)
         self._end_alerts(config)
         forget_others(self.store, config)
@@ -301,7 +301,7 @@ class Service:
     def serve(self, group: WorkerGroup) -> None:
         """Let this group answer. The one before is dismissed."""
         self.queue.serve(group)
-        self.looks.model_outage.model_replaced()  # after that: a dismissed group reports no failures
+        self.looks.model_outage.model_replaced(group)  # after that: a dismissed group reports no failures
         for runtime in self.cameras.values():
             runtime.forget_answers()
 

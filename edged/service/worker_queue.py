@@ -102,10 +102,6 @@ class Ticket(Generic[T]):
         """Set when the worker's group is dismissed."""
         return self._worker.group.leaving
 
-    @property
-    def worker_name(self) -> str:
-        return self._worker.name
-
     def expect_encode(self) -> None:
         """Call before an encode."""
         self.expect(0.0)
