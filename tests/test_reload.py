@@ -25,7 +25,7 @@ from edged.core.conditions import OneOf
 from edged.core.errors import CannotGoOn, EdgedError, FileUnusable, ModelError, ModelFolderError
 from edged.core.interfaces import VisionModel
 from edged.core.secret import Secret
-from edged.core.specs import AlertSpec, BrokerSpec, Config, Every, ModelSpec, QuestionSpec, SourceSpec
+from edged.core.specs import AlertSpec, BrokerSpec, Config, Every, ModelSpec, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import CameraState, Frame, utc_now
 from edged.service.reload import Reload
 
@@ -291,6 +291,50 @@ def test_a_changed_node_or_broker_clears_what_was_retained(world: World):
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second")))
     world.reload.take(replace(CONFIG, node="other", mqtt=BrokerSpec("second", username="u", password=Secret("p"))))
     assert (world.brokers["first"].withdrawn, world.brokers["second"].withdrawn) == (["box", "other"], [])
+
+
+def shown(world: World, name: str) -> set[str]:
+    """The questions of this camera that the page has an answer to."""
+    return set(world.service.snapshots.cameras[name].answers)
+
+
+def test_the_page_forgets_the_answers_about_another_source(world: World):
+    world.look()
+    world.models[0].replies["gate"] = "No"
+    world.look()
+    assert world.service.snapshots.cameras["shop"].changes
+    world.silent.add("shop")
+    world.reload.take(edited("shop", source=SourceSpec("path", Secret("b"), "b"))(CONFIG))
+    snapshot = world.service.snapshots.cameras["shop"]
+    assert (snapshot.answers, snapshot.changes) == ({}, {})
+    assert not world.broker().retained[("box", "shop", "availability")].online
+    assert snapshot.state is None  # "not connected yet" is no problem that the page shows
+    assert shown(world, "dock") == {"gate", "car", "people"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(GATE, min_confidence=0.9),
+        replace(GATE, region=RegionSpec("left", (0.0, 0.0, 0.5, 1.0))),
+        replace(GATE, then=(replace(GATE.then[0], min_confidence=0.9),)),
+    ],
+)
+@pytest.mark.parametrize("reopened", [False, True])
+def test_the_page_forgets_the_answers_to_a_question_that_was_changed(
+    world: World, changed: QuestionSpec, reopened: bool
+):
+    world.look()
+    more = {"max_age_s": 9.0} if reopened else {}
+    world.reload.take(edited("dock", questions=(changed, PEOPLE), **more)(CONFIG))
+    assert shown(world, "dock") == {"people"}
+    assert shown(world, "shop") == {"gate", "car"}
+
+
+def test_the_page_keeps_the_answers_of_a_camera_that_is_opened_again_with_the_same_pictures(world: World):
+    world.look()
+    world.reload.take(edited("dock", max_age_s=9.0, title="Dock")(CONFIG))
+    assert shown(world, "dock") == {"gate", "car", "people"}
 
 
 def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(

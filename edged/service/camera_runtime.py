@@ -22,7 +22,7 @@ from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
 from edged.core.intervals import asked_again_after_s
 from edged.core.outage import Outage
-from edged.core.specs import CameraSpec, QuestionSpec
+from edged.core.specs import CameraSpec, QuestionSpec, with_follow_ups
 from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, Value, utc_now
 from edged.service.judging import Provenance, new_id
 from edged.service.look_meter import LookMeter
@@ -150,16 +150,21 @@ class CameraRuntime:
     # a reload
 
     def adopt(self, spec: CameraSpec, config_rev: str, time_zone: tzinfo = UTC) -> None:
-        """Take a new spec with the same source. Forgets the answers to questions that are gone."""
+        """Take a new spec with the same source. Forgets the answers to questions that are gone or were changed."""
         with self._lock:
+            self._snapshots.forget_answers(spec.name, _not_asked_any_more(self.spec, spec))
             self.spec, self.config_rev, self._time_zone = spec, config_rev, time_zone
             self._forget_gone()
 
     def inherit(self, before: CameraRuntime) -> None:
         """Take over the memory of this camera's previous runtime; its answers only if the pictures are the same."""
-        same_pictures = before.spec.pictures == self.spec.pictures
+        same_pictures, name = before.spec.pictures == self.spec.pictures, self.spec.name
+        questions = before.spec.all_questions()
+        changed = _not_asked_any_more(before.spec, self.spec) if same_pictures else {each.name for each in questions}
+        self._snapshots.forget_answers(name, changed)
+        self._snapshots.forget_state(name)
         if not same_pictures:
-            self._snapshots.forget_frame(self.spec.name)
+            self._snapshots.forget_frame(name)
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
             self._histories, self.looks, self.meter = dict(before._histories), before.looks, before.meter
@@ -401,6 +406,13 @@ def alert_offs(gone: Mapping[str, Any], at: datetime) -> list[Event]:
 
 def _histories(spec: CameraSpec, remembered: Mapping[str, Any]) -> dict[tuple[str, str], alerts.History]:
     return {key: alerts.from_json(remembered[name]) for key, name in fact_names(spec).items() if name in remembered}
+
+
+def _not_asked_any_more(before: CameraSpec, after: CameraSpec) -> set[str]:
+    """The questions and follow-ups of `before` that `after` asks differently, or not at all."""
+    current = {question.name: question for question in after.questions}
+    changed = [each for each in before.questions if not _is_same(each, current.get(each.name))]
+    return {question.name for question in with_follow_ups(changed)}
 
 
 def _is_same(asked: QuestionSpec, current: QuestionSpec | None) -> bool:

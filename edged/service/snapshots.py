@@ -82,6 +82,17 @@ class Snapshots:
         with self._lock:
             self._set(name, replace(self._get(name), frame=None, tried=None))
 
+    def forget_answers(self, name: str, questions: Collection[str]) -> None:
+        """The answers of before say nothing about what these questions ask now, nor do their changes."""
+        with self._lock:
+            before = self._get(name)
+            self._set(name, _with_questions(before, (before.answers.keys() | before.changes.keys()) - set(questions)))
+
+    def forget_state(self, name: str) -> None:
+        """The camera is opened again; its next state is the first."""
+        with self._lock:
+            self._set(name, replace(self._get(name), state=None))
+
     def keep(self, questions: Mapping[str, Collection[str]]) -> None:
         """Forget the cameras and questions that are not in `questions`, names of questions by camera."""
         with self._lock:
@@ -117,7 +128,7 @@ def _newest(before: Frame | None, frame: Frame | None) -> Frame | None:
 
 
 def _with_questions(snapshot: CameraSnapshot, names: Collection[str]) -> CameraSnapshot:
-    if snapshot.answers.keys() <= set(names):
+    if snapshot.answers.keys() | snapshot.changes.keys() <= set(names):
         return snapshot
     answers = {name: answer for name, answer in snapshot.answers.items() if name in names}
     changes = {name: event for name, event in snapshot.changes.items() if name in names}
