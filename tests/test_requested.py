@@ -22,6 +22,7 @@ from edged.core.conditions import OneOf
 from edged.core.errors import CameraError, ModelError
 from edged.core.requests import (
     FULL,
+    MOST_WAITING,
     ActiveRequest,
     AdHoc,
     AskRequest,
@@ -293,6 +294,17 @@ def test_a_request_that_gets_no_turn_before_its_deadline_is_a_timeout_that_is_no
     assert asking.published() == [first.answer]
 
 
+def test_a_deadline_counts_while_as_many_requests_as_there_may_be_wait_for_the_model(asking: Asking):
+    [group] = [asking.service.queue.serving()]
+    assert group
+    asking.service.queue.dismiss(group)  # as a reload does on a device that has room for one model
+    looks = [asking.ask(LookRequest("dock")) for _ in range(MOST_WAITING - 1)]
+    assert asking.ask(AskRequest("dock", "people", deadline_s=0.2)).answer.status == "timeout"
+    assert not any(look.responses for look in looks)
+    asking.service.serve(asking.service.load(asking.config, asking.wait))
+    assert all(look.statuses()["people"] == "ok" for look in looks)
+
+
 @with_config(replace(CONFIG, cameras=(camera("dock", PEOPLE, question("A dog?", YesNo(), "dog")),)))
 def test_what_is_not_asked_before_the_deadline_is_a_timeout_and_the_rest_is_published(asking: Asking):
     """Here the deadline passes during the first question."""
@@ -456,11 +468,15 @@ def test_before_the_model_is_loaded_requests_are_refused():
 
 
 def test_a_requester_that_fails_does_not_stop_the_others(asking: Asking, caplog: pytest.LogCaptureFixture):
-    def respond(_: Response) -> None:
+    responses: list[Response] = []
+
+    def respond(response: Response) -> None:
+        responses.append(response)
         raise RuntimeError("oops")
 
-    for _ in range(module.THREADS + 1):
+    for number in range(module.THREADS + 1):
         asking.requests.receive(Received(LookRequest("dock"), respond))
+        until(partial(lambda before: len(responses) > before, number))
     assert asking.ask(LookRequest("dock")).statuses() == {"gate": "ok", "car": "ok", "people": "ok"}
     assert "unexpected error in a response" in caplog.messages
 

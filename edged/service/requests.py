@@ -1,4 +1,4 @@
-"""Carries out requests: looks in a few threads of their own, everything else in the main thread."""
+"""Carries out requests: looks in a thread for each, everything else in the main thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from edged.service.service import Service
 
 log = logging.getLogger("edged.requests")
 
-THREADS = 4
+THREADS = MOST_WAITING  # a request that waited for a thread would not notice that its deadline passes
 LIMIT_S = 300.0  # for a request without a deadline, with everything that it waits for
 JOIN_S = 5.0
 STARTING = "edged is starting; its model is not loaded yet"
