@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edged.core.errors import ModelError
-from edged.vlm.load_errors import first_line
 from edged.vlm.parts import KvCache
+from edged.vlm.torch_errors import torch_errors
 
 
 class CachedPrompt:
@@ -27,8 +24,8 @@ class CachedPrompt:
     def prefill_prefix(self, inputs: dict[str, Any]) -> None:
         """Replace the cache's content by this prefix. Raises ModelError."""
         self.forget()
-        tokens: list[int] = inputs["input_ids"][0].tolist()
-        with torch.inference_mode(), _model_errors():
+        with torch.inference_mode(), torch_errors():
+            tokens: list[int] = inputs["input_ids"][0].tolist()
             self._cache.prefill(inputs)
         self.prefix, self._tokens = tokens, list(tokens)
 
@@ -48,19 +45,8 @@ class CachedPrompt:
 
     def run(self, tokens: list[int]) -> NDArray[np.float32]:
         """Run the model on these tokens. Returns the logits after the last one. Raises ModelError."""
-        with torch.inference_mode(), _model_errors():
+        with torch.inference_mode(), torch_errors():
             output = self._cache.run(tokens, len(self._tokens))
+            logits: NDArray[np.float32] = output.logits[0, -1].float().cpu().numpy().astype(np.float32, copy=False)
         self._tokens += tokens
-        logits: NDArray[np.float32] = output.logits[0, -1].float().cpu().numpy().astype(np.float32, copy=False)
         return logits
-
-
-@contextmanager
-def _model_errors() -> Iterator[None]:
-    """Turns errors of the model's code into a ModelError."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ModelError("model: out of memory; use smaller pictures or a lower max_new_tokens") from error
-    except RuntimeError as error:
-        raise ModelError(f"model: {first_line(error)}") from error

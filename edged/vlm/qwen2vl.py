@@ -21,6 +21,7 @@ from edged.vlm.decode import ReplyDecoder
 from edged.vlm.fit import Fit, fitted
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 from edged.vlm.parts import LoadedModel
+from edged.vlm.torch_errors import torch_errors
 
 
 class Qwen2VL:
@@ -86,7 +87,9 @@ class Qwen2VL:
         begun = time.perf_counter()
         self._prompt.forget()
         picture = fitted(frame, self._fit, self._side)
-        inputs = self._processor(images=[picture], text=[self._chat.prefix()], return_tensors="pt").to(self._device)
+        inputs = self._processor(images=[picture], text=[self._chat.prefix()], return_tensors="pt")
+        with torch_errors():
+            inputs = inputs.to(self._device)
         self._prompt.prefill_prefix(dict(inputs))
         return (time.perf_counter() - begun) * 1000
 
