@@ -1,4 +1,4 @@
-"""JPEGs are decoded strictly: no damaged one passes as whole, and no whole one is refused."""
+"""JPEGs and PNGs are decoded strictly: no damaged one passes as whole, and no whole one is refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support import jpegs
 
+from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.picture import decode_picture
 from edged.core.errors import CameraError
 
@@ -154,3 +155,24 @@ def test_header_with_a_wrong_byte_gives_a_picture_or_an_expected_error(seed: int
         data = bytearray(small)
         data[chance.randrange(2, jpegs.scan(small)[0])] = chance.randrange(256)
         refused(bytes(data))
+
+
+# --- PNG ---
+
+
+def png() -> bytes:
+    return cv2.imencode(".png", jpegs.scene(1, 64, 48))[1].tobytes()
+
+
+def test_a_png_is_damaged_wherever_it_is_cut() -> None:
+    whole = png()
+    for length in [*range(8, len(whole), 97), len(whole) - 1]:
+        with pytest.raises(DamagedPicture, match=r"^the PNG is truncated$"):
+            decode_picture(whole[:length])
+
+
+def test_a_png_with_another_byte_in_its_pixels_is_damaged() -> None:
+    changed = bytearray(png())
+    changed[len(changed) // 2] ^= 1
+    with pytest.raises(DamagedPicture, match=r"^the PNG is damaged$"):
+        decode_picture(bytes(changed))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from support.broker import free_port
 from support.clips import clip
@@ -67,6 +69,27 @@ def test_nothing_but_edged_prints(name: str) -> None:
     assert PASSWORD not in output
     assert [line for line in log if not re.match(r"(DEBUG|INFO|WARNING):edged\.", line)] == []
     assert any("camera dock: " in line for line in log)
+
+
+def png_with(chunk: bytes) -> bytes:
+    """A PNG with this chunk, whose checksum is wrong, after its header."""
+    whole = encoded(".png")
+    return whole[:33] + len(chunk[4:]).to_bytes(4, "big") + chunk + bytes(4) + whole[33:]
+
+
+def encoded(suffix: str) -> bytes:
+    return cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8))[1].tobytes()
+
+
+def test_nothing_but_edged_prints_about_damaged_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(".png")[:500])
+    (tmp_path / "b.png").write_bytes(png_with(b"iCCPprofile"))
+    for suffix in (".bmp", ".ppm", ".tif", ".webp"):
+        (tmp_path / f"c{suffix}").write_bytes(encoded(suffix)[:500])
+    output, log = printed("path", str(tmp_path), 1.5)
+    for path in sorted(tmp_path.iterdir()):
+        assert (str(path) in output) == (path.name != "b.png"), output
+    assert [line for line in log if not re.match(r"(DEBUG|INFO|WARNING):edged\.", line)] == []
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

@@ -253,7 +253,7 @@ def test_a_preview_is_reduced_by_a_whole_factor_and_keeps_its_colours(
     assert np.abs(shown.astype(int) - cv2.resize(scene(width=width, height=height), reduced)).mean() < 4
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0 no jpeg \xff\xd9", b"\x89PNG"])
 def test_data_that_is_not_a_picture_is_refused(data: bytes) -> None:
     with pytest.raises(CameraError, match=r"^the data is not a picture in a supported format, such as JPEG or PNG$"):
         decode_picture(data)

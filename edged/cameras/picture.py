@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.cameras.jpeg import DamagedPicture, UnsupportedJpeg, decode_jpeg
+from edged.cameras.png import PNG_START, needed_chunks
 from edged.core.errors import CameraError, StaleFrame
 from edged.core.specs import Rotation
 from edged.core.types import Frame, utc_now
@@ -42,7 +43,9 @@ def frame_from_bgr(bgr: Pixels, mask: Mask, captured_mono: float, grab_ms: float
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """The pixels (BGR) of a JPEG, PNG or other picture file. Raises CameraError; DamagedPicture for a damaged JPEG."""
+    """The pixels (BGR) of a picture file. Raises CameraError; DamagedPicture for a damaged JPEG or PNG."""
+    if data.startswith(PNG_START):
+        return _decode_any(needed_chunks(data))
     if not data.startswith(JPEG_START):
         return _decode_any(data)
     if JPEG_END not in data:

@@ -15,7 +15,7 @@ MAX_FILE = 64 * 1024 * 1024
 
 
 def read_picture(path: Path) -> Pixels:
-    """The pixels (BGR). Raises CameraError, also for a file larger than 64 MiB; DamagedPicture for a damaged JPEG."""
+    """The pixels (BGR). Raises CameraError, also for a file beyond 64 MiB; DamagedPicture for a damaged JPEG or PNG."""
     try:
         data = _content(path)
     except OSError as error:
