@@ -145,11 +145,12 @@ def test_a_camera_is_behind_until_its_last_skip_is_a_minute_ago(behind: SkippedL
     assert len(caplog.messages) == 2
 
 
-def test_a_removed_camera_is_not_behind(behind: SkippedLooks, caplog):
+def test_a_camera_that_is_paused_or_removed_is_not_behind_and_not_back_either(behind: SkippedLooks, caplog):
     behind.skipped("dock")
     behind.removed("dock")
     behind.removed("never-behind")
-    assert caplog.messages == [FIRST, "schedule: back on schedule after 0 s (1 look skipped)"]
+    gone = "schedule: the cameras that skipped looks are paused or removed after 0 s (1 look skipped)"
+    assert caplog.messages == [FIRST, gone]
 
 
 def test_a_second_time_is_logged_again_with_its_own_camera(behind: SkippedLooks, caplog):

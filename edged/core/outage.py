@@ -17,13 +17,17 @@ class Outage:
     """One kind of failure at one or several places, such as the model at each camera.
 
     An outage begins with the first failure and lasts until every place that failed works again. `recovered` is what
-    the last log line says, before the duration.
+    the last log line says, before the duration and the number of failures: `one` and `more` name a failure, singular
+    and plural.
     """
 
-    def __init__(self, name: str, log: logging.Logger, recovered: str = "back") -> None:
+    def __init__(
+        self, name: str, log: logging.Logger, recovered: str = "back", one: str = "try", more: str = "tries"
+    ) -> None:
         self._name = name
         self._log = log
         self._recovered = recovered
+        self._one, self._more = one, more
         self._lock = Lock()
         self._failing: set[Hashable] = set()
         self._reasons: set[str] = set()
@@ -50,18 +54,15 @@ class Outage:
         if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, place: Hashable = None, one: str = "try", more: str = "tries") -> None:
-        """This place works. Logged, with the number of failures, if no other place is still failing.
-
-        `one` and `more` name a failure, singular and plural.
-        """
+    def end(self, place: Hashable = None) -> None:
+        """This place works. Logged, with the number of failures, if no other place is still failing."""
         with self._lock:
             if place not in self._failing:
                 return
             self._failing.discard(place)
             if self._failing:
                 return
-            extent = self._extent(one, more)
+            extent = self._extent()
         self._log.info("%s: %s %s", self._name, self._recovered, extent)
 
     def forget(self, gone: Callable[[Any], bool], over: str | None = None) -> None:
@@ -69,10 +70,10 @@ class Outage:
         with self._lock:
             was_on = self.on
             self._failing = {place for place in self._failing if not gone(place)}
-            ended, extent = was_on and not self._failing, self._extent("try", "tries")
+            ended, extent = was_on and not self._failing, self._extent()
         if ended and over:
             self._log.info("%s: %s %s", self._name, over, extent)
 
-    def _extent(self, one: str, more: str) -> str:
+    def _extent(self) -> str:
         """How long the outage has lasted. With the lock held: another one may begin at once."""
-        return f"after {spoken(time.monotonic() - self._since)} ({counted(self._failures, one, more)})"
+        return f"after {spoken(time.monotonic() - self._since)} ({counted(self._failures, self._one, self._more)})"

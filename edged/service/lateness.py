@@ -16,6 +16,7 @@ log = logging.getLogger("edged.schedule")
 WINDOW_S = 60  # of the figures
 SETTLED_TICKS = 3  # and seconds without a skip, after which a camera is back on schedule
 SETTLED_S = 60.0
+REMOVED = "the cameras that skipped looks are paused or removed"
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class SkippedLooks:
         self._now = now
         self._skips: dict[str, _Skips] = {}
         self._reason = ""
-        self._outage = Outage("schedule", log, "back on schedule")
+        self._outage = Outage("schedule", log, "back on schedule", "look skipped", "looks skipped")
 
     def skipped(self, name: str) -> None:
         if not self._skips:
@@ -108,8 +109,10 @@ class SkippedLooks:
         if skips := self._skips.get(name):
             skips.kept += 1
             if skips.kept >= SETTLED_TICKS and self._now() - skips.last_at >= self._settled_s:
-                self.removed(name)
+                del self._skips[name]
+                self._outage.end(name)
 
     def removed(self, name: str) -> None:
-        if self._skips.pop(name, None):
-            self._outage.end(name, "look skipped", "looks skipped")
+        """It makes no looks any more; nobody knows if it would skip them."""
+        self._skips.pop(name, None)
+        self._outage.forget(lambda camera: camera == name, REMOVED)

@@ -26,7 +26,7 @@ class Watchdog:
         self._loading = False
         self._extended = 0.0
         self._status = ""
-        self._stuck = Outage("watchdog", log, "making progress again")
+        self._stuck = Outage("watchdog", log, "making progress again", "check failed", "checks failed")
         self._not_notified = Outage("systemd", log, "notifications work again")
         self._offset = time.time() - time.monotonic()
 
@@ -42,7 +42,7 @@ class Watchdog:
             return
         if self._loading:
             self._extend()
-        self._stuck.end(None, "check failed", "checks failed")
+        self._stuck.end()
         if self._every and time.monotonic() - self._fed >= self._every:
             self._fed = time.monotonic()
             self._notify("WATCHDOG=1")

@@ -69,7 +69,7 @@ class DiskFrames:
         self._too_large: set[str] = set()  # cameras
         self._labelled_went = False
         self._outage = Outage("frames", log, "kept again")
-        self._busy = Outage("frames", log, "none is lost any more")
+        self._busy = Outage("frames", log, "none is lost any more", "frame", "frames")
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
 
@@ -193,7 +193,7 @@ class DiskFrames:
 
     def _next_job(self) -> Job | None:
         if self._queue.empty():
-            self._busy.end(one="frame", more="frames")
+            self._busy.end()
         try:
             return self._queue.get(timeout=RETRY_S if self._tidy_due.is_set() else None)
         except Empty:
