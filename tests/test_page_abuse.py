@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -24,8 +25,10 @@ from support.raw_http import exchange, get, status
 from support.world import CONFIG
 
 from edged.page import connection, feed
+from edged.page.app import PageApp
 from edged.page.connection import MOST_CONNECTIONS
 from edged.page.feed import MOST_LISTENERS
+from edged.page.uvicorn_server import QuietServer
 
 CAMERA = CONFIG.cameras[0].name
 
@@ -311,14 +314,30 @@ def test_a_browser_that_takes_nothing_loses_its_connection(box: FakeBox, monkeyp
 
 
 @contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process can open nothing meanwhile."""
+def descriptors_left(count: int) -> Iterator[None]:
+    """This process can open so many and no more meanwhile."""
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))  # those that are open stay open
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    filled = [os.dup(0)]
+    while filled[-1] < highest:
+        filled.append(os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(highest, filled[-1]) + 1 + count, most))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+        for each in filled:
+            os.close(each)
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_a_server_without_descriptors_for_its_event_loop_leaves_no_traceback(count: int):
+    box = FakeBox(CONFIG)
+    server = QuietServer(PageApp(box.observed(), box.spec))
+    server.stop()
+    with descriptors_left(count), suppress(OSError):
+        server.run([])
+    gc.collect()  # an error in __del__, or a coroutine that was not awaited, fails the test
 
 
 def test_without_descriptors_no_connection_is_accepted_and_that_is_logged_once(
@@ -328,7 +347,7 @@ def test_without_descriptors_no_connection_is_accepted_and_that_is_logged_once(
         return [record.getMessage() for record in caplog.records if record.name == "edged"]
 
     with socket.socket() as client:
-        with no_descriptor_left():
+        with descriptors_left(0):
             client.connect((HOST, port(box)))
             until(logged)
         until(lambda: len(logged()) > 1)

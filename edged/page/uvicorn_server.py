@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import selectors
 import socket
 from contextlib import suppress
 from typing import Any
@@ -56,6 +57,12 @@ class QuietServer(uvicorn.Server):
             )
         )
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until it is stopped. Raises OSError if there are no descriptors left for the event loop."""
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
+            runner.get_loop()  # before there is a coroutine, which nobody would await if this fails
+            runner.run(self.serve(sockets))
+
     def stop(self) -> None:
         """For any thread; returns at once."""
         self.should_exit = True
@@ -93,3 +100,15 @@ class QuietServer(uvicorn.Server):
         if self._accepted:
             self._accepted.cancel()
         self._accepted = loop.call_later(ACCEPTED_S, self._accepting.end)
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """Raises OSError, for which an event loop that cannot open its own pair of sockets would leave a traceback."""
+    selector = selectors.DefaultSelector()
+    try:
+        for end in socket.socketpair():
+            end.close()
+    except OSError:
+        selector.close()
+        raise
+    return asyncio.SelectorEventLoop(selector)
