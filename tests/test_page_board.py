@@ -250,6 +250,23 @@ def test_a_picture_of_the_future_has_no_age(box: FakeBox, page: Page):
     expect(shown_picture(page).locator(".picture-age")).to_be_hidden()
 
 
+def test_an_answer_of_the_future_is_not_in_force_and_has_no_age(box: FakeBox, page: Page):
+    box.answered("dock", "people", 3, frame(1), age_s=-3600.0)
+    expect(value(page, "People")).to_have_text("Age not known")
+    expect(row(page, "People")).to_contain_text("The clock of the box was changed after the last answer")
+    expect(row(page, "People").locator(".age")).to_have_text("")
+    box.answered("dock", "people", 4, frame(2))
+    expect(value(page, "People")).to_have_text("4")
+
+
+def test_a_refusal_of_the_future_says_nothing_about_a_picture_of_now(box: FakeBox, page: Page):
+    box.refused("dock", "gate", "camera_down", "no route to host", age_s=-3600.0)
+    box.answered("dock", "people", 3, frame(1))
+    expect(value(page, "People")).to_have_text("3")
+    expect(shown_picture(page).locator("img")).to_be_visible()
+    expect(shown_picture(page).locator(".veil")).to_be_hidden()
+
+
 def test_outside_of_its_hours_a_camera_is_no_problem(browser: Browser, tmp_path: Path):
     later = datetime.now(UTC) + timedelta(hours=3)
     hours = f"hours: mon-sun {later:%H}:00-{later:%H}:59"

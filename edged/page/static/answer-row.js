@@ -1,7 +1,7 @@
 // A question with its answer, as a row that is updated in place.
 import { alertText, answerState, hasAlert, isLong, valueText } from "./answer.js";
 import { el, setAttribute, setText } from "./dom.js";
-import { ageOf } from "./live.js";
+import { ageOf, isFuture } from "./live.js";
 import { duration, words } from "./words.js";
 
 /** {element, update(question, camera)} for a question; the type of its answer stays the same. */
@@ -46,7 +46,7 @@ function update(element, parts, question, camera) {
   setText(parts.value, now.text);
   setAttribute(parts.value, "class", `value ${now.current ? "" : `refused ${now.level}`}`);
   setText(parts.detail, now.detail);
-  setText(parts.age, answer ? words.ago(duration(ageOf(answer.answered_ts))) : "");
+  setText(parts.age, answer && !isFuture(answer.answered_ts) ? words.ago(duration(ageOf(answer.answered_ts))) : "");
   parts.truncated.hidden = !(now.current && answer.truncated);
   parts.alert.hidden = !alert;
   updateMark(parts.mark, now.current ? question : null);

@@ -1,5 +1,5 @@
 // What there is to say about a question now: its value, or why there is none. Pure, but for the time.
-import { ageOf } from "./live.js";
+import { ageOf, isFuture } from "./live.js";
 import { duration, words } from "./words.js";
 
 const LONGEST_VALUE = 40; // characters of a value within a line
@@ -10,6 +10,7 @@ export function answerState(question, camera) {
   const { answer } = question;
   if (!camera.active || question.paused) return refused(words.paused, "", "");
   if (!answer) return refused(words.noAnswer, "", "");
+  if (isFuture(answer.answered_ts)) return refused(words.ageUnknown, words.ageUnknownDetail, "warn");
   const age = ageOf(answer.answered_ts);
   if (age > question.expires_s) return refused(words.expired, words.expiredDetail(duration(age)), "warn");
   if (answer.status !== "ok") {
@@ -25,7 +26,7 @@ export function hasAlert(question) {
 
 export function alertText(question) {
   const { since } = question.answer.alert;
-  return since === null ? words.alertJustOn : words.alertOn(duration(ageOf(since)));
+  return since === null || isFuture(since) ? words.alertJustOn : words.alertOn(duration(ageOf(since)));
 }
 
 /** A value as people say it: the words of yes and no, the label of a choice. */
@@ -48,7 +49,7 @@ function refused(text, detail, level) {
 
 function lastChange(question) {
   const { change } = question;
-  if (!change || isLong(question)) return ""; // a description is another one at each look
+  if (!change || isFuture(change.ts) || isLong(question)) return ""; // a description is another one at each look
   const [before, after] = [change.from, change.to].map((value) => shortened(valueText(question, value)));
   return words.changed(before, after, words.ago(duration(ageOf(change.ts))));
 }

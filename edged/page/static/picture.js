@@ -34,8 +34,9 @@ function whyOld(camera, frame) {
 }
 
 function newestAnswer(camera) {
-  const answers = camera.questions.map((question) => question.answer).filter((answer) => answer && answer.status !== "not_asked");
-  return answers.reduce((newest, each) => (newest && newest.answered_ts >= each.answered_ts ? newest : each), null);
+  const answers = camera.questions.map((question) => question.answer).filter(Boolean);
+  const stamped = answers.filter((answer) => answer.status !== "not_asked" && !isFuture(answer.answered_ts));
+  return stamped.reduce((newest, each) => (newest && newest.answered_ts >= each.answered_ts ? newest : each), null);
 }
 
 /** {element, update(camera)}. A new picture takes the place of the old one when it has been loaded. */

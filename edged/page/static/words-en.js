@@ -91,6 +91,8 @@ export default {
   noAnswer: "No answer yet",
   expired: "Expired",
   expiredDetail: (duration) => `The last answer is ${duration} old`,
+  ageUnknown: "Age not known",
+  ageUnknownDetail: "The clock of the box was changed after the last answer",
   truncated: "Cut off",
   confidence: "Confidence",
   alertOn: (duration) => `Alert for ${duration}`,

@@ -91,6 +91,8 @@ export default {
   noAnswer: "아직 답이 없음",
   expired: "만료됨",
   expiredDetail: (duration) => `마지막 답은 ${duration} 전의 것입니다`,
+  ageUnknown: "언제의 답인지 알 수 없음",
+  ageUnknownDetail: "마지막 답 이후에 장비의 시계가 바뀌었습니다",
   truncated: "잘림",
   confidence: "신뢰도",
   alertOn: (duration) => `${duration}째 경보`,
