@@ -10,6 +10,7 @@ import pytest
 from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, Text, Unreadable, YesNo, bounded
 from edged.core.secret import Secret
 from edged.core.text import spoken
+from edged.vlm.grammar import problem
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,29 @@ def test_a_schema_without_limits_gets_some():
 )
 def test_each_of_several_types_gets_its_limits_and_what_is_enumerated_none(schema: dict, limits: dict):
     assert bounded(schema) == schema | limits
+
+
+@pytest.mark.parametrize(
+    ("schema", "limits"),
+    [
+        ({"type": "array", "minItems": 3}, {"maxItems": 20}),
+        ({"type": "array", "minItems": 30}, {"maxItems": 60}),
+        ({"type": "string", "minLength": 300}, {"maxLength": 600}),
+        ({"type": "integer", "minimum": 10**9}, {"maximum": 10**10}),
+        ({"type": "integer", "exclusiveMinimum": 10**9}, {"minimum": -999999999, "maximum": 10**10}),
+        ({"type": "integer", "exclusiveMaximum": -(10**9)}, {"minimum": -(10**10), "maximum": 999999999}),
+        ({"type": "number", "maximum": -1e10}, {"minimum": -1e11, "multipleOf": 0.000001}),
+    ],
+)
+def test_a_limit_leaves_room_beside_the_bound_of_the_schema(schema: dict, limits: dict):
+    assert bounded(schema) == schema | limits
+    assert problem(Json(json.dumps(schema)).grammar()) is None
+
+
+def test_a_bound_that_is_no_number_is_left_to_the_compiler_which_names_it():
+    assert problem(Json('{"type": "array", "minItems": "many"}').grammar()) == (
+        "Expected positive integer for 'minItems', got \"many\""
+    )
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ def bounded(schema: Any) -> Any:
     """The schema with limits added where it has none, so that a weak model cannot generate an endless value.
 
     Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items. An object that lists its
-    properties gets no others, and all of them unless it has `required`. What is enumerated needs no limit.
+    properties gets no others, and all of them unless it has `required`. What is enumerated needs no limit. Where the
+    schema has a bound of its own, the limit on the other side leaves room: twice its length, or one digit more.
     """
     if isinstance(schema, list):
         return [bounded(part) for part in schema]
@@ -184,16 +185,30 @@ def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:
 def _limits_of(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
     match kind:
         case "integer":
-            return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
+            return _range(schema)
         case "number":
-            return {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT, "multipleOf": NUMBER_STEP}
+            return {**_range(schema), "multipleOf": NUMBER_STEP}
         case "string" if not {"pattern", "format"} & schema.keys():
-            return {"maxLength": STRING_LIMIT}
+            return {"maxLength": max([STRING_LIMIT, *(2 * least for least in _bounds(schema, "minLength"))])}
         case "array":
-            return {"maxItems": ARRAY_LIMIT}
+            return {"maxItems": max([ARRAY_LIMIT, *(2 * least for least in _bounds(schema, "minItems"))])}
         case "object" if "properties" in schema:
             return {"additionalProperties": False, "required": list(schema["properties"])}
     return {}
+
+
+def _range(schema: dict[str, Any]) -> dict[str, Any]:
+    lows, highs = _bounds(schema, "minimum", "exclusiveMinimum"), _bounds(schema, "maximum", "exclusiveMaximum")
+    return {
+        "minimum": min([-INTEGER_LIMIT, *(10 * high for high in highs)]),
+        "maximum": max([INTEGER_LIMIT, *(10 * low for low in lows)]),
+    }
+
+
+def _bounds(schema: dict[str, Any], *keys: str) -> list[int | float]:
+    """The values of these keys. One that is no number is left to the compiler of the grammar, which names it."""
+    values = [schema.get(key) for key in keys]
+    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 def _alternatives(words: list[str]) -> str:
