@@ -330,6 +330,18 @@ def test_a_camera_whose_wall_clock_is_set_is_not_old_and_then_known_again(step_s
     assert max(abs(age - true) for taken, true, age in stated) < 0.01
 
 
+def test_lateness_by_the_wall_clock_is_known_once_reports_have_agreed_for_15_seconds() -> None:
+    clock = SenderClock(wall=lambda: 1000.0, monotonic=lambda: 1000.0)
+
+    def late_s(at: float, sent_s: float | None) -> float | None:
+        clock.delay_s(Packet(b"", False, at, at, at, sent_s))
+        return clock.late_s
+
+    assert [late_s(at, at - 50.0) for at in (1.0, 16.0, 16.1)] == [None, None, 0.0]
+    assert [late_s(at, at - 70.0) for at in (20.0, 35.0, 35.1)] == [None, None, 0.0], "the clock was set back"
+    assert late_s(35.2, None) is None
+
+
 @pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
 def test_time_stamps_that_jump_make_no_picture_old_though_their_wall_time_is_wrong_until_the_next_report(
     jump_s: float,
