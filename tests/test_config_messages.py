@@ -544,12 +544,13 @@ BAD = {
     ),
     "no host": (
         MODEL + 'cameras: {dock: {source: "rtsp:///stream1"}}\n',
-        ['edged.yaml:2: camera "dock": source is not a valid address (such as rtsp://10.0.0.9/stream1)'],
+        ['edged.yaml:2: camera "dock": source has no host (write it like rtsp://10.0.0.9/stream1)'],
     ),
     "impossible host": (
         MODEL + f"cameras: {{a: {{source: 'rtsp://{'h' * 64}/'}}, b: {{source: 'rtsp://a..b/'}}}}\n",
         [
-            f'edged.yaml:2: camera "{name}": source is not a valid address (such as rtsp://10.0.0.9/stream1)'
+            f'edged.yaml:2: camera "{name}": source has an invalid host: it is a name or an IP address, IPv6 in [], '
+            "without a space"
             for name in "ab"
         ],
     ),

@@ -57,12 +57,12 @@ def test_nothing_is_overwritten(tmp_path: Path, present: str):
     [
         ("cam", "is neither an existing file or folder nor an address (such as rtsp://10.0.0.9/stream1)"),
         ("ftp://cam/", "must begin with rtsp://, rtsps://, http:// or https://"),
-        ("rtsp://", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
-        ("rtsp://cam:x/", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
-        ("rtsp://a..b/", "is not a valid address (such as rtsp://10.0.0.9/stream1)"),
-        ("rtsp://u:hunter2@cam/s 1", "has a character that must be percent-encoded"),
-        ("rtsp://u:hunter/2@cam/", "has a character that must be percent-encoded"),
-        ("rtsp://u:hunter2#@cam/", "has a character that must be percent-encoded"),
+        ("rtsp://", "has no host (write it like rtsp://10.0.0.9/stream1)"),
+        ("rtsp://cam:x/", "has an invalid port: it is a number from 1 to 65535"),
+        ("rtsp://a..b/", "has an invalid host"),
+        ("rtsp://u:hunter2@cam/s 1", "has a space in its path or query: write %20 for it"),
+        ("rtsp://u:hunter/2@cam/", "has an @ after a / or ?"),
+        ("rtsp://u:hunter2#@cam/", "has a #, which must be percent-encoded"),
         ("rtsp://u:hunter%0A2@cam/", "has a control character in its user or password"),
     ],
 )

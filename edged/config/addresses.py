@@ -15,11 +15,15 @@ SECRET_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # noqa: S105  # the pattern of a na
 SECRET_IN_TEXT = re.compile(rf"\{{secret:\s*({SECRET_NAME})\s*\}}")
 SOURCES = "rtsp://…, rtsps://…, http(s)://…, usb:0, usb:/dev/…, or the path of a picture, a folder or a clip"
 LOGIN_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}"
+LOGIN = rf"(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)"
+HOST = r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
 ADDRESS = re.compile(
-    rf"(?P<scheme>[A-Za-z]+)://(?:(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)@)?"
-    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?"
+    rf"(?P<scheme>[A-Za-z]+)://(?:{LOGIN}@)?{HOST}(?::(?P<port>[0-9]{{1,5}}))?"
     r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
 )
+# The same parts as they are meant, valid or not: the login ends at the last @ before the path.
+MEANT = re.compile(r"(?s)(?:(?P<login>[^/?#]*)@)?(?P<host>[^/?#]*?)(?P<port>:[^/?#:\]]*)?(?P<rest>[/?#].*)?")
+IN_A_FILE = "(or put the password into a file: {secret:NAME})"
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 CONTROL_CODE = re.compile("%[01][0-9A-Fa-f]|%7[Ff]")
 LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
@@ -91,21 +95,40 @@ def _looks_like_a_login(text: str) -> bool:
 
 def address_problem(text: str) -> str | None:
     """Why this is not a camera's address: the end of a sentence that contains no piece of the text."""
-    parts = address(text)
-    if parts and parts.scheme not in CAMERA_SCHEMES:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in CAMERA_SCHEMES:
         return f"must begin with {', '.join(f'{scheme}://' for scheme in CAMERA_SCHEMES[:-1])} or https://"
-    if parts and CONTROL_CODE.search(parts.login or ""):
-        return "has a control character in its user or password"
-    if parts:
-        return None
     if "{secret:" in SECRET_IN_TEXT.sub("", text):
         return "contains an invalid secret; write {secret:NAME}, where NAME is a file name without a folder"
-    if "@" in text or "#" in text:
+    parts = address(text)
+    if parts is None:
+        return _invalid_part(rest)
+    return "has a control character in its user or password" if CONTROL_CODE.search(parts.login or "") else None
+
+
+def _invalid_part(text: str) -> str:
+    """What is wrong with the first invalid part of what follows `://`."""
+    meant = MEANT.fullmatch(text)
+    login, host, port, rest = meant.groups("") if meant else ("", "", "", text)
+    if "#" in text:
+        return f"has a #, which must be percent-encoded: write %23 for it {IN_A_FILE}"
+    if "@" in rest:
         return (
-            "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
-            "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
+            "has an @ after a / or ?: in the path and the query write %40 for @, in the user and the password %2F for "
+            f"/ and %3F for ? {IN_A_FILE}"
         )
-    return "is not a valid address (such as rtsp://10.0.0.9/stream1)"
+    if not re.fullmatch(LOGIN, login):
+        return (
+            "has a character in its user or password that must be percent-encoded, such as %20 for a space, %25 for %, "
+            f"%40 for @, %5B for [, %5D for ] {IN_A_FILE}"
+        )
+    if not host:
+        return "has no host (write it like rtsp://10.0.0.9/stream1)"
+    if not (re.fullmatch(HOST, host) and _valid_host(host)):
+        return "has an invalid host: it is a name or an IP address, IPv6 in [], without a space"
+    if port and not (re.fullmatch(":[0-9]{1,5}", port) and 0 < int(port[1:]) < 65536):
+        return "has an invalid port: it is a number from 1 to 65535"
+    return "has a space in its path or query: write %20 for it"
 
 
 def broker_url(value: Any) -> Any:

@@ -19,8 +19,8 @@ ASK = CAMERA + "    ask:\n      gate:\n        prompt: Is it open?\n"
 # parts of messages
 TYPES = "yes_no, integer, number, text, json, or a list of choices"
 MUST_BE_ENCODED = (
-    "has a character that must be percent-encoded: in the user, the password and the path write %2F for /, "
-    "%3F for ?, %23 for #, %40 for @, %25 for % (or put the password into a file: {secret:NAME})"
+    "has a character in its user or password that must be percent-encoded, such as %20 for a space, %25 for %, "
+    "%40 for @, %5B for [, %5D for ] (or put the password into a file: {secret:NAME})"
 )
 
 
