@@ -144,6 +144,33 @@ BAD = {
         CAMERA + "    title: The\n      gate: north\n",
         ["edged.yaml:6: is not YAML: wrong indentation: all keys of a mapping must begin in the same column"],
     ),
+    "a missing comma between two keys": (
+        CAMERA + "    ask: {gate: {prompt: Open? answer: yes_no}}\n",
+        ['edged.yaml:5: is not YAML: put the prompt in quotes ("…"), or add the comma that is missing before the key'],
+    ),
+    "a missing comma at the end of a line": (
+        CAMERA + "    ask: {gate: {prompt: Open?,\n      answer: yes_no\n      min_confidence: 0.5}}\n",
+        [
+            'edged.yaml:7: is not YAML: put the text in quotes ("…"), or add the comma that is missing before the key, '
+            'or close "{" of line 5'
+        ],
+    ),
+    "a missing comma after a brace": (
+        CAMERA + "    ask: {gate: {prompt: Open?} door: {prompt: Shut?}}\n",
+        ['edged.yaml:5: is not YAML: a comma is missing after "}"'],
+    ),
+    "a missing comma after a brace at the end of a line": (
+        CAMERA + "    ask: {gate: {prompt: Open?}  # the big one\n\n      door: {prompt: Shut?}}\n",
+        ['edged.yaml:5: is not YAML: a comma is missing after "}", or "{" of line 5 is not closed'],
+    ),
+    "a missing comma after a bracket": (
+        CAMERA + "    ask: {gate: {prompt: Open?, answer: [a, b] min_confidence: 0.5}}\n",
+        ['edged.yaml:5: is not YAML: a comma is missing after "]"'],
+    ),
+    "a missing comma after a quote": (
+        CAMERA + "    ask: {gate: {prompt: 'Open?' answer: yes_no}}\n",
+        ['edged.yaml:5: is not YAML: a comma is missing after the closing \', or put the whole text in "…"'],
+    ),
     "a brace that is not closed": (
         CAMERA + "    ask: {gate: {prompt: Open?, answer: yes_no}\n",
         ['edged.yaml:5: is not YAML: "{" is not closed'],

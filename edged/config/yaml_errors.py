@@ -15,9 +15,11 @@ KEY = re.compile(r"(?P<indent>\s*)(?:- +)*(?P<key>[\w-]+) *:(?P<value>.*)")
 BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, not `rtsp://`
 BARE_WORD = re.compile(r"(?P<indent>\s*)[\w-]+\s*(?:#.*)?")  # a key without its colon
 OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
+CLOSED = re.compile(r"([}\]\"'])\s*(?:#.*)?$")  # the end of a line, or of what precedes an error
+LAST_WORD = re.compile(r"(?:^|[^\s:,{\[]\s)\s*[\w-]+ *$")  # not the first word of a text
 BEGINS = re.compile(r"found character '(?P<character>[^\\'])' that cannot start any token")
 NO_SPACE = "put a space after the colon"
-NEAR = 1000  # characters; the time of OPEN_TEXT grows with the square of their number
+NEAR = 1000  # characters; the time of some patterns grows with the square of their number
 TAB_INDENTATION = "YAML does not allow tabs for indentation; use spaces"
 KEY_AND_VALUE = 'expected "key: value"'
 INDENTATION = "wrong indentation: all keys of a mapping must begin in the same column"
@@ -140,11 +142,30 @@ def _flow(failure: _Failure) -> Iterator[Diagnosis]:
         yield failure.at(failure.line, "a value is missing before the comma")
     if "stream end" in failure.problem:
         yield failure.at(failure.start, f'"{bracket}" is not closed' if bracket else 'a "[" or "{" is not closed')
-    key = OPEN_TEXT.search(failure.before()[-NEAR:])
-    advice = _needs_quotes(key[1] if key else "")
+    yield from _comma_after(failure, bracket)
+    before = failure.before()[-NEAR:]
+    key = OPEN_TEXT.search(before)
+    advice = [_needs_quotes(key[1] if key else "")]
+    if "got ':'" in failure.problem and LAST_WORD.search(before):
+        advice.append("add the comma that is missing before the key")
     if failure.line != failure.start:
-        advice += f', or close "{bracket}" of line {failure.start + 1}'
-    yield failure.at(failure.line, advice)
+        advice.append(f'close "{bracket}" of line {failure.start + 1}')
+    yield failure.at(failure.line, ", or ".join(advice))
+
+
+def _comma_after(failure: _Failure, bracket: str) -> Iterator[Diagnosis]:
+    """Something new begins after a bracket or a quote was closed."""
+    if "but got" not in failure.problem or "got ':'" in failure.problem:
+        return
+    line = failure.line if failure.before().strip() else failure.above()
+    closed = CLOSED.search((failure.before() if line == failure.line else failure.text(line))[-NEAR:])
+    if closed and closed[1] in "}]":
+        nested = f', or "{bracket}" of line {failure.start + 1} is not closed' if line != failure.line else ""
+        yield failure.at(line, f'a comma is missing after "{closed[1]}"{nested}')
+    elif closed:
+        other = '"' if closed[1] == "'" else "'"
+        quotes = f"put the whole text in {other}…{other}"
+        yield failure.at(line, f"a comma is missing after the closing {closed[1]}, or {quotes}")
 
 
 def _quotes(failure: _Failure) -> Iterator[Diagnosis]:
