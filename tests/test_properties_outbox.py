@@ -51,6 +51,7 @@ class Deliveries(RuleBasedStateMachine):
         self.brokers: list[Broker] = [Broker("b0")]
         self.ids = itertools.count(1)
         self.topics: dict[int, str] = {}  # of every answer and event, by its id
+        self.made_by: dict[int, int] = {}  # the number of its process
         self.newest: dict[str, int] = {}  # answer, by topic
         self.refused: set[int] = set()
         self.may_come_later: set[int] = set()  # than a newer message of its topic
@@ -98,6 +99,7 @@ class Deliveries(RuleBasedStateMachine):
         if what in ("event", "everything"):
             look[next(self.ids)] = None
         for number, question in look.items():
+            self.made_by[number] = self.process
             self.topics[number] = EVENT if question is None else TOPICS.answer("dock", question)
             if question is not None:
                 self.newest[self.topics[number]] = number
@@ -263,10 +265,11 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def late_says_so(self) -> None:
+        """Unless it may have arrived from an earlier process: then it says what it said there."""
         for number, received in self._received_by_id().items():
-            for _, message in received:
+            for process, message in received:
                 if message.topic == late_topic(self.topics[number]):
-                    assert json.loads(message.payload)["late"] is True
+                    assert json.loads(message.payload)["late"] is True or process > self.made_by[number]
                     assert not message.retain
                 else:
                     assert message.topic == self.topics[number]

@@ -93,16 +93,19 @@ class Pending:
         return Message(self.topic, self.payload, retain=True, expires_s=expires_s, look=self.stored.look)
 
 
-def waiting(message: StoredMessage, on_disk: bool) -> Pending:
-    """A new message, or one that an earlier process left: that one may have arrived unless it is late."""
-    new = message.number > 0
+def waiting(message: StoredMessage, on_disk: bool, superseded: bool = False) -> Pending:
+    """A new message, or one that an earlier process left: that one may have arrived unless it is late.
+
+    `superseded`: a newer one of its topic has arrived, so this one goes to `late`, unchanged if it may have arrived.
+    """
+    new, topic = message.number > 0, late_topic(message.topic) if superseded else message.topic
     return Pending(
         replace(message, payload=None),
         message.payload,
         on_disk=on_disk,
         late=message.late,
         outage=message.late or not new,
-        sent_to=None if new or message.late else message.topic,
+        sent_to=None if new or message.late else topic,
         may_have_arrived=not new,
     )
 

@@ -328,9 +328,9 @@ class MqttPublisher:
         if not found:
             return
         acknowledged = [message for message in found if not message.waiting]
+        superseded = {message.topic for message in acknowledged}
         self._queue.adopt(
-            [waiting(message, on_disk=True) for message in found if message.waiting],
-            superseded={message.topic for message in acknowledged},
+            [waiting(message, True, message.topic in superseded) for message in found if message.waiting], superseded
         )
         for message in acknowledged:
             with suppress(StoreUnreadable):

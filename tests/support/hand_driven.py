@@ -167,9 +167,9 @@ class HandDriven:
     def _adopt_found(self) -> None:
         found = self.store.found()
         acknowledged = [message for message in found if not message.waiting]
+        superseded = {message.topic for message in acknowledged}
         self.queue.adopt(
-            [waiting(message, on_disk=True) for message in found if message.waiting],
-            superseded={message.topic for message in acknowledged},
+            [waiting(message, True, message.topic in superseded) for message in found if message.waiting], superseded
         )
         for message in acknowledged:
             payload = self.store.payload(message.number)
