@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -156,7 +157,7 @@ COURSES = {
 }
 
 
-@pytest.mark.parametrize("width", [50, 60, 63, 64, 80, 100, 200])
+@pytest.mark.parametrize("width", [50, 60, 67, 68, 80, 100, 200])
 def test_every_line_fits_the_terminal_with_wide_characters_too(width: int):
     lines = printed(COURSES, width).splitlines()
     assert len(lines) == len(COURSES) + 3
@@ -177,9 +178,31 @@ def test_the_whole_picture():
         "question                             values    newest since answers",
         "dock/people                     ▁█·▂ 1–12      3      16:30 75 % ok, 25 % unsure",
         "dock/날씨                         12 1 맑음, … 비     16:30 100 % ok",
-        "roof/gate                          ·           -            33 % camera_down, 3…",
+        "roof/gate                          ·           -            33 % camera_down, …",
         "one mark is 1 h; · is refusals only, a blank is no answer",
     ]
+
+
+FIGURES = {
+    ("dock", "on"): each_hour([True, True], "yes_no"),
+    ("dock", "weight"): each_hour([-12.345678, 123456.25], "number"),
+    ("dock", "views"): each_hour(["a", "b"] * 6, "text"),
+    ("dock", "plate"): each_hour(["x", "lorry 1234567890123"], "text"),
+}
+
+
+def test_numbers_are_shown_whole_where_80_columns_have_room_for_them():
+    rows = printed(FIGURES, 80).splitlines()[2:-1]
+    for row, whole in zip(rows, ("true 100 %", "-12.3457–123456 123456.25", "11 changes", "lorry …"), strict=True):
+        assert whole in row
+
+
+@pytest.mark.parametrize("width", range(50, 120))
+def test_no_number_is_cut_so_that_it_reads_as_another_one(width: int):
+    courses = {**FIGURES, ("roof", "gate"): a_day(*(refused(NOW, status) for status in ("timeout", "a", "b", "c")))}
+    whole = {word for row in printed(courses, 200).split("\n") for word in row.split()}
+    shown = {word for row in printed(courses, width).split("\n")[2:] for word in row.split()}
+    assert [word for word in shown - whole if re.search(r"\d…?$", word)] == []
 
 
 def test_without_a_terminal_there_are_no_colours_and_in_one_there_are():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime, tzinfo
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,11 +16,19 @@ from edged.core.text import counted, printable, spoken
 from edged.tools.history.choice import Name
 from edged.tools.history.course import COLUMNS, REFUSED, Course, as_text
 
-NARROW = 64  # columns of the terminal; below, there is no room for the values and the statuses
+NARROW = 68  # columns of the terminal; below, there is no room for the values and the statuses
 MOST = (22, COLUMNS, 24, 16, 11, 60)  # columns of a terminal for each cell of a line, if there is room
 SHRUNK = ((5, 20), (2, 8), (3, 6), (0, 12), (5, 8))  # which cell becomes narrower first, and its least width
+ELLIPSIS = "…"
+PART_OF_A_NUMBER = re.compile(r"<?[0-9][0-9.]*( %?)?$")
 DAY_S = 86_400.0
 TITLE = ("question", "", "values", "newest", "since", "answers")
+
+
+class Figures(str):
+    """A cell that is shown whole or not at all: a part of it would read as another number."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +66,19 @@ def values(course: Course) -> str:
     match course.type:
         case "integer" | "number":
             low, high = f"{course.low:.6g}", f"{course.high:.6g}"
-            return low if low == high else f"{low}–{high}"
+            return Figures(low if low == high else f"{low}–{high}")
         case "yes_no":
-            return f"true {_percent(course.mean)}"
+            return Figures(f"true {_percent(course.mean)}")
         case "choices":
             return ", ".join(f"{letter} {value}" for value, letter in course.letters().items())
-    return counted(course.changes, "change")
+    return Figures(counted(course.changes, "change"))
 
 
 def newest(course: Course) -> str:
-    return " ".join(as_text(course.value).split()) if course.has_value else "-"
+    if not course.has_value:
+        return "-"
+    text = " ".join(as_text(course.value).split())
+    return Figures(text) if type(course.value) in (int, float) else text
 
 
 def last_change(course: Course, now: float, zone: tzinfo) -> str:
@@ -89,25 +101,43 @@ def table(lines: Sequence[Line], width: int) -> Table:
     """In so many columns; Korean and other wide characters take two."""
     cells = [TITLE, *(astuple(each) for each in lines)]
     kept = range(len(TITLE)) if width >= NARROW else (0, 1, 3, 4)
-    widths = _widths([max(cell_len(printable(row[number])) for row in cells) for number in kept], list(kept), width)
+    widths = _widths([[row[number] for row in cells] for number in kept], kept, width)
     grid = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
     for least in widths:
         grid.add_column(width=least, no_wrap=True, overflow="ellipsis")
     for row in cells:
         style = "bright_black" if row is TITLE else ""
-        grid.add_row(*(_text(row[number], style) for number in kept))
+        texts = (shortened(row[number], least) for number, least in zip(kept, widths, strict=True))
+        grid.add_row(*(Text(text, style=style) for text in texts))
     return grid
 
 
-def _widths(natural: list[int], kept: list[int], width: int) -> list[int]:
-    """The width of each cell: as it needs, but no more than there is."""
-    widths = [min(need, MOST[number]) for need, number in zip(natural, kept, strict=True)]
-    for number, least in SHRUNK:
-        too_wide = sum(widths) + len(widths) - 1 - width
-        if number in kept and too_wide > 0:
-            index = kept.index(number)
-            widths[index] = max(min(least, widths[index]), widths[index] - too_wide)
+def shortened(cell: str, width: int) -> str:
+    """The cell in so many columns, without a part of a number at its end."""
+    text = printable(cell)
+    if cell_len(text) <= width:
+        return text
+    if isinstance(cell, Figures):
+        return ELLIPSIS
+    return PART_OF_A_NUMBER.sub("", set_cell_size(text, width - 1)) + ELLIPSIS
+
+
+def _widths(columns: Sequence[Sequence[str]], kept: Sequence[int], width: int) -> list[int]:
+    """The width of each column: as it needs, but no more than there is. Text becomes narrower before figures do."""
+    figures = [_widest(cell for cell in column if isinstance(cell, Figures)) for column in columns]
+    most = [max(MOST[number], least) for number, least in zip(kept, figures, strict=True)]
+    widths = [min(_widest(column), limit) for column, limit in zip(columns, most, strict=True)]
+    for floors in (figures, [0] * len(figures)):
+        for number, least in SHRUNK:
+            too_wide = sum(widths) + len(widths) - 1 - width
+            if number in kept and too_wide > 0:
+                index = kept.index(number)
+                widths[index] = max(min(max(least, floors[index]), widths[index]), widths[index] - too_wide)
     return widths
+
+
+def _widest(cells: Iterable[str]) -> int:
+    return max((cell_len(printable(cell)) for cell in cells), default=0)
 
 
 def _percent(share: float) -> str:
@@ -116,10 +146,6 @@ def _percent(share: float) -> str:
     if 0 < share < 1:
         return "<1 %" if rounded < 1 else f"{min(rounded, 99)} %"
     return f"{rounded} %"
-
-
-def _text(text: str, style: str) -> Text:
-    return Text(printable(text), style=style)
 
 
 def _remark(console: Console, text: str) -> None:
