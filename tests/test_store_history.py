@@ -163,7 +163,8 @@ def test_a_folder_or_a_fifo_is_not_a_file(path: Path):
 def test_a_damaged_file(path: Path):
     path.write_bytes(b"not a database" * 100)
     assert problem(path) == (
-        "PATH is damaged (file is not a database); edged sets it aside and begins a new one when it starts"
+        "PATH is damaged, or is not an edged.db (file is not a database); "
+        "edged sets its own file aside and begins a new one when it starts"
     )
 
 
@@ -174,7 +175,7 @@ def test_a_file_that_is_damaged_further_on(path: Path):
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(b"\xff" * 65536)
-    assert problem(path).startswith("PATH is damaged (database disk image is malformed)")
+    assert problem(path).startswith("PATH is damaged, or is not an edged.db (database disk image is malformed)")
 
 
 def test_a_file_of_a_newer_edged(path: Path, connection: sqlite3.Connection):
@@ -185,7 +186,8 @@ def test_a_file_of_a_newer_edged(path: Path, connection: sqlite3.Connection):
 def test_an_empty_file(path: Path):
     path.touch()
     assert problem(path) == (
-        f"PATH has tables of version 0, not {VERSION}; edged brings them up to date when it starts"
+        f"PATH has tables of version 0, not {VERSION}, or is not an edged.db; "
+        "edged brings its own file up to date when it starts"
     )
 
 

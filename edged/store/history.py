@@ -209,14 +209,16 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise too_new(str(path), version)
     if version < VERSION:
         raise HistoryUnreadable(
-            f"{path} has tables of version {version}, not {VERSION}; edged brings them up to date when it starts"
+            f"{path} has tables of version {version}, not {VERSION}, or is not an edged.db; "
+            "edged brings its own file up to date when it starts"
         )
 
 
 def _reason(error: sqlite3.Error) -> str:
     """The predicate of a sentence about the file."""
     if is_damaged(error):
-        return f"is damaged ({error}); edged sets it aside and begins a new one when it starts"
+        then = "edged sets its own file aside and begins a new one when it starts"
+        return f"is damaged, or is not an edged.db ({error}); {then}"
     match error_code(error):
         case sqlite3.SQLITE_BUSY:
             return "is locked by another program"
