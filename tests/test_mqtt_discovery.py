@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -158,6 +159,19 @@ def test_names_that_give_the_same_id_are_told_apart_for_ever():
     assert swapped == told
     assert len(told["edged_box_a"]["components"]) == 2 + 4  # nothing has replaced another: event, look, active, state
     assert len(told["edged_box_a_b"]["components"]) == 3 + 4
+
+
+def test_a_question_with_the_name_of_something_else_has_the_ids_of_the_contract():
+    asked = question("Q?", YesNo(), "c", alert=AlertSpec(OneOf((True,))))
+    names = ("look", "active", "c_alert")
+    told = devices(replace(CONFIG, cameras=(camera("a", asked, *(question("Q?", YesNo(), name) for name in names)),)))
+    components = told["edged_box_a"]["components"]
+    for name in ("c", *names):
+        ids = components[name]["unique_id"], components[name]["default_entity_id"]
+        assert ids == (f"edged_box_a_{name}", f"binary_sensor.a_{name}")
+        assert components[name]["state_topic"] == f"edged/box/a/{name}"
+    others = [component["platform"] for key, component in components.items() if re.fullmatch(r".+_[0-9a-f]{6}", key)]
+    assert sorted(others) == ["binary_sensor", "button", "switch"]
 
 
 def test_a_question_with_the_name_of_an_id_that_was_told_apart_is_told_apart_too():

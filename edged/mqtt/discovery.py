@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from edged.core.answer_types import Choices, Json, Number, Text, YesNo
 from edged.core.intervals import expiry_s
@@ -21,6 +21,7 @@ from edged.mqtt.topics import JPEG_TYPE, Topics
 EVENT_TYPES = ["changed", "alert_on", "alert_off"]
 DIAGNOSTIC = {"entity_category": "diagnostic"}
 HIDDEN = {"entity_category": "diagnostic", "enabled_by_default": False}
+Taken: TypeAlias = dict[bool, set[str]]  # the ids that an answer (True), or another entity, has with a digest only
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Entity:
     key: str
     name: str
     keys: dict[str, Any]
+
+    @property
+    def is_answer(self) -> bool:
+        return self.what == "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def in_words(name: str) -> str:
 # The messages
 
 
-def _payload(config: Config, device: Device, taken: set[str], version: str) -> dict[str, Any]:
+def _payload(config: Config, device: Device, taken: Taken, version: str) -> dict[str, Any]:
     about = {
         "identifiers": [_device_id(config.node, device)],
         "name": device.name,
@@ -95,10 +100,10 @@ def _payload(config: Config, device: Device, taken: set[str], version: str) -> d
     }
 
 
-def _component(node: str, device: Device, entity: Entity, taken: set[str]) -> tuple[str, dict[str, Any]]:
-    """The entity, and its name in the message. One whose id is taken twice is told apart by a digest, for ever."""
+def _component(node: str, device: Device, entity: Entity, taken: Taken) -> tuple[str, dict[str, Any]]:
+    """The entity, and its name in the message. One whose id is taken is told apart by a digest, for ever."""
     unique_id, key = _unique_id(node, device, entity), entity.key
-    if unique_id in taken:
+    if unique_id in taken[entity.is_answer]:
         digest = _digest(device, entity)
         unique_id, key = f"{unique_id}_{digest}", f"{key}_{digest}"
     return key, {
@@ -110,17 +115,26 @@ def _component(node: str, device: Device, entity: Entity, taken: set[str]) -> tu
     }
 
 
-def _taken(node: str, devices: Sequence[Device]) -> set[str]:
-    """The ids that several entities would have, and those that another one has with its digest."""
+def _taken(node: str, devices: Sequence[Device]) -> Taken:
+    """An answer's id is taken only by another answer, or by something else with its digest."""
     entities = [(_unique_id(node, device, entity), device, entity) for device in devices for entity in device.entities]
-    counts = Counter(unique_id for unique_id, _, _ in entities)
-    taken = {unique_id for unique_id, count in counts.items() if count > 1}
+    ids = {one for one, _, _ in entities}
+    taken = {
+        True: _repeated(one for one, _, entity in entities if entity.is_answer),
+        False: _repeated(one for one, _, _ in entities),
+    }
     while True:
-        told_apart = {f"{one}_{_digest(device, entity)}" for one, device, entity in entities if one in taken}
-        more = (counts.keys() - taken) & told_apart
+        told_apart = {
+            f"{one}_{_digest(device, entity)}" for one, device, entity in entities if one in taken[entity.is_answer]
+        }
+        more = (ids & told_apart) - taken[True]
         if not more:
             return taken
-        taken |= more
+        taken = {is_answer: before | more for is_answer, before in taken.items()}
+
+
+def _repeated(ids: Iterable[str]) -> set[str]:
+    return {one for one, count in Counter(ids).items() if count > 1}
 
 
 def _digest(device: Device, entity: Entity) -> str:
