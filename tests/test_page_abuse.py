@@ -24,11 +24,12 @@ from support.process import resident_bytes
 from support.raw_http import exchange, get, status
 from support.world import CONFIG
 
-from edged.page import connection, feed
+from edged.core.specs import PageSpec
+from edged.page import connection, feed, server
 from edged.page.app import PageApp
 from edged.page.connection import MOST_CONNECTIONS
 from edged.page.feed import MOST_LISTENERS
-from edged.page.uvicorn_server import QuietServer
+from edged.page.server import PageServer
 
 CAMERA = CONFIG.cameras[0].name
 
@@ -330,14 +331,28 @@ def descriptors_left(count: int) -> Iterator[None]:
             os.close(each)
 
 
-@pytest.mark.parametrize("count", range(5))
-def test_a_server_without_descriptors_for_its_event_loop_leaves_no_traceback(count: int):
-    box = FakeBox(CONFIG)
-    server = QuietServer(PageApp(box.observed(), box.spec))
-    server.stop()
-    with descriptors_left(count), suppress(OSError):
-        server.run([])
+@pytest.mark.parametrize("count", range(4))
+def test_a_page_that_has_too_few_descriptors_is_not_served_and_that_is_logged_once(
+    count: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server, "RETRY_S", 0.1)
+    caplog.set_level(logging.INFO, "edged")
+    box, tries = FakeBox(CONFIG), list[PageSpec]()
+
+    def app(spec: PageSpec) -> PageApp:
+        tries.append(spec)
+        return PageApp(box.observed(), spec)
+
+    page = PageServer(app)
+    with descriptors_left(count):
+        page.follow(box.spec)
+        until(lambda: len(tries) > 5)
+    until(box.is_serving, 20)
+    page.stop()
     gc.collect()  # an error in __del__, or a coroutine that was not awaited, fails the test
+    first, last = [record.getMessage() for record in caplog.records if record.name == "edged"]
+    assert first == f"page {box.spec.listen.shown}: cannot listen: too many open files; trying again"
+    assert re.fullmatch(rf"page {box.spec.listen.shown}: back after \S+ s \(\d+ tries\)", last)
 
 
 def test_without_descriptors_no_connection_is_accepted_and_that_is_logged_once(

@@ -97,11 +97,10 @@ class _ServerThread:
         address = self.spec.listen
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         with socket.create_server((address.host, address.port), family=family) as listening:
-            self._listened()
             self._server = server
             if not self._stopping.is_set():
                 with suppress(SystemExit):
-                    server.run(sockets=[listening])
+                    server.serve_at(listening, self._listened)
         self._server = None
 
     def _listened(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import selectors
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -41,7 +42,6 @@ class QuietServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app.asgi,
-                loop="asyncio",
                 http=BoundedConnection,
                 ws="none",
                 lifespan="off",
@@ -57,11 +57,11 @@ class QuietServer(uvicorn.Server):
             )
         )
 
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Until it is stopped. Raises OSError if there are no descriptors left for the event loop."""
+    def serve_at(self, listening: socket.socket, begun: Callable[[], None]) -> None:
+        """Call `begun`, and serve until stopped. Raises OSError if no descriptors are left for the event loop."""
         with asyncio.Runner(loop_factory=_event_loop) as runner:
-            runner.get_loop()  # before there is a coroutine, which nobody would await if this fails
-            runner.run(self.serve(sockets))
+            begun()
+            runner.run(self.serve([listening]))
 
     def stop(self) -> None:
         """For any thread; returns at once."""
