@@ -171,6 +171,23 @@ def test_what_was_refused_for_now_is_late_once_a_newer_message_of_its_topic_was_
     assert sent_ids(queue) == [("people/late", b'{"late":true}')]
 
 
+def test_what_was_refused_for_now_when_the_connection_ended_is_late_after_a_newer_message() -> None:
+    queue = connected_queue()
+    queue.add([answer("people"), answer("people")], None)
+    assert sent_ids(queue, "na") == [("people", b'{"late":false}')] * 2
+    queue.lost()
+    queue.connected()
+    assert ("people/late", b'{"late":true}') in sent_ids(queue)
+
+
+def test_what_was_refused_for_now_at_a_reload_is_late_after_a_newer_message() -> None:
+    before, after = connected_queue(), connected_queue()
+    before.add([answer("people"), answer("people")], None)
+    assert sent_ids(before, "na") == [("people", b'{"late":false}')] * 2
+    after.adopt(before.release(), {"people"})
+    assert sent_ids(after) == [("people/late", b'{"late":true}')]
+
+
 def test_what_was_refused_for_now_twice_is_late_once_a_newer_message_was_accepted() -> None:
     queue = connected_queue()
     queue.add([answer("people")], None)

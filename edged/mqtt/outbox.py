@@ -259,7 +259,7 @@ class Outbox:
     def connection_lost(self) -> None:
         """Taken messages wait again, first in their lane. Every answer has now waited during an outage."""
         for pending in reversed(self._taken.values()):
-            pending.may_have_arrived = True
+            pending.may_have_arrived = pending.may_have_arrived or pending.sent_to is not None
             self._lane(pending).appendleft(pending)
         self._taken.clear()
         for pending in (*self._answers, *self._events):

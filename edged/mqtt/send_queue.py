@@ -168,7 +168,7 @@ class SendQueue:
         """Empty the queue. Returns the unacknowledged answers and events, oldest first."""
         with self._lock:
             self._in_flight.clear()
-            self._not_now.clear()
+            self._give_back_refused()
             return self._outbox.release()
 
     def retained(self, topics: Collection[str]) -> list[RetainedMessage]:
@@ -272,7 +272,7 @@ class SendQueue:
         with self._lock:
             self._connected = False
             self._in_flight.clear()
-            self._not_now.clear()
+            self._give_back_refused()
             self._outbox.connection_lost()
 
     def closed(self) -> None:
@@ -362,6 +362,13 @@ class SendQueue:
                 self._put_back_refused(entry)
             self._not_now.clear()
             return True
+
+    def _give_back_refused(self) -> None:
+        """What the broker has refused for now when the connection ends has not arrived, and newer ones may have."""
+        for entry in self._not_now:
+            if isinstance(entry, Pending):
+                entry.waited()
+        self._not_now.clear()
 
     def _fetched(self, pending: Pending) -> Message | None:
         """The message, with its payload read and marked. None, and not taken any more, if it cannot be sent now."""
