@@ -384,6 +384,24 @@ def test_two_requests_for_one_camera_take_their_frames_one_after_the_other(askin
     assert together == [True] * 4
 
 
+def test_a_deadline_counts_while_another_request_takes_its_frame(asking: Asking):
+    taken = threading.Event()
+
+    class Slow(FakeCamera):
+        def grab(self, stop: threading.Event) -> Any:
+            assert taken.wait(60)
+            return super().grab(stop)
+
+    asking.service.cameras["dock"].use(Slow())
+    first = asking.ask(LookRequest("dock"))
+    answer = asking.ask(AskRequest("dock", "people", deadline_s=2)).answer  # it may try after a second
+    reason = "another look took a picture of the camera until the time limit of the request had passed"
+    assert (answer.status, answer.reason) == ("timeout", reason)
+    assert not first.responses
+    taken.set()
+    assert first.statuses()["people"] == "ok"
+
+
 def test_a_request_during_the_schedules_look_at_the_same_camera_is_answered_first_and_stays_the_newest(asking: Asking):
     asking.cameras[0].grabs = [frame(1), frame(2)]
     gate, car = Gate(), Gate()

@@ -10,8 +10,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event as StopSignal
@@ -37,10 +37,16 @@ log = logging.getLogger("edged.look")
 
 UNEXPECTED = "unexpected error; see edged's log"
 STEP_S = 120.0  # longer than any camera's time-outs, and than the picture and the answers of one look need
+POLL_S = 0.2
 MOST_FRAMES = 5  # of one look, if each grows too old while requests are served
 NO_TURN = "the model was busy until the time limit of the request had passed"
+CAMERA_BUSY = "another look took a picture of the camera until the time limit of the request had passed"
 
 Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
+
+
+class CameraBusy(Exception):
+    """Other looks took pictures of the camera until the time of this one had passed."""
 
 
 @dataclass(slots=True)
@@ -181,9 +187,11 @@ class _Look:
         if self.of.trigger == "schedule":
             self.looks.lateness.begun(self.camera.name)
         try:
-            with self._step("taking a picture"), self.runtime.grabbing:
+            with self._alone_at_camera(), self._step("taking a picture"):
                 self.seen_at = time.monotonic()
                 frame = self.runtime.camera.grab(self.looks.stop)
+        except CameraBusy:
+            return refusals(self.due, self.camera, self.of, "timeout", CAMERA_BUSY)
         except StaleFrame as error:
             return refusals(self.due, self.camera, self.of, "stale_frame", str(error))
         except CameraError as error:
@@ -195,6 +203,20 @@ class _Look:
         if questions := without(self.due, repeated):
             return [*repeated, *self._asked(ticket, questions, thumbnails)]
         return repeated
+
+    @contextmanager
+    def _alone_at_camera(self) -> Iterator[None]:
+        """A request may look at the same time as the schedule. Raises Stopped, CameraBusy."""
+        grabbing = self.runtime.grabbing
+        while not grabbing.acquire(timeout=POLL_S):
+            if self.looks.stop.is_set():
+                raise Stopped
+            if time.monotonic() > self.until:
+                raise CameraBusy
+        try:
+            yield
+        finally:
+            grabbing.release()
 
     def _step(self, what: str) -> AbstractContextManager[None]:
         return self.looks.steps.step(f"camera {self.camera.name}: {what}", STEP_S)
