@@ -29,9 +29,14 @@ class LateStore(MemoryStore):
         super().__init__()
         self.earlier = earlier
         self.late: Sequence[Fact] = ()
+        self.changed: set[tuple[str, str]] = set()  # kind and name
+
+    def remember(self, facts: Sequence[Fact]) -> None:
+        self.changed |= {(fact.kind, fact.name) for fact in facts}
+        super().remember(facts)
 
     def read(self) -> None:
-        self.remember([fact for fact in self.earlier if fact.name not in self.facts(fact.kind)])
+        super().remember([fact for fact in self.earlier if (fact.kind, fact.name) not in self.changed])
         self.late = self.earlier
 
     def found_facts(self) -> Sequence[Fact]:
@@ -113,6 +118,15 @@ def test_a_camera_whose_pause_is_read_late_is_closed_and_says_not_asked(begin: B
     assert retained[("box", "dock", "availability")].reason == "paused"
     assert [each.closed for each in world.cameras if each.spec.name == "dock" and each.started] == [1]
     assert not world.service.schedule.has("dock")
+
+
+def test_what_was_resumed_before_its_pause_could_be_read_stays_so(begin: Begin):
+    world = begin(CONFIG, Fact(ACTIVE, "dock", SINCE))
+    world.service.set_active("dock", None, True)
+    world.read()
+    world.look()
+    assert world.answers("dock") == [(name, "ok") for name in ("gate", "car", "people")]
+    assert world.store.facts(ACTIVE) == {}
 
 
 def test_a_question_whose_pause_is_read_late_says_not_asked_once(begin: Begin):

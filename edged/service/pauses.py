@@ -51,6 +51,11 @@ class Pauses:
             self._active_since[camera] = now
         self._change({_name(camera, question): None if active else {"since": now}})
 
+    def confirm(self, camera: str, question: str | None) -> None:
+        """Leave it as it is, whatever an earlier process left in a store that cannot be read yet."""
+        name = _name(camera, question)
+        self._change({name: self.facts.get(name)})
+
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Pause what was paused when `facts` was read from this object, and nothing else."""
         names = self.facts.keys() | facts.keys()

@@ -153,6 +153,7 @@ class Service:
         If that fails, raises the error, and what was paused before is paused.
         """
         if self.pauses.is_active(name, question) == active:
+            self.pauses.confirm(name, question)
             return
         before = self.pauses.facts
         try:
