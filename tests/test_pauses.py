@@ -325,7 +325,7 @@ def test_an_outage_of_the_model_ends_when_what_fails_is_paused(
     assert world.service.looks.model_outage.on
     world.service.set_active("dock", paused, False)
     assert not world.service.looks.model_outage.on
-    assert caplog.messages[-1].startswith("model: what failed is no longer asked for after ")
+    assert caplog.messages[-2].startswith("model: what failed is no longer asked for after ")
 
 
 def test_a_question_that_fails_when_it_is_paused_begins_no_outage(world: World):
