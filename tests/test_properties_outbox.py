@@ -169,12 +169,12 @@ class Deliveries(RuleBasedStateMachine):
     def _kill(self, arrived: int) -> None:
         """As kill -9 does: the next process finds the file as it is at this moment.
 
-        Until the next look, it still has what a full outbox has dropped, which then comes after newer messages.
+        Until the next look, it still has what a full outbox dropped and what was refused: that comes after newer ones.
         """
         self.publisher.cut(arrived)
         released = self.publisher.queue.release()
         waiting = {json.loads(pending.payload or b"{}").get("id") for pending in released}
-        self.may_come_later |= set(self.topics) - waiting - set(self._received_by_id()) - self.refused
+        self.may_come_later |= set(self.topics) - waiting - set(self._received_by_id())
         before, after = self.folder / str(len(self.stores) - 1), self.folder / str(len(self.stores))
         shutil.copytree(before, after)
         self._start_again(after)
