@@ -149,8 +149,34 @@ def test_a_camera_that_is_paused_or_removed_is_not_behind_and_not_back_either(be
     behind.skipped("dock")
     behind.removed("dock")
     behind.removed("never-behind")
-    gone = "schedule: the cameras that skipped looks are paused or removed after 0 s (1 look skipped)"
+    gone = "schedule: over after 0 s (1 look skipped): the cameras that skipped looks are paused or removed"
     assert caplog.messages == [FIRST, gone]
+
+
+@pytest.mark.parametrize("first", ["dock back", "yard removed"])
+def test_the_schedule_is_back_if_one_camera_is_back_and_the_other_removed(
+    behind: SkippedLooks, clock: Clock, caplog, first: str
+):
+    behind.skipped("dock")
+    behind.skipped("yard")
+    clock.now += 60
+    ends = {"dock back": lambda: keep(behind, "dock", 3), "yard removed": lambda: behind.removed("yard")}
+    ends.pop(first)()
+    assert caplog.messages == [FIRST]
+    for end in ends.values():
+        end()
+    assert caplog.messages[1:] == ["schedule: back on schedule after 0 s (2 looks skipped)"]
+
+
+def test_a_camera_that_was_back_and_is_removed_too_is_not_back(behind: SkippedLooks, clock: Clock, caplog):
+    behind.skipped("dock")
+    behind.skipped("yard")
+    clock.now += 60
+    keep(behind, "dock", 3)
+    behind.removed("dock")
+    behind.removed("yard")
+    gone = "schedule: over after 0 s (2 looks skipped): the cameras that skipped looks are paused or removed"
+    assert caplog.messages[1:] == [gone]
 
 
 def test_a_second_time_is_logged_again_with_its_own_camera(behind: SkippedLooks, caplog):

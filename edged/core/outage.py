@@ -30,6 +30,7 @@ class Outage:
         self._one, self._more = one, more
         self._lock = Lock()
         self._failing: set[Hashable] = set()
+        self._working: set[Hashable] = set()  # of those that failed during this outage
         self._reasons: set[str] = set()
         self._since = 0.0
         self._failures = 0
@@ -46,7 +47,9 @@ class Outage:
             if not self._failing:
                 self._since, self._failures = time.monotonic(), 0
                 self._reasons.clear()
+                self._working.clear()
             self._failing.add(place)
+            self._working.discard(place)
             self._failures += 1
             new = reason not in self._reasons and len(self._reasons) < REASONS_LIMIT
             if new:
@@ -60,19 +63,25 @@ class Outage:
             if place not in self._failing:
                 return
             self._failing.discard(place)
+            self._working.add(place)
             if self._failing:
                 return
             extent = self._extent()
         self._log.info("%s: %s %s", self._name, self._recovered, extent)
 
-    def forget(self, gone: Callable[[Any], bool], over: str | None = None) -> None:
-        """Drop the failing places that no longer exist. If that ends the outage, `over` is logged with its duration."""
+    def forget(self, gone: Callable[[Any], bool], why: str | None = None) -> None:
+        """Drop the places that no longer exist. If that ends the outage, `why` is logged with its duration.
+
+        If a place that failed works again and is not gone, the line is that of `end`.
+        """
         with self._lock:
             was_on = self.on
             self._failing = {place for place in self._failing if not gone(place)}
+            self._working = {place for place in self._working if not gone(place)}
             ended, extent = was_on and not self._failing, self._extent()
-        if ended and over:
-            self._log.info("%s: %s %s", self._name, over, extent)
+            line = f"{self._recovered} {extent}" if self._working else f"over {extent}: {why}"
+        if ended and why:
+            self._log.info("%s: %s", self._name, line)
 
     def _extent(self) -> str:
         """How long the outage has lasted. With the lock held: another one may begin at once."""

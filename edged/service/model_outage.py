@@ -65,4 +65,4 @@ class ModelOutage:
 
     def model_replaced(self, group: WorkerGroup) -> None:
         """Only this group serves now. A call of another one that returns later ends no outage of this one."""
-        self._outage.forget(lambda call: call.worker.group is not group, "replaced")
+        self._outage.forget(lambda call: call.worker.group is not group, "the model was replaced")
