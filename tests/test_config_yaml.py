@@ -167,6 +167,10 @@ BAD = {
         CAMERA + "    ask: {gate: {prompt: Open?, answer: [a, b] min_confidence: 0.5}}\n",
         ['edged.yaml:5: is not YAML: a comma is missing after "]"'],
     ),
+    "a text that begins with a bracket, within braces": (
+        CAMERA + "    ask: {gate: {prompt: [A] gate open?, answer: yes_no}}\n",
+        ['edged.yaml:5: is not YAML: a comma is missing after "]", or put the whole text in quotes ("…")'],
+    ),
     "a missing comma after a quote": (
         CAMERA + "    ask: {gate: {prompt: 'Open?' answer: yes_no}}\n",
         ['edged.yaml:5: is not YAML: a comma is missing after the closing \', or put the whole text in "…"'],

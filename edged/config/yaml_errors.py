@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 KEY = re.compile(r"(?P<indent>\s*)(?:- +)*(?P<key>[\w-]+) *:(?P<value>.*)")
 BARE_KEY = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*:[^\s:/].*")  # `every:5s`, not `rtsp://`
+FLOW_KEY = re.compile(r"[\w-]+ *:(?:\s|$)")
 BARE_WORD = re.compile(r"(?P<indent>\s*)[\w-]+\s*(?:#.*)?")  # a key without its colon
 OPEN_TEXT = re.compile(r"([\w-]+)\s*:\s+[^:,{}\[\]]*$")  # the key of the text that a flow mapping ends with
 CLOSED = re.compile(r"([}\]\"'])\s*(?:#.*)?$")  # the end of a line, or of what precedes an error
@@ -57,6 +58,10 @@ class _Failure:
     def before(self) -> str:
         """The part of the line before the error."""
         return self.text(self.line)[: self.column]
+
+    def after(self) -> str:
+        """The part of the line from the error on."""
+        return self.text(self.line)[self.column :]
 
     def above(self) -> int:
         """The nearest line above with anything but a comment; -1 if there is none."""
@@ -160,8 +165,12 @@ def _comma_after(failure: _Failure, bracket: str) -> Iterator[Diagnosis]:
     line = failure.line if failure.before().strip() else failure.above()
     closed = CLOSED.search((failure.before() if line == failure.line else failure.text(line))[-NEAR:])
     if closed and closed[1] in "}]":
-        nested = f', or "{bracket}" of line {failure.start + 1} is not closed' if line != failure.line else ""
-        yield failure.at(line, f'a comma is missing after "{closed[1]}"{nested}')
+        other = ""
+        if line != failure.line:
+            other = f', or "{bracket}" of line {failure.start + 1} is not closed'
+        elif "<scalar>" in failure.problem and not FLOW_KEY.match(failure.after()):
+            other = ', or put the whole text in quotes ("…")'  # such as [A] gate open?
+        yield failure.at(line, f'a comma is missing after "{closed[1]}"{other}')
     elif closed:
         other = '"' if closed[1] == "'" else "'"
         quotes = f"put the whole text in {other}…{other}"
