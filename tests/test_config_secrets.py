@@ -9,11 +9,13 @@ import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_letters, digits
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
 
+from edged.config.addresses import UNENCODED, address_problem
 from edged.config.exposure import others_can_read
 from edged.config.load import ConfigError, load
 from edged.core.answer_types import Grammar
@@ -247,10 +249,11 @@ def test_a_missing_secret_names_both_of_its_places(tmp_path: Path, monkeypatch: 
     )
 
 
-HASH = "has a #, which must be percent-encoded: write %23 for it (or put the password into a file: {secret:NAME})"
+IN_A_FILE = " (or put the password into a file: {secret:NAME})"
+HASH = "has a #, which must be percent-encoded: write %23 for it"
 AT = (
     "has an @ after a / or ?: in the path and the query write %40 for @, in the user and the password %2F for / and "
-    "%3F for ? (or put the password into a file: {secret:NAME})"
+    "%3F for ?"
 )
 SCHEME = "must begin with rtsp://, rtsps://, http:// or https://"
 NO_HOST = "has no host (write it like rtsp://10.0.0.9/stream1)"
@@ -262,19 +265,21 @@ SPACE = "has a space in its path or query: write %20 for it"
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("rtsp://admin:2024/Summer@10.0.0.9:554/s", AT),
-        ("rtsp://admin:Sum?mer@10.0.0.9/s", AT),
-        ("rtsp://admin:Sum#mer@10.0.0.9/s", HASH),
+        ("rtsp://admin:2024/Summer@10.0.0.9:554/s", AT + IN_A_FILE),
+        ("rtsp://admin:Sum?mer@10.0.0.9/s", AT + IN_A_FILE),
+        ("rtsp://admin:Sum#mer@10.0.0.9/s", HASH + IN_A_FILE),
         ("rtsp://admin:Sum@mer@10.0.0.9/s", MUST_BE_ENCODED),
         ("rtsp://admin:Sum[mer@10.0.0.9/s", MUST_BE_ENCODED),
         ("rtsp://admin:50%mer@10.0.0.9/s", MUST_BE_ENCODED),
         ("rtsp://admin:Sum mer@10.0.0.9/s", MUST_BE_ENCODED),
         ("http://10.0.0.9/Summer@x.jpg", AT),
-        ("https://admin:Summer@10.0.0.9/a.jpg?mail=me@here", AT),
+        ("https://admin:Summer@10.0.0.9/a.jpg?mail=me@here", AT + IN_A_FILE),
         ("http://admin@10.0.0.9:Summer@10.0.0.9/a.jpg", MUST_BE_ENCODED),
         ("rtsp:/admin:Summer@10.0.0.9/s", SCHEME),
         ("rtsp:admin:Summer@10.0.0.9/s", SCHEME),
         ("http://10.0.0.9/a.jpg#Summer", HASH),
+        ("https://admin:Summer@10.0.0.9/a.jpg#top", HASH),
+        *((f"rtsp://admin:Sum{letter}mer@10.0.0.9/s", MUST_BE_ENCODED) for letter in '^"\\<>|{}`é가'),
         ("rtsp://admin:Summer@10.0.0.9:99999/s", PORT),
         ("rtsp://admin:Summer@10.0.0.9:5o4/s", PORT),
         ("rtsp://admin:{secret:two}@10.0.0.9:0/s", PORT),
@@ -291,6 +296,16 @@ SPACE = "has a space in its path or query: write %20 for it"
 def test_an_invalid_address_is_not_shown_and_its_first_wrong_part_is_named(tmp_path: Path, source: str, why: str):
     text = json.dumps({"model": {"path": "m"}, "cameras": {"dock": {"source": source}}})
     assert problems(tmp_path, text) == [f'edged.yaml:1: camera "dock": source {why}']
+
+
+def test_every_character_that_is_said_to_need_no_encoding_needs_none():
+    assert UNENCODED.startswith("A-Z, a-z, 0-9 and ")
+    marks = UNENCODED.removeprefix("A-Z, a-z, 0-9 and ").replace(" ", "")
+    free = ascii_letters + digits + marks
+    assert address_problem(f"rtsp://admin:{free}@10.0.0.9/s") is None
+    others = (chr(code) for code in range(0x250) if chr(code) not in free + "/?#")
+    accepted = [each for each in others if address_problem(f"rtsp://admin:Sum{each}mer@10.0.0.9/s") != MUST_BE_ENCODED]
+    assert accepted == []
 
 
 @pytest.mark.slow

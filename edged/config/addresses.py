@@ -14,6 +14,7 @@ from edged.core.specs import ListenAddress
 SECRET_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # noqa: S105  # the pattern of a name, not a secret
 SECRET_IN_TEXT = re.compile(rf"\{{secret:\s*({SECRET_NAME})\s*\}}")
 SOURCES = "rtsp://…, rtsps://…, http(s)://…, usb:0, usb:/dev/…, or the path of a picture, a folder or a clip"
+UNENCODED = "A-Z, a-z, 0-9 and . _ ~ ! $ & ' ( ) * + , ; = : -"  # as in LOGIN_CHARACTER
 LOGIN_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}"
 LOGIN = rf"(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)"
 HOST = r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
@@ -22,8 +23,8 @@ ADDRESS = re.compile(
     r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
 )
 # The same parts as they are meant, valid or not: the login ends at the last @ before the path.
-MEANT = re.compile(r"(?s)(?:(?P<login>[^/?#]*)@)?(?P<host>[^/?#]*?)(?P<port>:[^/?#:\]]*)?(?P<rest>[/?#].*)?")
-IN_A_FILE = "(or put the password into a file: {secret:NAME})"
+MEANT = re.compile(r"(?s)(?:(?P<login>[^/?#]*)@)?(?P<host>[^/?#]*?)(?P<port>:[^/?#:\]]*)?(?P<rest>[/?#].*)?\Z")
+IN_A_FILE = " (or put the password into a file: {secret:NAME})"
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 CONTROL_CODE = re.compile("%[01][0-9A-Fa-f]|%7[Ff]")
 LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
@@ -108,19 +109,20 @@ def address_problem(text: str) -> str | None:
 
 def _invalid_part(text: str) -> str:
     """What is wrong with the first invalid part of what follows `://`."""
-    meant = MEANT.fullmatch(text)
-    login, host, port, rest = meant.groups("") if meant else ("", "", "", text)
+    login, host, port, rest = MEANT.findall(text)[0]
+    before_at = text.rpartition("@")[0]  # the password, if there is one, is in it
+    in_a_file = IN_A_FILE if ":" in before_at else ""
     if "#" in text:
-        return f"has a #, which must be percent-encoded: write %23 for it {IN_A_FILE}"
+        return f"has a #, which must be percent-encoded: write %23 for it{in_a_file if '#' in before_at else ''}"
     if "@" in rest:
         return (
             "has an @ after a / or ?: in the path and the query write %40 for @, in the user and the password %2F for "
-            f"/ and %3F for ? {IN_A_FILE}"
+            f"/ and %3F for ?{in_a_file}"
         )
     if not re.fullmatch(LOGIN, login):
         return (
             "has a character in its user or password that must be percent-encoded, such as %20 for a space, %25 for %, "
-            f"%40 for @, %5B for [, %5D for ] {IN_A_FILE}"
+            f"%40 for @; only {UNENCODED} need no encoding{in_a_file}"
         )
     if not host:
         return "has no host (write it like rtsp://10.0.0.9/stream1)"

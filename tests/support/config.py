@@ -20,7 +20,8 @@ ASK = CAMERA + "    ask:\n      gate:\n        prompt: Is it open?\n"
 TYPES = "yes_no, integer, number, text, json, or a list of choices"
 MUST_BE_ENCODED = (
     "has a character in its user or password that must be percent-encoded, such as %20 for a space, %25 for %, "
-    "%40 for @, %5B for [, %5D for ] (or put the password into a file: {secret:NAME})"
+    "%40 for @; only A-Z, a-z, 0-9 and . _ ~ ! $ & ' ( ) * + , ; = : - need no encoding "
+    "(or put the password into a file: {secret:NAME})"
 )
 
 
