@@ -296,16 +296,17 @@ def stated_with_reports(
     true_fps: float,
     late: Callable[[float], float],
     set_by: Callable[[float], float] = lambda _: 0.0,
+    every_s: float = 5.0,
 ) -> list[tuple[float, float, float]]:
     """When a picture was taken, its true age and the stated one: of a camera that stamps at 25 fps.
 
-    It sends a report every 5 s. Its wall clock is an hour behind, and changed by `set_by`.
+    It sends a report every `every_s`. Its wall clock is an hour behind, and changed by `set_by`.
     """
     edge, stated, arrived = LiveEdge(), [], 0.0
-    reported_at, reported = -5.0, (0.0, 0.0)
+    reported_at, reported = -every_s, (0.0, 0.0)
     for number in range(int(300 * true_fps)):
         taken, stamp = number / true_fps, number / 25
-        if taken - reported_at >= 5:
+        if taken - reported_at >= every_s:
             reported_at, reported = taken, (taken - 3600 + set_by(taken), stamp)
         arrived = max(arrived, taken + late(taken))
         picture = Packet(b"", False, arrived, arrived, stamp, sent_s=reported[0] + stamp - reported[1])
@@ -322,6 +323,18 @@ def congested(taken: float) -> float:
 def test_lasting_congestion_is_seen_though_the_camera_stamps_faster_than_it_takes_pictures(true_fps: float) -> None:
     stated = stated_with_reports(true_fps, congested)
     assert max(abs(age - true) for taken, true, age in stated if taken > 20) < 0.15
+
+
+@pytest.mark.parametrize("every_s", [5.0, 10.0, 12.0, 15.0])
+def test_time_stamps_at_half_speed_between_rare_reports_do_not_make_a_camera_stale(every_s: float) -> None:
+    stated = stated_with_reports(12.5, lambda _: 0.0, every_s=every_s)
+    assert max(age for _, _, age in stated) < 2.6
+
+
+def test_of_a_camera_with_time_stamps_at_half_speed_lateness_is_seen_beyond_what_they_fall_behind() -> None:
+    """By 2.5 s between two reports."""
+    stated = stated_with_reports(12.5, lambda taken: 2 * congested(taken))
+    assert max(abs(age - true) for _, true, age in stated) < 2.7
 
 
 @pytest.mark.parametrize("step_s", [-20.0, 20.0])

@@ -98,8 +98,7 @@ class LiveEdge:
         least = self._lags.add(packet.arrived, lag)
         self._detect_end_of_burst(packet.arrived, least)
         delay_s = self._sender.delay_s(packet)
-        late_s = lag - least if self._sender.late_s is None else self._sender.late_s
-        return packet.since - late_s - delay_s
+        return packet.since - self._sender.within(lag - least) - delay_s
 
     def _clear(self) -> None:
         self._lags.clear()
@@ -135,17 +134,21 @@ class SenderClock:
 
     The delay inside the camera, before a packet arrives, is believed only within `MOST_S`: beyond, or if it is
     negative, the camera's clock and this machine's do not agree. How late a packet is relative to others is known in
-    any case. Each report ties the time stamps to the wall clock again, so stamps that run slow are right on the whole.
+    any case. Each report ties the time stamps to the wall clock again, so stamps that run slow are right on the whole,
+    and fall behind until the next report.
     """
 
     MOST_S = 2.0
     STEADY_S = 15.0  # at least two sender reports that agree
     AGREES_S = 0.1  # by which a report may set the clock back; a clock set forward has a new least lag at once
+    STEPS_S = 60.0  # longer than between two reports
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._lags = LeastOf(LONG_WINDOW_S)
+        self._steps_back = LeastOf(self.STEPS_S)  # by which reports set the clock back; those forward are negative
+        self._slow_s = 0.0  # the most by which the time stamps lately fell behind between two reports
         self._offset_s: float | None = None  # from the time stamps to the wall clock
         self._steady_since = 0.0
         self.late_s: float | None = None  # how late the last packet was, by 10 minutes; None: not known
@@ -155,17 +158,28 @@ class SenderClock:
         self.late_s = None
         if packet.sent_s is None:
             return 0.0
-        offset_s = packet.sent_s - (packet.stream_s or 0.0)
-        if self._offset_s is None or offset_s < self._offset_s - self.AGREES_S:
-            self._steady_since = packet.arrived
-            self._lags.clear()
-        self._offset_s = offset_s
+        self._tie(packet.arrived, packet.sent_s - (packet.stream_s or 0.0))
         lag = packet.arrived - packet.sent_s
         least = self._lags.add(packet.arrived, lag)
         if packet.arrived - self._steady_since > self.STEADY_S:
             self.late_s = lag - least
         delay_s = least + self._wall() - self._monotonic()
         return delay_s if 0 <= delay_s <= self.MOST_S else 0.0
+
+    def _tie(self, arrived: float, offset_s: float) -> None:
+        """The time stamps to the wall clock, by the last report."""
+        step_back_s = 0.0 if self._offset_s is None else self._offset_s - offset_s
+        if self._offset_s is None or step_back_s > self.AGREES_S:
+            self._steady_since = arrived
+            self._lags.clear()
+        self._slow_s = -self._steps_back.add(arrived, step_back_s)
+        self._offset_s = offset_s
+
+    def within(self, late_s: float) -> float:
+        """A lateness by the time stamps, within the bounds that the wall clock sets to it."""
+        if self.late_s is None:
+            return late_s
+        return min(max(late_s, self.late_s - self._slow_s), self.late_s)
 
     def start_over(self) -> None:
         """The time stamps have jumped, or are no clock."""
