@@ -44,7 +44,7 @@ SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store|page|schedule): "
 OFFLINE = re.compile(rf"WARNING {SUBJECT}(?P<reason>.*)")
 OVER = (
     "back|connected|working again|writing again|the picture changes again|connections are accepted again|"
-    "removed|replaced|what failed"
+    "removed|over after"
 )
 BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")
 RELOADED = re.compile(r"INFO config reloaded")
