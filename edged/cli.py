@@ -25,6 +25,7 @@ from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, PageSpec, Questi
 from edged.core.types import CameraReport
 from edged.tools import arguments, log, streams
 from edged.tools.config_file import NoConfig, config_file
+from edged.tools.parser import Parser
 
 if TYPE_CHECKING:
     from edged.page.app import PageApp
@@ -49,7 +50,7 @@ def _command(argv: list[str] | None, system_config: Path) -> int:
     options.system_config = system_config
     arguments.take_sources(options, unknown)
     if unknown:  # parse_args would print the usage of edged, not of the command
-        options.usage_error(f"unrecognized arguments: {' '.join(map(arguments.without_address, unknown))}")
+        options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
     log.to_stderr(options.verbose, getattr(options, "log", "text") == "json")
     try:
         code: int = options.command(options)
@@ -391,7 +392,7 @@ def _open_page(observed: Observed) -> Page:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="edged",
         description="Ask a vision-language model about camera pictures on a schedule; publish typed answers to MQTT.",
         epilog="edged COMMAND --help explains a command.",

@@ -335,6 +335,55 @@ def test_an_unknown_argument_is_reported_with_the_usage_of_its_command(
     assert last == f"edged {command}: error: unrecognized arguments: b.yaml"
 
 
+NO_NAME, NO_PATH = "must be a name, not an address", "must be a path, not an address"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["ADDRESS"], "argument COMMAND: invalid choice: 'ADDRESS' (choose from "),
+        (["labels", "ADDRESS"], "argument {export,import}: invalid choice: 'ADDRESS' (choose from "),
+        (["check", "-vADDRESS"], "argument -v/--verbose: ignored explicit argument 'ADDRESS'"),
+        (["init", "pictures", "-z", "ADDRESS"], "unrecognized arguments: -z ADDRESS"),
+        (["check", "a.yaml", "ADDRESS"], "unrecognized arguments: ADDRESS"),
+        (["ask", "--max-new-tokens", "ADDRESS"], "argument --max-new-tokens: invalid int value: 'ADDRESS'"),
+        (["bench", "--seconds", "ADDRESS"], 'argument --seconds: must be a number of seconds above 0, not "ADDRESS"'),
+        (["check", "ADDRESS"], f"argument FILE: {NO_PATH}"),
+        (["run", "--config=ADDRESS"], f"argument --config: {NO_PATH}"),
+        (["init", "--out", "ADDRESS"], f"argument --out: {NO_PATH}"),
+        (["history", "--file", "ADDRESS"], f"argument --file: {NO_PATH}"),
+        (["history", "ADDRESS"], f"argument CAMERA[/QUESTION]: {NO_NAME}"),
+        (["look", "ADDRESS"], f"argument CAMERA: {NO_NAME}"),
+        (["ask", "--camera", "ADDRESS"], f"argument --camera: {NO_NAME}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "address",
+    ["rtsp://me:hunter2@cam/s", "rtsp:/me:hunter2@cam", "me:hunter2@cam", "rtsp://me:hun 'ter2\"@hunter2@cam/s"],
+)
+def test_no_address_is_shown(arguments: list[str], error: str, address: str, capsys: pytest.CaptureFixture[str]):
+    assert main([argument.replace("ADDRESS", address) for argument in arguments]) == 2
+    shown = capsys.readouterr().err
+    assert not [piece for piece in ("hun", "ter2") if piece in shown]
+    assert f"error: {error}" in shown
+
+
+def test_a_picture_may_be_an_address_with_its_scheme_only(capsys: pytest.CaptureFixture[str]):
+    assert main(["ask", "--image", "me:hunter2@cam/a.jpg", "Open?"]) == 2
+    assert (
+        "error: argument --image: must be a path, or an address that begins with http or https"
+        in capsys.readouterr().err
+    )
+    assert main(["ask", "--image", "rtsp://me:hunter2@cam/a.jpg", "--model", ".", "Open?"]) != 2
+    assert "hunter" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a:b@c.yaml", "a@b.yaml", "a:b.yaml"])
+def test_a_file_may_have_any_name_if_it_cannot_be_an_address(name: str, tmp_path: Path):
+    (tmp_path / name).write_text(SHIPPED.read_text())
+    assert main(["check", str(tmp_path / name)]) == 0
+
+
 @pytest.mark.parametrize("command", ["demo", "bench"])
 @pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "abc", "-inf"])
 def test_seconds_are_a_finite_number_above_zero(command: str, text: str, capsys: pytest.CaptureFixture[str]):

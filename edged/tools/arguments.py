@@ -10,6 +10,7 @@ from edged.config.load import DEFAULT_PATH
 from edged.config.values import kept_s
 from edged.core.answer_types import LANGUAGES
 from edged.core.specs import DEFAULT_MAX_NEW_TOKENS
+from edged.tools.parser import name, path, picture
 
 CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, else ./edged.yaml"
 INIT_EXAMPLES = """\
@@ -68,8 +69,8 @@ def run(parser: argparse.ArgumentParser) -> None:
 
 def check(parser: argparse.ArgumentParser) -> None:
     config = parser.add_mutually_exclusive_group()
-    config.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
-    config.add_argument("--config", type=Path, metavar="FILE", help="the same, as with other commands")
+    config.add_argument("file", type=path, nargs="?", metavar="FILE", help=f"the config; {CONFIG_DEFAULT}")
+    config.add_argument("--config", type=path, metavar="FILE", help="the same, as with other commands")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of the config, for editors")
 
@@ -83,10 +84,10 @@ def init(parser: argparse.ArgumentParser) -> None:
         "or a USB camera (usb:0, /dev/video0)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("edged.yaml"), metavar="FILE", help="the config to write; default: edged.yaml"
+        "--out", type=path, default=Path("edged.yaml"), metavar="FILE", help="the config to write; default: edged.yaml"
     )
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="the model folder; default: /var/lib/edged/models/qwen2-vl-2b"
+        "--model", type=path, metavar="DIR", help="the model folder; default: /var/lib/edged/models/qwen2-vl-2b"
     )
 
 
@@ -97,19 +98,16 @@ def take_sources(options: argparse.Namespace, unknown: list[str]) -> None:
         unknown.clear()
 
 
-def without_address(word: str) -> str:
-    """The argument for an error message. An address may have a password."""
-    return "ADDRESS" if "://" in word or "@" in word else word
-
-
 def ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question")
     about = parser.add_mutually_exclusive_group(required=True)
     _add_image(about)
-    about.add_argument("--camera", metavar="NAME", help="ask the running edged about a fresh picture of this camera")
-    name = "a question of the config by its name, instead of PROMPT; with --camera only"
-    parser.add_argument("--question", metavar="NAME", help=name)
-    parser.add_argument("--region", metavar="NAME", help="a region of the camera; with --camera and PROMPT only")
+    camera = "ask the running edged about a fresh picture of this camera"
+    about.add_argument("--camera", type=name, metavar="NAME", help=camera)
+    question = "a question of the config by its name, instead of PROMPT; with --camera only"
+    parser.add_argument("--question", type=name, metavar="NAME", help=question)
+    region = "a region of the camera; with --camera and PROMPT only"
+    parser.add_argument("--region", type=name, metavar="NAME", help=region)
     types = "text (default), yes_no, integer, number, a list of choices '[a, b]', or '{json: SCHEMA}'"
     parser.add_argument("--answer", metavar="TYPE", help=types)
     parser.add_argument("--range", metavar="RANGE", help="bounds of an integer or number: '[LOW, HIGH]'")
@@ -122,7 +120,7 @@ def ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help=limit)
     parser.add_argument("--json", action="store_true", help="print the whole answer, as it would be published")
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="a model folder with its own cores, instead of the config's"
+        "--model", type=path, metavar="DIR", help="a model folder with its own cores, instead of the config's"
     )
     _add_config(
         parser,
@@ -151,12 +149,12 @@ def reload(parser: argparse.ArgumentParser) -> None:
 
 
 def look(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("camera", metavar="CAMERA", help="the name of a camera in the config")
+    parser.add_argument("camera", type=name, metavar="CAMERA", help="the name of a camera in the config")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--region", metavar="NAME", help="a region of the camera; default: the whole picture")
+    what.add_argument("--region", type=name, metavar="NAME", help="a region of the camera; default: the whole picture")
     what.add_argument("--outline", action="store_true", help="the whole picture with masks and regions drawn into it")
     save = "write the picture to this file: .png (exact) or .jpg (compressed)"
-    parser.add_argument("--save", type=Path, metavar="FILE", help=save)
+    parser.add_argument("--save", type=path, metavar="FILE", help=save)
     _add_config(parser)
 
 
@@ -170,7 +168,7 @@ def watch(parser: argparse.ArgumentParser) -> None:
 
 def history(parser: argparse.ArgumentParser) -> None:
     of = "a camera, or a question of a camera; default: all"
-    parser.add_argument("of", nargs="?", metavar="CAMERA[/QUESTION]", help=of)
+    parser.add_argument("of", nargs="?", type=name, metavar="CAMERA[/QUESTION]", help=of)
     since = "how far back, such as 30m, 24h or 7d; default: 24h"
     parser.add_argument("--since", type=_period, default="24h", metavar="TIME", help=since)
     form = parser.add_mutually_exclusive_group()
@@ -178,7 +176,7 @@ def history(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--csv", action="store_true", help="print the answers as CSV with a header")
     _add_config(parser)
     file = "read this file, instead of that of the config's node; needs no config"
-    parser.add_argument("--file", type=Path, metavar="DB", help=file)
+    parser.add_argument("--file", type=path, metavar="DB", help=file)
 
 
 def labels(parser: argparse.ArgumentParser) -> None:
@@ -192,7 +190,7 @@ def _add_label_action(parser: argparse.ArgumentParser, does: str, stream: str) -
     # A parser of its own: argparse assigns adjacent positional arguments together, so that FILE could not follow an
     # option that follows the action.
     file = f"{does} this file; default: standard {stream}"
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=file)
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help=file)
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log debug messages")
     _add_store(parser, argparse.SUPPRESS)
 
@@ -201,7 +199,7 @@ def _add_store(parser: argparse.ArgumentParser, default: str | None) -> None:
     """`default` SUPPRESS: an option that was given before the action stays."""
     _add_config(parser, default=default)
     db = "use this edged.db, instead of that of the config's node; needs no config"
-    parser.add_argument("--db", type=Path, default=default, metavar="DB", help=db)
+    parser.add_argument("--db", type=path, default=default, metavar="DB", help=db)
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
@@ -216,7 +214,7 @@ def acl(parser: argparse.ArgumentParser) -> None:
 
 
 def bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="measure the model of this folder; no config is read")
+    parser.add_argument("--model", type=path, metavar="DIR", help="measure the model of this folder; no config is read")
     _add_image(parser, default="a synthetic picture of 1280x720")
     parser.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="N", help="measure for N seconds; default: 30"
@@ -226,11 +224,10 @@ def bench(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="folder with the compiler's output")
-    parser.add_argument(
-        "--processor", required=True, metavar="DIR-or-ID", help="a folder, or a model on the Hugging Face Hub"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
+    parser.add_argument("--compiled", type=path, required=True, metavar="DIR", help="folder with the compiler's output")
+    processor = "a folder, or a model on the Hugging Face Hub"
+    parser.add_argument("--processor", type=name, required=True, metavar="DIR-or-ID", help=processor)
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="the model folder to make")
     cores = "such as 0:0, multi:0, global4:1 or global8; default: those in the compiler's config.json"
     parser.add_argument("--text-cores", metavar="CORES", help=f"NPU cores of the text part, {cores}")
     parser.add_argument("--vision-cores", metavar="CORES", help="NPU cores of the vision part, in the same form")
@@ -242,7 +239,7 @@ def install(parser: argparse.ArgumentParser) -> None:
     purge = "with --uninstall: remove config, credentials, models, stored answers and the user too"
     parser.add_argument("--purge", action="store_true", help=purge)
     root = "the top folder of an image, instead of the running system; nothing is stopped or started"
-    parser.add_argument("--root", type=Path, metavar="DIR", help=root)
+    parser.add_argument("--root", type=path, metavar="DIR", help=root)
 
 
 def demo(parser: argparse.ArgumentParser) -> None:
@@ -253,12 +250,12 @@ def demo(parser: argparse.ArgumentParser) -> None:
 def _add_config(
     parser: argparse.ArgumentParser, explanation: str = f"the config; {CONFIG_DEFAULT}", default: str | None = None
 ) -> None:
-    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=explanation)
+    parser.add_argument("--config", type=path, default=default, metavar="FILE", help=explanation)
 
 
 def _add_image(parser: argparse._ActionsContainer, default: str = "") -> None:
     explanation = "a picture file or an http(s) address" + (f"; default: {default}" if default else "")
-    parser.add_argument("--image", metavar="PATH-or-URL", help=explanation)
+    parser.add_argument("--image", type=picture, metavar="PATH-or-URL", help=explanation)
 
 
 def _add_plain(parser: argparse.ArgumentParser) -> None:
