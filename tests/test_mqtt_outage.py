@@ -371,6 +371,43 @@ def test_answers_of_an_earlier_process_go_to_late_if_the_store_is_read_after_new
     assert late == [("old 1", False), ("old 2", True), ("newest", False)]
 
 
+class LaterReadableStore(FoundStore):
+    """Has no payload while the process has too few file descriptors."""
+
+    def __init__(self, newest_until: float, broker_port: int) -> None:
+        super().__init__(newest_until)
+        self.readable = False
+        self.remember([Fact(f"retained {HOST}:{broker_port}", PEOPLE, True)])
+
+    def payload(self, number: int) -> bytes | None:
+        if not self.readable:
+            raise StoreUnreadable("unable to open database file")
+        return super().payload(number)
+
+
+def test_a_retained_answer_stays_at_the_broker_until_the_store_can_be_read_and_is_sent_again_then(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    subscriber.publish(PEOPLE, b'{"id":"before"}', retain=True)
+    store = LaterReadableStore(time.monotonic() + 60, mosquitto.port)
+    with publishing(mosquitto.port, store=store, config=asking(image=False, dock=["people"])):
+        subscriber.wait_for(online_again)
+        assert PEOPLE in retained(mosquitto.port)
+        store.readable = True
+        subscriber.wait_for_topic(f"{PEOPLE}/late", 2)
+        subscriber.wait_for_topic(PEOPLE, 2)
+    assert ids(subscriber.of(PEOPLE)) == ["before", "newest"]
+
+
+def test_a_retained_answer_that_expires_while_the_store_cannot_be_read_is_cleared(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    subscriber.publish(PEOPLE, b'{"id":"before"}', retain=True)
+    store = LaterReadableStore(time.monotonic() - 1, mosquitto.port)
+    with publishing(mosquitto.port, store=store, config=asking(image=False, dock=["people"])):
+        until(lambda: PEOPLE not in retained(mosquitto.port))
+
+
 class UnreadableStore(FoundStore):
     def payload(self, number: int) -> bytes | None:
         raise StoreUnreadable("disk I/O error")

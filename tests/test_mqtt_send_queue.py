@@ -289,6 +289,54 @@ def test_a_store_that_cannot_be_read_is_tried_once_a_second_however_much_waits(m
     assert disk.reads == 1
 
 
+def found_answers(disk: Disk, *topics: str) -> list[StoredMessage]:
+    """The newest answers of an earlier process, which the broker has acknowledged."""
+    now, found = time.monotonic(), []
+    for topic in topics:
+        number = -len(disk.payloads)
+        disk.payloads[number] = topic.encode()
+        found.append(StoredMessage(number, topic, "dock", topic, None, 9, now, now + 60, late=False, waiting=False))
+    return found
+
+
+def test_one_failed_read_is_enough_to_know_that_no_found_answer_can_be_read_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stored_payloads, "READ_AGAIN_S", 60.0)
+    disk = Disk()
+    queue = SendQueue(ONLINE, disk)
+    queue.restore_found(found_answers(disk, "people", "gate"))
+    for _ in range(3):
+        queue.read_found()
+    assert disk.reads == 1
+
+
+def test_a_found_answer_that_is_read_after_a_newer_one_is_not_sent() -> None:
+    disk = Disk()
+    disk.readable = True
+    queue = SendQueue(ONLINE, disk)
+    queue.restore_found(found_answers(disk, "people", "gate"))
+    queue.add([stored("people", "people", b'{"late":true}')], None)
+    queue.read_found()
+    queue.online()
+    queue.connected()
+    assert send_all(queue) == ["gate", "people", "state"]
+
+
+def test_found_answers_that_could_not_be_read_are_for_the_successor() -> None:
+    disk = Disk()
+    queue, successor = SendQueue(ONLINE, disk), SendQueue(ONLINE, disk)
+    queue.restore_found(found_answers(disk, "people"))
+    queue.read_found()
+    queue.hand_over(successor)
+    queue.restore_found(found_answers(disk, "gate"))
+    disk.readable = True
+    successor.read_found()
+    successor.online()
+    successor.connected()
+    assert send_all(successor) == ["people", "gate", "state"]
+
+
 def test_an_event_waits_for_the_store_behind_an_older_one_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     queue, _ = on_disk(monkeypatch, "event", "event", "people")
     assert send_all(queue) == ["people", "state"]

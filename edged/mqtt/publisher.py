@@ -8,13 +8,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import filterfalse
 from typing import Any, TypeAlias
 
-from edged.core.errors import StoreUnreadable
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
 from edged.core.payloads import answer_payload, encode, event_payload
@@ -296,6 +294,7 @@ class MqttPublisher:
         while not (self._closing.is_set() and self._nothing_to_wait_for()):
             try:
                 self._adopt_found()
+                self._queue.read_found()
                 self._each_second()
                 self._connection.process_events(min(TICK_S, self._connection.pause_s or TICK_S))
                 self._send()
@@ -332,11 +331,7 @@ class MqttPublisher:
         self._queue.adopt(
             [waiting(message, True, message.topic in superseded) for message in found if message.waiting], superseded
         )
-        for message in acknowledged:
-            with suppress(StoreUnreadable):
-                if (payload := self._store.payload(message.number)) is not None:
-                    content = Message(message.topic, payload, retain=True, look=message.look)
-                    self._queue.restore(RetainedMessage(content, message.until))
+        self._queue.restore_found(acknowledged)
 
     def _clear_found_late(self) -> None:
         """Topics of an earlier process, if the store could be read only after `follow`."""

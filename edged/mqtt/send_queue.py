@@ -42,9 +42,9 @@ class PublisherFigures:
 
 
 class SendQueue:
-    """For any thread; only `next` and `mark_late` wait, for the disk.
+    """For any thread; only `next`, `mark_late` and `read_found` wait, for the disk.
 
-    `next`, and then `sent`, `put_back` or `refuse`, and `mark_late` are for the sending thread.
+    These three, and after `next` `sent`, `put_back` or `refuse`, are for the sending thread.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class SendQueue:
         self._not_now: list[Entry] = []  # refused for now, in order
         self._own: Collection[str] | None = None  # the topics that may have a retained message; None: all
         self._early: list[RetainedMessage] = []  # restored before it is known which topics are the config's
+        self._unread: dict[str, StoredMessage] = {}  # by topic; restored once their payloads are read
         self._unknown: Collection[str] = ()  # topics that may have an old answer, if none is found in the store
         self._cleared: list[str] = []  # topics whose clearing was acknowledged, and that are not used any more
         self._to_forget: dict[str, float] = {}  # these topics, and until when each is cleared again (monotonic)
@@ -113,8 +114,10 @@ class SendQueue:
         with self._lock:
             self._successor = successor
             released = self._outbox.release()
+            unread, self._unread = self._unread, {}
         if released:  # finished since `release`
             successor.adopt(released)
+        successor.restore_found([*unread.values()])
 
     def keep(self, state: RetainedMessage) -> None:
         with self._lock:
@@ -200,6 +203,23 @@ class SendQueue:
         """
         if successor := self._successor_or(lambda: self._restore(retained)):
             successor.restore(retained)
+
+    def restore_found(self, answers: Sequence[StoredMessage]) -> None:
+        """Restore what an earlier process left, once `read_found` has read it. Until then its topics are left alone."""
+        if successor := self._successor_or(lambda: self._unread.update({answer.topic: answer for answer in answers})):
+            successor.restore_found(answers)
+
+    def read_found(self) -> None:
+        """Read the answers given to `restore_found`, unless the store is on hold. Those that it has no more, and those
+        that have expired, are cleared.
+        """
+        with self._lock:
+            unread = [*self._unread.values()]
+        for answer in unread:
+            with suppress(StoreUnreadable):
+                payload = None if answer.until <= time.monotonic() else self._payloads.read(answer.number)
+                with self._lock:
+                    self._restore_read(answer, payload)
 
     def figures(self, reconnects: int) -> PublisherFigures:
         with self._lock:
@@ -413,6 +433,7 @@ class SendQueue:
         if not pending.is_event:
             if self._may_retain(pending.topic):
                 self._states.drop(pending.topic)
+                self._unread.pop(pending.topic, None)
             elif not self._withdrawn:  # the question left the config while its answer was being written
                 pending.outage = pending.overtaken = True
         self._outbox.add(pending)
@@ -426,6 +447,13 @@ class SendQueue:
         if self._own is not None or self._online:
             self._restore_early()
 
+    def _restore_read(self, answer: StoredMessage, payload: bytes | None) -> None:
+        if self._unread.get(answer.topic) is not answer:
+            return
+        del self._unread[answer.topic]
+        content = Message(answer.topic, payload, retain=True, look=answer.look) if payload else None
+        self._restore(RetainedMessage(content, answer.until) if content else clearing(answer.topic))
+
     def _restore_early(self) -> None:
         early, self._early = self._early, []
         for retained in early:
@@ -435,6 +463,7 @@ class SendQueue:
 
     def _clear(self, gone: Collection[str], pictures: Collection[str]) -> None:
         for topic in gone:
+            self._unread.pop(topic, None)
             self._outbox.forget(topic)
             self._states.send(clearing(topic))
         for topic in pictures:
@@ -472,7 +501,8 @@ class SendQueue:
     def _clear_unknown(self) -> None:
         unknown, self._unknown = self._unknown, ()
         for topic in sorted(unknown):
-            if self._may_retain(topic) and topic not in self._states and not self._outbox.has_newer(topic):
+            known = topic in self._states or topic in self._unread or self._outbox.has_newer(topic)
+            if self._may_retain(topic) and not known:
                 self._states.send(clearing(topic))
 
     def _next(self) -> Entry | None:

@@ -33,12 +33,14 @@ class StoredPayloads:
 
     def of(self, pending: Pending) -> bytes | None:
         """None if the store does not have it. Raises StoreUnreadable, at once while it is `on_hold`."""
-        if pending.payload is not None:
-            return pending.payload
+        return self.read(pending.number) if pending.payload is None else pending.payload
+
+    def read(self, number: int) -> bytes | None:
+        """The same for a message that was not in memory."""
         if self.on_hold:
             raise StoreUnreadable("the store could not be read a moment ago")
         try:
-            payload = self._store.payload(pending.number)
+            payload = self._store.payload(number)
         except StoreUnreadable:
             now = time.monotonic()
             self._failing_since, self._again_at = min(self._failing_since, now), now + READ_AGAIN_S
