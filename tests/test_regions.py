@@ -210,7 +210,8 @@ def test_an_answer_names_its_region_and_has_its_own_encode_time_and_age_and_the_
     gate = ("gate", "ok")
     assert regions == {"all": (None, "ok"), "car": gate, "van": gate, "lorry": ("gate", "not_asked")}
     assert [answers[name].timing_ms["encode"] for name in ("all", "car", "van")] == [2, 3, 3]
-    assert answers["car"].frame_age_s == answers["van"].frame_age_s >= answers["all"].frame_age_s + 0.049  # ages are rounded
+    # ages are rounded
+    assert answers["car"].frame_age_s == answers["van"].frame_age_s >= answers["all"].frame_age_s + 0.049
     assert {answer.frame_sha256 for answer in answers.values()} == {hashlib.sha256(rgb.tobytes()).hexdigest()}
 
 
