@@ -14,7 +14,7 @@ from rich.console import Console
 from support.history import NOW, Row, answered, refused
 
 from edged.tools.history.course import COLUMNS, Course
-from edged.tools.history.table import Line, line, show, table, values
+from edged.tools.history.table import Line, line, shortened, show, table, values
 
 HOUR_S = 3600.0
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -203,6 +203,25 @@ def test_no_number_is_cut_so_that_it_reads_as_another_one(width: int):
     whole = {word for row in printed(courses, 200).split("\n") for word in row.split()}
     shown = {word for row in printed(courses, width).split("\n")[2:] for word in row.split()}
     assert [word for word in shown - whole if re.search(r"\d…?$", word)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("-12.5 and -13", 12, "-12.5 and …"),
+        ("seen 2026-11-28", 14, "seen …"),
+        ("seen 14:49", 9, "seen …"),
+        ("27 % of it", 5, "27 %…"),
+        ("27 % of it", 4, "…"),
+        ("10 people", 3, "…"),
+        ("10 people", 4, "10 …"),
+        ("10 people", 9, "10 people"),
+        ("version 1.2.3", 12, "version …"),
+        ("가나 12", 6, "가나 …"),
+    ],
+)
+def test_a_number_at_the_end_of_a_cut_text_is_whole_or_left_out(text: str, width: int, shown: str):
+    assert shortened(text, width) == shown
 
 
 def test_without_a_terminal_there_are_no_colours_and_in_one_there_are():

@@ -20,7 +20,8 @@ NARROW = 68  # columns of the terminal; below, there is no room for the values a
 MOST = (22, COLUMNS, 24, 16, 11, 60)  # columns of a terminal for each cell of a line, if there is room
 SHRUNK = ((5, 20), (2, 8), (3, 6), (0, 12), (5, 8))  # which cell becomes narrower first, and its least width
 ELLIPSIS = "…"
-PART_OF_A_NUMBER = re.compile(r"<?[0-9][0-9.]*( %?)?$")
+# A number, time or date, and the character after it: … directly after a whole number would read as a part of it.
+NUMBER = re.compile(r"[<+-]?[0-9](?:[0-9.,:/-]*[0-9])?(?: ?%|.|$)")
 DAY_S = 86_400.0
 TITLE = ("question", "", "values", "newest", "since", "answers")
 
@@ -113,13 +114,15 @@ def table(lines: Sequence[Line], width: int) -> Table:
 
 
 def shortened(cell: str, width: int) -> str:
-    """The cell in so many columns, without a part of a number at its end."""
+    """The cell in so many columns. A number at its end is whole or left out."""
     text = printable(cell)
     if cell_len(text) <= width:
         return text
     if isinstance(cell, Figures):
         return ELLIPSIS
-    return PART_OF_A_NUMBER.sub("", set_cell_size(text, width - 1)) + ELLIPSIS
+    kept = set_cell_size(text, width - 1)
+    cut = (number.start() for number in NUMBER.finditer(text) if number.start() < len(kept) < number.end())
+    return kept[: next(cut, None)] + ELLIPSIS
 
 
 def _widths(columns: Sequence[Sequence[str]], kept: Sequence[int], width: int) -> list[int]:
