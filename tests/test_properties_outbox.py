@@ -108,13 +108,15 @@ class Deliveries(RuleBasedStateMachine):
     def _acknowledge(self, outcome: str) -> None:
         """A message that is refused for now comes after those that are accepted meanwhile.
 
-        Answers are sent on `late` then, unless they may have arrived in an earlier connection. States and clearings
+        Answers are sent on `late` then, unless they may have arrived in an earlier connection, or were refused there. States and clearings
         are not refused for good here: nothing could be said about what their topics retain.
         """
-        number = id_of(self.publisher.wire[0][1])
+        message = self.publisher.wire[0][1]
+        number = id_of(message)
         if outcome == "not_now":
             self.publisher.acknowledge("not_now")
-            if number and (self.topics[number] == EVENT or number <= self.before_outage):
+            in_order = number and message.topic == self.topics[number] != EVENT
+            if number and not (in_order and number > self.before_outage):
                 self.may_come_later.add(number)
         elif outcome == "refused" and number:
             self.publisher.acknowledge("refused")
