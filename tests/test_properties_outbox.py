@@ -108,8 +108,8 @@ class Deliveries(RuleBasedStateMachine):
     def _acknowledge(self, outcome: str) -> None:
         """A message that is refused for now comes after those that are accepted meanwhile.
 
-        Answers are sent on `late` then, unless they may have arrived in an earlier connection, or were refused there. States and clearings
-        are not refused for good here: nothing could be said about what their topics retain.
+        Answers are sent on `late` then, unless they may have arrived in an earlier connection; those of `late` again
+        there. States and clearings are not refused for good here: nothing could be said about what their topics retain.
         """
         message = self.publisher.wire[0][1]
         number = id_of(message)
