@@ -619,6 +619,20 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_one_without_the_message(
     assert end.endswith("(3 tries)")
 
 
+def test_the_end_of_an_outage_of_reading_is_logged_although_nobody_reads_any_more(
+    path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    store = opened()
+    first = message(store)
+    assert write(store, first)
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(StoreUnreadable):
+        store.payload(first.number)
+    path.with_name("elsewhere").rename(path)
+    until(lambda: any(line.startswith("store: reading again after ") for line in logged(caplog, "INFO")))
+
+
 def test_where_the_kernel_does_not_tell_the_boot_each_start_is_another(
     path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ class MessageRows:
         self._connection = connection
         self._clocks = clocks
         self._series: dict[str, int] = {}
-        self.offset = _highest(connection) if offset is None else offset
+        self.offset = newest(connection) if offset is None else offset
 
     def insert(self, message: StoredMessage) -> None:
         """A second insert of the same number does nothing."""
@@ -94,13 +94,14 @@ class MessageRows:
         )
 
 
-def _highest(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT max(number) FROM message").fetchone()[0] or 0)
-
-
 def payload(connection: sqlite3.Connection, row_number: int) -> bytes | None:
     row = connection.execute("SELECT payload FROM message WHERE number = ?", (row_number,)).fetchone()
     return bytes(row[0]) if row else None
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The highest number of a row; 0 without one."""
+    return int(connection.execute("SELECT max(number) FROM message").fetchone()[0] or 0)
 
 
 def put_facts(connection: sqlite3.Connection, facts: Sequence[Fact]) -> None:

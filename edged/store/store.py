@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 DONE_S = 60.0  # how long acknowledgements may wait for a look to be written with: a write of its own would cost flash
 MARK_S = 2.0
+READ_AGAIN_S = 1.0  # from one check to the next whether a file that could not be read can be
 CLOSE_S = 5.0
 
 
@@ -50,6 +51,7 @@ class DiskStore(MemoryStore):
         self._changed: set[tuple[str, str]] = set()  # kind and name of facts that were changed before the file was read
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
+        self._read_again_at = 0.0
         self._unreadable = Outage("store", log, "reading again")
 
     def open(self) -> None:
@@ -95,8 +97,7 @@ class DiskStore(MemoryStore):
             return None
         with self._reader_lock:
             try:
-                self._reader = self._reader or read_only(self._file.path)
-                payload = rows.payload(self._reader, number + self._rows.offset)
+                payload = rows.payload(self._read_only(), number + self._rows.offset)
             except sqlite3.Error as error:
                 self._close_reader()
                 if is_damaged(error):
@@ -132,6 +133,20 @@ class DiskStore(MemoryStore):
             if self._rows is None:
                 self._changed |= {(fact.kind, fact.name) for fact in facts}
         super().remember(facts)
+
+    # With the reader lock held
+
+    def _read_only(self) -> sqlite3.Connection:
+        self._reader = self._reader or read_only(self._file.path)
+        return self._reader
+
+    def _is_readable(self) -> bool:
+        try:
+            rows.newest(self._read_only())
+        except sqlite3.Error:
+            self._close_reader()
+            return False
+        return True
 
     def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -186,8 +201,19 @@ class DiskStore(MemoryStore):
 
     def _lazy(self, now: bool) -> Write | None:
         """What acknowledgements have to be written: with a look, or if they have waited long enough."""
+        self._read_again()
         with self._lock:
             if not self._done or not (now or time.monotonic() - self._done_since >= DONE_S):
                 return None
             numbers, self._done = self._done, []
         return lambda _: self._messages.done(numbers)
+
+    def _read_again(self) -> None:
+        """End the outage of reading also if nobody wants a payload any more."""
+        if not self._unreadable.on or time.monotonic() < self._read_again_at:
+            return
+        self._read_again_at = time.monotonic() + READ_AGAIN_S
+        with self._reader_lock:
+            readable = self._is_readable()
+        if readable:
+            self._unreadable.end()
