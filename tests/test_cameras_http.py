@@ -7,12 +7,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +24,7 @@ from typing import Any
 
 import pytest
 from support import jpegs
-from support.broker import until
+from support.broker import tls, until  # noqa: F401  # a fixture
 from support.cameras import Watched, spec
 from support.http import LOGIN, Reply, Site, answering, jpeg, serving_site
 
@@ -572,6 +574,104 @@ def test_a_read_that_is_slow_without_a_wait_does_not_make_what_it_reads_look_new
         threading.Timer(0.1, far.sendall, [b"picture"]).start()
         assert stream.readinto(bytearray(7)) == 7
         assert sent < budget.waited_at < time.monotonic()
+
+
+class TlsCamera:
+    """A camera's end of a TLS connection; what it encrypts is sent by the test, in pieces of any size."""
+
+    def __init__(self, connection: socket.socket, folder: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.crt", folder / "server.key")
+        self._connection = connection
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._received, self._to_send, server_side=True)
+
+    def shake_hands(self) -> bytes:
+        """The session tickets, not sent yet."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._connection.sendall(self._to_send.read())
+                self._received.write(self._connection.recv(65536))
+            else:
+                return self._to_send.read()
+
+    def encrypted(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._to_send.read()
+
+
+@contextmanager
+def tls_camera(folder: Path) -> Iterator[tuple[socket.socket, TlsCamera, bytes, ssl.SSLSocket]]:
+    """The camera's socket and its TLS, the session tickets that it has yet to send, and the socket of the other end."""
+    near, far = socket.socketpair()
+    with near, far, ThreadPoolExecutor(1) as pool:
+        camera = TlsCamera(far, folder)
+        tickets = pool.submit(camera.shake_hands)
+        client = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        with client.wrap_socket(near, server_hostname="localhost") as connection:
+            yield far, camera, tickets.result(30), connection
+
+
+def until_waiting(budget: Budget, after: float) -> None:
+    until(lambda: budget.waited_at > after, 10)
+
+
+def test_over_tls_what_is_read_is_as_old_as_the_first_byte_of_its_record(tls: Path) -> None:  # noqa: F811
+    checks: list[float] = []
+
+    def note_check() -> bool:
+        checks.append(time.monotonic())
+        return False
+
+    budget = Budget(note_check)
+    with (
+        tls_camera(tls) as (far, camera, tickets, connection),
+        BoundedStream(connection, connection.makefile("rb"), budget) as stream,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def halves_of(data: bytes) -> tuple[float, float, float]:
+            """When a read began to wait, when the record had begun to arrive, and when edged had noticed that."""
+            count = pool.submit(stream.readinto, bytearray(100))
+            begun = time.monotonic()
+            until_waiting(budget, begun)
+            record = camera.encrypted(data)
+            far.sendall(record[:50])
+            sent = time.monotonic()
+            until(lambda: len([at for at in checks if at > sent]) > 2, 10)
+            noticed = time.monotonic()
+            far.sendall(record[50:])
+            assert count.result(30) == 100
+            assert begun < budget.waited_at < sent
+            return begun, sent, noticed
+
+        far.sendall(tickets)
+        begun, _, noticed = halves_of(b"x" * 100)
+        assert stream.began_at is not None
+        assert begun < stream.began_at < noticed
+        halves_of(b"y" * 100)
+
+
+def test_session_tickets_of_tls_are_no_part_of_the_answer(tls: Path) -> None:  # noqa: F811
+    budget = Budget(lambda: False)
+    with (
+        tls_camera(tls) as (far, camera, tickets, connection),
+        BoundedStream(connection, connection.makefile("rb"), budget) as stream,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        count = pool.submit(stream.readinto, bytearray(100))
+        first = 5 + int.from_bytes(tickets[3:5])  # the length of a record is at the end of its head
+        for ticket in (tickets[:first], tickets[first:]):
+            assert ticket
+            far.sendall(ticket)
+            sent = time.monotonic()
+            until_waiting(budget, sent)
+        far.sendall(camera.encrypted(b"x" * 100))
+        assert count.result(30) == 100
+        assert stream.began_at is not None
+        assert stream.began_at > sent
 
 
 AGE = """

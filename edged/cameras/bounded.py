@@ -81,6 +81,8 @@ class BoundedStream(io.RawIOBase):
         self._budget = budget
         self._arrival = select.poll()
         self._arrival.register(connection, select.POLLIN)
+        self._session = _session(connection)
+        self._within_record = False  # of TLS, which can be read only when it is complete
         self.began_at: float | None = None
         budget.waited_at = time.monotonic()  # the request has just been sent
 
@@ -92,26 +94,41 @@ class BoundedStream(io.RawIOBase):
         while True:
             self._budget.check()
             began = time.monotonic()
-            count = self._read_now(buffer)
-            if count is not None:
-                self._note_arrival()
-                self._budget.spend(count)
-                return count
-            # Only this proves that all was read: a read may also take long because other threads or processes run.
-            self._budget.waited_at = began
+            if self._is_readable():
+                count = self._read_now(buffer)
+                if count is not None:
+                    self._budget.spend(count)
+                    return count
+            elif not self._within_record:
+                # Only this proves that all was read: a read may also take long because other threads or processes run.
+                self._budget.waited_at = began
             if began - silent_since > ANSWER_S:
                 raise TimeoutError
             self._arrival.poll(POLL_S * 1000)
 
+    def _is_readable(self) -> bool:
+        decrypted = self._connection.pending() if isinstance(self._connection, ssl.SSLSocket) else 0
+        return decrypted > 0 or bool(self._arrival.poll(0))
+
     def _read_now(self, buffer: WriteableBuffer) -> int | None:
-        """None if nothing has arrived."""
+        """None if nothing of the answer can be read yet."""
         self._connection.settimeout(0)
         try:
-            return self._connection.recv_into(buffer)
+            count = self._connection.recv_into(buffer)
         except NOTHING_THERE:
-            return None
+            count = None
         finally:
             self._connection.settimeout(POLL_S)
+        if count is None and self.began_at is None and self._was_ticket():
+            return None
+        self._within_record = count is None
+        self._note_arrival()
+        return count
+
+    def _was_ticket(self) -> bool:
+        """Whether TLS session tickets were read. A server sends them before its answer; they are no part of it."""
+        before, self._session = self._session, _session(self._connection)
+        return self._session != before
 
     def _note_arrival(self) -> None:
         if self.began_at is None:
@@ -122,6 +139,12 @@ class BoundedStream(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _session(connection: socket.socket) -> bytes | None:
+    """Identifies the TLS session; each session ticket changes it. Takes half a millisecond."""
+    session = connection.session if isinstance(connection, ssl.SSLSocket) else None
+    return session.id if session else None
 
 
 def header_number(text: str) -> int | None:
