@@ -44,7 +44,7 @@ from support.publishing import (
     store,
 )
 
-from edged.core.errors import StoreUnreadable
+from edged.core.errors import MessageUnreadable, StoreUnreadable
 from edged.core.memory_store import MemoryStore
 from edged.core.payloads import answer_payload, encode
 from edged.core.specs import BrokerSpec
@@ -410,7 +410,7 @@ def test_a_retained_answer_that_expires_while_the_store_cannot_be_read_is_cleare
 
 class UnreadableStore(FoundStore):
     def payload(self, number: int) -> bytes | None:
-        raise StoreUnreadable("disk I/O error")
+        raise MessageUnreadable("disk I/O error")
 
 
 def test_what_is_dropped_because_the_store_cannot_be_read_is_not_logged_as_a_full_outbox(

@@ -8,7 +8,7 @@ import time
 import pytest
 from support.broker import until
 
-from edged.core.errors import StoreUnreadable
+from edged.core.errors import MessageUnreadable, StoreUnreadable
 from edged.core.memory_store import MemoryStore
 from edged.core.types import StoredMessage
 from edged.mqtt import outbox, stored_payloads
@@ -235,12 +235,15 @@ class Disk(MemoryStore):
         super().__init__()
         self.payloads: dict[int, bytes] = {}
         self.readable = False
+        self.bad: set[int] = set()  # messages that cannot be read although others can
         self.reads = 0
 
     def payload(self, number: int) -> bytes | None:
         self.reads += 1
         if not self.readable:
             raise StoreUnreadable("disk I/O error")
+        if number in self.bad:
+            raise MessageUnreadable("disk I/O error")
         return self.payloads.get(number)
 
 
@@ -346,10 +349,47 @@ def test_what_cannot_be_read_for_long_is_dropped_and_does_not_stop_what_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stored_payloads, "GIVE_UP_S", 0.0)
-    queue, _ = on_disk(monkeypatch, "gate", "people", "event")
+    queue, disk = on_disk(monkeypatch, "gate", "people", "event")
+    disk.readable, disk.bad = True, {1}
     assert send_all(queue) == ["people", "state", "event"]
     assert (queue.newly_dropped(), queue.newly_dropped()) == ((0, 1), (0, 0))
     assert queue.finished() == [1, 2, 3]
+
+
+def test_what_is_not_marked_late_and_cannot_be_read_for_long_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "IN_MEMORY", 0)
+    monkeypatch.setattr(stored_payloads, "READ_AGAIN_S", 0.01)
+    monkeypatch.setattr(stored_payloads, "GIVE_UP_S", 0.05)
+    disk, bad = Disk(), answer("gate")
+    disk.readable, disk.bad = True, {bad.number}
+    queue = SendQueue(ONLINE, disk)
+    queue.add([bad], None, on_disk=True)
+    queue.mark_late()
+    queue.online()
+    queue.connected()
+
+    def all_settled() -> bool:
+        send_all(queue)
+        return queue.drained
+
+    until(all_settled)
+    assert queue.newly_dropped() == (0, 1)
+
+
+def test_messages_are_kept_however_long_the_whole_store_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_payloads, "GIVE_UP_S", 0.0)
+    queue, disk = on_disk(monkeypatch, "gate", "people", "event")
+    sent: list[str] = []
+
+    def tried(reads: int) -> bool:
+        sent.extend(send_all(queue))
+        return disk.reads >= reads
+
+    until(lambda: tried(5))
+    assert queue.newly_dropped() == (0, 0)
+    disk.readable = True
+    until(lambda: tried(0) and queue.drained)
+    assert sorted(sent) == ["event", "gate", "people", "state"]
 
 
 def test_what_is_not_in_the_store_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from support.broker import until
 from support.publishing import logged
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
-from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, StoreUnreadable
+from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, MessageUnreadable, StoreUnreadable
 from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage
-from edged.store import file, moments, writer
+from edged.store import file, moments, rows, writer
 from edged.store.file import StateFile, StoreInUse
 from edged.store.path import state_file
 from edged.store.schema import MIGRATIONS, VERSION, StoreTooNew, migrate
@@ -617,6 +617,26 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_one_without_the_message(
     assert begin.startswith(f"store: {path} cannot be read: unable to open database file; ")
     assert end.startswith("store: reading again after ")
     assert end.endswith("(3 tries)")
+
+
+def test_a_message_that_cannot_be_read_although_others_can_is_no_outage_of_the_store(
+    opened: Opened, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened()
+    bad, good = message(store), message(store)
+    assert write(store, bad, good)
+    payload = rows.payload
+
+    def read(connection: sqlite3.Connection, row_number: int) -> bytes | None:
+        if row_number == bad.number:
+            raise sqlite3.OperationalError("disk I/O error")
+        return payload(connection, row_number)
+
+    monkeypatch.setattr(rows, "payload", read)
+    with pytest.raises(MessageUnreadable):
+        store.payload(bad.number)
+    assert store.payload(good.number) == b'{"late":false}'
+    assert logged(caplog) == []
 
 
 def test_the_end_of_an_outage_of_reading_is_logged_although_nobody_reads_any_more(

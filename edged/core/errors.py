@@ -87,6 +87,10 @@ class StoreUnreadable(EdgedError):
     """The store cannot be read now. The same read may work later."""
 
 
+class MessageUnreadable(StoreUnreadable):
+    """Only this message cannot be read; others can."""
+
+
 class Stopped(Exception):
     """The operation was cancelled because edged is stopping. Not an error."""
 

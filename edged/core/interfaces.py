@@ -169,7 +169,7 @@ class Store(Protocol):
     def payload(self, number: int) -> bytes | None:
         """The payload of a message on disk; None if it is not there any more, or damaged.
 
-        Raises StoreUnreadable.
+        Raises StoreUnreadable; MessageUnreadable if others can be read.
         """
 
     def found(self) -> Sequence[StoredMessage]:

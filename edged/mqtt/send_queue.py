@@ -398,7 +398,7 @@ class SendQueue:
             payload = self._payloads.of(pending)
             drop = not payload
         except StoreUnreadable:
-            payload, drop = None, self._payloads.given_up
+            payload, drop = None, False
         with self._lock:
             if payload and not pending.unmarked:
                 pending.payload = payload

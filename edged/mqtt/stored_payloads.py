@@ -1,11 +1,11 @@
-"""Payloads of waiting messages that are on disk only. A store that cannot be read now is tried again every second."""
+"""Payloads of messages that are on disk only. A store that cannot be read now is tried again every second."""
 
 from __future__ import annotations
 
 import math
 import time
 
-from edged.core.errors import StoreUnreadable
+from edged.core.errors import MessageUnreadable, StoreUnreadable
 from edged.core.interfaces import Store
 from edged.mqtt.outbox import Pending
 
@@ -18,7 +18,7 @@ class StoredPayloads:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._failing_since = math.inf  # without a successful read
+        self._failing: dict[int, float] = {}  # messages that cannot be read although others can, and since when
         self._again_at = -math.inf
 
     @property
@@ -26,13 +26,11 @@ class StoredPayloads:
         """Nothing is read now, because that has just failed."""
         return time.monotonic() < self._again_at
 
-    @property
-    def given_up(self) -> bool:
-        """Nothing could be read for GIVE_UP_S."""
-        return time.monotonic() >= self._failing_since + GIVE_UP_S
-
     def of(self, pending: Pending) -> bytes | None:
-        """None if the store does not have it. Raises StoreUnreadable, at once while it is `on_hold`."""
+        """None if the store does not have it, or cannot read it for GIVE_UP_S although it can read others.
+
+        Raises StoreUnreadable, at once while it is `on_hold`.
+        """
         return self.read(pending.number) if pending.payload is None else pending.payload
 
     def read(self, number: int) -> bytes | None:
@@ -41,9 +39,15 @@ class StoredPayloads:
             raise StoreUnreadable("the store could not be read a moment ago")
         try:
             payload = self._store.payload(number)
-        except StoreUnreadable:
+        except MessageUnreadable:
             now = time.monotonic()
-            self._failing_since, self._again_at = min(self._failing_since, now), now + READ_AGAIN_S
+            if now >= self._failing.setdefault(number, now) + GIVE_UP_S:
+                return None
+            self._again_at = now + READ_AGAIN_S
             raise
-        self._failing_since = math.inf
+        except StoreUnreadable:
+            self._failing.clear()
+            self._again_at = time.monotonic() + READ_AGAIN_S
+            raise
+        self._failing.pop(number, None)
         return payload

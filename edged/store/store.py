@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edged.core.errors import StoreUnreadable
+from edged.core.errors import MessageUnreadable, StoreUnreadable
 from edged.core.interfaces import FrameStore
 from edged.core.memory_store import MemoryStore
 from edged.core.outage import Outage
@@ -102,6 +102,8 @@ class DiskStore(MemoryStore):
                 self._close_reader()
                 if is_damaged(error):
                     return None
+                if self._is_readable():
+                    raise MessageUnreadable(f"{self._file.path}: a message cannot be read: {error}") from error
                 reason = f"{self._file.path} cannot be read: {error}"
                 self._unreadable.begin(f"{reason}; answers that are only there wait until it can")
                 raise StoreUnreadable(reason) from error
