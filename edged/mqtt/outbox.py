@@ -201,6 +201,11 @@ class Outbox:
             self._overtaken.append(self._answers.popleft())
         return None
 
+    def holds_back(self, up_to: float) -> bool:
+        """True if an answer numbered `up_to` or less waits although `take_answer` has just returned None."""
+        answer = _first(self._answers)
+        return answer is not None and answer.number <= up_to
+
     def take_event(self) -> Pending | None:
         # An event follows the answers of its look, so that subscribers can read them when it arrives.
         event, answer = _first(self._events), _first(self._answers)

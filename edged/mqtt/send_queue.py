@@ -8,6 +8,7 @@ the answers of its look.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from edged.mqtt.stored_payloads import StoredPayloads
 from edged.mqtt.topics import JPEG_TYPE, Message
 
 Entry = RetainedMessage | Pending
+
+HELD_BACK_S = 60.0  # how long `online` waits for answers that the store cannot read
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class SendQueue:
         self._successor: SendQueue | None = None
         self._coming = 0  # looks that are being written to the store
         self._before_online = 0  # number of the last answer that goes out before `online`
+        self._held_back_until = -math.inf  # `online` waits no longer for them
         self._published = 0
         self._refused = 0
         self._dropped_reported = (0, 0)
@@ -165,7 +169,7 @@ class SendQueue:
         with self._lock:
             self._online = True
             self._restore_early()
-            self._before_online = self._outbox.last
+            self._answers_first()
 
     def release(self) -> list[Pending]:
         """Empty the queue. Returns the unacknowledged answers and events, oldest first."""
@@ -276,7 +280,7 @@ class SendQueue:
         with self._lock:
             self._states.send_all(first)
             self._online_sent = False
-            self._before_online = self._outbox.last
+            self._answers_first()
 
     # The connection
 
@@ -284,7 +288,7 @@ class SendQueue:
         with self._lock:
             self._connected = True
             self._online_sent = False
-            self._before_online = self._outbox.last
+            self._answers_first()
             self._states.send_all()
             self._pictures.send_all()
 
@@ -505,6 +509,11 @@ class SendQueue:
             if self._may_retain(topic) and not known:
                 self._states.send(clearing(topic))
 
+    def _answers_first(self) -> None:
+        """Those that wait now go out before `online`."""
+        self._before_online = self._outbox.last
+        self._held_back_until = time.monotonic() + HELD_BACK_S
+
     def _next(self) -> Entry | None:
         if self._withdrawn:
             return self._states.take() or self._pictures.take()
@@ -519,6 +528,8 @@ class SendQueue:
         answer = self._outbox.take_answer(up_to=self._before_online)
         if answer is not None:
             return answer
+        if self._outbox.holds_back(self._before_online) and time.monotonic() < self._held_back_until:
+            return None
         self._online_sent = True
         return RetainedMessage(self._online_message)
 
