@@ -7,7 +7,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from support.publishing import logged
 
-from edged.mqtt import acknowledgements, suspects
+from edged.mqtt import acknowledgements, refused_topics, suspects
 from edged.mqtt.acknowledgements import Acknowledgements
 from edged.mqtt.broker_limits import WINDOW, BrokerLimits
 from edged.mqtt.failure import LOST, Failure, FailureKind
@@ -154,11 +154,15 @@ def given_up(monkeypatch: pytest.MonkeyPatch, message: Message = BAD) -> Broker:
     """A broker that has refused a topic for now, again and again, while it accepted others."""
     monkeypatch.setattr(acknowledgements, "retry_pause_s", lambda tries: 0.0)
     broker = Broker()
+    give_up(broker, message)
+    return broker
+
+
+def give_up(broker: Broker, message: Message = BAD) -> None:
     outcomes = [outcome(broker, message, FOR_NOW)]
     outcome(broker, GOOD[0], 0)
     outcomes += [outcome(broker, message, FOR_NOW) for _ in range(acknowledgements.MOST_TRIES)]
     assert outcomes == ["not_now"] * acknowledgements.MOST_TRIES + ["refused"]
-    return broker
 
 
 def test_later_messages_of_a_topic_that_is_always_refused_get_one_try_and_do_not_delay_others(
@@ -178,6 +182,29 @@ def test_later_messages_of_a_topic_that_is_always_refused_get_one_try_and_do_not
     assert outcome(broker, BAD, 0) == "accepted"
     assert logged(caplog, "INFO") == ["broker mqtt://broker: topic a/bad accepted again"]
     assert outcome(broker, BAD, FOR_NOW) == "not_now"
+
+
+def test_each_time_a_topic_is_given_up_is_logged_and_so_is_each_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broker = given_up(monkeypatch)
+    assert outcome(broker, BAD, 0) == "accepted"
+    give_up(broker)
+    assert outcome(broker, BAD, 0) == "accepted"
+    shown = "broker mqtt://broker: topic a/bad"
+    texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith(shown)]
+    begin, end = f"{shown} refused: quota exceeded", f"{shown} accepted again"
+    assert [text for text in texts if "for now" not in text] == [begin, end] * 2
+
+
+def test_no_end_is_logged_for_a_topic_that_was_not_logged_when_it_was_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refused_topics, "LOGGED_LIMIT", 0)
+    caplog.set_level("INFO")
+    assert outcome(given_up(monkeypatch), BAD, 0) == "accepted"
+    assert not any("accepted again" in text for text in logged(caplog, "INFO"))
 
 
 def test_while_the_broker_refuses_everything_for_now_messages_of_every_topic_wait(

@@ -99,7 +99,7 @@ class Acknowledgements:
             self._tries.clear()
         if topic in self._given_up:
             self._given_up.discard(topic)
-            log.info("broker %s: topic %s accepted again", self._broker, topic)
+            self._refused.accepted(topic)
         if refusing and not self._tries:
             exception = ", except those of refused topics" if self._given_up else ""
             log.info("broker %s: accepts all messages again%s", self._broker, exception)

@@ -1,4 +1,7 @@
-"""Topics and subscriptions that the broker does not accept: each is logged once, topics up to a limit."""
+"""Topics and subscriptions that the broker does not accept: each is logged once, topics up to a limit.
+
+A topic that is accepted again is logged again when it is refused again.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,12 @@ class RefusedTopics:
 
     def by_acknowledgement(self, message: Message, reason: str) -> None:
         self._log(message, "not authorised to publish" if reason == "not authorised" else reason)
+
+    def accepted(self, topic: str) -> None:
+        """The end of its refusals is logged if the beginning was, and so is the next beginning."""
+        if topic in self._logged:
+            self._logged.discard(topic)
+            log.info("broker %s: topic %s accepted again", self._broker, topic)
 
     def by_size(self, message: Message, size: int, largest: int) -> None:
         self._log(message, f"{size} bytes exceed the broker's maximum packet size of {largest}")
