@@ -42,9 +42,9 @@ class Pending:
     payload: bytes | None = field(repr=False)
     on_disk: bool = False
     late: bool = False  # the payload says so
-    outage: bool = False  # it waited while there was no connection
+    outage: bool = False  # it has waited, for a connection or after a refusal for now, or its question is gone
     overtaken: bool = False  # must not be retained: a newer answer has its topic, or the topic is cleared
-    sent_to: str | None = None  # the topic, once it may have been sent: topic and payload must not change any more
+    sent_to: str | None = None  # the topic, once it was sent: both topic and payload stay, until `waited`
     may_have_arrived: bool = False  # in an earlier connection
     gone: bool = False  # settled or dropped
 
@@ -70,7 +70,7 @@ class Pending:
 
     @property
     def unmarked(self) -> bool:
-        """It waited in an outage, cannot have arrived, and does not say `late` yet."""
+        """It has waited, need not be sent as it was before, and does not say `late` yet."""
         return self.outage and not (self.late or self.sent_to or self.gone)
 
     @property

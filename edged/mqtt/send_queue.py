@@ -1,7 +1,8 @@
 """All messages that are not sent or not acknowledged yet, and the order in which they are sent.
 
 After a connect every retained state is sent; once edged is online, the newest answer of each question, and `online`,
-follow. An answer that may have arrived at an earlier connection is sent again, unchanged, ahead of those. After that
+follow. An answer that may have arrived at an earlier connection is sent again unchanged: ahead of those, or after
+`online` if it goes to `late`. `online` waits for answers that the store cannot read, for a minute at most. After that
 states, answers, events, overtaken answers and pictures take turns, so that none delays another; a picture waits for
 the answers of its look.
 """

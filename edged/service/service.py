@@ -148,7 +148,9 @@ class Service:
         return self.factories.open_camera(spec, report, RememberedNoise(self.store, spec))
 
     def set_active(self, name: str, question: str | None, active: bool) -> None:
-        """Pause or resume a camera, or one of its questions. What is resumed is asked within a second.
+        """Pause or resume a camera, or one of its questions.
+
+        What is resumed is asked within a second, or as soon as the look that still runs has ended.
 
         If that fails, raises the error, and what was paused before is paused.
         """
