@@ -639,6 +639,25 @@ def test_a_message_that_cannot_be_read_although_others_can_is_no_outage_of_the_s
     assert logged(caplog) == []
 
 
+def test_a_locked_file_is_not_tried_twice(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try takes 5 s."""
+    store = opened()
+    tried: list[str] = []
+
+    def read(*_: Any) -> bytes | None:
+        tried.append(threading.current_thread().name)  # the writing thread tries too
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+    monkeypatch.setattr(rows, "payload", read)
+    monkeypatch.setattr(rows, "newest", read)
+    with pytest.raises(StoreUnreadable) as failed:
+        store.payload(7)
+    assert not isinstance(failed.value, MessageUnreadable)
+    assert tried.count(threading.current_thread().name) == 1
+
+
 def test_the_end_of_an_outage_of_reading_is_logged_although_nobody_reads_any_more(
     path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ from edged.core.outage import Outage
 from edged.core.specs import FramesSpec, HistorySpec
 from edged.core.types import Fact, StoredMessage, StoreFigures
 from edged.store import rows
-from edged.store.file import StateFile, is_damaged, read_only
+from edged.store.file import StateFile, error_code, is_damaged, read_only
 from edged.store.frames import DiskFrames
 from edged.store.keeping import Cleaner
 from edged.store.moments import Clocks, this_boot
@@ -102,7 +102,7 @@ class DiskStore(MemoryStore):
                 self._close_reader()
                 if is_damaged(error):
                     return None
-                if self._is_readable():
+                if error_code(error) != sqlite3.SQLITE_BUSY and self._is_readable():
                     raise MessageUnreadable(f"{self._file.path}: a message cannot be read: {error}") from error
                 reason = f"{self._file.path} cannot be read: {error}"
                 self._unreadable.begin(f"{reason}; answers that are only there wait until it can")
