@@ -54,6 +54,7 @@ class Deliveries(RuleBasedStateMachine):
         self.made_by: dict[int, int] = {}  # the number of its process
         self.newest: dict[str, int] = {}  # answer, by topic
         self.refused: set[int] = set()
+        self.refused_for_now: set[int] = set()
         self.may_come_later: set[int] = set()  # than a newer message of its topic
         self.before_outage = 0  # the highest id when the last connection ended
         self.process = 0
@@ -115,6 +116,7 @@ class Deliveries(RuleBasedStateMachine):
         number = id_of(message)
         if outcome == "not_now":
             self.publisher.acknowledge("not_now")
+            self.refused_for_now |= {number} if number else set()
             in_order = number and message.topic == self.topics[number] != EVENT
             if number and not (in_order and number > self.before_outage):
                 self.may_come_later.add(number)
@@ -171,12 +173,14 @@ class Deliveries(RuleBasedStateMachine):
     def _kill(self, arrived: int) -> None:
         """As kill -9 does: the next process finds the file as it is at this moment.
 
-        Until the next look, it still has what a full outbox dropped and what was refused: that comes after newer ones.
+        Until the next look, it still has what a full outbox dropped and what was refused, and it never knows what was
+        refused for now: that comes after newer ones.
         """
         self.publisher.cut(arrived)
         released = self.publisher.queue.release()
         waiting = {json.loads(pending.payload or b"{}").get("id") for pending in released}
-        self.may_come_later |= set(self.topics) - waiting - set(self._received_by_id())
+        received = set(self._received_by_id())
+        self.may_come_later |= (set(self.topics) - waiting - received) | (self.refused_for_now - received)
         before, after = self.folder / str(len(self.stores) - 1), self.folder / str(len(self.stores))
         shutil.copytree(before, after)
         self._start_again(after)
