@@ -173,19 +173,19 @@ class Deliveries(RuleBasedStateMachine):
     def _kill(self, arrived: int) -> None:
         """As kill -9 does: the next process finds the file as it is at this moment.
 
-        Until the next look, it still has what a full outbox dropped and what was refused, and it never knows what was
-        refused for now: that comes after newer ones.
+        Until the next look, it still has what a full outbox dropped and what was refused: that comes after newer ones.
         """
         self.publisher.cut(arrived)
         released = self.publisher.queue.release()
         waiting = {json.loads(pending.payload or b"{}").get("id") for pending in released}
-        received = set(self._received_by_id())
-        self.may_come_later |= (set(self.topics) - waiting - received) | (self.refused_for_now - received)
+        self.may_come_later |= set(self.topics) - waiting - set(self._received_by_id())
         before, after = self.folder / str(len(self.stores) - 1), self.folder / str(len(self.stores))
         shutil.copytree(before, after)
         self._start_again(after)
 
     def _start_again(self, folder: Path) -> None:
+        """The next process does not know what was refused for now, nor what came after that."""
+        self.may_come_later |= self.refused_for_now - set(self._received_by_id())
         self.dropped += self.publisher.queue.figures(0).dropped
         self.process += 1
         self.publisher = HandDriven(self.brokers[-1], self._open(folder), self.limits, self.window, self.process)
