@@ -57,7 +57,7 @@ class Url:
 def address(text: str) -> Url | None:
     """None if the text is ambiguous: then any piece of it may belong to a password."""
     match = ADDRESS.fullmatch(text)
-    if not match or not _valid_host(match["host"]) or (match["port"] and not 0 < int(match["port"]) < 65536):
+    if not match or not _valid_host(match["host"]) or (match["port"] and not _valid_port(match["port"])):
         return None
     port = int(match["port"]) if match["port"] else None
     return Url(match["scheme"].lower(), match["login"], match["host"], port, match["path"] or "", match["query"])
@@ -72,6 +72,10 @@ def _valid_host(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _valid_port(port: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 65536
 
 
 def source(value: Any) -> Any:
@@ -128,7 +132,7 @@ def _invalid_part(text: str) -> str:
         return "has no host (write it like rtsp://10.0.0.9/stream1)"
     if not (re.fullmatch(HOST, host) and _valid_host(host)):
         return "has an invalid host: it is a name or an IP address, IPv6 in [], without a space"
-    if port and not (re.fullmatch(":[0-9]{1,5}", port) and 0 < int(port[1:]) < 65536):
+    if port and not _valid_port(port[1:]):
         return "has an invalid port: it is a number from 1 to 65535"
     return "has a space in its path or query: write %20 for it"
 
@@ -156,7 +160,7 @@ def listen(value: Any, example: str) -> ListenAddress:
     if parsed and 0 < parsed.port < 65536:
         return parsed
     port = PORT_ONLY.fullmatch(str(value))
-    hint = f"; write 127.0.0.1:{port[1]}" if port and 0 < int(port[1]) < 65536 else ""
+    hint = f"; write 127.0.0.1:{port[1]}" if port and _valid_port(port[1]) else ""
     raise wrong(f"must be an IP address and a port such as {example}, not {shown(value)}{hint}")
 
 
