@@ -81,6 +81,16 @@ def hanging() -> Iterator[Hanging]:
     look.go.set()
 
 
+def telling(lateness: Lateness, look: Callable[[str], None]) -> Callable[[str], None]:
+    """The look, which tells `lateness` when it begins."""
+
+    def begin(name: str) -> None:
+        lateness.begun(name)
+        look(name)
+
+    return begin
+
+
 # when looks come
 
 
@@ -366,12 +376,7 @@ def test_of_several_schedules_that_wait_for_a_look_only_the_newest_looks(hanging
 
 def test_a_look_that_waits_for_that_of_an_earlier_schedule_counts_as_late(hanging: Hanging):
     lateness = Lateness()
-
-    def look(name: str) -> None:
-        lateness.begun(name)
-        hanging(name)
-
-    with running(look, 4, lateness) as schedule:
+    with running(telling(lateness, hanging), 4, lateness) as schedule:
         schedule.add(camera(schedule=Every(HOUR)), None)
         until(lambda: hanging.calls)
         schedule.add(camera(schedule=Every(HOUR)), None)
@@ -456,12 +461,7 @@ def test_a_look_is_due_before_it_begins_and_over_before_the_next_one_is_due():
 @pytest.mark.slow
 def test_lateness_counts_from_the_tick_through_the_wait_for_a_thread(hanging: Hanging):
     lateness = Lateness()
-
-    def look(name: str) -> None:
-        lateness.begun(name)
-        hanging(name)
-
-    with running(look, 1, lateness) as schedule:
+    with running(telling(lateness, hanging), 1, lateness) as schedule:
         schedule.add(camera("a", schedule=Every(HOUR)), None)
         until(lambda: hanging.calls)
         assert lateness.figures()[1] < 0.3
@@ -485,12 +485,7 @@ def test_a_clock_that_was_set_is_not_lateness(monkeypatch: pytest.MonkeyPatch, h
 @pytest.mark.slow
 def test_with_all_threads_hung_lateness_grows(hanging: Hanging):
     lateness = Lateness()
-
-    def look(name: str) -> None:
-        lateness.begun(name)
-        hanging(name)
-
-    with running(look, 2, lateness) as schedule:
+    with running(telling(lateness, hanging), 2, lateness) as schedule:
         for name in "abc":
             schedule.add(camera(name), None)
         until(lambda: lateness.figures()[1] > 1.0)

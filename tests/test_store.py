@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -599,18 +600,30 @@ def test_a_payload_that_is_not_in_the_file_is_none(path: Path, opened: Opened) -
     assert opened().payload(1) is None
 
 
+@contextmanager
+def moved_away(path: Path) -> Iterator[None]:
+    """The file cannot be read meanwhile."""
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    yield
+    elsewhere.rename(path)
+
+
+def opened_with_a_message(opened: Opened) -> tuple[DiskStore, StoredMessage]:
+    store = opened()
+    first = message(store)
+    assert write(store, first)
+    return store, first
+
+
 def test_a_file_that_cannot_be_read_is_not_taken_for_one_without_the_message(
     path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    store = opened()
-    first = message(store)
-    assert write(store, first)
-    path.rename(path.with_name("elsewhere"))
-    for _ in range(3):
-        with pytest.raises(StoreUnreadable):
-            store.payload(first.number)
-    path.with_name("elsewhere").rename(path)
+    store, first = opened_with_a_message(opened)
+    with moved_away(path):
+        for _ in range(3):
+            with pytest.raises(StoreUnreadable):
+                store.payload(first.number)
     for _ in range(2):
         assert store.payload(first.number) == b'{"late":false}'
     [begin], [end] = logged(caplog), [line for line in logged(caplog, "INFO") if "reading" in line]
@@ -662,13 +675,9 @@ def test_the_end_of_an_outage_of_reading_is_logged_although_nobody_reads_any_mor
     path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    store = opened()
-    first = message(store)
-    assert write(store, first)
-    path.rename(path.with_name("elsewhere"))
-    with pytest.raises(StoreUnreadable):
+    store, first = opened_with_a_message(opened)
+    with moved_away(path), pytest.raises(StoreUnreadable):
         store.payload(first.number)
-    path.with_name("elsewhere").rename(path)
     until(lambda: any(line.startswith("store: reading again after ") for line in logged(caplog, "INFO")))
 
 
