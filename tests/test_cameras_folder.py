@@ -76,10 +76,11 @@ def test_picture_older_than_max_age_is_stale_and_not_an_outage(tmp_path: Path) -
         assert False not in [state.online for state in watched.states]
 
 
-def test_empty_folder_waits_for_its_first_picture(tmp_path: Path) -> None:
+def test_empty_folder_is_offline_until_its_first_picture_and_says_why_once(tmp_path: Path) -> None:
     with uploads(tmp_path) as watched:
-        assert why(watched, StaleFrame) == f"no picture in {tmp_path} yet"
-        assert watched.states == []
+        reason = f"no picture in {tmp_path} yet"
+        assert [why(watched, StaleFrame) for _ in range(3)] == [reason] * 3
+        assert [(state.online, state.reason) for state in watched.states] == [(False, reason)]
         add(tmp_path / "a.jpg", 10)
         assert shade(watched) == 10
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import math
@@ -23,7 +24,7 @@ from support.making import frame, question
 
 from edged.core.answer_types import Number, Text, YesNo
 from edged.core.conditions import Comparison, OneOf
-from edged.core.errors import CameraError, ModelError, ModelLost, StaleFrame
+from edged.core.errors import CameraError, FrozenPicture, ModelError, ModelLost, StaleFrame
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, Hours, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import Answer, CameraState, Exchange, Frame, Reply, utc_now
@@ -31,6 +32,7 @@ from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
 from edged.service.outcomes import Outcome
+from edged.service.stale_looks import StaleLooks
 from edged.service.worker import Worker, WorkerGroup
 from edged.service.worker_queue import Ticket, WorkerQueue
 
@@ -410,6 +412,41 @@ def test_a_camera_that_fails_unexpectedly_is_logged_under_its_own_name_until_it_
     assert len(messages) == 2
     assert messages[0] == "camera dock: unexpected error in a look: ZeroDivisionError('oops')"
     assert messages[1].startswith("camera dock: looks work again after ")
+
+
+def test_a_camera_that_stays_without_a_current_picture_is_logged_once_and_when_it_has_one(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "edged")
+    stage.open(FakeModel())
+    old = [StaleFrame(f"the newest picture is {age} s old, max_age is 5 s") for age in (9, 69, 129)]
+    dock, minutes = stage.camera(GATE, camera=FakeCamera(frame(), *old, frame(1))), itertools.count()
+    dock.stale = StaleLooks("dock", lambda: 60.0 * next(minutes))
+    dock.report(CameraState(True, None, utc_now()))
+    for _ in range(5):
+        stage.look(dock)
+    assert [answer.status for answer in stage.publisher.answered] == ["ok", *["stale_frame"] * 3, "ok"]
+    assert [message for message in caplog.messages if "camera dock" in message] == [
+        "camera dock: stale frames: the newest picture is 69 s old, max_age is 5 s",
+        "camera dock: fresh frames again after 3 min (3 looks)",
+    ]
+
+
+def test_a_reload_that_opens_a_stale_camera_anew_does_not_log_it_again(stage: Stage, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "edged")
+    stage.open(FakeModel())
+    frozen = FrozenPicture("frozen: the pictures have been bit-identical for 31 s")
+    before = stage.camera(GATE, camera=FakeCamera(frozen))
+    before.report(CameraState(True, None, utc_now()))
+    stage.look(before)
+    after = stage.camera(GATE, camera=FakeCamera(frozen, frame(1)))
+    after.inherit(before)
+    after.report(CameraState(True, None, utc_now()))
+    stage.look(after)
+    stage.look(after)
+    messages = [message for message in caplog.messages if "camera dock" in message]
+    assert messages[0] == f"camera dock: stale frames: {frozen}"
+    assert [message.partition(" after ")[0] for message in messages[1:]] == ["camera dock: fresh frames again"]
 
 
 def test_a_model_that_fails_at_one_camera_is_not_reported_as_back_by_another(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from edged.cameras.picture import is_dark
-from edged.core.errors import StaleFrame
+from edged.core.errors import FrozenPicture
 from edged.core.interfaces import Noise
-from edged.core.outage import Outage
 from edged.core.text import spoken
 from edged.core.types import Frame
 
 NOISY_LOOKS = 3  # consecutive looks with different pictures, until a source is known to be noisy
 STILLS = 3  # pictures that stood still, one after the other without noise between: then it is a slide show
-
-logger = logging.getLogger("edged.camera")
 
 
 class FrozenCheck:
@@ -25,10 +20,10 @@ class FrozenCheck:
     learns what this finds. Not thread-safe.
     """
 
-    def __init__(self, name: str, limit_s: float | None, noise: Noise | None = None) -> None:
+    def __init__(self, limit_s: float | None, noise: Noise | None = None) -> None:
         self._limit_s = limit_s
         self._noise = noise
-        self._outage = Outage(f"camera {name}", logger, "the picture changes again")
+        self._frozen = False
         self._sha256 = ""
         self._since = 0.0  # when the first of the identical pictures was captured (monotonic)
         self._identical_s = 0.0
@@ -37,7 +32,7 @@ class FrozenCheck:
         self._stills = 0  # pictures that stood still since the last noise
 
     def check(self, frame: Frame, clock_stands: bool = False) -> Frame:
-        """The frame. Raises StaleFrame if the camera is frozen. `clock_stands`: the stream's time stamps say so too."""
+        """The frame. Raises FrozenPicture. `clock_stands`: the stream's time stamps say so too."""
         if frame.sha256 != self._sha256:
             self._changed(frame)
             return frame
@@ -45,15 +40,15 @@ class FrozenCheck:
         can_freeze = clock_stands or self._noisy
         if self._limit_s is None or not can_freeze or self._identical_s < self._limit_s or is_dark(frame.rgb):
             return frame
-        self._outage.begin(f"frozen: bit-identical pictures for more than {spoken(self._limit_s)}")
-        raise StaleFrame(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
+        self._frozen = True
+        raise FrozenPicture(f"frozen: the pictures have been bit-identical for {spoken(self._identical_s)}")
 
     def _changed(self, frame: Frame) -> None:
-        stood_still = self._identical_s > 0 and not self._outage.on  # of itself: it was not refused as frozen
+        stood_still = self._identical_s > 0 and not self._frozen  # of itself: it was not refused as frozen
         self._changes = 1 if stood_still else self._changes + 1
         self._stills += stood_still
         self._sha256, self._since, self._identical_s = frame.sha256, frame.captured_mono, 0.0
-        self._outage.end()
+        self._frozen = False
         if self._changes >= NOISY_LOOKS:
             self._stills = 0
             self._learn(noisy=True)

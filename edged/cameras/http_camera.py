@@ -39,7 +39,7 @@ class HttpCamera:
         self._spec = spec
         self._noise = noise
         self._health = Health(spec.name, report)
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
+        self._frozen = FrozenCheck(spec.frozen_after_s, noise)
         self._closing = threading.Event()
         self._reader = Reader(spec.name, "the camera", SNAPSHOT_S, self._closing)
         self._lock = threading.Lock()

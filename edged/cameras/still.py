@@ -33,7 +33,7 @@ def take_still(spec: CameraSpec, health: Health, read: Callable[[], Still]) -> F
     try:
         still = read()
     except StaleFrame as error:
-        if health.online is False:  # it can be read again
+        if not health.online:  # it can be read, but has given no picture since it could not
             health.mark_offline(str(error))
         raise
     except CameraError as error:

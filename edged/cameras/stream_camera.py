@@ -36,7 +36,7 @@ class StreamCamera:
         self._spec = spec
         self._open_stream = open_stream
         self._health = health
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
+        self._frozen = FrozenCheck(spec.frozen_after_s, noise)
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._live: LiveStream | None = None  # while there is a connection and a picture was decoded

@@ -43,7 +43,7 @@ class UsbCamera:
         self._health = Health(spec.name, report)
         self._closing = threading.Event()
         self._looks = WaitingLooks()
-        self._frozen = FrozenCheck(spec.name, spec.frozen_after_s, noise)
+        self._frozen = FrozenCheck(spec.frozen_after_s, noise)
         # What is learned about the camera, and kept over reconnects.
         self._start_time = StartTime()
         self._guard = self._usb.guard(spec.name, self._path)

@@ -64,7 +64,11 @@ class CameraError(EdgedError):
 
 
 class StaleFrame(CameraError):
-    """The camera is open, but its newest frame is older than `max_age`."""
+    """The camera is open, but has no current picture: it is too old, not new, black or damaged, or warms up."""
+
+
+class FrozenPicture(StaleFrame):
+    """The camera has sent bit-identical pictures for too long."""
 
 
 class ModelError(EdgedError):

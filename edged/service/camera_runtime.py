@@ -29,6 +29,7 @@ from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals_for
 from edged.service.snapshots import Snapshots
+from edged.service.stale_looks import StaleLooks
 
 log = logging.getLogger("edged.look")
 
@@ -63,7 +64,8 @@ class CameraRuntime:
         self.looks = 0
         self.meter = LookMeter()
         self.grabbing = Lock()  # held while a frame is taken: a request may look at the same time as the schedule
-        self.unexpected = Outage(f"camera {spec.name}", log, "looks work again")
+        self.unexpected = Outage(f"camera {spec.name}", log, "looks work again", "failed look", "failed looks")
+        self.stale = StaleLooks(spec.name)  # changed only with `grabbing` held
         self.is_open = is_open
         self._publisher = publisher
         self._paused = paused
@@ -158,6 +160,7 @@ class CameraRuntime:
 
     def inherit(self, before: CameraRuntime) -> None:
         """Take over the memory of this camera's previous runtime; its answers only if the pictures are the same."""
+        self.unexpected, self.stale = before.unexpected, before.stale
         same_pictures, name = before.spec.pictures == self.spec.pictures, self.spec.name
         questions = before.spec.all_questions()
         changed = _not_asked_any_more(before.spec, self.spec) if same_pictures else {each.name for each in questions}
@@ -206,7 +209,6 @@ class CameraRuntime:
                 self._publisher().camera(self.spec.name, state)
                 self._snapshots.state(self.spec.name, state)
             self._retired = True
-        self.unexpected.forget(lambda _: True)
 
     def forget_answers(self) -> None:
         """Ask every question again at the next look, because the model was replaced."""

@@ -188,8 +188,7 @@ class _Look:
             self.looks.lateness.begun(self.camera.name)
         try:
             with self._alone_at_camera(), self._step("taking a picture"):
-                self.seen_at = time.monotonic()
-                frame = self.runtime.camera.grab(self.looks.stop)
+                frame = self._grabbed()
         except CameraBusy:
             return refusals(self.due, self.camera, self.of, "timeout", CAMERA_BUSY)
         except StaleFrame as error:
@@ -203,6 +202,20 @@ class _Look:
         if questions := without(self.due, repeated):
             return [*repeated, *self._asked(ticket, questions, thumbnails)]
         return repeated
+
+    def _grabbed(self) -> Frame:
+        """Raises StaleFrame and other CameraErrors, Stopped."""
+        self.seen_at = time.monotonic()
+        try:
+            frame = self.runtime.camera.grab(self.looks.stop)
+        except CameraError as error:
+            if isinstance(error, StaleFrame) and self.runtime.online:
+                self.runtime.stale.add(error)
+            else:  # the camera logs that it is offline
+                self.runtime.stale.lost()
+            raise
+        self.runtime.stale.over()
+        return frame
 
     @contextmanager
     def _alone_at_camera(self) -> Iterator[None]:

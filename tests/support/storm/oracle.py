@@ -43,7 +43,7 @@ PREFIX = f"edged/{NODE}/"
 SUBJECT = r"(?P<subject>(?:camera|broker) \S+|model|store|page|schedule): "
 OFFLINE = re.compile(rf"WARNING {SUBJECT}(?P<reason>.*)")
 OVER = (
-    "back|connected|working again|reading again|writing again|the picture changes again|connections are accepted again|"
+    "back|connected|working again|reading again|writing again|fresh frames again|connections are accepted again|"
     "removed|over after"
 )
 BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")

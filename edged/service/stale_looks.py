@@ -1,0 +1,46 @@
+"""Looks in a row at a camera that is open, but has no current picture: logged if that lasts, and when it is over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from edged.core.errors import FrozenPicture, StaleFrame
+from edged.core.text import counted, spoken
+
+LASTS_S = 10.0  # a stream that stalls is lost before, and its camera logs that
+
+log = logging.getLogger("edged.look")
+
+
+class StaleLooks:
+    """Not thread-safe: for the look that takes the camera's picture."""
+
+    def __init__(self, camera: str, clock: Callable[[], float] | None = None) -> None:
+        self._camera = camera
+        self._clock = clock or time.monotonic
+        self._count = 0
+        self._since = 0.0
+        self._logged = False
+
+    def add(self, error: StaleFrame) -> None:
+        """A look without a current picture."""
+        now = self._clock()
+        self._since = self._since if self._count else now
+        self._count += 1
+        if not self._logged and (now - self._since >= LASTS_S or isinstance(error, FrozenPicture)):
+            self._logged = True
+            log.warning("camera %s: stale frames: %s", self._camera, error)
+
+    def lost(self) -> None:
+        """A look at a camera that is not connected."""
+        if not self._logged:
+            self._count = 0
+
+    def over(self) -> None:
+        """A look with a current picture."""
+        if self._logged:
+            after = f"after {spoken(self._clock() - self._since)} ({counted(self._count, 'look', 'looks')})"
+            log.info("camera %s: fresh frames again %s", self._camera, after)
+        self._count, self._logged = 0, False

@@ -1,0 +1,78 @@
+"""When a camera that is open, but has no current picture, is logged."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edged.core.errors import FrozenPicture, StaleFrame
+from edged.service.stale_looks import StaleLooks
+
+OLD = StaleFrame("the newest picture is 6 s old, max_age is 5 s")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def looks(clock: Clock, caplog: pytest.LogCaptureFixture) -> StaleLooks:
+    caplog.set_level(logging.INFO)
+    return StaleLooks("dock", clock)
+
+
+def stale_for(looks: StaleLooks, clock: Clock, seconds: int) -> None:
+    for _ in range(seconds):
+        looks.add(OLD)
+        clock.now += 1.0
+
+
+def test_a_stream_that_stalls_for_some_seconds_is_not_logged(
+    looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stale_for(looks, clock, 10)
+    looks.over()
+    stale_for(looks, clock, 10)
+    looks.over()
+    assert caplog.messages == []
+
+
+def test_one_that_stalls_and_is_then_lost_is_logged_by_its_camera_alone(
+    looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        stale_for(looks, clock, 4)
+        looks.lost()
+        clock.now += 20.0
+    looks.over()
+    assert caplog.messages == []
+
+
+def test_what_lasts_is_logged_once_and_when_it_is_over_also_if_the_camera_is_lost_meanwhile(
+    looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stale_for(looks, clock, 20)
+    looks.lost()
+    stale_for(looks, clock, 20)
+    looks.over()
+    looks.over()
+    assert caplog.messages == [
+        f"camera dock: stale frames: {OLD}",
+        "camera dock: fresh frames again after 40 s (40 looks)",
+    ]
+
+
+def test_a_frozen_picture_is_logged_at_once_because_it_has_lasted(
+    looks: StaleLooks, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks.add(FrozenPicture("frozen: the pictures have been bit-identical for 30 s"))
+    assert caplog.messages == ["camera dock: stale frames: frozen: the pictures have been bit-identical for 30 s"]
