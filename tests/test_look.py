@@ -155,7 +155,7 @@ def test_a_frame_that_grew_old_while_requests_were_served_is_not_encoded_again(
     people = question("How many?", Number(True), "people")
     model = stage.open(FakeModel({"people": "3"}))
     interrupted = iter([False, False, True])  # before the look, and before each question
-    monkeypatch.setattr(Ticket, "give_way", lambda _: next(interrupted, False))
+    monkeypatch.setattr(Ticket, "give_way", lambda *_: next(interrupted, 0))
     ages(monkeypatch, lambda: 7.0 if "gate" in dict(model.asked) else 1.0)
     stage.look(stage.camera(replace(GATE, then=(car,)), people, max_age_s=5.0))
     assert stage.statuses() == {"gate": "ok", "car": "stale_frame", "people": "stale_frame"}
@@ -168,7 +168,7 @@ def test_a_frame_that_grew_old_while_requests_were_served_is_not_encoded_again(
 def test_a_frame_that_grew_old_before_the_first_question_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     model = stage.open(FakeModel())
     interrupted = iter([False, True])
-    monkeypatch.setattr(Ticket, "give_way", lambda _: next(interrupted, False))
+    monkeypatch.setattr(Ticket, "give_way", lambda *_: next(interrupted, 0))
     monkeypatch.setattr(Ticket, "delayed", True)
     passing = iter([1.0, 7.0])
     ages(monkeypatch, lambda: next(passing, 1.0))
@@ -462,6 +462,81 @@ def test_a_model_that_fails_at_one_camera_is_not_reported_as_back_by_another(
     model.replies["gate"] = "Yes"
     stage.look(dock)
     assert caplog.messages[-1].startswith("model: working again after ")
+
+
+def once(*more: Any) -> FakeCamera:
+    """A folder with one new picture."""
+    return FakeCamera(frame(1), *more, StaleFrame("no new picture in /uploads since 12:00"))
+
+
+def test_a_picture_that_comes_once_is_left_to_the_schedule_by_a_request_that_publishes_nothing(stage: Stage):
+    stage.open(FakeModel())
+    dock = stage.camera(GATE, camera=once(), new_only=True)
+    stage.looks.request(dock, dock.current(), [GATE], time.monotonic() + 20, published=False)
+    stage.look(dock)
+    stage.look(dock)
+    assert [(a.status, a.frame_sha256) for a in stage.publisher.answered] == [("ok", "sha-1"), ("stale_frame", None)]
+
+
+def test_a_picture_that_comes_once_is_shown_to_the_next_model_if_the_model_is_replaced(stage: Stage):
+    def replaced() -> str:
+        stage.open(FakeModel())
+        return "Yes"
+
+    stage.open(FakeModel({"gate": replaced}))
+    stage.look(stage.camera(GATE, camera=once(), new_only=True))
+    assert [(answer.status, answer.frame_sha256) for answer in stage.publisher.answered] == [("ok", "sha-1")]
+
+
+def test_a_picture_that_comes_once_is_not_used_when_it_has_become_too_old_or_there_is_a_newer_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    stage.open(FakeModel())
+    for camera, age_s, expected in ((once(), 7.0, "stale_frame"), (once(frame(2)), 1.0, "ok")):
+        dock = stage.camera(GATE, camera=camera, new_only=True, max_age_s=5.0)
+        stage.looks.request(dock, dock.current(), [GATE], time.monotonic() + 20, published=False)
+        ages(monkeypatch, lambda age_s=age_s: age_s)
+        stage.look(dock)
+        assert stage.publisher.answered[-1].status == expected
+    assert stage.publisher.answered[-1].frame_sha256 == "sha-2"
+
+
+def test_what_a_replaced_model_answered_does_not_count_if_it_is_published_after_the_new_one_serves(stage: Stage):
+    stage.open(FakeModel())
+    often = replace(GATE, every_s=3600.0)
+    dock, made = stage.camera(often), list[Any]()
+    publish = dock.publish
+
+    def late(*published: Any) -> Any:
+        dock.forget_answers()  # as when a model is replaced
+        made.append(published)
+        return publish(*published)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dock, "publish", late)
+        stage.look(dock)
+    assert (len(made), len(stage.publisher.answered)) == (1, 1)
+    assert dock.due(dock.spec) == [often]
+    stage.look(dock)
+    assert dock.due(dock.spec) == []
+
+
+def test_a_camera_that_was_slow_does_not_keep_the_model_waiting_at_its_next_look(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("edged.service.look.SLOW_FRAME_S", 0.01)
+
+    def after_a_while() -> Exception:
+        threading.Event().wait(0.05)
+        return CameraError("no answer within 5 s")
+
+    stage.open(FakeModel())
+    dock = stage.camera(GATE, camera=FakeCamera(after_a_while, frame()))
+    assert not dock.slow
+    stage.look(dock)
+    assert dock.slow
+    stage.look(dock)
+    assert not dock.slow
 
 
 def test_a_retired_camera_reports_nothing(stage: Stage):

@@ -17,6 +17,7 @@ from support.properties import examples
 
 from edged.core.errors import Stopped
 from edged.core.interfaces import VisionModel
+from edged.core.requests import MOST_WAITING
 from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, WorkerQueue
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # with --long
@@ -111,6 +112,7 @@ class Calls:
         self.dismissed: set[FakeModel] = set()
         self._threads: dict[FakeModel, int] = {}
         self._lock = threading.Lock()
+        self.requests_in_row = 0  # since the last look of the schedule
 
     def begin(self, model: FakeModel, look: Look) -> None:
         with self._lock:
@@ -123,6 +125,8 @@ class Calls:
                 self.errors.append(f"look {look.number} is served by a model that was dismissed")
             if self._threads.setdefault(model, threading.get_ident()) != threading.get_ident():
                 self.errors.append("a model is called in two threads")
+            if not below:
+                self.requests_in_row = self.requests_in_row + 1 if look.urgent else 0
             below.append(look)
 
     def end(self, model: FakeModel, look: Look) -> None:
@@ -183,7 +187,8 @@ class Queue(RuleBasedStateMachine):
         asked = first.asked if first else 0
         look.tell(command)
         self._calm()
-        if first and (command in ("return", "raise") or (command == "give_way" and not look.urgent)):
+        due = self.calls.requests_in_row < MOST_WAITING  # else a look of the schedule has its turn
+        if first and due and (command in ("return", "raise") or (command == "give_way" and not look.urgent)):
             assert first.asked > asked or first.outcome == "NoTurn", f"{first.number} waits for look {look.number}"
 
     @rule(workers=st.integers(1, 2))
@@ -238,6 +243,8 @@ class Queue(RuleBasedStateMachine):
                 if each.urgent == look.urgent and each.outcome is None and not each.asked
             ]
             assert len(older) < len(self.models), f"look {look.number} before {older[0].number}"
+        waiting = any(not look.urgent and not look.asked for look in self._alive())
+        assert not waiting or self.calls.requests_in_row <= MOST_WAITING + len(self.models), "requests only"
 
     # what must hold at any moment
 

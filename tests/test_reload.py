@@ -279,6 +279,27 @@ def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(w
     assert world.models[0].disposed == 1
 
 
+def test_an_encode_that_takes_long_does_not_end_edged(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It cannot be interrupted, and takes minutes on a CPU. Where two models do not fit, the new one waits for it."""
+    monkeypatch.setattr("edged.service.reload.LEAVE_LIMIT_S", 0.1)
+    encoding, go_on, encode = threading.Event(), threading.Event(), world.models[0].encode
+
+    def slow(picture: Any) -> float:
+        encoding.set()
+        assert go_on.wait(20)
+        return encode(picture)
+
+    monkeypatch.setattr(world.models[0], "encode", slow)
+    looker = threading.Thread(target=world.service.looks.look, args=(world.service.cameras["dock"],))
+    looker.start()
+    assert encoding.wait(10)
+    threading.Timer(0.5, go_on.set).start()
+    world.reload.take(CHANGES["model changed"](CONFIG))
+    looker.join(20)
+    assert not looker.is_alive()
+    assert_runs(world, CHANGES["model changed"](CONFIG))
+
+
 def test_edged_ends_if_the_old_model_cannot_be_loaded_again(world: World):
     world.broken |= {"load m2": ModelError("model: there is no NPU"), "load m1": ModelError("model: it is gone")}
     with pytest.raises(CannotGoOn, match="it is gone") as raised:

@@ -12,8 +12,9 @@ from support.fakes import FakeModel
 
 from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
+from edged.core.requests import MOST_WAITING
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import ModelChanged, NoTurn, Ticket, WorkerQueue
+from edged.service.worker_queue import SLOW_FRAME_S, ModelChanged, NoTurn, Ticket, WorkerQueue
 
 
 class Looks:
@@ -267,7 +268,7 @@ def test_a_call_that_takes_too_long_is_overdue(looks: Looks):
         ticket.wait_near()
 
         def late(_model: VisionModel) -> tuple[float, float]:
-            ticket.expect_encode()
+            ticket.expect_encode(1000)
             first = looks.queue.overdue_s()
             ticket.encoded(0.001)
             ticket.expect(-1000.0)
@@ -320,3 +321,79 @@ def test_an_encode_is_measured_by_the_slowest_before_it(looks: Looks):
     quick = looks.open(FakeModel).workers[0]
     quick.encoded(0.3)
     assert quick.encode_limit_s() == 60.0
+
+
+def test_an_encode_is_not_measured_by_those_of_smaller_pictures(looks: Looks):
+    """A region takes 5 s and the whole picture minutes, on a CPU and with a model that takes any size."""
+    worker = looks.open(FakeModel).workers[0]
+    region, whole = 320 * 240, 1920 * 1080
+    for pixels, seconds in ((region, 5.0), (whole, 250.0), (region, 5.0), (region, 5.0)):
+        worker.pixels = pixels
+        worker.encoded(seconds)
+    limits = {}
+    for pixels in (region, whole, 4 * whole):
+        worker.pixels = pixels
+        limits[pixels] = worker.encode_limit_s()
+    assert limits == {region: 60.0, whole: 2500.0, 4 * whole: 600.0}
+
+
+class Requesters:
+    """Threads that send the next request as soon as the one before is answered, until the context is left."""
+
+    def __init__(self, looks: Looks, count: int) -> None:
+        self.served = 0
+        self._looks = looks
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(count)]
+
+    def __enter__(self) -> Requesters:
+        for thread in self._threads:
+            thread.start()
+        until(lambda: self.served > 2 * MOST_WAITING)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            with self._looks.queue.join(urgent=True) as ticket:
+                ticket.wait_near()
+
+                def ask(_model: VisionModel, ticket: Ticket[None] = ticket) -> None:
+                    ticket.nearly_done()
+                    self.served += 1
+
+                ticket.run(ask)
+
+
+def test_requests_without_end_hold_up_neither_the_next_look_nor_its_questions(looks: Looks):
+    looks.open(FakeModel)
+    with Requesters(looks, 3) as requesters:
+        served = []
+
+        def ask(_model: VisionModel) -> None:
+            served.append(requesters.served)
+            ticket.give_way(MOST_WAITING)
+            served.append(requesters.served)
+
+        before = requesters.served
+        with looks.queue.join() as ticket:
+            ticket.wait_near()
+            ticket.run(ask)
+    assert served[0] - before <= 2 * MOST_WAITING
+    assert 0 < served[1] - served[0] <= MOST_WAITING
+
+
+def test_a_look_whose_frame_is_slow_does_not_keep_the_model_idle_at_all(looks: Looks):
+    looks.open(FakeModel)
+    slow = looks.queue.join(slow=True)
+    slow.wait_near()
+    begun = time.monotonic()
+    looks.look("quick")
+    until(lambda: looks.asked == ["quick"])
+    assert time.monotonic() - begun < SLOW_FRAME_S / 2
+    looks.queue.leave(slow)

@@ -54,7 +54,7 @@ class Asking:
         try:
             for region, questions in by_region(self.questions).items():
                 # Later regions wait for answers about the same frame, as later questions do.
-                has_waited = self.ticket.give_way() or not outcomes
+                has_waited = self.ticket.give_way() > 0 or not outcomes
                 picture = self._encode(model, region, has_waited)
                 asked_at = time.monotonic()
                 for question in questions:

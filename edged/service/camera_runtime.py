@@ -66,6 +66,8 @@ class CameraRuntime:
         self.grabbing = Lock()  # held while a frame is taken: a request may look at the same time as the schedule
         self.unexpected = Outage(f"camera {spec.name}", log, "looks work again", "failed look", "failed looks")
         self.stale = StaleLooks(spec.name)  # changed only with `grabbing` held
+        self.slow = False  # its last picture, or the refusal of one, took long
+        self.unanswered: Frame | None = None  # of `new_only`: taken, but no answer about it was published
         self.is_open = is_open
         self._publisher = publisher
         self._paused = paused
@@ -78,6 +80,7 @@ class CameraRuntime:
         self._state: CameraState | None = None
         self._active: dict[str, Any] | None = None  # the payload of `<camera>/active`
         self._last: dict[str, LastAnswer] = {}
+        self._asked_since = -math.inf  # monotonic: what was asked before was answered by a model that was replaced
         self._newest: dict[str, float] = {}  # by question: when (monotonic) the frame of its last answer was taken
         self._newest_picture = -math.inf
         self._histories = _histories(spec, remembered)
@@ -171,7 +174,7 @@ class CameraRuntime:
         with before._lock:  # another object of this class
             self._last = dict(before._last) if same_pictures else {}
             self._histories, self.looks, self.meter = dict(before._histories), before.looks, before.meter
-            self._remembered = set(before._remembered)
+            self._remembered, self._asked_since = set(before._remembered), before._asked_since
         self._forget_gone()
 
     def _forget_gone(self) -> None:
@@ -213,7 +216,7 @@ class CameraRuntime:
     def forget_answers(self) -> None:
         """Ask every question again at the next look, because the model was replaced."""
         with self._lock:
-            self._last = {}
+            self._last, self._asked_since = {}, time.monotonic()
 
     # a look
 
@@ -337,7 +340,8 @@ class CameraRuntime:
             self._snapshots.looked(self.spec.name, alerted, events, frame)
         self._newest |= {answer.question: seen_at for answer in answers}
         self._histories |= {key: history for key, history, _ in steps}
-        self._last |= {outcome.question.name: outcome.last for outcome in live if outcome.last}
+        last = {outcome.question.name: outcome.last for outcome in live if outcome.last}
+        self._last |= {name: each for name, each in last.items() if each.asked_at >= self._asked_since}
         self.meter.add(answers)
         if frame is not None:
             self._keep_frame(frame, answers, events, questions)

@@ -40,7 +40,8 @@ class EncodedPicture:
         """`has_waited`: for others than this look. Raises ModelError, Stopped, StaleFrame."""
         if self.ticket.stop.is_set():
             raise Stopped
-        self.ticket.expect_encode()
+        height, width, _ = self.picture.rgb.shape
+        self.ticket.expect_encode(height * width)
         begun = time.monotonic()
         age_s = self.picture.age_s()
         self.of = replace(self.of, frame_age_s=age_s, encode_ms=None)
@@ -64,12 +65,14 @@ class EncodedPicture:
 
     def ask(self, history: Sequence[Exchange], question: QuestionSpec) -> Reply:
         """Requests that are ready are served first. Raises ModelError, Stopped, StaleFrame."""
-        for _ in range(MOST_WAITING):  # then the look goes on, even if the requests never end
-            interrupted = self.ticket.give_way()
+        left = MOST_WAITING  # then the look goes on, even if the requests never end
+        while True:
+            served = self.ticket.give_way(left)
             if self.unwanted():
                 raise Stopped
-            if not interrupted:
+            if not served:
                 break
+            left -= served
             log.debug("camera %s: interrupted by a request; encoding the picture again", self.of.camera)
             self.encode(has_waited=True)
         log.debug("camera %s: asking %s", self.of.camera, question.name)

@@ -31,7 +31,7 @@ from edged.service.outcomes import Outcome, refusals, refusals_for, without
 from edged.service.region import cut
 from edged.service.steps import Steps
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
+from edged.service.worker_queue import SLOW_FRAME_S, FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
 
 log = logging.getLogger("edged.look")
 
@@ -137,6 +137,7 @@ class _Look:
                 return self._once()
             except ModelChanged:
                 log.debug("camera %s: the model was replaced; looking again", self.camera.name)
+                self._leave_frame()
                 self._forget_frame()
 
     def jpeg(self) -> Callable[[], bytes] | None:
@@ -146,6 +147,7 @@ class _Look:
     def _publish(self, outcomes: Sequence[Outcome], jpeg: Callable[[], bytes] | None) -> list[Answer]:
         answers = _answers(outcomes)
         if not self.published:
+            self._leave_frame()
             self.runtime.tried(self.of.frame)
             return answers
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
@@ -166,7 +168,8 @@ class _Look:
             return _answers(outcomes)
 
     def _once(self) -> list[Outcome]:
-        with self.looks.queue.join(urgent=self.of.trigger == "request", until=self.until) as ticket:
+        urgent = self.of.trigger == "request"
+        with self.looks.queue.join(urgent, self.until, self.runtime.slow) as ticket:
             try:
                 ticket.wait_near()
                 for _ in range(MOST_FRAMES):
@@ -181,6 +184,11 @@ class _Look:
 
     def _forget_frame(self) -> None:
         self.of = replace(self.of, frame=None, frame_age_s=None, encode_ms=None, model=None)
+
+    def _leave_frame(self) -> None:
+        """To the next look, if the camera gives each picture only once: nothing is published about it by this one."""
+        if self.camera.new_only:
+            self.runtime.unanswered = self.of.frame
 
     def _served(self, ticket: Ticket[list[Outcome]]) -> list[Outcome]:
         self.of = replace(self.of, clock_synced=self.looks.clock_synced())
@@ -205,16 +213,21 @@ class _Look:
 
     def _grabbed(self) -> Frame:
         """Raises StaleFrame and other CameraErrors, Stopped."""
-        self.seen_at = time.monotonic()
+        runtime, self.seen_at = self.runtime, time.monotonic()
+        left, runtime.unanswered = runtime.unanswered, None
         try:
-            frame = self.runtime.camera.grab(self.looks.stop)
+            frame = runtime.camera.grab(self.looks.stop)
         except CameraError as error:
-            if isinstance(error, StaleFrame) and self.runtime.online:
-                self.runtime.stale.add(error)
+            if left and left.age_s() <= self.camera.max_age_s:
+                return left
+            if isinstance(error, StaleFrame) and runtime.online:
+                runtime.stale.add(error)
             else:  # the camera logs that it is offline
-                self.runtime.stale.lost()
+                runtime.stale.lost()
             raise
-        self.runtime.stale.over()
+        finally:
+            runtime.slow = time.monotonic() - self.seen_at > SLOW_FRAME_S
+        runtime.stale.over()
         return frame
 
     @contextmanager

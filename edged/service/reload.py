@@ -17,7 +17,7 @@ from edged.core.text import spoken, system_text
 from edged.service.background import BackgroundCall
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.plan import Plan, plan
-from edged.service.service import LOAD_LIMIT_S, Service
+from edged.service.service import LEAVE_LIMIT_S, LOAD_LIMIT_S, Service
 from edged.service.waiting import Wait
 from edged.service.worker import WorkerGroup
 
@@ -188,7 +188,9 @@ class Reload:
             raise CannotGoOn(f"the previous model could not be loaded again: {error}") from error
 
     def _dismiss_serving(self) -> None:
-        if group := self.service.queue.serving():
-            self.service.queue.dismiss(group)
-        if not self.service.wait_for_dismissed(self.wait):
+        queue = self.service.queue
+        if group := queue.serving():
+            queue.dismiss(group)
+        limit_s = max(LEAVE_LIMIT_S, queue.due_in_s())  # an encode cannot be interrupted, and may take minutes on a CPU
+        if not self.service.wait_for_dismissed(self.wait, limit_s):
             raise CannotGoOn("the model could not be unloaded, because a model call does not return")

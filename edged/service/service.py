@@ -308,11 +308,11 @@ class Service:
         for runtime in self.cameras.values():
             runtime.forget_answers()
 
-    def wait_for_dismissed(self, wait: Wait) -> bool:
+    def wait_for_dismissed(self, wait: Wait, limit_s: float = LEAVE_LIMIT_S) -> bool:
         """Wait until every dismissed group has disposed of its models. Bounded; False if one has not."""
-        if wait(self.queue.gone, LEAVE_LIMIT_S):
+        if wait(self.queue.gone, limit_s):
             return True
-        log.error("model: a call has not returned within %s, so the model is not unloaded", spoken(LEAVE_LIMIT_S))
+        log.error("model: a call has not returned within %s, so the model is not unloaded", spoken(limit_s))
         return False
 
     # the broker

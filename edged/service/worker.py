@@ -11,9 +11,26 @@ from edged.core.interfaces import VisionModel
 
 Load: TypeAlias = Callable[[], VisionModel]
 
-FIRST_ENCODE_S = 600.0  # the first one of a process may compile, page in weights, or run on a slow CPU
+FIRST_ENCODE_S = 600.0  # the first one of a size may compile, page in weights, or run on a slow CPU
 LEAST_ENCODE_S = 60.0
 ENCODES = 10  # an encode that takes so many times the slowest one before it hangs
+
+
+@dataclass(slots=True)
+class EncodeTime:
+    """How long encodes of pictures of about one size take. The first one is forgotten as soon as there is a second."""
+
+    count: int = 0
+    slowest_s: float | None = None
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        has_later = self.count > 2 and self.slowest_s
+        self.slowest_s = max(seconds, self.slowest_s or 0.0) if has_later else seconds
+
+    def limit_s(self) -> float:
+        """How long one may take before it counts as hung."""
+        return FIRST_ENCODE_S if self.slowest_s is None else max(LEAST_ENCODE_S, ENCODES * self.slowest_s)
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +40,7 @@ class Worker:
     `model` is None until it is loaded and after it was disposed of; `error` is why it could not be loaded. A worker is
     `finishing` at the last question of a look. While it serves a request it is `urgent`, and `interrupted` if a look
     waits for the end of that. `expected_by` (monotonic) is when the current call should have returned, None while idle.
-    `slowest_encode_s` excludes the first encode as soon as there is a second.
+    `pixels` is the size of the picture that was or is being encoded. Encode times are kept for each power of two of it.
     """
 
     name: str
@@ -37,8 +54,8 @@ class Worker:
     urgent: bool = False
     interrupted: bool = False
     expected_by: float | None = None
-    encodes: int = 0
-    slowest_encode_s: float | None = None
+    pixels: int = 0
+    encode_times: dict[int, EncodeTime] = field(default_factory=dict)
 
     def has_room(self, urgent: bool) -> bool:
         """True if it can take another look soon; a request (`urgent`) may interrupt a look of the schedule."""
@@ -49,16 +66,15 @@ class Worker:
         return not self.busy or (self.finishing and not self.interrupted)
 
     def encoded(self, seconds: float) -> None:
-        """Record how long an encode took."""
-        self.encodes += 1
-        has_later_encodes = self.encodes > 2 and self.slowest_encode_s
-        self.slowest_encode_s = max(seconds, self.slowest_encode_s or 0.0) if has_later_encodes else seconds
+        """Record how long the encode took."""
+        self._encode_time().add(seconds)
 
     def encode_limit_s(self) -> float:
-        """How long an encode may take before it counts as hung."""
-        if self.slowest_encode_s is None:
-            return FIRST_ENCODE_S
-        return max(LEAST_ENCODE_S, ENCODES * self.slowest_encode_s)
+        """How long an encode of a picture of this size may take before it counts as hung."""
+        return self._encode_time().limit_s()
+
+    def _encode_time(self) -> EncodeTime:
+        return self.encode_times.setdefault(self.pixels.bit_length(), EncodeTime())
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,7 @@ The next look is notified when its turn is near. It then takes its frame, in its
 the worker. So the model does not wait for a frame to be decoded, and frames do not age in a queue.
 
 A request does not wait for the end of a look: a look of the schedule gives way between two questions, and goes on
-afterwards.
+afterwards. Requests without end do not stop the schedule: after MOST_WAITING of them, one of its looks has its turn.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from edged.core.errors import Stopped
 from edged.core.interfaces import VisionModel
+from edged.core.requests import MOST_WAITING
 from edged.service.worker import Load, Worker, WorkerGroup
 
 T = TypeVar("T")
@@ -49,16 +50,18 @@ class Ticket(Generic[T]):
     """A look's place in the queue, and then its use of a worker. Leaving the context gives both up.
 
     `order` sorts requests before the schedule, then by age. `group` is the one that served when the turn came near.
-    Waiting ends at `until` (monotonic). `ready_at` (monotonic) is when it had its frame.
+    Waiting ends at `until` (monotonic). `near_since` and `ready_at` (monotonic) are when its turn came near and when it
+    had its frame. `slow`: its frame is expected to take long, so that no worker is kept idle for it.
     """
 
     queue: WorkerQueue
     order: tuple[bool, int]
     joined_at: float  # monotonic
     until: float = math.inf
+    slow: bool = False
     ready_at: float = math.inf
     group: WorkerGroup | None = None
-    near_since: float | None = None
+    near_since: float = -math.inf
     ask: Callable[[VisionModel], T] | None = None
     worker: Worker | None = None
     outcome: T | None = None
@@ -83,6 +86,11 @@ class Ticket(Generic[T]):
         """True if its frame has become older because others were served first."""
         return time.monotonic() - self.ready_at > DELAYED_S
 
+    @property
+    def comes_soon(self) -> bool:
+        """True if its turn is near, and it has its frame or will soon."""
+        return bool(self.ask) or (not self.slow and self.near_since > time.monotonic() - SLOW_FRAME_S)
+
     def wait_near(self) -> None:
         """Wait until this look is one of the next. Raises Stopped, NoTurn."""
         self.queue.wait_near(self)
@@ -102,24 +110,25 @@ class Ticket(Generic[T]):
         """Set when the worker's group is dismissed."""
         return self._worker.group.leaving
 
-    def expect_encode(self) -> None:
-        """Call before an encode."""
+    def expect_encode(self, pixels: int) -> None:
+        """Call before an encode of a picture of so many pixels."""
+        self._worker.pixels = pixels
         self.expect(0.0)
 
     def encoded(self, seconds: float) -> None:
-        """Call after an encode; the limit of later ones depends on how long it took."""
+        """Call after an encode; the limit of later ones of about this size depends on how long it took."""
         self._worker.encoded(seconds)
 
     def expect(self, seconds: float) -> None:
         """Call before a model call that may take so long, in addition to the prefill of its prompt."""
         self._worker.expected_by = time.monotonic() + seconds + self._worker.encode_limit_s()
 
-    def give_way(self) -> bool:
-        """Call before an encode and each question: serves the requests that are ready. True if there were any.
+    def give_way(self, most: int = MOST_WAITING) -> int:
+        """Call before an encode and each question: serves the requests that are ready, and returns their number.
 
-        Encode again then.
+        Encode again if there were any.
         """
-        return self.queue.give_way(self)
+        return self.queue.give_way(self, most)
 
     def nearly_done(self) -> None:
         """Call before the last question: the next look takes its frame meanwhile."""
@@ -146,6 +155,7 @@ class WorkerQueue:
         self._near: list[Ticket[Any]] = []
         self._numbers = itertools.count()
         self._moved_at = 0.0  # monotonic: when a look's turn came, or a worker took or ended one
+        self._requests_in_row = 0  # that were taken since the last look of the schedule
 
     # groups: from the main thread
 
@@ -203,8 +213,16 @@ class WorkerQueue:
     def overdue_s(self) -> float:
         """By how many seconds a model call exceeds its limit, at most; 0 if none does."""
         now = time.monotonic()
+        return max([0.0, *(now - by for by in self._expected_by())])
+
+    def due_in_s(self) -> float:
+        """Within how many seconds every model call should have returned; 0 if there is none."""
+        now = time.monotonic()
+        return max([0.0, *(by - now for by in self._expected_by())])
+
+    def _expected_by(self) -> list[float]:
         expected = [worker.expected_by for group in list(self._groups) for worker in group.workers]
-        return max([0.0, *(now - by for by in expected if by)])
+        return [by for by in expected if by is not None]
 
     def stalled_s(self) -> float:
         """For how long looks have waited although no worker is busy, which takes a second at most; 0 if none does."""
@@ -225,9 +243,9 @@ class WorkerQueue:
 
     # from the look's thread
 
-    def join(self, urgent: bool = False, until: float = math.inf) -> Ticket[Any]:
+    def join(self, urgent: bool = False, until: float = math.inf, slow: bool = False) -> Ticket[Any]:
         """A place in the queue, until `until` (monotonic). `urgent` looks come before all others. Returns at once."""
-        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)), time.monotonic(), until)
+        ticket: Ticket[Any] = Ticket(self, (not urgent, next(self._numbers)), time.monotonic(), until, slow)
         with self._changed:
             self._waiting.append(ticket)
             self._waiting.sort(key=lambda each: each.order)
@@ -236,7 +254,7 @@ class WorkerQueue:
 
     def wait_near(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            while not (self._waiting and self._waiting[0] is ticket and self._has_room(ticket.urgent)):
+            while not (self._first(self._waiting) is ticket and self._has_room(ticket.urgent)):
                 self._wait(ticket)
             self._waiting.remove(ticket)
             self._near.append(ticket)
@@ -252,10 +270,13 @@ class WorkerQueue:
         if self._serving is None:
             return False
         free = sum(1 for worker in self._serving.workers if worker.has_room(urgent))
-        slow = time.monotonic() - SLOW_FRAME_S
         before = [ticket for ticket in self._near if ticket.urgent or not urgent]
-        coming = sum(1 for ticket in before if ticket.ask or (ticket.near_since or 0.0) > slow)
-        return coming < free
+        return sum(1 for ticket in before if ticket.comes_soon) < free
+
+    def _first(self, tickets: Sequence[Ticket[Any]]) -> Ticket[Any] | None:
+        """The one whose turn is next. With the lock held."""
+        overdue = self._requests_in_row >= MOST_WAITING
+        return min(tickets, key=lambda ticket: (overdue and ticket.urgent, ticket.order), default=None)
 
     def _wait(self, ticket: Ticket[Any]) -> None:
         """Wait for a change. With the lock held. Raises Stopped, NoTurn."""
@@ -323,25 +344,27 @@ class WorkerQueue:
         return None
 
     def _take(self, worker: Worker, urgent: bool = False) -> Ticket[Any] | None:
-        """The next look that has its frame, `urgent`: of the requests. With the lock held."""
+        """The next look that has its frame; `urgent`: the next request, to interrupt a look. With the lock held."""
         ready = [ticket for ticket in self._near if ticket.ask and ticket.group is worker.group]
-        ticket = min(ready, key=lambda ticket: ticket.order, default=None)
-        if ticket is None or (urgent and not ticket.urgent):
+        ticket = self._first([each for each in ready if each.urgent or not urgent])
+        if ticket is None:
             return None
         self._near.remove(ticket)
         self._moved_at = time.monotonic()
+        if not urgent:
+            self._requests_in_row = self._requests_in_row + 1 if ticket.urgent else 0
         ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
         return ticket
 
-    def give_way(self, ticket: Ticket[Any]) -> bool:
-        """Serve the requests that are ready, while the look of `ticket` is interrupted. True if there were any."""
-        worker, served = ticket.worker, False
+    def give_way(self, ticket: Ticket[Any], most: int) -> int:
+        """Serve the requests that are ready, while the look of `ticket` is interrupted. Returns their number."""
+        worker, served = ticket.worker, 0
         if worker is None or worker.model is None or ticket.urgent:
-            return False
+            return 0
         finishing = worker.finishing
-        while request := self._take_request(worker):
+        while served < most and (request := self._take_request(worker)):
             self._serve(worker, worker.model, request)
-            served = True
+            served += 1
         if served:
             with self._changed:
                 worker.busy, worker.finishing, worker.interrupted = True, finishing, False
@@ -364,8 +387,7 @@ class WorkerQueue:
 
     def _request_comes(self, worker: Worker) -> bool:
         """True if there are more requests without a frame than idle workers. With the lock held."""
-        slow = time.monotonic() - SLOW_FRAME_S
-        coming = [ticket for ticket in self._near if ticket.urgent and (ticket.near_since or 0.0) > slow]
+        coming = [ticket for ticket in self._near if ticket.urgent and ticket.comes_soon]
         coming += [ticket for ticket in self._waiting if ticket.urgent]
         return len(coming) > sum(1 for other in worker.group.workers if other.model and not other.busy)
 
