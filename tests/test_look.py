@@ -495,7 +495,7 @@ def test_a_picture_that_comes_once_is_not_used_when_it_has_become_too_old_or_the
     for camera, age_s, expected in ((once(), 7.0, "stale_frame"), (once(frame(2)), 1.0, "ok")):
         dock = stage.camera(GATE, camera=camera, new_only=True, max_age_s=5.0)
         stage.looks.request(dock, dock.current(), [GATE], time.monotonic() + 20, published=False)
-        ages(monkeypatch, lambda age_s=age_s: age_s)
+        monkeypatch.setattr(Frame, "age_s", partial(float, age_s))
         stage.look(dock)
         assert stage.publisher.answered[-1].status == expected
     assert stage.publisher.answered[-1].frame_sha256 == "sha-2"

@@ -104,9 +104,12 @@ def test_the_file_does_not_grow_beyond_its_size(connection: sqlite3.Connection, 
 
 def test_a_call_ends_when_its_time_is_up_and_the_next_one_goes_on(connection: sqlite3.Connection):
     add(connection, (Row(NOW - 9 * DAY_S) for _ in range(4 * BATCH)))
-    cleaner = Cleaner()
-    deleted = [cleaner.clean(connection, DAY_S, PLENTY, NOW, True, budget_s=0) for _ in range(5)]
+    cleaner, deleted, behind = Cleaner(), [], []
+    for _ in range(5):
+        deleted.append(cleaner.clean(connection, DAY_S, PLENTY, NOW, True, budget_s=0))
+        behind.append(cleaner.behind)
     assert deleted == [BATCH, BATCH, BATCH, BATCH - 1, 0]
+    assert behind == [True, True, True, True, False]
 
 
 def test_messages_that_may_not_be_judged_are_passed_in_several_calls(connection: sqlite3.Connection):
@@ -115,6 +118,7 @@ def test_messages_that_may_not_be_judged_are_passed_in_several_calls(connection:
     cleaner = Cleaner()
     deleted = [cleaner.clean(connection, DAY_S, PLENTY, NOW, True, budget_s=0) for _ in range(8)]
     assert deleted == [0, 0, 0, 1, 0, 0, 0, 0]
+    assert not cleaner.behind
 
 
 def test_a_message_that_was_acknowledged_later_is_deleted_by_a_later_walk(connection: sqlite3.Connection):

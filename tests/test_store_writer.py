@@ -38,17 +38,27 @@ def raising(problem: BaseException) -> Callable[[sqlite3.Connection], None]:
     return write
 
 
+def raising_once(problem: BaseException) -> Callable[[sqlite3.Connection], None]:
+    problems = [problem]
+
+    def write(_: sqlite3.Connection) -> None:
+        if problems:
+            raise problems.pop()
+
+    return write
+
+
 class Fixture:
     """A writer whose table is `written`. `clean` may be replaced."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.clean: Callable[[sqlite3.Connection], None] = lambda _: None
+        self.clean: Callable[[sqlite3.Connection], bool | None] = lambda _: None
         self.opened: Callable[[sqlite3.Connection], None] = lambda _: None
         self.writer = Writer(StateFile(path), self._opened, lambda _: None, self._clean)
 
-    def _clean(self, connection: sqlite3.Connection) -> None:
-        self.clean(connection)
+    def _clean(self, connection: sqlite3.Connection) -> bool:
+        return bool(self.clean(connection))
 
     def _opened(self, connection: sqlite3.Connection) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS written (number)")
@@ -194,6 +204,38 @@ def test_damage_that_shows_while_old_rows_are_deleted_replaces_the_file(
     assert "is damaged (malformed); renamed to" in lines(caplog)[0]
     assert store.write(insert(2))
     assert store.rows() == [2]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_damage_that_shows_when_the_file_is_opened_again_replaces_it(
+    store: Fixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A card that dies gives I/O errors first, which close the file. Then its pages are damaged, and not its header."""
+    store.writer.start()
+    assert store.write(insert(1))
+    store.opened = raising_once(error(sqlite3.SQLITE_CORRUPT, "malformed"))
+    assert not store.write(raising_once(error(sqlite3.SQLITE_IOERR)))
+    assert not store.write(insert(2))
+    assert store.write(insert(3))
+    assert "is damaged (malformed); renamed to" in lines(caplog)[1]
+    assert store.rows() == [2, 3]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_deletion_that_leaves_rows_goes_on_soon(store: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "LEAST_CLEAN_S", 0.01)
+    calls: list[sqlite3.Connection] = []
+
+    def clean(connection: sqlite3.Connection) -> bool:
+        monkeypatch.setattr(writer, "CLEAN_S", 3600.0)
+        calls.append(connection)
+        return len(calls) < 4
+
+    store.clean = clean
+    store.writer.start()
+    until(lambda: store.write(insert(1)) and len(calls) == 4)
+    assert store.write(insert(2))
+    assert len(calls) == 4
 
 
 @pytest.mark.usefixtures("at_once")

@@ -68,6 +68,7 @@ class Cleaner:
 
     def __init__(self) -> None:
         self._after = START  # the walk has come to this message
+        self.behind = False  # the last call has deleted messages until its time was up
 
     def clean(
         self,
@@ -96,7 +97,9 @@ class Cleaner:
             deleted += len(gone)
             ended = not batch or (not too_large and period.contains(batch[-1]))
             self._after = START if ended else batch[-1].number
-            if ended or time.monotonic() >= deadline:
+            timed_out = not ended and time.monotonic() >= deadline
+            self.behind = timed_out and deleted > 0
+            if ended or timed_out:
                 break
             too_large = used_bytes(connection) > limit
         return deleted

@@ -196,10 +196,11 @@ class DiskStore(MemoryStore):
             self._messages.insert(message)
         rows.put_facts(connection, facts)
 
-    def _clean(self, connection: sqlite3.Connection) -> None:
+    def _clean(self, connection: sqlite3.Connection) -> bool:
         history = self._history
         keep_s, max_bytes = (history.keep_s, history.max_bytes) if history else (0.0, 0)
         self._cleaner.clean(connection, keep_s, max_bytes, time.time(), self._synced())
+        return self._cleaner.behind
 
     def _lazy(self, now: bool) -> Write | None:
         """What acknowledgements have to be written: with a look, or if they have waited long enough."""

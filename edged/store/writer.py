@@ -24,6 +24,8 @@ REPLACE_S = 60.0  # at least, from one damaged file that is replaced to the next
 RETRY_S = 5.0  # from one attempt to write to the next while the disk is unusable
 TICK_S = 1.0
 CLEAN_S = 60.0  # from one deletion of old rows to the next
+CLEAN_PAUSE = 4.0  # times as long as a deletion took, until the next, if that has left rows to delete
+LEAST_CLEAN_S = 1.0
 BACKLOG_LIMIT = 5_000  # operations that are kept for a disk that cannot be written
 AT_ONCE = 200  # operations in one transaction
 OPEN_S = 30.0  # how long `start` waits for the first opening, with its check of the whole file
@@ -61,7 +63,8 @@ class Writer:
     """Writes operations in order. `opened` gets each new connection before anything is written to it.
 
     `lazy` gives what is to be written along with other operations, or at a tick. `clean` deletes old rows, in
-    transactions of its own, every CLEAN_S. Both are called in the writing thread.
+    transactions of its own, every CLEAN_S, or sooner if it returns True: there are more. Both are called in the writing
+    thread.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Writer:
         file: StateFile,
         opened: Callable[[sqlite3.Connection], None],
         lazy: Callable[[bool], Write | None],
-        clean: Callable[[sqlite3.Connection], None],
+        clean: Callable[[sqlite3.Connection], bool],
     ) -> None:
         self._file = file
         self._opened = opened
@@ -187,13 +190,13 @@ class Writer:
             self._disconnect()
             self._file.unlock()  # its lock may be gone too
             return
+        begun = time.monotonic()
         try:
-            self._clean(self._connection)
+            if self._clean(self._connection):
+                now = time.monotonic()
+                self._clean_at = now + max(LEAST_CLEAN_S, CLEAN_PAUSE * (now - begun))
         except sqlite3.Error as error:
-            if is_damaged(error):
-                self._replace(error)
-            else:
-                self._fail(_reason(error))
+            self._failed(error)
 
     def _write_backlog(self) -> None:
         while self._backlog:
@@ -229,17 +232,14 @@ class Writer:
             with transaction(self._connection):
                 for operation in operations:
                     operation.write(self._connection)
+        except (sqlite3.OperationalError, OSError) as error:
+            self._failed(error)
+            return False
         except sqlite3.Error as error:
-            if is_damaged(error):
-                self._replace(error)
-                return False  # the new file gets them with the backlog
-            if not isinstance(error, sqlite3.OperationalError):
+            if not is_damaged(error):
                 raise
-            self._fail(_reason(error))
-            return False
-        except OSError as error:
-            self._fail(_reason(error))
-            return False
+            self._failed(error)
+            return False  # the new file gets them with the backlog
         self._outage.end()
         for operation in operations:
             operation.tell(True)
@@ -257,8 +257,15 @@ class Writer:
         except EdgedError as error:
             self._fatal_or_failed(error)
         except (sqlite3.Error, OSError) as error:
-            self._fail(_reason(error))
+            self._failed(error)
         return self._connection is not None
+
+    def _failed(self, error: sqlite3.Error | OSError) -> None:
+        """A file that is damaged is replaced, whenever that shows."""
+        if isinstance(error, sqlite3.Error) and is_damaged(error):
+            self._replace(error)
+        else:
+            self._fail(_reason(error))
 
     def _fatal_or_failed(self, error: EdgedError) -> None:
         with self._start_lock:
