@@ -196,6 +196,14 @@ def test_only_an_edged_that_ended_with_a_full_disk_may_have_sent_what_is_not_in_
     assert list(oracle.not_on_disk(Seen([before], [answer()], [log], {}, {}), [ended]))
 
 
+def test_an_edged_that_loses_its_device_may_have_been_started_with_a_config_that_has_warnings() -> None:
+    warned = ["2026-11-30 15:04:12 WARNING /tmp/edged.yaml:18: camera yard: has no questions", "INFO ready"]
+    refused = ["2026-11-30 15:04:12 ERROR /tmp/edged.yaml:18: unknown key"]
+    for log, code in ((warned, 75), (refused, 78)):
+        life = Life(cast(Edged, SimpleNamespace(lines=log)), 100.0, exit_code=code, loses_device=True)
+        assert not list(oracle.badly_ended([life], 10.0))
+
+
 @pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store", "page"])
 def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: str) -> None:
     begin, end = f"WARNING {subject}: no packet for 4 s", f"INFO {subject}: back after 3 s (2 tries)"
@@ -243,5 +251,6 @@ def test_the_oracle_finds_a_process_or_a_store_that_grows() -> None:
 
 def test_the_oracle_finds_a_traceback() -> None:
     assert not list(oracle.unexpected(seen(log=["ERROR config not reloaded: it is still that of 12:00"])))
+    assert not list(oracle.unexpected(seen(log=["ERROR store: still writing after 5 s; what is not written is lost"])))
     for line in ("Traceback (most recent call last):", "ERROR store: unexpected error"):
         assert list(oracle.unexpected(seen(log=[line])))

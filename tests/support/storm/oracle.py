@@ -52,7 +52,7 @@ REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
 LASTING = re.compile(r"refused(?: for now)?: |another (client|edged)|falling behind|was not acknowledged|outbox full")
 OF_LOGIN = re.compile(rf"authorised|certificate|TLS|{LASTING.pattern}")
-NOT_WRITTEN = "could not be written before the end"  # of the store
+NOT_WRITTEN = "could not be written before the end|still writing after"  # of the store
 EXPECTED_ERROR = re.compile(rf"ERROR config not reloaded|ERROR +\S*edged\.yaml|{NOT_WRITTEN}")
 IN_MEMORY = "answers are kept in memory"
 OLD_PROTOCOL = "(MQTT 3.1.1"
@@ -316,7 +316,7 @@ def not_on_disk(seen: Seen, lives: Sequence[Life]) -> Iterator[str]:
 
 def _ended_without_store(life: Life) -> bool:
     lines = [line for line in life.log if " store: " in line]
-    return bool(lines) and (IN_MEMORY in lines[-1] or NOT_WRITTEN in lines[-1])
+    return bool(lines) and re.search(rf"{IN_MEMORY}|{NOT_WRITTEN}", lines[-1]) is not None
 
 
 # The end of the storm

@@ -66,7 +66,8 @@ class Life:
 
     def expected_exits(self) -> set[int]:
         """A process that a signal reaches before edged has begun to work dies of it."""
-        if self.stopped_by is None and any("edged.yaml" in line for line in self.log[:1]):
+        refused = any(" ERROR " in line and "edged.yaml" in line for line in self.log)
+        if self.stopped_by is None and refused and not self.ready:
             return {EXIT_CONFIG}  # it was started while the config was wrong
         if self.stopped_by is None and self.loses_device:
             return {EXIT_UNAVAILABLE}
