@@ -83,6 +83,26 @@ def test_anything_else_is_refused_with_a_sentence(written: Any, sentence: str) -
     assert [problem["msg"] for problem in error.value.errors()] == [sentence]
 
 
-def test_a_property_named_properties_is_not_the_properties_of_a_schema() -> None:
-    schema = {"type": "array", "properties": ["not", "of", "an", "object"]}
+@pytest.mark.parametrize("key", ["properties", "patternProperties", "$defs", "definitions"])
+@pytest.mark.parametrize("value", [5, None, [], "x"])
+def test_what_maps_names_to_schemas_is_a_mapping_in_every_part_of_a_schema(key: str, value: Any) -> None:
+    broken = {"type": ["object", "null"], key: value}
+    for schema in (broken, {"items": broken}, {"$defs": {"enum": broken}}, {"anyOf": [{}, {"not": broken}]}):
+        with pytest.raises(ValidationError) as error:
+            ANSWER.validate_python({"json": schema})
+        assert [problem["msg"] for problem in error.value.errors()] == [
+            f"has a JSON schema whose {key} are not a mapping"
+        ]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"properties": {"type": "integer"}}},
+        {"enum": [{"properties": 5}]},
+        {"const": {"properties": 5}},
+        {"type": "object", "default": {"properties": 5}},
+    ],
+)
+def test_what_is_only_named_properties_or_is_data_is_no_part_of_a_schema(schema: Any) -> None:
     assert ANSWER.validate_python({"json": schema}) == {"json": schema}

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import event, given, reject
+from hypothesis import event, example, given, reject
 from hypothesis import strategies as st
 from support.adversary import LARGEST, Adversary, Dictated, Fixed, Flat, Mood, Noise, Poisoned, conforms, is_json
+from support.config import ASK, write
 from support.drawn import KINDS, TEXTS, mostly
 from support.making import frame
 from support.properties import examples
 
-from edged.config.load import ConfigError, one_question
+from edged.config.load import ConfigError, load, one_question
 from edged.core.answer_types import CONTROL, INTEGER_LIMIT, Choices, Json, Number, Text, YesNo, bounded
 from edged.core.errors import ModelError, ModelFolderError, Stopped
 from edged.core.payloads import answer_payload, encode
@@ -24,11 +27,17 @@ from edged.core.specs import QuestionSpec
 from edged.core.types import Answer, Exchange, Reply
 from edged.service.judging import Provenance, answer, judge
 from edged.vlm.chat import Chat
+from edged.vlm.grammar import problem
 
 IMAGE_TOKEN = "<|image_pad|>"
 FRAME = frame(width=32, height=32)
 MOST_TOKENS = 24
 REASONS = {"unsure", "unreadable", "timeout"}  # of a reply; the other statuses are those of camera and model
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("config"), "")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +85,35 @@ def a_question(adversary: Adversary, keys: dict[str, Any]) -> QuestionSpec:
     except (ConfigError, ModelFolderError):
         reject()
     return question
+
+
+# schemas that nobody meant to write
+
+SCHEMA_KEYS = [
+    "type", "properties", "patternProperties", "$defs", "definitions", "required", "additionalProperties", "items",
+    "prefixItems", "anyOf", "oneOf", "allOf", "enum", "const", "default", "$ref", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "pattern",
+    "format",
+]  # fmt: skip
+SCHEMA_WORDS = ["object", "array", "string", "integer", "number", "null", "#", "#/$defs/a", "(", "a+", "date"]
+SCHEMA_LEAVES = st.one_of(
+    st.sampled_from(SCHEMA_WORDS),
+    st.none() | st.booleans() | st.integers(-2, 5) | st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([10**400, 10**4299, -(10**4299), 1.7e308, -1.7e308]),
+)
+ANY_SCHEMA = st.dictionaries(
+    st.sampled_from(SCHEMA_KEYS),
+    st.recursive(
+        SCHEMA_LEAVES,
+        lambda inner: st.one_of(
+            st.dictionaries(st.sampled_from(SCHEMA_KEYS), inner, max_size=3),
+            st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+            st.lists(inner, max_size=3),
+        ),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
 
 
 # what becomes of it
@@ -149,6 +187,25 @@ def check_streamed(reply: Reply, streamed: str) -> None:
 
 
 # the properties
+
+
+@examples(200)
+@example({"type": ["object", "null"], "properties": 5})
+@example({"items": {"type": ["object"], "properties": None}})
+@example({"type": "string", "minLength": 1.7e308})
+@example({"type": "number", "minimum": 1.7e308})
+@example({"type": "integer", "maximum": -(10**4299)})
+@given(ANY_SCHEMA)
+def test_a_schema_is_used_or_refused_with_a_sentence_whatever_its_keywords_contain(
+    adversary: Adversary, config_file: Path, schema: dict[str, Any]
+):
+    config_file.write_text(f"{ASK}        answer: {json.dumps({'json': schema})}\n")
+    with suppress(ConfigError):
+        adversary.model.check(load(config_file, problem).cameras[0].questions)
+        event("used")
+        return
+    with pytest.raises((ConfigError, ModelFolderError)):  # as a request has it: only the model compiles it
+        adversary.model.check([one_question({"prompt": "What is it?", "answer": {"json": schema}})])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
 from edged.config.values import REPLY_RULE, valid_reply
+from edged.core.answer_types import DATA, SCHEMAS_BY_NAME
 
 TYPES = ("yes_no", "integer", "number", "text", "json")
 MAX_CHOICES = 256
@@ -48,13 +49,22 @@ def _described(value: dict[str, Any]) -> Any:
 
 
 def _check_schema(schema: Any) -> None:
-    if isinstance(schema, dict):
-        if schema.get("type") == "object" and not isinstance(schema.get("properties", {}), dict):
-            raise wrong("has a JSON schema whose properties are not a mapping")
-        schema = list(schema.values())
+    """Checks the shape only as far as the grammar's compiler does not: it compiles no schema that is malformed."""
     if isinstance(schema, list):
         for part in schema:
             _check_schema(part)
+    elif isinstance(schema, dict):
+        for key, part in schema.items():
+            if key in SCHEMAS_BY_NAME:
+                _check_schema(_schemas_by_name(key, part))
+            elif key not in DATA:
+                _check_schema(part)
+
+
+def _schemas_by_name(key: str, value: Any) -> list[Any]:
+    if not isinstance(value, dict):
+        raise wrong(f"has a JSON schema whose {key} are not a mapping")
+    return list(value.values())
 
 
 def _label(item: Any) -> str:

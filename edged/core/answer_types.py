@@ -21,6 +21,11 @@ INTEGER_LIMIT = 999_999_999
 NUMBER_STEP = 0.000001
 STRING_LIMIT = 200
 ARRAY_LIMIT = 20
+LARGEST_BOUND = 1e300  # of a JSON schema; a limit derived from a larger one might not be finite
+
+# Keywords of a JSON schema that map names to schemas, and those whose value is data, not a schema.
+SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
+DATA = ("enum", "const", "default", "examples")
 
 YES_NO_WORDS: dict[Language, tuple[str, str]] = {"en": ("Yes", "No"), "ko": ("예", "아니요")}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -192,7 +197,7 @@ def _limits_of(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
             return {"maxLength": max([STRING_LIMIT, *(2 * least for least in _bounds(schema, "minLength"))])}
         case "array":
             return {"maxItems": max([ARRAY_LIMIT, *(2 * least for least in _bounds(schema, "minItems"))])}
-        case "object" if "properties" in schema:
+        case "object" if isinstance(schema.get("properties"), dict):
             return {"additionalProperties": False, "required": list(schema["properties"])}
     return {}
 
@@ -206,9 +211,10 @@ def _range(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounds(schema: dict[str, Any], *keys: str) -> list[int | float]:
-    """The values of these keys. One that is no number is left to the compiler of the grammar, which names it."""
+    """The values of these keys. One that cannot be used is left to the compiler of the grammar, which names it."""
     values = [schema.get(key) for key in keys]
-    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return [number for number in numbers if abs(number) <= LARGEST_BOUND]
 
 
 def _alternatives(words: list[str]) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from llguidance import LLMatcher
 
 from edged.core.answer_types import Grammar
+
+POSITION = re.compile(r" at line \d+ column \d+$")  # in the text of the schema, which nobody sees
 
 
 def compiled(grammar: Grammar) -> str:
@@ -16,6 +20,9 @@ def compiled(grammar: Grammar) -> str:
 
 def problem(grammar: Grammar) -> str | None:
     """The reason if the grammar cannot be compiled with any tokenizer, else None."""
-    message = LLMatcher.validate_grammar(compiled(grammar))
+    try:
+        message = LLMatcher.validate_grammar(compiled(grammar))
+    except ValueError as error:  # a number that it cannot represent
+        return POSITION.sub("", str(error))
     # a regex error is drawn over several lines; the indented ones are the drawing
     return " ".join(line for line in message.splitlines() if not line.startswith(" ")) if message else None
