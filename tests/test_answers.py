@@ -236,6 +236,24 @@ def test_a_property_with_the_name_of_a_keyword_is_not_a_keyword():
     assert bounded(schema)["properties"] == {"type": {"type": "string", "maxLength": 3}}
 
 
+@pytest.mark.parametrize("names", ["properties", "patternProperties", "$defs", "definitions"])
+@pytest.mark.parametrize("name", ["enum", "const", "default", "type", "properties", "items"])
+def test_what_is_named_like_a_keyword_gets_limits_as_any_other_name(names: str, name: str):
+    inner = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}
+    schema = {names: {name: inner, "other": {"type": "string"}}}
+    assert bounded(schema)[names] == {name: bounded(inner), "other": {"type": "string", "maxLength": 200}}
+    assert bounded(inner)["properties"]["a"] == {
+        "type": "array",
+        "items": {"type": "string", "maxLength": 200},
+        "maxItems": 20,
+    }
+
+
+def test_data_in_a_schema_stays_as_it_is():
+    schema = {"default": {"type": "string"}, "examples": [{"type": "string"}]}
+    assert bounded(schema) == schema
+
+
 def test_a_secret_does_not_show():
     secret = Secret("hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"

@@ -66,6 +66,8 @@ def schema(**parts: Any) -> Json:
         (schema(type="integer", default={"properties": 5}, examples=[{"enum": 5}]), None),
         (schema(anyOf=[{"const": "No"}, {"const": "x"}]), "x"),
         (schema(items={"enum": ["x"]}), "x"),
+        (schema(**{"$defs": {"enum": {"type": "string"}, "const": {"const": "No"}}}), None),
+        (schema(**{"$defs": {"enum": {"enum": ["x"]}}}), "x"),
     ],
 )
 def test_the_first_text_that_no_tokens_form_is_named(

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
 from edged.config.values import REPLY_RULE, valid_reply
-from edged.core.answer_types import DATA, SCHEMAS_BY_NAME
+from edged.core.answer_types import SCHEMAS_BY_NAME, subschemas
 
 TYPES = ("yes_no", "integer", "number", "text", "json")
 MAX_CHOICES = 256
@@ -50,21 +50,13 @@ def _described(value: dict[str, Any]) -> Any:
 
 def _check_schema(schema: Any) -> None:
     """Checks the shape only as far as the grammar's compiler does not: it compiles no schema that is malformed."""
-    if isinstance(schema, list):
-        for part in schema:
-            _check_schema(part)
-    elif isinstance(schema, dict):
-        for key, part in schema.items():
-            if key in SCHEMAS_BY_NAME:
-                _check_schema(_schemas_by_name(key, part))
-            elif key not in DATA:
-                _check_schema(part)
-
-
-def _schemas_by_name(key: str, value: Any) -> list[Any]:
-    if not isinstance(value, dict):
-        raise wrong(f"has a JSON schema whose {key} are not a mapping")
-    return list(value.values())
+    if not isinstance(schema, dict):
+        return
+    for key in SCHEMAS_BY_NAME:
+        if not isinstance(schema.get(key, {}), dict):
+            raise wrong(f"has a JSON schema whose {key} are not a mapping")
+    for _, part in subschemas(schema):
+        _check_schema(part)
 
 
 def _label(item: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
@@ -12,7 +12,18 @@ from edged.config.conditions import alert_spec, impossible
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.question_form import FollowUpForm, GenerationForm, PromptForm, QuestionForm
-from edged.core.answer_types import YES_NO_WORDS, AnswerType, Choices, Grammar, Json, Language, Number, Text, YesNo
+from edged.core.answer_types import (
+    YES_NO_WORDS,
+    AnswerType,
+    Choices,
+    Grammar,
+    Json,
+    Language,
+    Number,
+    Text,
+    YesNo,
+    subschemas,
+)
 from edged.core.specs import ANY, Generation, QuestionSpec, RegionSpec
 from edged.core.text import shorten
 
@@ -81,26 +92,14 @@ class QuestionBuilder:
 
     def _failing_part(self, schema: dict[str, Any], why: str) -> KeyPath:
         """The path of the key that keeps a JSON schema from being compiled, as far as it can be determined."""
-        for path, part in _subschemas(schema):
-            if self._schema_problem(part) == why:
+        for path, part in subschemas(schema):
+            if isinstance(part, dict) and self._schema_problem(part) == why:
                 return (*path, *self._failing_part(part, why))
         causes = (key for key in schema if self._schema_problem(_without(schema, key)) != why)
         return tuple(islice(causes, 1))
 
     def _schema_problem(self, schema: dict[str, Any]) -> str | None:
         return self.grammar_problem(Json(json.dumps(schema)).grammar())
-
-
-def _subschemas(schema: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    for key, value in schema.items():
-        below: Iterable[tuple[Any, Any]] = ()
-        if key in ("properties", "patternProperties", "$defs", "definitions") and isinstance(value, dict):
-            below = value.items()
-        elif isinstance(value, list):
-            below = enumerate(value)
-        elif isinstance(value, dict):
-            yield (key,), value
-        yield from (((key, name), part) for name, part in below if isinstance(part, dict))
 
 
 def _without(schema: dict[str, Any], key: str) -> dict[str, Any]:

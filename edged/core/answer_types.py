@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -171,10 +172,31 @@ def bounded(schema: Any) -> Any:
         return [bounded(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    limited = {key: part if key in ("enum", "const") else bounded(part) for key, part in schema.items()}
+    limited = {key: _bounded_below(key, value) for key, value in schema.items()}
     for key, limit in _missing_limits(limited).items():
         limited.setdefault(key, limit)
     return limited
+
+
+def _bounded_below(key: str, value: Any) -> Any:
+    if key in DATA:
+        return value
+    if key in SCHEMAS_BY_NAME and isinstance(value, dict):
+        return {name: bounded(part) for name, part in value.items()}
+    return bounded(value)
+
+
+def subschemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The values in the places of a JSON schema where schemas belong, each with its path."""
+    for key, value in schema.items():
+        if key in DATA:
+            continue
+        if key in SCHEMAS_BY_NAME and isinstance(value, dict):
+            yield from (((key, name), part) for name, part in value.items())
+        elif isinstance(value, list):
+            yield from (((key, index), part) for index, part in enumerate(value))
+        else:
+            yield (key,), value
 
 
 def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:

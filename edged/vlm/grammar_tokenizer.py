@@ -12,7 +12,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
-from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, YesNo
+from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, YesNo, subschemas
 from edged.core.errors import ModelFolderError
 from edged.core.specs import QuestionSpec
 from edged.vlm.grammar import compiled
@@ -128,16 +128,13 @@ def _literals(answer: AnswerType) -> list[str]:
 
 
 def _schema_literals(schema: Any) -> list[str]:
-    """The keys and enumerated strings of a JSON schema. Parts that only look like one, as in `default`, do no harm."""
-    if isinstance(schema, list):
-        return [text for part in schema for text in _schema_literals(part)]
+    """The keys and enumerated strings of a JSON schema."""
     if not isinstance(schema, dict):
         return []
     properties = schema.get("properties")
     named = properties if isinstance(properties, dict) else {}
-    subschemas = [*named.values(), *(part for key, part in schema.items() if key != "properties")]
     enumerated = _strings([schema.get("enum"), schema.get("const")])
-    return [*enumerated, *named, *(text for part in subschemas for text in _schema_literals(part))]
+    return [*enumerated, *named, *(text for _, part in subschemas(schema) for text in _schema_literals(part))]
 
 
 def _strings(value: Any) -> list[str]:
