@@ -83,6 +83,30 @@ def test_anything_else_is_refused_with_a_sentence(written: Any, sentence: str) -
     assert [problem["msg"] for problem in error.value.errors()] == [sentence]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"json": {"enum": ["\ud800"]}},
+        {"json": {"type": "object", "properties": {"a\ud800": {"type": "integer"}}}},
+        {"json": {"items": {"const": {"a": [{"\ud800": 1}]}}}},
+        {"json": {"\ud800": 1}},
+        {"choices": {"a": "\ud800", "b": 1}},
+        {"choices": {"a": [{"b": "\ud800"}], "b": 1}},
+    ],
+)
+def test_no_text_of_an_answer_contains_what_a_config_cannot_contain(answer: Any) -> None:
+    with pytest.raises(ValidationError) as error:
+        ANSWER.validate_python(answer)
+    assert [problem["msg"] for problem in error.value.errors()] == [
+        "has a text that contains a control character (U+D800)"
+    ]
+
+
+def test_no_text_of_an_answer_is_longer_than_one_of_a_config() -> None:
+    with pytest.raises(ValidationError, match="has a text that has 8001 characters; the limit is 8000"):
+        ANSWER.validate_python({"json": {"enum": ["x" * 8001]}})
+
+
 @pytest.mark.parametrize("key", ["properties", "patternProperties", "$defs", "definitions"])
 @pytest.mark.parametrize("value", [5, None, [], "x"])
 def test_what_maps_names_to_schemas_is_a_mapping_in_every_part_of_a_schema(key: str, value: Any) -> None:

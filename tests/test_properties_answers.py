@@ -97,6 +97,7 @@ SCHEMA_KEYS = [
 ]  # fmt: skip
 SCHEMA_WORDS = ["object", "array", "string", "integer", "number", "null", "#", "#/$defs/a", "(", "a+", "date"]
 SCHEMA_LEAVES = st.one_of(
+    st.sampled_from(["\ud800", "a\udfff", "\0", "\x1b[2J"]),
     st.sampled_from(SCHEMA_WORDS),
     st.none() | st.booleans() | st.integers(-2, 5) | st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([10**400, 10**4299, -(10**4299), 1.7e308, -1.7e308]),
@@ -107,7 +108,7 @@ ANY_SCHEMA = st.dictionaries(
         SCHEMA_LEAVES,
         lambda inner: st.one_of(
             st.dictionaries(st.sampled_from(SCHEMA_KEYS), inner, max_size=3),
-            st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+            st.dictionaries(st.sampled_from(["a", "b\ud800", "\x7f"]), inner, max_size=2),
             st.lists(inner, max_size=3),
         ),
         max_leaves=8,
@@ -189,12 +190,14 @@ def check_streamed(reply: Reply, streamed: str) -> None:
 # the properties
 
 
-@examples(200)
+@examples(100)
 @example({"type": ["object", "null"], "properties": 5})
 @example({"items": {"type": ["object"], "properties": None}})
 @example({"type": "string", "minLength": 1.7e308})
 @example({"type": "number", "minimum": 1.7e308})
 @example({"type": "integer", "maximum": -(10**4299)})
+@example({"enum": ["\ud800"]})
+@example({"type": "object", "properties": {"\ud800": {"type": "integer"}}})
 @given(ANY_SCHEMA)
 def test_a_schema_is_used_or_refused_with_a_sentence_whatever_its_keywords_contain(
     adversary: Adversary, config_file: Path, schema: dict[str, Any]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from edged.config.document import text_problem
 from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
 from edged.config.values import REPLY_RULE, valid_reply
@@ -17,6 +18,7 @@ MAX_CHOICES = 256
 
 
 def _answer(value: Any) -> Any:
+    _check_texts(value)
     if isinstance(value, list):
         return {"choices": _choices({_label(item): item for item in value}, len(value))}
     if isinstance(value, dict):
@@ -31,6 +33,18 @@ def _answer(value: Any) -> Any:
             f"{shown(value)} is not a type ({', '.join(TYPES)}, or a list of choices){hint or '. Did you mean a list?'}"
         )
     return value
+
+
+def _check_texts(value: Any) -> None:
+    """Refuses what a config file cannot contain: a request, which is JSON, can."""
+    match value:
+        case str() if why := text_problem(value):
+            raise wrong(f"has a text that {why}")
+        case list():
+            for part in value:
+                _check_texts(part)
+        case dict():
+            _check_texts([*value, *value.values()])
 
 
 def _described(value: dict[str, Any]) -> Any:
