@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -61,6 +61,31 @@ class Text:
         if not plain:
             raise Unreadable("the reply is empty")
         return plain
+
+
+class TextStream:
+    """Passes a text on piece by piece while it is generated. All that is passed on together is the value of `Text`."""
+
+    def __init__(self, pass_on: Callable[[str], None]) -> None:
+        self.begun = False
+        self._pass_on = pass_on
+        self._received = 0
+        self._blanks = ""  # the text ends here, unless more than blanks follows
+
+    def complete(self, text: str) -> None:
+        """The whole text: passes on what came as no piece, such as a last character that is incomplete."""
+        self(text[self._received :])
+
+    def __call__(self, piece: str) -> None:
+        self._received += len(piece)
+        text = self._blanks + CONTROL.sub("", piece)
+        if not self.begun:
+            text = text.lstrip()
+        ready = text.rstrip()
+        self._blanks = text[len(ready) :]
+        if ready:
+            self.begun = True
+            self._pass_on(ready)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from edged.cameras.source import fetch_picture
 from edged.config.load import ConfigError, one_question
+from edged.core.answer_types import TextStream
 from edged.core.errors import EXIT_OK, EXIT_WRONG, UsageError
 from edged.core.interfaces import VisionModel
 from edged.core.payloads import answer_payload
@@ -60,22 +61,25 @@ def ask(spec: ModelSpec, options: AskOptions, stop: StopSignal) -> int:
     model = load_in_foreground(spec, stop)
     try:
         model.check([options.question])
-        return _ask(model, frame, options, stop)
+        return print_answer(model, frame, options, stop)
     finally:
         model.dispose()
 
 
-def _ask(model: VisionModel, frame: Frame, options: AskOptions, stop: StopSignal) -> int:
+def print_answer(model: VisionModel, frame: Frame, options: AskOptions, stop: StopSignal) -> int:
+    """Ask about this frame and print the answer; the exit code, 1 if there is no value."""
+    stream = TextStream(write)
     age_s = frame.age_s()
     encode_ms = model.encode(frame)
-    reply = model.ask([], options.question, stop, write if options.streams else None)
+    reply = model.ask([], options.question, stop, stream if options.streams else None)
     verdict = judge(options.question, reply)
     if options.as_json:
         # An answer names a camera; the payload says that there was none.
         of = Provenance("", "request", "", clock.synced(), frame, age_s, encode_ms, model)
         write_line(_as_json(options, verdict, of, reply))
     elif options.streams:
-        write("\n")
+        stream.complete(reply.text)
+        write("\n" if stream.begun else "")
     elif verdict.status == "ok":
         write_line(json.dumps(verdict.value, ensure_ascii=False))
     if verdict.status == "ok":
