@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -13,13 +15,20 @@ from support.making import frame
 from support.properties import examples
 
 from edged.core.answer_types import Text, TextStream, Unreadable
+from edged.core.errors import ModelError, ModelLost
 from edged.core.specs import QuestionSpec
-from edged.core.types import Exchange, Reply
+from edged.core.types import Exchange, Frame, Reply
 from edged.tools.ask import AskOptions, print_answer, question
+
+NOT_FINITE = "model: logits are not finite"
 
 
 class Speaking(FakeModel):
-    """Passes its reply on as it is generated, a character at a time, but not half of one at its end."""
+    """Passes its reply on as it is generated, a character at a time, but not half of one at its end. May then fail."""
+
+    def __init__(self, replies: dict[str, Any], failure: ModelError | None = None) -> None:
+        super().__init__(replies)
+        self.failure = failure
 
     def ask(
         self,
@@ -29,9 +38,19 @@ class Speaking(FakeModel):
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
         reply = super().ask(history, question, stop)
-        for character in reply.text.removesuffix("\ufffd") if on_text else "":
-            on_text(character)
+        if on_text:
+            for character in reply.text.removesuffix("\ufffd"):
+                on_text(character)
+        if self.failure:
+            raise self.failure
         return reply
+
+
+class Failing(FakeModel):
+    """Cannot encode a picture."""
+
+    def encode(self, picture: Frame) -> float:
+        raise ModelError("model: out of memory")
 
 
 def printed(
@@ -94,3 +113,43 @@ def test_a_stream_does_not_wait_for_the_end_of_the_text() -> None:
     for piece in ("two", " ", "people"):
         stream(piece)
     assert passed_on == ["two", " people"]
+
+
+# failures
+
+
+def test_a_model_that_fails_gives_no_value_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+    model = FakeModel({"question": ModelError(NOT_FINITE)})
+    for answer in ("yes_no", "text"):
+        assert printed(capsys, model, answer) == (1, "", f"edged: model_down: {NOT_FINITE}\n")
+
+
+def test_a_text_that_was_begun_ends_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Speaking({"question": "two "}, ModelError(NOT_FINITE))
+    assert printed(capsys, model, "text") == (1, "two\n", f"edged: model_down: {NOT_FINITE}\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "encode_ms"),
+    [
+        (FakeModel({"question": ModelError(NOT_FINITE)}), NOT_FINITE, 1),
+        (Failing(), "model: out of memory", None),
+    ],
+    ids=["asking", "encoding"],
+)
+def test_the_whole_answer_of_a_model_that_fails_is_model_down(
+    capsys: pytest.CaptureFixture[str], model: FakeModel, reason: str, encode_ms: int | None
+) -> None:
+    code, output, errors = printed(capsys, model, "yes_no", as_json=True)
+    payload: dict[str, Any] = json.loads(output)
+    assert (code, errors) == (1, f"edged: model_down: {reason}\n")
+    assert (payload["status"], payload["reason"], payload["value"]) == ("model_down", reason, None)
+    assert (payload["model"], payload["confidence"], payload["text"]) == ("fake", None, None)
+    assert payload["timing_ms"] == {"grab": 0, "encode": encode_ms, "answer": None}
+    assert payload["frame_sha256"] == frame().sha256
+
+
+def test_a_device_that_was_lost_is_not_the_answer_to_a_question(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelLost):
+        printed(capsys, FakeModel({"question": ModelLost("model: the NPU was lost")}), "yes_no")
+    assert capsys.readouterr().out == ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event as StopSignal
 from typing import Any
 
 from edged.cameras.source import fetch_picture
 from edged.config.load import ConfigError, one_question
 from edged.core.answer_types import TextStream
-from edged.core.errors import EXIT_OK, EXIT_WRONG, UsageError
+from edged.core.errors import EXIT_OK, EXIT_WRONG, ModelError, ModelLost, UsageError
 from edged.core.interfaces import VisionModel
 from edged.core.payloads import answer_payload
 from edged.core.specs import Config, ModelSpec, QuestionSpec
@@ -67,28 +67,38 @@ def ask(spec: ModelSpec, options: AskOptions, stop: StopSignal) -> int:
 
 
 def print_answer(model: VisionModel, frame: Frame, options: AskOptions, stop: StopSignal) -> int:
-    """Ask about this frame and print the answer; the exit code, 1 if there is no value."""
+    """Ask about this frame and print the answer; the exit code, 1 without a value. Raises ModelLost, Stopped."""
     stream = TextStream(write)
-    age_s = frame.age_s()
-    encode_ms = model.encode(frame)
-    reply = model.ask([], options.question, stop, stream if options.streams else None)
-    verdict = judge(options.question, reply)
-    if options.as_json:
-        # An answer names a camera; the payload says that there was none.
-        of = Provenance("", "request", "", clock.synced(), frame, age_s, encode_ms, model)
-        write_line(_as_json(options, verdict, of, reply))
-    elif options.streams:
-        stream.complete(reply.text)
-        write("\n" if stream.begun else "")
-    elif verdict.status == "ok":
-        write_line(json.dumps(verdict.value, ensure_ascii=False))
+    # An answer names a camera; the payload says that there was none.
+    of = Provenance("", "request", "", clock.synced(), frame, frame.age_s(), None, model)
+    reply: Reply | None = None
+    try:
+        of = replace(of, encode_ms=model.encode(frame))
+        reply = model.ask([], options.question, stop, stream if options.streams else None)
+        verdict = judge(options.question, reply)
+    except ModelLost:
+        raise
+    except ModelError as error:
+        verdict = Verdict("model_down", reason=str(error))
+    _print(options, verdict, of, reply, stream)
     if verdict.status == "ok":
         return EXIT_OK
     report(f"edged: {verdict.status}: {verdict.reason}")
     return EXIT_WRONG
 
 
-def _as_json(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply) -> str:
+def _print(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply | None, stream: TextStream) -> None:
+    if options.as_json:
+        write_line(_as_json(options, verdict, of, reply))
+    elif options.streams:
+        if reply:
+            stream.complete(reply.text)
+        write("\n" if stream.begun else "")
+    elif verdict.status == "ok":
+        write_line(json.dumps(verdict.value, ensure_ascii=False))
+
+
+def _as_json(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply | None) -> str:
     """The payload with all its keys. `node` and `camera` are null, and `config_rev` if no config was read."""
     payload = answer_payload(answer(options.question, verdict, of, 0.0, reply), node="", late=False)
     payload |= {"node": None, "camera": None, "config_rev": options.config_rev}
