@@ -130,6 +130,12 @@ def test_events_tell_since_when_the_state_before_had_lasted() -> None:
 # Changed values
 
 
+def test_true_in_the_place_of_1_is_a_change_inside_of_a_value_too() -> None:
+    question = Question(None)
+    question.answer({"people": [1]}, {"people": [1.0]}, {"people": [True]})
+    assert [change.after for change in question.changes] == [{"people": [True]}]
+
+
 def test_a_changed_value_is_an_event_that_tells_since_when_the_value_before_was_answered() -> None:
     question = Question(None)
     question.answer(3, 3, REFUSAL, 4, 5)

@@ -17,7 +17,8 @@ from support.properties import examples
 
 from edged.core import alerts
 from edged.core.alerts import Change, History, Now
-from edged.core.conditions import Comparison, Condition, OneOf, same
+from edged.core.conditions import Comparison, Condition, OneOf
+from edged.core.json_values import same
 from edged.core.specs import AlertSpec, Hours
 from edged.core.types import Status
 

@@ -11,8 +11,9 @@ from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.question_form import AlertForm
 from edged.core.answer_types import AnswerType, Choices, Number, YesNo
-from edged.core.conditions import OPERATORS, Comparison, Condition, OneOf, same
+from edged.core.conditions import OPERATORS, Comparison, Condition, OneOf
 from edged.core.intervals import is_always
+from edged.core.json_values import is_number, same
 from edged.core.specs import AlertSpec
 
 COMPARISON = re.compile(r"(>=|<=|!=|>|<)\s*(-?\d{1,9}(?:\.\d{1,6})?)")
@@ -163,8 +164,8 @@ def _possible(value: Any, answer: AnswerType) -> str | None:
         case YesNo():
             return None if isinstance(value, bool) else "true, false"
         case Number(whole, low, high):
-            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            inside = number and (low is None or low <= value) and (high is None or value <= high)
+            possible = is_number(value) and (isinstance(value, int) or not whole)
+            inside = possible and (low is None or low <= value) and (high is None or value <= high)
             return None if inside else _numbers(answer)
         case Choices(options):
             return None if _is_choice(value, answer) else ", ".join(shown(option) for _, option in options)

@@ -9,6 +9,7 @@ from typing import Any
 
 from edged.config.phrases import shown, suggestion
 from edged.core.json_object import JsonRefused, json_value
+from edged.core.json_values import is_number
 from edged.core.requests import ActiveRequest, AdHoc, AskRequest, InfoRequest, LookRequest, ReloadRequest, Request
 from edged.core.text import shorten
 
@@ -145,7 +146,7 @@ def _deadline_s(keys: _Keys) -> float | None:
     deadline = keys.values.get("deadline")
     if deadline is None:
         return None
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not least <= deadline <= most:
+    if not is_number(deadline) or not least <= deadline <= most:
         expected = f"a number of seconds from {least:g} to {most:g}"
         raise _NotARequest(f"deadline must be {expected}, not {shorten(shown(deadline))}")
     return float(deadline)

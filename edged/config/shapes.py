@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from edged.config.keys import Form, key
 from edged.config.problems import wrong
 from edged.config.values import Share
+from edged.core.json_values import is_number
 
 
 def _shares(value: Any) -> Any:
@@ -25,7 +26,7 @@ def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, list):
         for part in value:
             yield from _numbers(part)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif is_number(value):
         yield value
 
 

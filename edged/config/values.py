@@ -14,6 +14,7 @@ from edged.config.phrases import shown, suggestion
 from edged.config.problems import wrong
 from edged.core import npu_cores
 from edged.core.cron import parse_cron
+from edged.core.json_values import is_number
 from edged.core.specs import WEEK, Hours
 from edged.core.time_zones import named_zone
 
@@ -49,7 +50,7 @@ def kept_s(value: Any) -> float:
 
 
 def _duration_between(value: Any, least: float, most: float, span: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         raise wrong(f"needs a unit: {value:g}s, {value:g}m or {value:g}h")
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
@@ -86,7 +87,7 @@ def count_or_duration(value: Any) -> int | float:
 
 def size_bytes(value: Any) -> int:
     """A size such as 200MB; 1 MB is 1,000,000 bytes."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         raise wrong(f"needs a unit: {value:.15g}MB or {value:.15g}GB")
     match = BYTES.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
     if not match:

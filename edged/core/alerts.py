@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from edged.core.conditions import same
+from edged.core.json_values import same
 from edged.core.specs import AlertSpec
 from edged.core.types import Answer
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from edged.core.json_object import JsonRefused, json_value
+from edged.core.json_values import is_number
 from edged.core.text import shorten
 
 Language: TypeAlias = Literal["en", "ko"]
@@ -260,8 +261,7 @@ def _range(schema: dict[str, Any]) -> dict[str, Any]:
 def _bounds(schema: dict[str, Any], *keys: str) -> list[int | float]:
     """The values of these keys. One that cannot be used is left to the compiler of the grammar, which names it."""
     values = [schema.get(key) for key in keys]
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    return [number for number in numbers if abs(number) <= LARGEST_BOUND]
+    return [value for value in values if is_number(value) and abs(value) <= LARGEST_BOUND]
 
 
 def _alternatives(words: list[str]) -> str:

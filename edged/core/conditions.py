@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from edged.core.json_values import is_number, same
+
 Operator: TypeAlias = Literal[">", ">=", "<", "<=", "!="]
 OPERATORS: tuple[Operator, ...] = (">", ">=", "<", "<=", "!=")
-
-
-def same(first: Any, second: Any) -> bool:
-    """Equal, where True is not 1: in Python it is."""
-    return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class Comparison:
     bound: float
 
     def holds(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             return False
         match self.operator:
             case ">":

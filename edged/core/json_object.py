@@ -38,7 +38,7 @@ def json_value(text: str) -> Any:
         raise
     except ValueError:  # Python converts no integer with more than 4300 digits
         raise JsonRefused("has a number with too many digits") from None
-    if _is_too_deep(value):
+    if is_too_deep(value):
         raise _too_deep()
     return value
 
@@ -54,7 +54,8 @@ def _too_deep() -> JsonRefused:
     return JsonRefused(f"is nested more than {MOST_LEVELS} levels deep")
 
 
-def _is_too_deep(value: Any) -> bool:
+def is_too_deep(value: Any) -> bool:
+    """True if objects and lists are nested more than MOST_LEVELS deep. At any depth without a RecursionError."""
     level = [value]
     for _ in range(MOST_LEVELS):
         level = [part for parent in level for part in _parts(parent)]

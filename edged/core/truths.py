@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edged.core.answer_types import INTEGER_LIMIT, AnswerType, Choices, Json, Number, Text, Unreadable, YesNo
+from edged.core.json_object import MOST_LEVELS, is_too_deep
+from edged.core.json_values import is_number, same
 from edged.core.kept_frames import KeptAnswer, LabelRefused, LabelVerdict
 from edged.core.text import printable, shorten
 from edged.core.types import Value
@@ -74,11 +76,6 @@ def _wrong(answer: KeptAnswer, truth: Value) -> Value:
     return truth
 
 
-def same(one: Value, other: Value) -> bool:
-    """Equal as JSON: 3 is 3.0, but not true."""
-    return _comparable(one) == _comparable(other)
-
-
 def valid(kind: str, form: Mapping[str, Any], truth: Value) -> Value:
     """The truth as a value of this answer type. Raises LabelRefused. JSON is not compared with its schema."""
     match kind:
@@ -103,8 +100,9 @@ def valid(kind: str, form: Mapping[str, Any], truth: Value) -> Value:
 def _number(kind: str, form: Mapping[str, Any], truth: Value) -> int | float:
     whole = kind == "integer"
     named = "a whole number" if whole else "a number"
-    is_number = isinstance(truth, int | float) and not isinstance(truth, bool)
-    if not is_number or (isinstance(truth, float) and not (math.isfinite(truth) and (truth.is_integer() or not whole))):
+    if not is_number(truth) or (
+        isinstance(truth, float) and not (math.isfinite(truth) and (truth.is_integer() or not whole))
+    ):
         raise LabelRefused(f"the truth must be {named}, not {_shown(truth)}")
     low, high = form["range"]
     least, most = -INTEGER_LIMIT if low is None else low, INTEGER_LIMIT if high is None else high
@@ -114,11 +112,12 @@ def _number(kind: str, form: Mapping[str, Any], truth: Value) -> int | float:
 
 
 def _json(truth: Value) -> Value:
+    if is_too_deep(truth):
+        raise LabelRefused(f"the truth is nested more than {MOST_LEVELS} levels deep")
     try:
         length = len(json.dumps(truth, ensure_ascii=False, allow_nan=False))
-        _comparable(truth)
-    except (ValueError, RecursionError):
-        raise LabelRefused("the truth is not JSON, or is nested too deeply") from None
+    except ValueError:
+        raise LabelRefused("the truth is not JSON") from None
     if length > JSON_LENGTH:
         raise LabelRefused(f"the truth has more than {JSON_LENGTH} characters")
     return truth
@@ -133,16 +132,6 @@ def _text(truth: Value) -> str:
         return Text().value(truth)
     except Unreadable:
         raise LabelRefused("the truth is empty") from None
-
-
-def _comparable(value: Value) -> str:
-    """The same text for equal values."""
-    return json.dumps(json.loads(json.dumps(value), parse_float=_number_of), sort_keys=True)
-
-
-def _number_of(text: str) -> int | float:
-    number = float(text)
-    return int(number) if number.is_integer() else number
 
 
 def _shown(value: Value) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edged.core.conditions import same
+from edged.core.json_values import same
 from edged.core.specs import ANY, QuestionSpec
 from edged.core.types import Answer, Exchange, Status
 from edged.service.encoded_picture import EncodedPicture

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard
 
+from edged.core.json_values import is_number
 from edged.core.text import counted
 from edged.mqtt.follower import FollowedMessage
 
@@ -182,7 +183,7 @@ class Board:
 
     def _set_availability(self, camera: CameraBoard, payload: dict[str, Any]) -> None:
         camera.online, camera.reason = payload.get("state") == "online", str(payload.get("reason"))
-        camera.since = payload["since"] if _is_number(payload.get("since"), LATEST_TS) else None
+        camera.since = payload["since"] if _is_up_to(payload.get("since"), LATEST_TS) else None
 
     def _add(self, node: str, topic: tuple[str, ...], payload: dict[str, Any], retained: bool) -> NewestAnswer:
         self.ids.append(payload.get("id"))
@@ -234,9 +235,9 @@ def _is_answer(payload: dict[str, Any]) -> bool:
     return (
         texts
         and (reason is None or isinstance(reason, str))
-        and _is_number(payload.get("answered_ts"), LATEST_TS)
-        and (payload.get("confidence") is None or _is_number(payload["confidence"], 1.0))
-        and (payload.get("frame_age_s") is None or _is_number(payload["frame_age_s"], math.inf))
+        and _is_up_to(payload.get("answered_ts"), LATEST_TS)
+        and (payload.get("confidence") is None or _is_up_to(payload["confidence"], 1.0))
+        and (payload.get("frame_age_s") is None or _is_up_to(payload["frame_age_s"], math.inf))
     )
 
 
@@ -249,8 +250,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _look_ts(payload: dict[str, Any]) -> float:
     """When the frame was captured, which all answers of a look have in common; if there was none, the second."""
     captured = payload.get("frame_ts")
-    return captured if _is_number(captured, LATEST_TS) else int(payload["answered_ts"])
+    return captured if _is_up_to(captured, LATEST_TS) else int(payload["answered_ts"])
 
 
-def _is_number(value: Any, most: float) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+def _is_up_to(value: Any, most: float) -> TypeGuard[float]:
+    return is_number(value) and 0 <= value <= most

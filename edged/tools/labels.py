@@ -10,9 +10,9 @@ from typing import Any
 
 from edged.core.errors import EXIT_OK, EXIT_WRONG, EdgedError
 from edged.core.json_object import json_object
+from edged.core.json_values import same
 from edged.core.kept_frames import Label, LabelRefused
 from edged.core.text import counted, system_text
-from edged.core.truths import same
 from edged.store.frames import new_label
 from edged.store.labels import StoredLabels, open_labels
 from edged.tools.streams import note, report, write

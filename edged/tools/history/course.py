@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from edged.core.json_values import same
+
 COLUMNS = 24  # parts of the period: for a day, hours
 LEVELS = "▁▂▃▄▅▆▇█"
 REFUSED, NOTHING = "·", " "
@@ -101,7 +103,7 @@ class Course:
         return self.parts[min(int(share * COLUMNS), COLUMNS - 1)]
 
     def _add_value(self, part: Part, value: Any) -> None:
-        if self.has_value and value != self.value:
+        if self.has_value and not same(value, self.value):
             self.changed_ts, part.changed = self._moment, True
             self.changes += 1
         if self.type in NUMERIC and isinstance(value, int | float):  # booleans are integers
