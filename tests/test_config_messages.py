@@ -580,6 +580,19 @@ BAD = {
             'edged.yaml:5: camera "dock": mask[0] must be either {polygon: [[x, y], …]} or {box: [left, top, right, bottom]}',
         ],
     ),
+    "a mask without area": (
+        CAMERA
+        + "    mask:\n"
+        + "      - polygon: [[0, 0.6], [0.3, 0.6], [1, 0.6]]\n"
+        + "      - polygon: [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3], [0.7, 0.7]]\n"
+        + "      - polygon: [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]\n"
+        + "      - polygon: [[0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]\n",
+        [
+            f'edged.yaml:{line}: camera "dock": the polygon has no area; '
+            "write its corners in their order around what it masks"
+            for line in (6, 7, 8, 9)
+        ],
+    ),
     "language": (
         "language: de\n" + MODEL,
         ['edged.yaml:1: language must be en or ko, not "de"'],

@@ -352,24 +352,28 @@ def test_the_config_that_changes_meanwhile_does_not_take_the_drawing(browser: Br
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "too thin": (
-        ("box", [(128, 72), (136, 648)]),
+        ("region", "box", [(128, 72), (136, 648)]),
         "region-1 is too small: a region has at least 1 % of the picture's width and of its height.",
     ),
     "without area": (
-        ("polygon", [(128, 72), (640, 360), (1152, 648), (128, 72)]),
+        ("region", "polygon", [(128, 72), (640, 360), (1152, 648), (128, 72)]),
         "region-1 has no area: draw its corners in their order around it.",
+    ),
+    "a mask without area": (
+        ("mask", "polygon", [(128, 72), (640, 360), (1152, 648), (128, 72)]),
+        "mask 1 has no area: draw its corners in their order around it.",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_shape_that_edged_would_refuse_says_why_and_has_no_lines(browser: Browser, box: FakeBox, case: str):
-    (form, pixels), why = REFUSED[case]
+    (kind, form, pixels), why = REFUSED[case]
     with opened(browser, f"{box.url}/camera/dock") as page:
         drawn = easel(page)
-        drawn.tool("region", form)
+        drawn.tool(kind, form)
         drawn.drag(*pixels) if form == "box" else drawn.click(*pixels)
-        assert (drawn.problems(), drawn.yaml("region")) == ([why], "")
+        assert (drawn.problems(), drawn.yaml(kind)) == ([why], "")
 
 
 def test_names_that_edged_would_refuse_say_why(browser: Browser, box: FakeBox, config: Path):

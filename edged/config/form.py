@@ -40,6 +40,7 @@ from edged.core.intervals import why_never
 from edged.core.specs import DEFAULT_FROZEN_AFTER_S, DEFAULT_PAGE, DEFAULT_SAMPLE, Cron, ListenAddress, Point
 
 PATH_LENGTH = 4096
+LEAST_MASK = 1e-6  # of the picture's area: about a pixel
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
 
 _SECRET_OR_TEXT = {
@@ -74,6 +75,12 @@ Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
 
 class MaskForm(ShapeForm):
+    @model_validator(mode="after")
+    def _covers_something(self) -> Self:
+        if self.polygon and abs(area(self.polygon)) < LEAST_MASK:
+            raise wrong("the polygon has no area; write its corners in their order around what it masks", "polygon")
+        return self
+
     def points(self) -> tuple[Point, ...]:
         """The corners, as fractions of width and height."""
         if self.box:

@@ -3,6 +3,7 @@
 // name. Shapes are never changed: each function gives a new one. A `size` is the picture's {width, height} in pixels.
 
 export const LEAST_SIDE = 0.01; // of a region, as in the config
+const LEAST_MASK = 1e-6; // of the picture's area, as in the config
 const LEAST_DECIMALS = 3;
 const MOST_OF_A_NAME = 64;
 
@@ -35,9 +36,10 @@ export function refusalOf(shape) {
   if (shape.polygon && shape.polygon.length < 3) return "shapeFewCorners";
   const [left, top, right, bottom] = boundsOf(shape);
   if (shape.box && !(left < right && top < bottom)) return "shapeEmpty";
-  if (shape.kind === "mask") return null;
-  if (rounded(Math.min(right - left, bottom - top), 9) < LEAST_SIDE) return "shapeTooSmall"; // 0.11 - 0.1 is less
-  if (shape.polygon && Math.abs(area(shape.polygon)) < LEAST_SIDE ** 2) return "shapeNoArea";
+  const isRegion = shape.kind === "region";
+  const side = rounded(Math.min(right - left, bottom - top), 9); // 0.11 - 0.1 is less than 0.01
+  if (isRegion && side < LEAST_SIDE) return "shapeTooSmall";
+  if (shape.polygon && Math.abs(area(shape.polygon)) < (isRegion ? LEAST_SIDE ** 2 : LEAST_MASK)) return "shapeNoArea";
   return null;
 }
 
