@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,9 +166,12 @@ def listen(value: Any, example: str) -> ListenAddress:
 
 
 def host_name(value: Any) -> Any:
-    """A host's name or IP address without a port, in lower case, or a problem."""
+    """A host's name in lower case, or its IP address in the usual form and without brackets; or a problem."""
     text = value.lower() if isinstance(value, str) else ""
-    if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", text) or not _valid_host(text):
+    if match := re.fullmatch(r"\[([0-9a-f:.]+)\]|([0-9a-f:.]*:[0-9a-f:.]*)", text):
+        with suppress(ValueError):
+            return str(ipaddress.IPv6Address(match[1] or match[2]))
+    if not re.fullmatch("[a-z0-9._-]+", text) or not _valid_host(text):
         raise wrong(f"must be the name of a host, without a port, not {shown(value)}")
     return text
 

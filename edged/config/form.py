@@ -403,8 +403,8 @@ class PageForm(Form):
         sample={"secret": "page-token"},
     )
     hosts: Annotated[list[HostName], Field(max_length=16)] = key(
-        "Names, besides the host name of this machine, under which browsers may open the page, such as that of a "
-        "reverse proxy. Default: none.",
+        "Names or IP addresses, besides the host name of this machine, under which browsers may open the page, such as "
+        "that of a reverse proxy. Default: none.",
         [],
         sample=["box.example.com"],
     )

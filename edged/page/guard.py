@@ -150,9 +150,14 @@ def _own_names() -> set[str]:
 
 
 def _host_name(host: str) -> str:
-    """The name or address of a `Host` header, without the port; empty if it is not one."""
+    """The name or address of a `Host` header, without the port, as the config has it; empty if it is not one."""
     match = HOST.fullmatch(host)
-    return (match[1] or match[2]).lower() if match else ""
+    if not match:
+        return ""
+    try:
+        return str(ipaddress.IPv6Address(match[1])) if match[1] else match[2].lower()
+    except ValueError:
+        return ""
 
 
 def _is_same_address(name: str, address: str) -> bool:
