@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from edged.cameras.camera_url import parse_url
 from edged.core.answer_types import AnswerType, Choices, Grammar, Json, Number, Text, Unreadable, YesNo, bounded
 from edged.core.secret import Secret
-from edged.core.text import spoken
+from edged.core.specs import BrokerSpec, ListenAddress
+from edged.core.text import host_port, spoken
 from edged.vlm.grammar import problem
 
 
@@ -274,3 +276,14 @@ def test_a_secret_does_not_show():
 )
 def test_durations_have_two_units_at_most(seconds: float, text: str):
     assert spoken(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("host", "text"), [("box.lan", "box.lan:80"), ("10.0.0.9", "10.0.0.9:80"), ("::1", "[::1]:80")]
+)
+def test_only_an_ipv6_address_needs_brackets_before_its_port(host: str, text: str):
+    assert host_port(host, 80) == text
+    assert ListenAddress(host, 80).shown == text
+    assert BrokerSpec(host=host, port=80).shown == f"mqtt://{text}"
+    assert BrokerSpec(host=host, port=80, tls=True).shown == f"mqtts://{text}"
+    assert parse_url(f"http://{text}/a.jpg").where == text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from edged.core.errors import CameraError
+from edged.core.text import host_port
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -25,7 +26,7 @@ class CameraUrl:
 
     @property
     def where(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def parse_url(text: str) -> CameraUrl:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 from edged.core.answer_types import AnswerType, Language
 from edged.core.conditions import Condition
 from edged.core.secret import Secret
+from edged.core.text import host_port
 
 DEFAULT_EVERY_S = 60.0
 DEFAULT_MAX_AGE_S = 5.0
@@ -291,7 +292,7 @@ class BrokerSpec:
 
     @property
     def shown(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host_port(self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +304,7 @@ class ListenAddress:
 
     @property
     def shown(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def is_loopback(self) -> bool:

@@ -1,4 +1,4 @@
-"""Durations, counts and long texts in a readable form."""
+"""Durations, counts, addresses and long texts in a readable form."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def counted(count: int, one: str, more: str = "") -> str:
 def system_text(error: OSError) -> str:
     """`connection refused`: the system's text, or the error's own if it has none."""
     return (error.strerror or str(error)).lower()
+
+
+def host_port(host: str, port: int) -> str:
+    """`box.lan:80`, `[::1]:80`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def shorten(text: str, length: int = 60) -> str:
