@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save, save_file
 from support import tiny_model
 from support.broker import until
 from support.making import frame, picture, question
@@ -23,6 +25,7 @@ from edged.core.errors import ModelError, ModelFolderError, Stopped
 from edged.core.specs import Generation, ModelSpec
 from edged.core.types import Exchange
 from edged.vlm.chat import Chat
+from edged.vlm.folder import revision
 from edged.vlm.grammar_tokenizer import GrammarTokenizer
 from edged.vlm.model import load
 from edged.vlm.plain import check_plain
@@ -238,6 +241,55 @@ def test_a_choice_the_tokenizer_cannot_encode_is_reported_at_start(tmp_path: Pat
     model = load(ModelSpec(folder))
     with pytest.raises(ModelFolderError, match='question "q": this model\'s tokenizer cannot encode "Zoo"'):
         model.check([question("Where?", Choices((("Zoo", 1), ("Home", 2))))])
+
+
+@pytest.fixture
+def own_folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_folder, tmp_path / "model")
+
+
+def test_weights_that_are_written_over_do_not_change_the_model_that_runs(own_folder: Path):
+    """transformers maps a file of float32. With `cp new/* model/`, edged answered with weights of another revision."""
+    weights = own_folder / "model.safetensors"
+    tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    model = load(ModelSpec(own_folder))
+    before = replies(model)
+    other = save({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, metadata={"format": "pt"})
+    with weights.open("r+b") as file:
+        file.write(other)
+    assert replies(model) == before
+    assert not [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(weights))]
+
+
+def replies(model: Qwen2VL) -> list[str]:
+    model.encode(frame(1))
+    return [model.ask([], question(prompt), GO_ON).text for prompt in PROMPTS]
+
+
+def test_a_folder_that_changes_while_it_is_loaded_is_no_model(own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """It would answer with the weights of one revision, and the name of another."""
+
+    def check(path: Path) -> Any:
+        (path / "model.safetensors").touch()
+        return check_plain(path)
+
+    monkeypatch.setattr("edged.vlm.model.check_plain", check)
+    with pytest.raises(ModelError, match="was changed while it was loaded") as caught:
+        load(ModelSpec(own_folder))
+    assert caught.value.code == 75
+
+
+def test_the_revision_changes_with_files_in_subfolders_and_not_with_hidden_ones(own_folder: Path):
+    before = revision(own_folder)
+    (own_folder / ".cache").mkdir()
+    (own_folder / ".cache/model.metadata").write_text("downloaded today")
+    assert revision(own_folder) == before
+    (own_folder / "mxq").mkdir()
+    (own_folder / "mxq/text.mxq").write_bytes(b"1")
+    first = revision(own_folder)
+    (own_folder / "mxq/text.mxq").write_bytes(b"2")
+    assert len({before, first, revision(own_folder)}) == 3
 
 
 def test_dispose_happens_once(tiny_folder: Path):

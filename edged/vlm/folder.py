@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edged.core.errors import ModelFolderError
+from edged.core.errors import ModelError, ModelFolderError
 
 COMPILED = "mobilint-qwen2_vl"
 FAMILIES = ("qwen2_vl", COMPILED)
@@ -75,16 +75,34 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def revision(folder: Path) -> str:
-    """Twelve hexadecimal digits that change with the name or content of any file.
+    """Twelve hexadecimal digits that change with the name or content of any file, hidden ones excepted.
 
     Computed from the manifest if there is one, else from the files.
     """
     if (folder / MANIFEST).is_file():
         return manifest_revision(read_json(folder / MANIFEST))
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        digest.update(path.name.encode() + b"\0" + sha256(path).digest())
+    for path in _files(folder):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + sha256(path).digest())
     return digest.hexdigest()[:12]
+
+
+def signature(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Of each file its name, inode, size and time: another one if the folder was changed. Raises ModelError."""
+    try:
+        found = [(path, path.stat()) for path in _files(folder)]
+    except OSError as error:
+        raise ModelError(f"model: {folder} cannot be read: {error.strerror}") from None
+    return [(str(path), status.st_ino, status.st_size, status.st_mtime_ns) for path, status in found]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Also those of subfolders; not hidden ones, such as what a download leaves."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def manifest_revision(manifest: dict[str, Any]) -> str:

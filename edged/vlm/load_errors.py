@@ -7,22 +7,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edged.core.errors import ModelError, ModelFolderError
+from edged.core.errors import ModelError, ModelFolderError, is_shortage
+
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch on Linux, elsewhere, CUDA
 
 
 @contextmanager
 def loading(subject: str) -> Iterator[None]:
     """Turns any error of the libraries into a ModelFolderError: the files have to be changed.
 
-    The libraries validate little: a list where they expect a mapping is a TypeError.
+    The libraries validate little: a list where they expect a mapping is a TypeError. A ModelError if memory or
+    descriptors have run out.
     """
     try:
         yield
-    except MemoryError as error:
-        raise ModelError(f"model: not enough memory for {subject}") from error
     except Exception as error:
         reason = f"{first_line(error)} [{type(error).__name__}]"
-        raise ModelFolderError(f"model: {subject} cannot be loaded: {reason}") from error
+        error_class = ModelError if has_run_out(error) else ModelFolderError
+        raise error_class(f"model: {subject} cannot be loaded: {reason}") from error
+
+
+def has_run_out(error: BaseException) -> bool:
+    """True if memory or descriptors have: it may work at another time. torch has no class for that on a CPU."""
+    if isinstance(error, MemoryError) or is_shortage(error):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def check_loaded(path: Path, info: dict[str, Any]) -> None:

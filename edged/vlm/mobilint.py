@@ -25,6 +25,7 @@ from edged.vlm.npu_errors import npu_errors
 from edged.vlm.npu_parts import NpuPart, npu_parts
 from edged.vlm.parts import CheckedFolder, LoadedModel
 from edged.vlm.processor import NoVideo, load_processor
+from edged.vlm.weights import own_weights
 
 PACKAGES = ("transformers_mblt", "mblt_model_zoo.hf_transformers")
 INSTALL = "pip install 'mblt-model-zoo>=2.10,<2.11'"
@@ -134,7 +135,9 @@ def _launched(vendor: VendorClasses, path: Path, parts: dict[str, NpuPart]) -> A
         raise
     try:
         check_loaded(path, info)
-    except ModelFolderError:
+        with npu_errors(list(parts.values())):
+            own_weights(model)
+    except ModelError:
         _dispose(model)
         raise
     return model

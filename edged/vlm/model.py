@@ -27,12 +27,14 @@ LOADING = Lock()  # loading changes settings of transformers and torch that appl
 
 def load(spec: ModelSpec) -> Qwen2VL:
     """Load a model. Raises ModelFolderError if the folder cannot work, ModelError if the device cannot."""
-    config = files.read_config(spec.path)
+    config, signature = files.read_config(spec.path), files.signature(spec.path)
     revision, side = files.revision(spec.path), fixed_side(spec.path, config)
     with LOADING:
         folder = _checked(spec, config)
         loaded = folder.load()
     try:
+        if files.signature(spec.path) != signature:
+            raise ModelError(f"model: {spec.path} was changed while it was loaded")
         return Qwen2VL(
             loaded,
             _grammar_tokenizer(folder, config),

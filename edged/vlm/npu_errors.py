@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edged.core.errors import ErrorKind, ModelError, ModelFolderError, ModelLost
-from edged.vlm.load_errors import first_line
+from edged.vlm.load_errors import first_line, has_run_out
 from edged.vlm.npu_parts import NpuPart
 
 CODE = re.compile(r"\b(?:Model|Acc|Driver)_\w+")
@@ -96,7 +96,8 @@ def npu_errors(parts: list[NpuPart], during_look: bool = False) -> Iterator[None
 def _translated(error: Exception, part: NpuPart, during_look: bool) -> ModelError:
     code = _code(error)
     device_error = code.startswith(("Driver_", "Acc_")) or code in DEVICE_LOST
-    unknown = Translation((), ModelError if device_error else ModelFolderError, "{part} cannot be used: {reason}")
+    may_work = device_error or has_run_out(error)
+    unknown = Translation((), ModelError if may_work else ModelFolderError, "{part} cannot be used: {reason}")
     translation = BY_CODE.get(code, unknown)
     error_class = translation.error
     if during_look:

@@ -12,6 +12,7 @@ from edged.vlm.chat import Chat
 from edged.vlm.load_errors import check_loaded, loading
 from edged.vlm.parts import CheckedFolder, LoadedModel
 from edged.vlm.processor import NoVideoProcessor, load_processor
+from edged.vlm.weights import own_weights
 
 
 class PlainCache:
@@ -68,6 +69,7 @@ def _loaded(path: Path, processor: Any) -> LoadedModel:
             local_files_only=True,
             output_loading_info=True,
         )
-    check_loaded(path, info)
-    model = model.to(device).eval()
+        check_loaded(path, info)
+        own_weights(model)
+        model = model.to(device).eval()
     return LoadedModel(model, processor, PlainCache(model))

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from edged.core.errors import ModelFolderError
 from edged.vlm import folder as files
-from edged.vlm.load_errors import first_line, missing_weights
+from edged.vlm.load_errors import loading, missing_weights
 
 FLOAT32_BYTES = 4
 
@@ -38,15 +38,21 @@ def float32_bytes(folder: Path) -> int:
 
 
 def tensor_shapes(folder: Path) -> Shapes:
-    """The shape of each tensor in the folder's weights, by name. Raises ModelFolderError."""
+    """The shape of each tensor in the folder's weights, by name. Raises what `loading` raises."""
     shapes: Shapes = {}
     for name in files.weight_files(folder):
-        try:
-            with safe_open(folder / name, framework="np") as file:
-                shapes |= {key: list(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118  # no mapping
-        except (OSError, SafetensorError) as error:
-            raise ModelFolderError(f"model: {folder / name} cannot be loaded: {first_line(error)}") from None
+        with loading(str(folder / name)), safe_open(folder / name, framework="np") as file:
+            shapes |= {key: list(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118  # no mapping
     return shapes
+
+
+def own_weights(model: Any) -> None:
+    """Copy the weights that transformers has only mapped: a file that is written over would change the loaded model.
+
+    One tensor after the other, so that no more memory is needed than for the largest.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _missing_embeddings(names: set[str]) -> list[str]:
