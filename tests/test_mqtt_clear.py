@@ -391,3 +391,67 @@ def test_a_question_without_an_answer_in_the_store_is_cleared_before_edged_is_on
         publisher.follow(asking(image=False))  # they are still known, although they were cleared
     subscriber.catch_up()
     assert [message.payload for message in subscriber.of(PEOPLE)] == [b"", b""]
+
+
+PICTURE = "edged/box/dock/image/jpeg"
+
+
+@pytest.mark.parametrize("kind", [Wire, V311Wire])
+def test_a_picture_that_expires_is_cleared_so_that_nobody_keeps_it(
+    mosquitto: Mosquitto, subscriber: Subscriber, kind: type[Wire]
+) -> None:
+    wire = kind(mosquitto.port)
+    with publishing(wire.port, config=asking(dock=["people"])) as publisher:
+        publisher.answers([an_answer("short", expires_s=1.0)], [], b"jpeg 1")
+        picture, cleared = subscriber.wait_for_topic(PICTURE, 2)
+        assert picture.payload == b"jpeg 1"
+        assert (cleared.payload, cleared.retain) == (b"", True)
+        until(lambda: PICTURE not in retained(mosquitto.port))
+        publisher.answers([an_answer("next")], [], b"jpeg 2")
+        assert subscriber.wait_for_topic(PICTURE, 3)[2].payload == b"jpeg 2"
+        settled(publisher)
+        assert PICTURE in retained(mosquitto.port)
+    wire.cut()
+
+
+@pytest.mark.parametrize("kind", [Wire, V311Wire])
+def test_the_picture_of_an_earlier_process_is_cleared_before_edged_is_online(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, kind: type[Wire]
+) -> None:
+    wire = kind(mosquitto.port)
+    config = asking(dock=["people"])
+    with publishing(wire.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a")], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+    subscriber.catch_up()
+    subscriber.forget()
+    with publishing(wire.port, store=store, config=config) as publisher:
+        messages = subscriber.wait_for(online_again)
+        assert [message.payload for message in messages if message.topic == PICTURE] == [b""]
+        publisher.answers([an_answer("b")], [], b"jpeg 2")
+        assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b"jpeg 2"
+        publisher.follow(config)
+    subscriber.catch_up()
+    assert len(subscriber.of(PICTURE)) == 2
+    assert PICTURE in retained(mosquitto.port)
+    wire.cut()
+
+
+def test_a_picture_stays_over_a_reload_of_the_login_and_is_cleared_when_it_expires(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config = asking(dock=["people"], yard=["people"])
+    with publishing(mosquitto.port, store=store, config=config) as before:
+        before.answers([an_answer("a", expires_s=4.0)], [], b"jpeg 1")
+        before.answers([an_answer("b", "yard")], [], b"jpeg 2")
+        subscriber.wait_for_topic("edged/box/yard/image/jpeg")
+    subscriber.catch_up()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", store)
+    successor.adopt(before.release())
+    successor.follow(config)
+    successor.start()
+    successor.online()
+    assert [message.payload for message in subscriber.wait_for_topic(PICTURE, 2)] == [b"jpeg 1", b""]
+    successor.close()
+    subscriber.catch_up()
+    assert [message.payload for message in subscriber.of("edged/box/yard/image/jpeg")] == [b"jpeg 2"]

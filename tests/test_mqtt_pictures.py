@@ -110,11 +110,16 @@ class Queue:
     connection: int = 0
 
     def look(
-        self, name: str, camera: str = "dock", questions: tuple[str, ...] = ("people",), jpeg: bool = True
+        self,
+        name: str,
+        camera: str = "dock",
+        questions: tuple[str, ...] = ("people",),
+        jpeg: bool = True,
+        expires_s: float = 600.0,
     ) -> None:
         messages = [self._stored(name, camera, question) for question in questions]
         content = Message(f"{camera}/image/jpeg", b"jpeg", retain=True, content_type=JPEG_TYPE, look=name)
-        self.queue.add(messages, RetainedMessage(content) if jpeg else None)
+        self.queue.add(messages, RetainedMessage(content, time.monotonic() + expires_s) if jpeg else None)
 
     def send(self) -> bool:
         """Send the next message, without its acknowledgement. False if there is none."""
@@ -148,6 +153,12 @@ class Queue:
         self.in_flight.clear()
         self.queue.lost()
         self.queue.mark_late()
+
+    def expire(self, after_s: float = 0.0) -> None:
+        """As the publisher does it each second."""
+        end = time.monotonic() + after_s
+        until(lambda: time.monotonic() >= end)
+        self.queue.expire()
 
     def finish(self) -> list[str]:
         """Send and acknowledge everything; the topics that were sent."""
@@ -289,6 +300,99 @@ def test_a_withdrawn_node_sends_no_picture_that_waited() -> None:
     queue.finish()
     assert [message.payload for message in queue.wire[1:]] == [b"", b""]
     assert queue.queue.drained
+
+
+SHORT_S = 0.05
+
+
+def shown_once(queue: Queue) -> None:
+    """A picture that expires after SHORT_S has been sent and accepted."""
+    queue.look("1", expires_s=SHORT_S)
+    assert queue.finish() == ["dock/people 1", "dock/image/jpeg 1"]
+
+
+def test_a_picture_that_expires_is_cleared_once() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.expire(SHORT_S)
+    assert queue.finish() == ["dock/image/jpeg"]
+    assert (queue.wire[-1].payload, queue.wire[-1].retain) == (b"", True)
+    queue.expire()
+    assert queue.finish() == []
+    assert queue.queue.cleared() == []  # its topic will be used again
+
+
+def test_a_picture_that_newer_answers_have_followed_is_cleared_too() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.look("2", jpeg=False)
+    queue.finish()
+    queue.expire(SHORT_S)
+    assert queue.finish() == ["dock/image/jpeg"]
+
+
+def test_a_newer_picture_replaces_one_that_would_be_cleared() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.look("2")
+    queue.finish()
+    queue.expire(SHORT_S)
+    assert queue.finish() == []
+
+
+def test_the_clearing_of_a_picture_does_not_follow_a_newer_one() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.expire(SHORT_S)
+    queue.look("2")
+    while queue.send():
+        pass
+    assert [message.look for message in queue.wire if message.content_type == JPEG_TYPE] == ["1", None, "2"]
+    for sent in [queue.wire[index] for index in queue.in_flight]:  # the broker has refused the clearing for now
+        queue.acknowledge("accepted" if sent.payload else "not_now")
+    assert queue.finish() == []
+    queue.lose()
+    queue.connect()
+    assert queue.finish() == ["dock/people 2", "state", "dock/image/jpeg 2"]
+
+
+def test_the_clearing_of_a_picture_is_sent_again_after_a_reconnect_before_online() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.expire(SHORT_S)
+    assert queue.send()  # it is not acknowledged
+    queue.lose()
+    queue.connect()
+    assert queue.finish() == ["dock/people 1", "dock/image/jpeg", "state"]
+    queue.look("2")
+    queue.finish()
+    queue.lose()
+    queue.connect()
+    assert queue.finish() == ["dock/people 2", "state", "dock/image/jpeg 2"]
+
+
+def test_a_picture_that_expired_while_the_broker_was_away_is_cleared_before_online() -> None:
+    queue = online()
+    queue.look("1", expires_s=SHORT_S)
+    while queue.send():
+        pass  # nothing is acknowledged
+    queue.lose()
+    end = time.monotonic() + SHORT_S
+    until(lambda: time.monotonic() >= end)
+    queue.connect()
+    assert queue.finish() == ["dock/image/jpeg", "dock/people 1", "state"]
+
+
+def test_newer_pictures_that_the_broker_refuses_do_not_keep_an_old_one_from_being_cleared() -> None:
+    queue = online()
+    shown_once(queue)
+    queue.look("2")
+    while queue.send():
+        pass
+    queue.acknowledge()
+    queue.acknowledge("refused")
+    queue.expire(SHORT_S)
+    assert queue.finish() == ["dock/image/jpeg"]
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -3,12 +3,16 @@
 A picture follows the answers of its look. It is dropped if an answer of a newer look of its camera is sent before it.
 So a subscriber that gets a picture has the answers that belong to it, and no newer ones. The broker may refuse an
 answer for now and accept the picture that was sent after it; then the picture is sent again after the answer.
+
+A topic whose picture has expired is cleared, as that of an answer. A clearing is never sent after a newer picture.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edged.mqtt.outbox import Pending
@@ -39,6 +43,9 @@ class LookPictures:
         self._waiting: dict[str, deque[_Picture]] = {}  # by topic
         self._sent: dict[str, _Picture] = {}  # the last of each topic: sent again at each connect
         self._clearings = RetainedTopics()
+        # When pictures expire (monotonic), by topic, until the topic is cleared:
+        self._accepted: dict[str, float] = {}  # the last that the broker has accepted
+        self._unanswered: dict[str, float] = {}  # the last that was sent, if the broker has not answered it
 
     @property
     def unsent(self) -> int:
@@ -46,7 +53,6 @@ class LookPictures:
 
     def send(self, message: RetainedMessage, answers: Sequence[Pending]) -> None:
         """The picture of a look with these answers. It replaces an older one that waits."""
-        self._clearings.drop(message.topic)
         waiting = self._waiting.setdefault(message.topic, deque())
         if len(waiting) == WAITING_LIMIT:
             waiting.pop()
@@ -55,6 +61,25 @@ class LookPictures:
     def clear(self, topic: str) -> None:
         self._drop(topic)
         self._clearings.send(clearing(topic, JPEG_TYPE))
+
+    def expiries(self) -> dict[str, float]:
+        """By topic, when the picture that the broker may have expires (monotonic)."""
+        expiries = dict(self._accepted)
+        for topic, until in self._unanswered.items():
+            expiries[topic] = max(until, expiries.get(topic, -math.inf))
+        return expiries
+
+    def left(self, expiries: Mapping[str, float]) -> None:
+        """Another queue, or an earlier process, has left pictures that expire at these times; see `expiries`."""
+        for topic, until in expiries.items():
+            self._accepted[topic] = max(until, self._accepted.get(topic, -math.inf))
+
+    def expire(self) -> None:
+        """Clear the topics whose last picture has expired."""
+        now = time.monotonic()
+        for topic, until in self.expiries().items():
+            if until <= now and topic not in self._clearings:
+                self._clearings.send(clearing(topic, JPEG_TYPE))
 
     def answer_sent(self, answer: Pending) -> None:
         """Drop the pictures that this answer is ahead of."""
@@ -71,7 +96,7 @@ class LookPictures:
 
     def take(self) -> RetainedMessage | None:
         """The next to send; expired ones are dropped."""
-        if (cleared := self._clearings.take()) is not None:
+        if (cleared := self.take_clearing()) is not None:
             return cleared
         for topic in list(self._waiting):
             waiting = self._waiting[topic]
@@ -79,9 +104,12 @@ class LookPictures:
                 waiting.popleft()
             if waiting and all(map(self._is_sent, waiting[0].answers)):
                 self._waiting[topic] = self._waiting.pop(topic)  # the other cameras are next
-                self._sent[topic] = waiting.popleft()
-                return self._sent[topic].message
+                return self._taken(waiting.popleft()).message
         return None
+
+    def take_clearing(self) -> RetainedMessage | None:
+        """The next clearing to send."""
+        return self._clearings.take()
 
     def put_back(self, message: RetainedMessage) -> None:
         """Put a message back that was taken and not sent."""
@@ -89,9 +117,20 @@ class LookPictures:
         if (sent := self._sent.get(message.topic)) and sent.message is message:
             self._send_again(message.topic)
 
-    def settle(self, message: RetainedMessage) -> bool:
+    def settle(self, message: RetainedMessage, accepted: bool) -> bool:
         """The broker has accepted or refused it. True if that ends a clearing, and there is no newer picture."""
-        return self._clearings.settle(message)
+        topic, until = message.topic, message.until
+        if message.clears:
+            cleared = self._clearings.settle(message)
+            if cleared:
+                self._accepted.pop(topic, None)
+                self._unanswered.pop(topic, None)
+            return cleared
+        if self._unanswered.get(topic) == until:
+            del self._unanswered[topic]
+        if accepted:
+            self._accepted[topic] = until
+        return False
 
     def send_all(self) -> None:
         """Send the last picture of each topic again, and every clearing that was not acknowledged."""
@@ -103,6 +142,13 @@ class LookPictures:
         """Send nothing but clearings."""
         for topic in list(self._waiting):
             self._drop(topic)
+
+    def _taken(self, picture: _Picture) -> _Picture:
+        topic = picture.message.topic
+        self._clearings.drop(topic)
+        self._sent[topic] = picture
+        self._unanswered[topic] = picture.message.until
+        return picture
 
     def _send_again(self, topic: str) -> None:
         waiting = self._waiting[topic]

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import filterfalse
@@ -34,9 +34,9 @@ from edged.mqtt.topics import (
     JPEG_TYPE,
     Message,
     Topics,
-    answer_topics,
     availability_payload,
     bridge_payload,
+    expiring_topics,
     is_picture,
     retained_topics,
 )
@@ -61,15 +61,17 @@ def this_process() -> str:
 class Released:
     """Messages that no broker has acknowledged, oldest first, and requests at `broker` that may not have a response.
 
-    `retained` are the newest answers that this broker has acknowledged, of the topics `answered`. `unknown` may have
-    answers of an earlier process. `known` is what was learned about the broker. `queue` gets the looks that are being
-    written to the store.
+    `retained` are the newest answers that this broker has acknowledged. `expiring` are the topics of answers and
+    pictures; of these, `unknown` may have messages of an earlier process. `pictures` tells when the pictures that the
+    broker may have expire (monotonic), by topic. `known` is what was learned about the broker. `queue` gets the looks
+    that are being written to the store.
     """
 
     messages: list[Pending]
     retained: list[RetainedMessage]
-    answered: frozenset[str]
+    expiring: frozenset[str]
     unknown: frozenset[str]
+    pictures: Mapping[str, float]
     requests: RequestQueue
     broker: BrokerSpec
     known: KnownBroker
@@ -101,7 +103,7 @@ class MqttPublisher:
         self._topics = Topics(spec.prefix, node)
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
-        self._answer_topics = frozenset[str]()  # of the config
+        self._expiring = frozenset[str]()  # topics of the config whose messages expire: answers and pictures
         self._follow_lock = threading.Lock()
         self._handled: set[str] | None = None  # topics of the config, and those that were cleared; None before `follow`
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
@@ -191,8 +193,10 @@ class MqttPublisher:
             self._handled = known | own
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
         earlier, self._earlier = self._earlier, frozenset[str]()
-        self._answer_topics = frozenset(answer_topics(self._topics, config.cameras))
-        self._queue.follow(own, *_split(known - own), earlier & self._answer_topics)
+        self._expiring = frozenset(expiring_topics(self._topics, config.cameras))
+        answers, pictures = _split(earlier & self._expiring)
+        self._queue.follow(own, *_split(known - own), answers)
+        self._queue.left_pictures(dict.fromkeys(pictures, -math.inf))
         self._announcer.follow(config, announced)
         self._connection.wake()
 
@@ -235,11 +239,11 @@ class MqttPublisher:
 
     def release(self) -> Released:
         """Call after `close`. What is left for the next publisher."""
-        queue, answered = self._queue, self._answer_topics
+        queue, expiring = self._queue, self._expiring
         messages = queue.release()  # first: a look that is on disk only after this is newer than what is retained
-        retained, unknown = queue.retained(answered), queue.unknown | self._earlier
-        known = self._connection.release()
-        return Released(messages, retained, answered, unknown, self._requests, self._spec, known, queue)
+        retained, unknown = queue.retained(expiring), queue.unknown | self._earlier
+        known, pictures = self._connection.release(), queue.pictures
+        return Released(messages, retained, expiring, unknown, pictures, self._requests, self._spec, known, queue)
 
     def adopt(self, released: Released) -> None:
         """Call before `start`. Messages that another publisher released are sent first, as late answers.
@@ -252,7 +256,9 @@ class MqttPublisher:
         retained: list[RetainedMessage] = []
         if self._is_at(released.broker):
             retained = released.retained
-            self._earlier = self._earlier - released.answered | released.unknown
+            self._earlier = self._earlier - released.expiring | released.unknown
+            own = {topic: until for topic, until in released.pictures.items() if topic.startswith(self._topics.own)}
+            self._queue.left_pictures(own)
         released.queue.hand_over(self._queue)  # first: what it gets from now on comes after what it has released
         self._queue.adopt(released.messages, superseded={message.topic for message in retained})
         for message in retained:
@@ -447,6 +453,6 @@ def _ignore(_received: Received) -> None:
     """No requests are subscribed to."""
 
 
-def _split(topics: set[str]) -> tuple[list[str], list[str]]:
+def _split(topics: Set[str]) -> tuple[list[str], list[str]]:
     """Topics of JSON, and topics of pictures."""
     return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))

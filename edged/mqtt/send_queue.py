@@ -1,10 +1,10 @@
 """All messages that are not sent or not acknowledged yet, and the order in which they are sent.
 
-After a connect every retained state is sent; once edged is online, the newest answer of each question, and `online`,
-follow. An answer that may have arrived at an earlier connection is sent again unchanged: ahead of those, or after
-`online` if it goes to `late`. `online` waits for answers that the store cannot read, for a minute at most. After that
-states, answers, events, overtaken answers and pictures take turns, so that none delays another; a picture waits for
-the answers of its look.
+After a connect every retained state is sent, and expired pictures are cleared; once edged is online, the newest answer
+of each question, and `online`, follow. An answer that may have arrived at an earlier connection is sent again
+unchanged: ahead of those, or after `online` if it goes to `late`. `online` waits for answers that the store cannot
+read, for a minute at most. After that states, answers, events, overtaken answers and pictures take turns, so that none
+delays another; a picture waits for the answers of its look.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -192,6 +192,18 @@ class SendQueue:
         with self._lock:
             return frozenset(self._unknown)
 
+    @property
+    def pictures(self) -> dict[str, float]:
+        """By topic, when the picture that the broker may have expires (monotonic)."""
+        with self._lock:
+            return self._pictures.expiries()
+
+    def left_pictures(self, expiries: Mapping[str, float]) -> None:
+        """Another queue, or an earlier process, has left pictures that expire at these times, and are cleared then."""
+        with self._lock:
+            self._pictures.left(expiries)
+            self._pictures.expire()
+
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
         """Put the messages that another queue released, or that an earlier process left, before all others.
 
@@ -272,9 +284,10 @@ class SendQueue:
             return facts
 
     def expire(self) -> None:
-        """Clear the topics whose newest answer has expired."""
+        """Clear the topics whose newest answer, or picture, has expired."""
         with self._lock:
             self._states.expire()
+            self._pictures.expire()
 
     def send_again(self, first: Collection[str]) -> None:
         """Send every state and newest answer, and `online`, once more; the topics in `first` before the others."""
@@ -291,6 +304,7 @@ class SendQueue:
             self._online_sent = False
             self._answers_first()
             self._states.send_all()
+            self._pictures.expire()
             self._pictures.send_all()
 
     def lost(self) -> None:
@@ -478,11 +492,17 @@ class SendQueue:
         self._published += accepted
         self._refused += not accepted
         if isinstance(entry, RetainedMessage):
-            if self._topics_of(entry).settle(entry) and accepted:
+            if self._settle_retained(entry, accepted) and accepted:
                 self._accepted(entry)
         elif self._outbox.settle(entry) and not self._withdrawn and entry.payload is not None:
             message = Message(entry.topic, entry.payload, retain=True, look=entry.stored.look)
             self._states.remember(RetainedMessage(message, entry.stored.until))
+
+    def _settle_retained(self, message: RetainedMessage, accepted: bool) -> bool:
+        """True if there is no newer one of its topic. Of pictures: only for clearings."""
+        if _is_picture(message):
+            return self._pictures.settle(message, accepted)
+        return self._states.settle(message)
 
     def _put_back_refused(self, entry: Entry) -> None:
         if isinstance(entry, Pending):
@@ -522,7 +542,7 @@ class SendQueue:
             return self._next_in_turn()
         if self._online:
             self._clear_unknown()
-        state = self._states.take()
+        state = self._states.take() or self._pictures.take_clearing()
         if state is not None or not self._online:
             return state
         # Only answers that waited at the connect: if the broker is slower than the looks, `online` would never be sent.
@@ -545,4 +565,9 @@ class SendQueue:
         return None
 
     def _topics_of(self, message: RetainedMessage) -> RetainedTopics | LookPictures:
-        return self._pictures if message.content.content_type == JPEG_TYPE else self._states
+        return self._pictures if _is_picture(message) else self._states
+
+
+def _is_picture(message: RetainedMessage) -> bool:
+    """Or the clearing of one."""
+    return message.content.content_type == JPEG_TYPE

@@ -89,12 +89,16 @@ def late_topic(answer_topic: str) -> str:
 
 def retained_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
     """The topics that may have a retained message while edged runs with these cameras."""
-    retained = {topics.state, topics.info, topics.health, *answer_topics(topics, cameras)}
+    retained = {topics.state, topics.info, topics.health, *expiring_topics(topics, cameras)}
     for camera in cameras:
         retained |= {topics.availability(camera.name), topics.active(camera.name)}
-        if camera.image and camera.questions:
-            retained.add(topics.image(camera.name))
     return retained
+
+
+def expiring_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
+    """Those of answers and pictures."""
+    pictures = {topics.image(camera.name) for camera in cameras if camera.image and camera.questions}
+    return answer_topics(topics, cameras) | pictures
 
 
 def answer_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
