@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
@@ -24,7 +26,7 @@ class Broker:
     """Ends the connection at BAD; accepts everything else, in order, unless it is `refusing`."""
 
     def __init__(self, failure: Failure = LOST) -> None:
-        refused = RefusedTopics("mqtt://broker")
+        self.refused = refused = RefusedTopics("mqtt://broker")
         self.suspects = Suspects(refused)
         self.acknowledgements = Acknowledgements("mqtt://broker", refused, self.suspects)
         self.limits = BrokerLimits(self.acknowledgements, self.suspects, refused)
@@ -196,6 +198,62 @@ def test_each_time_a_topic_is_given_up_is_logged_and_so_is_each_end(
     texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith(shown)]
     begin, end = f"{shown} refused: quota exceeded", f"{shown} accepted again"
     assert [text for text in texts if "for now" not in text] == [begin, end] * 2
+
+
+NOT_AUTHORISED, ACCEPTED = 0x87, 0
+REFUSED = "broker mqtt://broker: topic a/bad refused: not authorised to publish"
+AGAIN = "broker mqtt://broker: topic a/bad accepted again"
+
+
+def test_the_end_of_a_refusal_is_logged_and_so_is_the_next_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    broker = Broker()
+    for code in (NOT_AUTHORISED, NOT_AUTHORISED, ACCEPTED, ACCEPTED, NOT_AUTHORISED, ACCEPTED):
+        outcome(broker, BAD, code)
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [REFUSED, AGAIN] * 2
+
+
+def test_only_a_message_as_large_as_the_refused_one_shows_that_a_limit_of_size_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    broker = Broker()
+    broker.refused.by_size(BAD, 120, 110)
+    outcome(broker, Message("a/bad", b"x"), ACCEPTED)
+    assert logged(caplog, "INFO") == []
+    outcome(broker, BAD, ACCEPTED)
+    assert logged(caplog, "INFO") == [AGAIN]
+
+
+def test_a_topic_that_is_accepted_again_makes_room_for_another_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refused_topics, "LOGGED_LIMIT", 2)
+    broker = Broker()
+    for message in GOOD:
+        outcome(broker, message, NOT_AUTHORISED)
+    outcome(broker, GOOD[0], ACCEPTED)
+    outcome(broker, GOOD[2], NOT_AUTHORISED)
+    assert [re.sub("(not authorised).*", r"\1", text.partition("broker: ")[2]) for text in logged(caplog)] == [
+        "topic a/good0 refused: not authorised",
+        "topic a/good1 refused: not authorised",
+        "2 topics refused; further ones are not logged",
+        "topic a/good2 refused: not authorised",
+    ]
+
+
+def test_the_topics_of_responses_make_room_without_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(refused_topics, "RESPONSES_LIMIT", 1)
+    broker = Broker()
+    for topic in ("a/first", "a/second"):
+        response = Message(topic, b"x", is_response=True)
+        for code in (NOT_AUTHORISED, ACCEPTED):
+            outcome(broker, response, code)
+    assert len([text for text in logged(caplog) if "further" not in text]) == 2
+    assert logged(caplog, "INFO") == []
 
 
 def test_no_end_is_logged_for_a_topic_that_was_not_logged_when_it_was_given_up(

@@ -155,11 +155,13 @@ def test_a_refused_subscription_is_logged_once_until_it_is_granted(caplog: pytes
     subscriptions, client = Subscriptions([FILTER]), GrantingNothing()
     refusals = RefusedTopics("mqtt://broker")
     granted, denied = (ReasonCode(PacketTypes.SUBACK, identifier=code) for code in (0x01, 0x87))
-    for reason in (denied, denied, granted, denied):
+    caplog.set_level("INFO")
+    for reason in (granted, denied, denied, granted, granted, denied):
         subscriptions.request(client)  # type: ignore[arg-type]
         subscriptions.answered(client.mid, [reason], refusals)
     refused = f"broker mqtt://broker: subscription to {FILTER} refused: not authorised"
     assert logged(caplog) == [refused, refused]
+    assert logged(caplog, "INFO") == [f"broker mqtt://broker: subscription to {FILTER} granted"]
 
 
 def test_a_flood_is_dropped_before_it_fills_the_memory(mosquitto: Mosquitto) -> None:

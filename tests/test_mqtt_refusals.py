@@ -125,6 +125,23 @@ def test_what_is_refused_for_good_is_dropped_and_logged_once(
     ]
 
 
+def test_a_corrected_acl_is_logged_without_a_reconnect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    acl = "topic readwrite edged/box/bridge/#\n"
+    with Mosquitto(tmp_path, acl=acl) as broker, publishing(broker.port) as publisher:
+        until(lambda: publisher.figures().published >= 1)
+        publisher.answers([an_answer("p1")], [], None)
+        until(lambda: publisher.figures().refused == 1)
+        (tmp_path / "acl").write_text(f"{acl}topic readwrite edged/box/dock/#\n")
+        broker.reload()
+        until(lambda: "Reloading config" in broker.log())
+        publisher.answers([an_answer("p2")], [], None)
+        until(lambda: publisher.figures().published >= 2)
+        assert publisher.figures().reconnects == 0
+    [line] = [line for line in logged(caplog, "INFO") if "accepted again" in line]
+    assert line == f"broker mqtt://{HOST}:{broker.port}: topic {PEOPLE} accepted again"
+
+
 def noise(width: int, height: int) -> bytes:
     """A JPEG that hardly compresses."""
     pixels = random.Random(1).randbytes(width * height * 3)

@@ -214,6 +214,16 @@ def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: 
 
 
 @pytest.mark.parametrize(
+    ("what", "end"), [("topic edged/box1/dock/seen", "accepted again"), ("subscription to edged/box1/#", "granted")]
+)
+def test_what_the_broker_refuses_again_may_be_logged_again_after_its_end(what: str, end: str) -> None:
+    begin, end = f"WARNING broker mqtts://b: {what} refused: not authorised", f"INFO broker mqtts://b: {what} {end}"
+    assert not list(oracle.repeated_lines(seen(log=[begin, end, begin])))
+    assert list(oracle.repeated_lines(seen(log=[begin, end.replace("box1", "box2"), begin, begin])))
+    assert list(oracle.repeated_lines(seen(log=[begin, begin])))
+
+
+@pytest.mark.parametrize(
     ("line", "found"),
     [
         ("broker mqtts://b: connection refused; retrying", True),

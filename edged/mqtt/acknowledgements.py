@@ -64,7 +64,7 @@ class Acknowledgements:
             return "refused" if reason.is_failure else "accepted"
         self._suspects.acknowledged(message.topic)
         if not reason.is_failure:
-            self._accept(message.topic)
+            self._accept(message)
             return "accepted"
         if reason.value in TEMPORARY:
             if not self._hopeless(message.topic):
@@ -90,16 +90,16 @@ class Acknowledgements:
         self._sent.clear()
         self._paused_until = 0.0
 
-    def _accept(self, topic: str) -> None:
+    def _accept(self, message: Message) -> None:
+        topic = message.topic
         self._accepted += 1
         self._accepted_in_row += 1
         refusing = self.refusing
         self._tries.pop(topic, None)
         if self._accepted_in_row >= OVER_AFTER:
             self._tries.clear()
-        if topic in self._given_up:
-            self._given_up.discard(topic)
-            self._refused.accepted(topic)
+        self._given_up.discard(topic)
+        self._refused.accepted(message)
         if refusing and not self._tries:
             exception = ", except those of refused topics" if self._given_up else ""
             log.info("broker %s: accepts all messages again%s", self._broker, exception)

@@ -47,6 +47,7 @@ OVER = (
     "removed|over after"
 )
 BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")
+ACCEPTED = re.compile(rf"INFO {SUBJECT}(?:(?P<topic>topic \S+) accepted again|(?P<filter>subscription to \S+) granted)")
 RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
@@ -371,6 +372,10 @@ def repeated_lines(seen: Seen) -> Iterator[str]:
                 reasons = defaultdict(set, _kept_over_reload(reasons))
             elif end := BACK.search(line):
                 reasons[end["subject"]].clear()
+            elif end := ACCEPTED.search(line):
+                refused = re.sub(r"\d+", "#", f"{end['topic'] or end['filter']} refused: ")
+                kept = {reason for reason in reasons[end["subject"]] if not reason.startswith(refused)}
+                reasons[end["subject"]] = kept
             elif match := OFFLINE.search(line):
                 reason = re.sub(r"\d+", "#", match["reason"])
                 if reason in reasons[match["subject"]]:
