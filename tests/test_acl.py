@@ -15,10 +15,11 @@ from support.broker import HOST, Mosquitto, Subscriber, Wire, an_answer, until
 from support.publishing import WHOLE, an_event, asking, disconnected, publishing, settled
 
 from edged.cli import main
+from edged.core.memory_store import MemoryStore
 from edged.core.requests import Received, Response
 from edged.core.secret import Secret
-from edged.core.specs import BrokerSpec, ClientCertificate, Config
-from edged.core.types import CameraState, utc_now
+from edged.core.specs import BrokerSpec, ClientCertificate, Config, HomeAssistantSpec
+from edged.core.types import CameraState, Fact, utc_now
 from edged.mqtt import access
 from edged.mqtt.caller import Caller
 from edged.mqtt.publisher import MqttPublisher
@@ -186,7 +187,7 @@ def test_a_user_receives_its_topics_and_no_others(broker: Mosquitto, user: str, 
 
 @pytest.mark.parametrize("config", [CONFIG, WHOLE])
 def test_every_topic_that_may_be_retained_is_granted(config: Config):
-    granted = [grant.topic for grant in access.of_edged(TOPICS, None) if grant.access == "write"]
+    granted = [grant.topic for grant in access.of_edged(TOPICS) if grant.access == "write"]
     topics = retained_topics(TOPICS, config.cameras)
     assert [topic for topic in topics if not any(mqtt.topic_matches_sub(grant, topic) for grant in granted)] == []
 
@@ -231,5 +232,32 @@ def test_a_username_that_would_add_lines_is_refused(tmp_path: Path, capsys: pyte
     assert "cannot have the username" in capsys.readouterr().err
 
 
-def test_without_home_assistant_nothing_of_it_is_granted():
-    assert "homeassistant" not in text(CONFIG, None)
+@pytest.mark.parametrize("discovery", [None, "ha"])
+def test_what_an_earlier_config_announced_to_home_assistant_can_be_cleared(tmp_path: Path, discovery: str | None):
+    acl = f"{text(CONFIG, discovery)}\n\nuser admin\ntopic readwrite #\n"
+    with Mosquitto(tmp_path, users=USERS, acl=acl) as broker:
+        admin = Subscriber(broker.port, "admin", SECRET)
+        admin.publish(DISCOVERY, b"{}", retain=True)
+        store = MemoryStore()
+        store.remember([Fact(f"retained {HOST}:{broker.port}", DISCOVERY, True)])
+        spec = HomeAssistantSpec(discovery) if discovery else None
+        config, login = replace(CONFIG, homeassistant=spec), {"username": "edged", "password": Secret(SECRET)}
+        with publishing(broker.port, store=store, config=config, **login) as publisher:
+            assert [message.payload for message in admin.wait_for_topic(DISCOVERY, 2)] == [b"{}", b""]
+            until(lambda: publisher.figures().published >= 2)
+            assert publisher.figures().refused == 0
+        admin.close()
+
+
+@pytest.mark.parametrize("user", ["edged", "homeassistant"])
+def test_with_another_discovery_prefix_the_default_topic_of_the_birth_is_granted_too(user: str):
+    _, _, block = text(CONFIG, "ha").partition(f"user {user}\n")
+    access = "read" if user == "edged" else "write"
+    assert {f"topic {access} ha/status", f"topic {access} homeassistant/status"} <= set(
+        block.split("\n\n")[0].splitlines()
+    )
+
+
+def test_without_home_assistant_edged_may_only_remove_what_was_announced_before():
+    lines = text(CONFIG, None).splitlines()
+    assert [line for line in lines if "homeassistant" in line] == ["topic write homeassistant/device/+/config"]

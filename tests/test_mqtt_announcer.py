@@ -17,6 +17,7 @@ from edged.core.answer_types import YesNo
 from edged.core.memory_store import MemoryStore
 from edged.core.specs import BrokerSpec, Config, HomeAssistantSpec
 from edged.core.types import CameraState
+from edged.mqtt import announcer
 from edged.mqtt.publisher import MqttPublisher
 
 __all__ = ["store"]  # a fixture
@@ -231,6 +232,19 @@ def test_everything_is_sent_again_when_home_assistant_has_started(
         assert topics[:2] == [BOX, DOCK]
         assert set(topics[2:-1]) == {"edged/box/dock/availability", PEOPLE}
         assert topics[-1] == STATE
+
+
+@pytest.mark.parametrize("topic", ["homeassistant/status", "ha/status"])
+def test_with_another_discovery_prefix_the_birth_may_come_on_its_default_topic_too(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, topic: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(announcer, "AFTER_BIRTH_S", (0.0, 0.1))
+    config = told(asking(image=False, dock=["people"]), prefix="ha")
+    with announcing(mosquitto, config, store) as publisher:
+        until(acknowledged(publisher, store, *(each.replace("homeassistant", "ha") for each in (BOX, DOCK))))
+        until(lambda: mosquitto.log().count("/status (QoS 1)") >= 2)  # subscribed
+        subscriber.publish(topic, b"online")
+        assert len(subscriber.wait_for_topic("ha/device/edged_box_dock/config", 2)) == 2
 
 
 def test_an_old_birth_or_a_death_is_nothing_to_answer(mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore):

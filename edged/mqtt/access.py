@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edged.core.specs import DEFAULT_DISCOVERY_PREFIX
+from edged.mqtt.discovery import birth_topics
 from edged.mqtt.topics import Topics
 
 ANY = "+"
@@ -22,17 +24,24 @@ class Grant:
     topic: str
 
 
-def of_edged(topics: Topics, discovery: str | None) -> list[Grant]:
-    """`discovery` is the prefix of Home Assistant's discovery; None without it.
+def of_edged(topics: Topics) -> list[Grant]:
+    """Without what concerns Home Assistant.
 
     edged reads `bridge/health` to notice another edged with its node name. `edged doctor --quick`, which logs in as
     edged, also reads `bridge/state`.
     """
     own = [*_published(topics), topics.response(ANY)]
-    grants = [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.health, topics.state])]
-    if discovery:
-        grants += [Grant("write", _announcements(discovery)), Grant("read", _birth(discovery))]
-    return grants
+    return [*_grants("write", own), *_grants("read", [topics.request(ANY), topics.health, topics.state])]
+
+
+def of_edged_at_home_assistant(discovery: str | None) -> list[Grant]:
+    """`discovery` is the prefix of its discovery; None: edged announces nothing.
+
+    Under the default prefix, edged may have to remove what an earlier config announced.
+    """
+    prefixes = {DEFAULT_DISCOVERY_PREFIX, discovery or DEFAULT_DISCOVERY_PREFIX}
+    announcements = _grants("write", [_announcements(prefix) for prefix in sorted(prefixes)])
+    return [*announcements, *(_grants("read", birth_topics(discovery)) if discovery else [])]
 
 
 def of_subscriber(topics: Topics) -> list[Grant]:
@@ -45,9 +54,8 @@ def of_requester(topics: Topics) -> list[Grant]:
 
 
 def of_home_assistant(topics: Topics, discovery: str) -> list[Grant]:
-    """Its birth message has its default topic."""
     read = _grants("read", [*_published(topics), _announcements(discovery)])
-    return [*read, Grant("write", topics.request(ANY)), Grant("write", _birth(discovery))]
+    return [*read, *_grants("write", [topics.request(ANY), *birth_topics(discovery)])]
 
 
 def _published(topics: Topics) -> list[str]:
@@ -57,10 +65,6 @@ def _published(topics: Topics) -> list[str]:
 
 def _announcements(discovery: str) -> str:
     return f"{discovery}/device/{ANY}/config"
-
-
-def _birth(discovery: str) -> str:
-    return f"{discovery}/status"
 
 
 def _grants(access: Literal["read", "write"], topics: list[str]) -> list[Grant]:

@@ -15,7 +15,7 @@ from edged.core.payloads import encode
 from edged.core.specs import Config, revision
 from edged.core.types import Fact
 from edged.mqtt.client import Incoming
-from edged.mqtt.discovery import birth_topic, discovery
+from edged.mqtt.discovery import birth_topics, discovery
 from edged.mqtt.retained import RetainedMessage
 from edged.mqtt.send_queue import SendQueue
 from edged.mqtt.topics import Message, Topics
@@ -41,7 +41,7 @@ class Announcer:
         self._version = version
         self._lock = threading.Lock()  # over all that follows
         self._wanted: dict[str, dict[str, Any]] = {}  # messages by topic
-        self._birth: str | None = None
+        self._births: Sequence[str] = ()  # topics
         self._changed: set[str] = set()  # topics whose message was another one before
         self._again_at = math.inf
 
@@ -49,7 +49,7 @@ class Announcer:
     def filters(self) -> Sequence[str]:
         """What to subscribe to."""
         with self._lock:
-            return [] if self._birth is None else [self._birth]
+            return self._births
 
     def messages(self, config: Config) -> dict[str, dict[str, Any]]:
         """What this config announces, by topic."""
@@ -59,7 +59,7 @@ class Announcer:
         """Send those of these `messages` that were not sent yet."""
         with self._lock:
             before, self._wanted = self._wanted, messages
-            self._birth = birth_topic(config.homeassistant) if config.homeassistant else None
+            self._births = birth_topics(config.homeassistant.prefix) if config.homeassistant else ()
             told = self._store.facts(self._kind)
             for topic, message in messages.items():
                 if before.get(topic) != message:
@@ -68,7 +68,7 @@ class Announcer:
     def withdraw(self) -> None:
         """Send nothing more. The publisher clears the topics."""
         with self._lock:
-            self._wanted, self._birth, self._again_at = {}, None, math.inf
+            self._wanted, self._births, self._again_at = {}, (), math.inf
 
     def confirm(self, facts: Sequence[Fact]) -> None:
         """Remember that the broker has the messages of these facts, unless others follow."""
@@ -92,7 +92,7 @@ class Announcer:
     def on_message(self, incoming: Incoming) -> None:
         """A retained `online` is old, and HA is told at each connect anyway."""
         with self._lock:
-            if incoming.topic == self._birth and incoming.payload == b"online" and not incoming.retained:
+            if incoming.topic in self._births and incoming.payload == b"online" and not incoming.retained:
                 log.debug("Home Assistant has started")
                 self._again_at = time.monotonic() + random.uniform(*AFTER_BIRTH_S)
 

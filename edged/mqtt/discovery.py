@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from edged.core.answer_types import Choices, Json, Number, Text, YesNo
 from edged.core.intervals import expiry_s
-from edged.core.specs import CameraSpec, Config, HomeAssistantSpec, QuestionSpec, revision, with_follow_ups
+from edged.core.specs import DEFAULT_DISCOVERY_PREFIX, CameraSpec, Config, QuestionSpec, revision, with_follow_ups
 from edged.mqtt import discovery_templates as templates
 from edged.mqtt.topics import JPEG_TYPE, Topics
 
@@ -52,9 +52,12 @@ class Device:
     entities: tuple[Entity, ...]
 
 
-def birth_topic(spec: HomeAssistantSpec) -> str:
-    """Where Home Assistant publishes `online` when it has started, and `offline`."""
-    return f"{spec.prefix}/status"
+def birth_topics(prefix: str) -> list[str]:
+    """Where Home Assistant may publish `online` when it has started, and `offline`.
+
+    Its default does not depend on the discovery prefix.
+    """
+    return sorted({f"{DEFAULT_DISCOVERY_PREFIX}/status", f"{prefix}/status"})
 
 
 def discovery(config: Config, topics: Topics, version: str) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ def text(config: Config, discovery: str | None) -> str:
     topics = Topics(config.mqtt.prefix, config.node)
     blocks = [
         _heading(config),
-        _block(_edged(config), _user(config), access.of_edged(topics, discovery)),
+        _block(_edged(config), _user(config), access.of_edged(topics)) + _at_home_assistant(discovery),
         _block("Reads the answers: Node-RED, a script, `edged watch`.", "subscriber", access.of_subscriber(topics)),
         _block("Sends requests: a script, `edged ask --camera`.", "requester", access.of_requester(topics)),
     ]
@@ -46,6 +46,14 @@ def _edged(config: Config) -> str:
     if config.mqtt.client_certificate:
         return "edged. With use_identity_as_username in mosquitto.conf, add: user COMMON-NAME-OF-THE-CERTIFICATE"
     return "edged. The config has no username, so this is granted to every client that logs in without one."
+
+
+def _at_home_assistant(discovery: str | None) -> str:
+    meaning = (
+        "For Home Assistant, also to remove what an earlier config announced there: if that had another prefix, add its"
+        " line."
+    )
+    return "\n" + _block(meaning, None, access.of_edged_at_home_assistant(discovery))
 
 
 def _user(config: Config) -> str | None:
