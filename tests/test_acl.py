@@ -241,8 +241,10 @@ def test_what_an_earlier_config_announced_to_home_assistant_can_be_cleared(tmp_p
         store = MemoryStore()
         store.remember([Fact(f"retained {HOST}:{broker.port}", DISCOVERY, True)])
         spec = HomeAssistantSpec(discovery) if discovery else None
-        config, login = replace(CONFIG, homeassistant=spec), {"username": "edged", "password": Secret(SECRET)}
-        with publishing(broker.port, store=store, config=config, **login) as publisher:
+        config = replace(CONFIG, homeassistant=spec)
+        with publishing(
+            broker.port, store=store, config=config, username="edged", password=Secret(SECRET)
+        ) as publisher:
             assert [message.payload for message in admin.wait_for_topic(DISCOVERY, 2)] == [b"{}", b""]
             until(lambda: publisher.figures().published >= 2)
             assert publisher.figures().refused == 0

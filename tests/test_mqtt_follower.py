@@ -7,16 +7,18 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.broker import HOST, Mosquitto, Wire, free_port, scripted_broker, tls, until, wire
-from support.publishing import publishing
+from support.broker import HOST, Mosquitto, Subscriber, Wire, an_answer, free_port, scripted_broker, tls, until, wire
+from support.publishing import logged, publishing
 
 from edged.core.errors import EdgedError
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec
+from edged.mqtt import follower as follower_module
 from edged.mqtt.failure import Failure
 from edged.mqtt.follower import CONNECTING, Follower
 
@@ -56,6 +58,40 @@ def test_json_messages_of_every_node_are_delivered_and_pictures_are_not(mosquitt
         ("box", ("bridge", "state"), {"state": "online"}),
         ("box", ("bridge", "info"), {"version": "0.1.0"}),
     ]
+
+
+def test_a_question_or_camera_that_is_named_like_a_picture_is_delivered(mosquitto: Mosquitto) -> None:
+    named = ("dock", "jpeg"), ("image", "jpeg"), ("jpeg", "people")
+    with publishing(mosquitto.port) as publisher, following(mosquitto.port) as follower:
+        until(lambda: follower.connected)
+        for camera, question in named:
+            publisher.answers([an_answer("a", camera, question)], [], b"jpeg")
+            until(partial(came, follower, camera, question))
+
+
+def came(follower: Follower, *levels: str) -> bool:
+    message = follower.next(0.0)
+    return message is not None and message.topic == levels
+
+
+def test_an_error_while_a_message_is_read_is_logged_and_survived(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(payload: bytes) -> dict[str, Any]:
+        if payload == b"bad":
+            raise RuntimeError("a bug")
+        return {"read": True}
+
+    monkeypatch.setattr(follower_module, "json_object", read)
+    sender = Subscriber(mosquitto.port)
+    with following(mosquitto.port) as follower:
+        until(lambda: follower.connected)
+        for number, payload in enumerate((b"bad", b"{}")):
+            sender.publish(f"edged/box/dock/{number}", payload, retain=True)
+        until(lambda: came(follower, "dock", "1"))
+        assert follower.connected
+    sender.close()
+    assert len(logged(caplog, "ERROR")) == 1
 
 
 def test_there_is_no_failure_while_the_first_try_runs_and_none_while_connected(mosquitto: Mosquitto) -> None:

@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,25 @@ def test_answers_events_and_picture_of_a_look_have_its_id_in_a_user_property(
     for topic in (PEOPLE, "edged/box/dock/gate_open", EVENT):
         assert [message.look for message in subscriber.of(topic)] == [first, second]
     assert all(message.look is None for message in subscriber.of("edged/box/bridge/state"))
+
+
+def test_an_answer_named_like_a_picture_is_published_again_after_a_restart(
+    mosquitto: Mosquitto, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    topic, config = "edged/box/image/jpeg", asking(dock=["jpeg"])
+    config = replace(config, cameras=(replace(config.cameras[0], name="image"),))
+    for answers in ([an_answer("a", "image", "jpeg")], []):
+        store = DiskStore(tmp_path / "edged.db", lambda: True)
+        store.open()
+        with publishing(mosquitto.port, store=store, config=config) as publisher:
+            if answers:
+                publisher.answers(answers, [], None)
+            subscriber.wait_for_topic(topic)
+            settled(publisher)
+        subscriber.catch_up()
+        assert {message.payload == b"" for message in subscriber.of(topic)} == {False}
+        subscriber.forget()
+        store.close()
 
 
 def test_an_answer_that_waited_in_an_outage_keeps_its_look(

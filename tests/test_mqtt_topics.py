@@ -117,3 +117,13 @@ def test_nan_is_an_error_and_a_lone_surrogate_is_replaced():
 
 def test_a_message_does_not_print_its_payload():
     assert "secret" not in repr(Message("edged/dock-box/dock/image/jpeg", b"secret"))
+
+
+@pytest.mark.parametrize("prefix", ["edged", "site/edged", "image/jpeg"])
+def test_only_a_picture_is_taken_for_one(prefix: str) -> None:
+    topics = Topics(prefix, "image")
+    assert topics.is_picture(topics.image("dock"))
+    assert topics.is_picture(topics.image("image"))
+    others = [topics.answer("image", "jpeg"), topics.late("image", "jpeg"), topics.answer("dock", "jpeg")]
+    foreign = ["other/image/dock/image/jpeg", "homeassistant/device/image/jpeg"]
+    assert not any(topics.is_picture(topic) for topic in [*others, *foreign, f"{topics.own}image/jpeg"])

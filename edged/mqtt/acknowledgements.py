@@ -13,7 +13,7 @@ from edged.mqtt.back_off import retry_pause_s
 from edged.mqtt.failure import Failure, in_words
 from edged.mqtt.refused_topics import RefusedTopics, shown_topic
 from edged.mqtt.suspects import Suspects
-from edged.mqtt.topics import Message, is_picture
+from edged.mqtt.topics import Message
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Acknowledgements:
     def connection_lost(self, failure: Failure) -> None:
         sent = [message for message, _ in self._sent.values()]
         largest = max(sent, key=lambda message: len(message.payload), default=None)
-        if largest and is_picture(largest.topic) and failure.kind in ("protocol", "too_large"):
+        if largest and largest.is_picture and failure.kind in ("protocol", "too_large"):
             size = len(largest.payload)
             self.too_large = min(size, self.too_large or size)
         self._suspects.connection_lost({message.topic: message for message in sent}, failure)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import paho.mqtt.client as mqtt
-
 from edged.core.errors import EdgedError
 from edged.core.json_object import json_object
 from edged.core.specs import BrokerSpec
@@ -19,11 +17,13 @@ from edged.mqtt.client import (
     Connack,
     ConnectFailed,
     Disconnected,
+    Incoming,
     PahoClient,
     ThreadDied,
 )
 from edged.mqtt.failure import Failure, connack_failure, without_connack
 from edged.mqtt.tls import tls_context
+from edged.mqtt.topics import is_picture
 
 SLOWEST_RETRY_S = 15
 CLOSE_S = 2.0
@@ -71,7 +71,6 @@ class Follower:
         if self._spec.problem is not None:
             raise EdgedError(self._spec.problem)
         self._client = PahoClient(self._spec, self._client_id, V311, tls_context(self._spec), self._record)
-        self._client.on_message = self._on_message
         self._client.begin(SLOWEST_RETRY_S)
 
     def next(self, timeout_s: float) -> FollowedMessage | None:
@@ -101,6 +100,8 @@ class Follower:
                 self._lost(failure)
             case Disconnected(failure) if self.failure is None:
                 self.failure = without_connack(failure)
+            case Incoming(topic, payload, retained):
+                self._received(topic, payload, retained)
             case ThreadDied():
                 self._lost(Failure("other", "unexpected error"))
 
@@ -108,13 +109,11 @@ class Follower:
         self.failure = failure  # set first, so that the reason is readable once it is not connected
         self.connected = False
 
-    def _on_message(self, _client: Any, _: Any, message: mqtt.MQTTMessage) -> None:
-        levels = message.topic.split("/")[self._depth :]
-        if len(levels) < 3 or levels[-1] == "jpeg":
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        node, *levels = topic.split("/")[self._depth :]
+        if len(levels) < 2 or is_picture(levels):
             return
-        payload = None
-        if message.payload:
-            payload = json_object(message.payload)
-            if payload is None:  # not published by edged
-                return
-        self._messages.put(FollowedMessage(levels[0], tuple(levels[1:]), payload, message.retain))
+        content = json_object(payload) if payload else None
+        if payload and content is None:  # not published by edged
+            return
+        self._messages.put(FollowedMessage(node, tuple(levels), content, retained))

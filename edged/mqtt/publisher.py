@@ -37,7 +37,6 @@ from edged.mqtt.topics import (
     availability_payload,
     bridge_payload,
     expiring_topics,
-    is_picture,
     retained_topics,
 )
 
@@ -194,8 +193,8 @@ class MqttPublisher:
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
         earlier, self._earlier = self._earlier, frozenset[str]()
         self._expiring = frozenset(expiring_topics(self._topics, config.cameras))
-        answers, pictures = _split(earlier & self._expiring)
-        self._queue.follow(own, *_split(known - own), answers)
+        answers, pictures = self._split(earlier & self._expiring)
+        self._queue.follow(own, *self._split(known - own), answers)
         self._queue.left_pictures(dict.fromkeys(pictures, -math.inf))
         self._announcer.follow(config, announced)
         self._connection.wake()
@@ -210,7 +209,7 @@ class MqttPublisher:
         known = set(self._store.facts(self._retained_kind))
         kept = self._announcer.messages(following).keys() if self._is_at(following.mqtt) else set[str]()
         self._announcer.withdraw()
-        self._queue.withdraw(*_split(known - {self._topics.state} - kept))
+        self._queue.withdraw(*self._split(known - {self._topics.state} - kept))
         self._connection.wake()
 
     def _is_at(self, broker: BrokerSpec) -> bool:
@@ -257,7 +256,7 @@ class MqttPublisher:
         if self._is_at(released.broker):
             retained = released.retained
             self._earlier = self._earlier - released.expiring | released.unknown
-            own = {topic: until for topic, until in released.pictures.items() if topic.startswith(self._topics.own)}
+            own = {topic: until for topic, until in released.pictures.items() if self._topics.is_picture(topic)}
             self._queue.left_pictures(own)
         released.queue.hand_over(self._queue)  # first: what it gets from now on comes after what it has released
         self._queue.adopt(released.messages, superseded={message.topic for message in retained})
@@ -346,7 +345,7 @@ class MqttPublisher:
                 return
             found = self._store.facts(self._retained_kind).keys() - self._handled
             self._handled = self._handled | found
-            self._queue.clear(*_split(found))
+            self._queue.clear(*self._split(found))
 
     def _leave_found_alone(self) -> None:
         """From now on the topics that the store has may be those of a successor."""
@@ -401,7 +400,7 @@ class MqttPublisher:
     def _in_size(self, message: Message) -> Message | None:
         """The message, or a picture scaled down to what the broker accepts. None if it would not accept it."""
         room = self._connection.limits.room(message)
-        if not is_picture(message.topic) or room is None or len(message.payload) <= room or self._scale_down is None:
+        if not message.is_picture or room is None or len(message.payload) <= room or self._scale_down is None:
             return message if self._connection.limits.fits(message) else None
         scaled = self._scale_down(message.payload, room)
         if not self._scaling_logged:
@@ -420,6 +419,11 @@ class MqttPublisher:
         if unreadable:
             what = counted(unreadable, "message")
             log.warning("broker %s: %s dropped: not readable in the store", self._spec.shown, what)
+
+    def _split(self, topics: Set[str]) -> tuple[list[str], list[str]]:
+        """Topics of JSON, and topics of pictures. Those of another node count as JSON: they are only cleared."""
+        is_picture = self._topics.is_picture
+        return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))
 
     # Messages
 
@@ -451,8 +455,3 @@ class MqttPublisher:
 
 def _ignore(_received: Received) -> None:
     """No requests are subscribed to."""
-
-
-def _split(topics: Set[str]) -> tuple[list[str], list[str]]:
-    """Topics of JSON, and topics of pictures."""
-    return sorted(filterfalse(is_picture, topics)), sorted(filter(is_picture, topics))

@@ -26,7 +26,7 @@ from edged.mqtt.outbox import Limits, Outbox, Pending, waiting
 from edged.mqtt.pictures import LookPictures
 from edged.mqtt.retained import CLEARED_S, RetainedMessage, RetainedTopics, clearing
 from edged.mqtt.stored_payloads import StoredPayloads
-from edged.mqtt.topics import JPEG_TYPE, Message
+from edged.mqtt.topics import Message
 
 Entry = RetainedMessage | Pending
 
@@ -500,7 +500,7 @@ class SendQueue:
 
     def _settle_retained(self, message: RetainedMessage, accepted: bool) -> bool:
         """True if there is no newer one of its topic. Of pictures: only for clearings."""
-        if _is_picture(message):
+        if message.content.is_picture:
             return self._pictures.settle(message, accepted)
         return self._states.settle(message)
 
@@ -565,9 +565,4 @@ class SendQueue:
         return None
 
     def _topics_of(self, message: RetainedMessage) -> RetainedTopics | LookPictures:
-        return self._pictures if _is_picture(message) else self._states
-
-
-def _is_picture(message: RetainedMessage) -> bool:
-    """Or the clearing of one."""
-    return message.content.content_type == JPEG_TYPE
+        return self._pictures if message.content.is_picture else self._states

@@ -11,6 +11,7 @@ from edged.core.types import CameraState
 
 JSON_TYPE = "application/json"
 JPEG_TYPE = "image/jpeg"
+PICTURE = ("image", "jpeg")  # levels below a camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Message:
     correlation: bytes | None = None
     look: str | None = None
     is_response: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        """Or the clearing of one."""
+        return self.content_type == JPEG_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,11 @@ class Topics:
         return late_topic(self.answer(camera, question))
 
     def image(self, camera: str) -> str:
-        return self._topic(camera, "image", "jpeg")
+        return self._topic(camera, *PICTURE)
+
+    def is_picture(self, topic: str) -> bool:
+        """True for the topic of a camera's pictures. False for every topic of another node."""
+        return topic.startswith(self.own) and is_picture(topic.removeprefix(self.own).split("/"))
 
     def event(self, camera: str) -> str:
         return self._topic(camera, "event")
@@ -105,8 +115,9 @@ def answer_topics(topics: Topics, cameras: Sequence[CameraSpec]) -> set[str]:
     return {topics.answer(camera.name, question.name) for camera in cameras for question in camera.all_questions()}
 
 
-def is_picture(topic: str) -> bool:
-    return topic.endswith("/image/jpeg")
+def is_picture(below_node: Sequence[str]) -> bool:
+    """`below_node` are the levels of a topic below its node."""
+    return len(below_node) == 3 and tuple(below_node[1:]) == PICTURE
 
 
 def availability_payload(state: CameraState) -> dict[str, Any]:
