@@ -46,13 +46,14 @@ class LoginFiles:
         try:
             password = self._password()
             digest = self._digest(password)
-            if digest == self._seen:
-                return None
-            self._seen = digest
-            return Login(replace(self._spec, password=password), tls_context(self._spec))
+            login = None
+            if digest != self._seen:
+                login = Login(replace(self._spec, password=password), tls_context(self._spec))
         except (FileUnusable, SecretUnavailable) as error:  # it may be half-written
             self._log(str(error))
             return None
+        self._seen, self._logged = digest, ""
+        return login
 
     def _password(self) -> Secret | None:
         files = self._spec.password_files
@@ -68,7 +69,7 @@ class LoginFiles:
     def _log(self, problem: str) -> None:
         if problem != self._logged:
             self._logged = problem
-            log.warning("broker %s: %s", self._spec.shown, problem)
+            log.warning("broker %s: %s; retrying with the previous login", self._spec.shown, problem)
 
 
 def _content(file: Path) -> bytes:
