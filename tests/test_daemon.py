@@ -628,6 +628,16 @@ def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):
     assert taken.is_set()
 
 
+@pytest.mark.parametrize(("host", "state"), [("first", "connected"), ("away", "not connected")])
+def test_that_edged_is_ready_says_whether_the_broker_is_connected(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, state: str
+):
+    box = Box(tmp_path, replace(QUICK, mqtt=BrokerSpec(host)))
+    with caplog.at_level(logging.INFO, "edged"):
+        box.run(lambda: until(lambda: any(line.startswith("ready: ") for line in caplog.messages), 5))
+    assert f"ready: 3 cameras; broker mqtt://{host}:1883 {state}" in caplog.messages
+
+
 def test_a_start_without_cameras_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     file, world = tmp_path / "edged.yaml", World()
     file.write_text("model: {path: m}\n")

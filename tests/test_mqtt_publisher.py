@@ -316,9 +316,8 @@ def test_a_failed_start_never_publishes_online(mosquitto: Mosquitto, subscriber:
     assert len(publisher.release().messages) == 2
 
 
-def test_a_missing_secret_is_logged_with_the_config_and_not_by_the_connection(
-    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_secret_and_its_end_are_logged_once(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     problem = 'the secret "mqtt-password" is missing'
     with publishing(mosquitto.port, username="edged", problem=problem) as publisher:
         publisher.answers([an_answer("a1")], [], None)
@@ -329,7 +328,24 @@ def test_a_missing_secret_is_logged_with_the_config_and_not_by_the_connection(
         assert publisher.close() is False
         assert time.monotonic() - begun < 1
     assert "edged-box" not in mosquitto.log()
-    assert logged(caplog) == []
+    shown = f"broker mqtt://{HOST}:{mosquitto.port}:"
+    line = f"{shown} not connected: {problem}; after correcting it, run `edged reload`"
+    assert logged(caplog) == [line]
+    spec, released = BrokerSpec(HOST, mosquitto.port), publisher.release()
+    for reloaded in (
+        replace(spec, problem=problem, client_id="other"),
+        spec,
+    ):  # the secret is still missing; it is there
+        publisher = MqttPublisher(reloaded, "box")
+        publisher.adopt(released)
+        publisher.start()
+        publisher.online()
+        until(lambda publisher=publisher: publisher.tried)  # type: ignore[misc]
+        publisher.close()
+        released = publisher.release()
+    assert logged(caplog) == [line]
+    [end] = logged(caplog, "INFO")
+    assert re.fullmatch(rf"{shown} connected after \S+ s \(1 try\)", end)
 
 
 # A slow broker

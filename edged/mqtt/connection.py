@@ -132,9 +132,12 @@ class Connection:
     def start(self) -> None:
         """Begin to connect; returns at once. Raises FileUnusable. With a `problem` in the spec it does not connect."""
         self.prepare()
-        if self._spec.problem is None:  # a problem is a warning of the config, and logged with it
-            self._outage_begins()
+        self._outage_begins()
+        if self._spec.problem is None:
             self._begin(V5)
+        else:
+            failure = Failure("other", f"not connected: {self._spec.problem}")
+            self._known.log.failed(failure, "after correcting it, run `edged reload`")
 
     def release(self) -> KnownBroker:
         """Call after `close`. What was learned about the broker, for `adopt` of the connection that follows."""

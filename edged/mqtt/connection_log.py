@@ -34,11 +34,12 @@ class ConnectionLog:
     def attempt(self) -> None:
         self._tries += 1
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, then: str = "retrying") -> None:
+        """`then` is what happens now, or what has to be done."""
         if failure not in self._logged and len(self._logged) < REASONS_LIMIT:
             self._logged.add(failure)
             self._outage_logged = True
-            log.warning("broker %s: %s; retrying", self._broker, failure.text)
+            log.warning("broker %s: %s; %s", self._broker, failure.text, then)
 
     def new_login(self) -> None:
         """Log it if the broker does not accept this one either."""

@@ -55,8 +55,13 @@ def status(service: Service, problems: Sequence[str]) -> str:
     offline = sum(1 for runtime in runtimes if runtime.is_open and not runtime.online)
     groups = [(paused, "paused"), (offline, "not online")]
     cameras = ", ".join([counted(len(runtimes), "camera"), *(f"{count} {state}" for count, state in groups if count)])
-    broker = "broker connected" if service.publisher.figures().connected else "broker not connected"
+    broker = f"broker {connected(service)}"
     return "; ".join([cameras, broker, *(f"config not reloaded: {problem}" for problem in problems[:1])])
+
+
+def connected(service: Service) -> str:
+    """Whether the broker is, in words."""
+    return "connected" if service.publisher.figures().connected else "not connected"
 
 
 def _camera_info(camera: CameraSpec) -> dict[str, Any]:

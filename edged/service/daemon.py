@@ -139,7 +139,8 @@ class Daemon:
         self._publish_health()
         publisher.online()
         self._waiting.wait(lambda: publisher.tried, FIRST_CONNECTION_S)
-        log.info("ready: %s, broker %s", counted(len(config.cameras), "camera"), config.mqtt.shown)
+        cameras, connected = counted(len(config.cameras), "camera"), bridge.connected(self.service)
+        log.info("ready: %s; broker %s %s", cameras, config.mqtt.shown, connected)
         self._ready = True
         self._watchdog.ready(self._status())
 

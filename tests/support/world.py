@@ -112,7 +112,7 @@ class Publisher:
         self.broker.health.append(list(health["cameras"]))
 
     def figures(self) -> PublisherFigures:
-        return PublisherFigures(self.started, 0, len(self.waiting), 0, 0, 0)
+        return PublisherFigures(self.started and self.spec.host != "away", 0, len(self.waiting), 0, 0, 0)
 
     def follow(self, config: Config) -> None:
         self.world.may_fail("publisher.follow")
