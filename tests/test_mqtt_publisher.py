@@ -348,6 +348,28 @@ def test_a_missing_secret_and_its_end_are_logged_once(mosquitto: Mosquitto, capl
     assert re.fullmatch(rf"{shown} connected after \S+ s \(1 try\)", end)
 
 
+def test_an_unexpected_error_of_the_publisher_is_logged_once_until_it_works_again(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(publisher_module, "TICK_S", 0.05)
+    failures: list[str] = []
+    with publishing(mosquitto.port) as publisher:
+        until(lambda: publisher.figures().published >= 1)
+
+        def fails() -> None:
+            if len(failures) < 3:
+                failures.append("oops")
+                raise RuntimeError("oops")
+
+        monkeypatch.setattr(publisher._queue, "expire", fails)
+        until(lambda: any("works again" in line for line in logged(caplog, "INFO")))
+    shown = f"broker mqtt://{HOST}:{mosquitto.port}:"
+    assert logged(caplog, "ERROR") == [f"{shown} unexpected error in the publisher: RuntimeError('oops')"]
+    end = logged(caplog, "INFO")[-1]
+    assert re.fullmatch(rf"{shown} the publisher works again after \S+ s \(3 errors\)", end)
+
+
 # A slow broker
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -154,17 +155,22 @@ def test_a_look_that_hangs_does_not_keep_other_cameras_from_looking(hanging: Han
         hanging.go.set()
 
 
-def test_a_look_that_raises_is_logged_and_the_camera_looks_again(caplog: pytest.LogCaptureFixture):
+def test_looks_that_raise_are_logged_once_and_the_camera_looks_again(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "edged")
     calls: list[str] = []
 
     def look(name: str) -> None:
         calls.append(name)
-        raise RuntimeError("oops")
+        if len(calls) <= 3:
+            raise RuntimeError("oops")
 
     with running(look, 1) as schedule:
         schedule.add(camera(), None)
-        until(lambda: len(calls) >= 3)
-    assert caplog.messages[0] == "camera dock: unexpected error in a look"
+        until(lambda: len(calls) >= 5)
+    begin, end = [line for line in caplog.messages if "error in a look" in line or "looks work" in line]
+    assert begin == "camera dock: unexpected error in a look: RuntimeError('oops')"
+    assert re.fullmatch(r"camera dock: looks work again after \S+ s \(3 failed looks\)", end)
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
 def test_looks_are_made_only_within_their_hours(hanging: Hanging):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -134,8 +135,38 @@ def test_an_unexpected_error_of_one_write_is_logged_and_the_next_is_written(
     assert not store.write(raising(sqlite3.ProgrammingError("a defect in SQL")))
     assert store.write(insert(1))
     assert store.rows() == [1]
-    assert lines(caplog) == ["store: unexpected error"] * 2
+    reasons = ["ValueError('a defect')", "ProgrammingError('a defect in SQL')"]
+    assert lines(caplog) == [f"store: unexpected error: {reason}" for reason in reasons]
     assert all(record.exc_info for record in caplog.records)
+
+
+def test_an_unexpected_error_that_lasts_is_logged_once_and_what_it_loses_is_counted(
+    store: Fixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store.writer.start()
+    for _ in range(3):
+        assert not store.write(raising(ValueError("a defect")))
+    assert store.write(insert(1))
+    begin, end = lines(caplog)
+    assert begin == "store: unexpected error: ValueError('a defect')"
+    assert re.fullmatch(r"store: no unexpected error any more after \S+ s \(3 errors\)", end)
+    assert store.writer.lost == 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_write_with_an_unexpected_error_does_not_hold_up_those_that_wait_for_the_disk(store: Fixture) -> None:
+    problems = [ValueError("a defect"), error(sqlite3.SQLITE_FULL)]
+
+    def fails_twice(_: sqlite3.Connection) -> None:
+        raise problems.pop()
+
+    store.writer.start()
+    assert not store.write(fails_twice)
+    assert store.write(insert(1))
+    assert store.write(insert(2))
+    assert store.rows() == [1, 2]
+    assert store.writer.lost == 1
 
 
 def test_an_unexpected_error_of_the_one_who_is_told_ends_nothing(
@@ -157,7 +188,7 @@ def test_an_unexpected_error_at_the_start_is_logged_and_the_first_write_opens_th
     problems = [ValueError("a defect")]
     store.opened = lambda connection: raising(problems.pop())(connection) if problems else None
     store.writer.start()
-    assert lines(caplog) == ["store: unexpected error"]
+    assert lines(caplog) == ["store: unexpected error: ValueError('a defect')"]
     assert store.write(insert(1))
     assert store.rows() == [1]
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from edged.core.interfaces import Store
 from edged.core.memory_store import MemoryStore
+from edged.core.outage import Outage
 from edged.core.payloads import answer_payload, encode, event_payload
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, Config
@@ -116,6 +117,7 @@ class MqttPublisher:
         self._announcer = Announcer(
             self._store, self._queue, f"discovery {spec.host}:{spec.port}", self._topics, version
         )
+        self._failing = Outage(f"broker {spec.shown}", log, "the publisher works again", "error", "errors")
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._deadline = math.inf
@@ -307,8 +309,10 @@ class MqttPublisher:
                 if self._connection.connected and time.monotonic() >= self._dropped_logged_at + DROPPED_EVERY_S:
                     self._log_dropped()
                 self.moved_at = time.monotonic()
-            except Exception:
-                log.exception("broker %s: unexpected error in the publisher", self._spec.shown)
+                self._failing.end()
+            except Exception as error:
+                reason = f"unexpected error in the publisher: {error!r}"
+                self._failing.begin(reason, level=logging.ERROR, exc_info=error)
                 time.sleep(TICK_S)  # the same error may come again at once
         self._offline_acknowledged = self._connection.close(self._deadline)
         self._queue.closed()

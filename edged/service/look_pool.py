@@ -13,6 +13,7 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
+from edged.core.outage import Outage
 from edged.service.lateness import Lateness
 
 log = logging.getLogger("edged.schedule")
@@ -36,6 +37,7 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         self._queue: deque[tuple[Job, float]] = deque()  # and when (monotonic) each was due
         self._running: set[str] = set()  # names
         self._threads: list[threading.Thread] = []
+        self._failing: dict[str, Outage] = {}  # by camera; for looks with an unexpected error
         self._idle = 0
         self._closed = False
         self._clock_offset = 0.0
@@ -87,11 +89,19 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
     def _work(self) -> None:
         while job := self._next():
             try:
-                job.func(*job.args)
-            except Exception:
-                log.exception("camera %s: unexpected error in a look", job.name)
+                self._look(job)
             finally:
                 self._ended(job)
+
+    def _look(self, job: Job) -> None:
+        failing = self._failing.setdefault(
+            job.name, Outage(f"camera {job.name}", log, "looks work again", "failed look", "failed looks")
+        )
+        try:
+            job.func(*job.args)
+            failing.end()
+        except Exception as error:
+            failing.begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -30,6 +30,8 @@ BACKLOG_LIMIT = 5_000  # operations that are kept for a disk that cannot be writ
 AT_ONCE = 200  # operations in one transaction
 OPEN_S = 30.0  # how long `start` waits for the first opening, with its check of the whole file
 
+WRITING, CLEANING = "writing", "cleaning"  # places of unexpected errors
+
 Write: TypeAlias = Callable[[sqlite3.Connection], None]
 
 REASONS = {
@@ -86,13 +88,14 @@ class Writer:
         self._retry_at = 0.0
         self._replaced_at = -REPLACE_S
         self._outage = Outage("store", log, "writing again")
+        self._unexpected = Outage("store", log, "no unexpected error any more", "error", "errors")
         self._thread = threading.Thread(target=self._run, name="edged-store", daemon=True)
         self._first_try = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
         self._fatal: EdgedError | None = None  # why `start` fails
         self._closing = threading.Event()
-        self.lost = 0  # operations that were never written: the backlog was full, or edged ended
+        self.lost = 0  # operations that were never written: the backlog was full, edged ended, or an unexpected error
         self.moved_at = time.monotonic()
         file.moved = self._moved
 
@@ -127,20 +130,19 @@ class Writer:
     def _run(self) -> None:
         try:
             self._open()
-        except Exception:
-            log.exception("store: unexpected error")
-            self._disconnect()  # the next write opens the file again, and prepares it
+        except Exception as error:
+            self._unexpected_error(error)  # the next write opens the file again, and prepares it
         self._first_try.set()
         while not self._fatal:
             batch = self._next_batch()
             try:
                 self._write(batch)
+            except Exception as error:
+                self._give_up(batch, error)
+            try:
                 self._clean_if_due()
-            except Exception:
-                log.exception("store: unexpected error")
-                self._disconnect()  # what the file's readers remember may have been rolled back
-                for operation in batch:
-                    operation.tell(False)
+            except Exception as error:
+                self._unexpected_error(error, CLEANING)
             self._moved()
             if self._closing.is_set() and self._queue.empty():
                 break
@@ -149,6 +151,17 @@ class Writer:
         self._file.unlock()
         self._closing.set()  # for what is submitted from now on
         self._answer_the_rest()
+
+    def _give_up(self, operations: Sequence[Operation], error: Exception) -> None:
+        """After an unexpected error: another try would end with the same one."""
+        self._unexpected_error(error)
+        self.lost += len(operations)
+        for operation in operations:
+            operation.tell(False)
+
+    def _unexpected_error(self, error: Exception, what: str = WRITING) -> None:
+        self._unexpected.begin(f"unexpected error: {error!r}", what, logging.ERROR, exc_info=error)
+        self._disconnect()  # what the file's readers remember may have been rolled back
 
     def _moved(self) -> None:
         self.moved_at = time.monotonic()
@@ -192,11 +205,13 @@ class Writer:
             return
         begun = time.monotonic()
         try:
-            if self._clean(self._connection):
+            has_more = self._clean(self._connection)
+            self._unexpected.end(CLEANING)
+            if has_more:
                 now = time.monotonic()
                 self._clean_at = now + max(LEAST_CLEAN_S, CLEAN_PAUSE * (now - begun))
         except sqlite3.Error as error:
-            self._failed(error)
+            self._file_failed(error)
 
     def _write_backlog(self) -> None:
         while self._backlog:
@@ -224,7 +239,10 @@ class Writer:
         return not self._outage.on or self._closing.is_set() or time.monotonic() >= self._retry_at
 
     def _commit(self, operations: Sequence[Operation]) -> bool:
-        """Write all of these in one transaction. False, and nothing written, if the file cannot be written now."""
+        """Write all of these in one transaction. False, and nothing written, if the file cannot be written now.
+
+        After an unexpected error they are given up, and nothing of them is written.
+        """
         if not self._connection and not self._open():
             return False
         assert self._connection
@@ -233,14 +251,16 @@ class Writer:
                 for operation in operations:
                     operation.write(self._connection)
         except (sqlite3.OperationalError, OSError) as error:
-            self._failed(error)
+            self._file_failed(error)
             return False
-        except sqlite3.Error as error:
-            if not is_damaged(error):
-                raise
-            self._failed(error)
-            return False  # the new file gets them with the backlog
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and is_damaged(error):
+                self._file_failed(error)
+                return False  # the new file gets them with the backlog
+            self._give_up(operations, error)
+            return True
         self._outage.end()
+        self._unexpected.end(WRITING)
         for operation in operations:
             operation.tell(True)
         return True
@@ -257,10 +277,10 @@ class Writer:
         except EdgedError as error:
             self._fatal_or_failed(error)
         except (sqlite3.Error, OSError) as error:
-            self._failed(error)
+            self._file_failed(error)
         return self._connection is not None
 
-    def _failed(self, error: sqlite3.Error | OSError) -> None:
+    def _file_failed(self, error: sqlite3.Error | OSError) -> None:
         """A file that is damaged is replaced, whenever that shows."""
         if isinstance(error, sqlite3.Error) and is_damaged(error):
             self._replace(error)
