@@ -177,7 +177,7 @@ def test_later_messages_of_a_topic_that_is_always_refused_get_one_try_and_do_not
         assert (broker.limits.window, broker.acknowledgements.pause_s) == (WINDOW, 0.0)
         outcome(broker, GOOD[0], 0)
     assert logged(caplog) == [
-        "broker mqtt://broker: topic a/bad refused for now: quota exceeded; sending again",
+        "broker mqtt://broker: topic a/bad temporarily refused: quota exceeded; retrying",
         "broker mqtt://broker: topic a/bad refused: quota exceeded",
     ]
     assert logged(caplog, "INFO") == []
@@ -197,7 +197,7 @@ def test_each_time_a_topic_is_given_up_is_logged_and_so_is_each_end(
     shown = "broker mqtt://broker: topic a/bad"
     texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith(shown)]
     begin, end = f"{shown} refused: quota exceeded", f"{shown} accepted again"
-    assert [text for text in texts if "for now" not in text] == [begin, end] * 2
+    assert [text for text in texts if "temporarily" not in text] == [begin, end] * 2
 
 
 NOT_AUTHORISED, ACCEPTED = 0x87, 0

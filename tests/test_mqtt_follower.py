@@ -110,6 +110,11 @@ def test_a_wrong_login_is_of_kind_login(tmp_path: Path) -> None:
     assert failure == Failure("login", "not authorised (wrong user or password)")
 
 
+def test_without_a_login_the_broker_is_said_to_require_one(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path, users={"edged": "right-word"}) as broker:
+        assert "requires a login" in failure_at(broker.port).text
+
+
 @pytest.mark.slow
 def test_a_certificate_that_is_not_trusted_is_of_kind_certificate(tmp_path: Path, tls: Path) -> None:
     with Mosquitto(tmp_path, tls=tls) as broker:

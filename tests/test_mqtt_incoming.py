@@ -159,7 +159,7 @@ def test_a_refused_subscription_is_logged_once_until_it_is_granted(caplog: pytes
     for reason in (granted, denied, denied, granted, granted, denied):
         subscriptions.request(client)  # type: ignore[arg-type]
         subscriptions.answered(client.mid, [reason], refusals)
-    refused = f"broker mqtt://broker: subscription to {FILTER} refused: not authorised"
+    refused = f"broker mqtt://broker: subscription to {FILTER} refused: not authorised; requests are not received"
     assert logged(caplog) == [refused, refused]
     assert logged(caplog, "INFO") == [f"broker mqtt://broker: subscription to {FILTER} granted"]
 

@@ -66,7 +66,7 @@ def test_what_is_refused_for_now_is_sent_again_in_order(
     assert ids(subscriber.of(EVENT)) == [f"e{number}" for number in range(60)]
     refusals = [line for line in logged(caplog) if "refused" in line]
     assert len(refusals) == 1
-    assert "refused for now" in refusals[0]
+    assert "temporarily refused" in refusals[0]
     assert [line for line in logged(caplog, "INFO") if "accepts all messages again" in line]
 
 
@@ -119,7 +119,7 @@ def test_what_is_refused_for_good_is_dropped_and_logged_once(
         until(lambda: publisher.figures().refused == 9)
         assert censor.seen.count(PEOPLE) == 3
     assert [line.partition(": ")[2] for line in logged(caplog)] == [
-        f"topic {PEOPLE} refused: not authorised to publish",
+        f"topic {PEOPLE} refused: not authorised to publish; its messages are dropped (see `edged acl`)",
         f"topic {GATE} refused: the payload is not in the format that the broker expects",
         f"topic {EVENT} refused: the broker does not accept this topic name",
     ]

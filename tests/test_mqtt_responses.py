@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import threading
 import time
 from typing import Any
@@ -120,7 +121,8 @@ def test_a_retained_request_is_refused_and_logged_once(mosquitto: Mosquitto, cap
     ]
     assert handler.received == []
     [line] = [line for line in logged(caplog) if "retained request" in line]
-    assert re.fullmatch(r'broker mqtt://[\d.:]+: retained request "(reload|info)" refused', line)
+    clear = r"; clear it: mosquitto_pub -r -n -t edged/box/bridge/request/\1"
+    assert re.fullmatch(rf'broker mqtt://[\d.:]+: retained request "(reload|info)" refused{clear}', line)
 
 
 def test_a_request_that_is_retained_while_edged_is_connected_is_refused_too(
@@ -134,7 +136,17 @@ def test_a_request_that_is_retained_while_edged_is_connected_is_refused_too(
         assert caller.call("info", {}) == OK
     assert [received.request for received in handler.received] == [InfoRequest()]
     [line] = [line for line in logged(caplog) if "retained request" in line]
-    assert line.endswith('retained request "active" refused')
+    assert 'retained request "active" refused; clear it: ' in line
+
+
+def test_the_command_that_clears_a_retained_request_can_be_pasted_into_a_shell(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+):
+    with serving_requests(mosquitto, Handler(lambda _: INFO)), calling(mosquitto.port) as caller:
+        caller.send("$(reboot) 'x'", {}, retain=True)
+        caller.response()
+    [line] = [line for line in logged(caplog) if "retained request" in line]
+    assert shlex.split(line.partition("clear it: ")[2])[-1] == "edged/box/bridge/request/$(reboot) 'x'"
 
 
 def test_the_time_until_a_request_expires_is_handed_over(mosquitto: Mosquitto):

@@ -424,12 +424,12 @@ def test_what_was_refused_for_now_before_a_reload_is_over_once_the_successor_del
     censor = Censor(mosquitto.port, lambda topic: 0x97 if full else None)
     with publishing(censor.port) as first:
         first.answers([an_answer("a")], [], None)
-        until(lambda: said(caplog, "refused for now"))
+        until(lambda: said(caplog, "temporarily refused"))
         with succeeding(first, BrokerSpec(host=HOST, port=censor.port, client_id="other")) as second:
             until(lambda: second.figures().connected)
             full = False
             until(lambda: said(caplog, "accepts all messages again", "INFO"))
-    assert said(caplog, "refused for now") == 1
+    assert said(caplog, "temporarily refused") == 1
     censor.close()
 
 

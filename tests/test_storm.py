@@ -165,7 +165,7 @@ def test_the_oracle_finds_answers_about_different_pictures() -> None:
 
 
 def test_the_oracle_finds_what_was_not_received() -> None:
-    refused = "WARNING broker mqtt://b:1: topic edged/box/dock/seen refused: not authorised to publish"
+    refused = "WARNING broker mqtt://b:1: topic edged/box/dock/seen refused: not authorised to publish; dropped"
     assert list(oracle.lost(seen(answer())))
     assert not list(oracle.lost(seen(answer(), log=[refused])))
 
@@ -228,7 +228,10 @@ def test_what_the_broker_refuses_again_may_be_logged_again_after_its_end(what: s
     [
         ("broker mqtts://b: connection refused; retrying", True),
         ("broker mqtts://b: not authorised (wrong user or password); retrying", False),
-        ("broker mqtts://b: topic edged/box/dock/seen refused: not authorised to publish", False),
+        (
+            "broker mqtts://b: topic edged/box/dock/seen refused: not authorised to publish; its messages are dropped",
+            False,
+        ),
         ("camera dock: connection refused; reconnecting", False),
     ],
 )

@@ -176,7 +176,10 @@ class Store(Protocol):
         """What was found on disk since the last call: messages that wait, and the newest answer of each question."""
 
     def found_facts(self) -> Sequence[Fact]:
-        """The facts that an earlier process left, once, when they were read; also those that were changed before."""
+        """The facts that an earlier process left: all of them, at the first call after they were read; then none.
+
+        They include those that this process has changed meanwhile, with the value that the earlier one left.
+        """
 
     def figures(self) -> StoreFigures: ...
 

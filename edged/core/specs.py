@@ -294,6 +294,11 @@ class BrokerSpec:
     def shown(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host_port(self.host, self.port)}"
 
+    @property
+    def anonymous(self) -> bool:
+        """edged connects without a user and without a certificate."""
+        return self.username is None and self.client_certificate is None
+
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:

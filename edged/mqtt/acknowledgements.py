@@ -115,7 +115,7 @@ class Acknowledgements:
         if not self._tries:
             self._accepted = 0
             shown = shown_topic(message)
-            log.warning("broker %s: topic %s refused for now: %s; sending again", self._broker, shown, reason)
+            log.warning("broker %s: topic %s temporarily refused: %s; retrying", self._broker, shown, reason)
         if not self.pause_s:
             self._tries[topic] = self._tries.get(topic, 0) + 1
             self._paused_until = time.monotonic() + retry_pause_s(self._tries[topic])

@@ -47,7 +47,10 @@ class BrokerLimits:
         return min(limits, default=None)
 
     def fits(self, message: Message) -> bool:
-        """False if the broker would end the connection at this message; that is logged."""
+        """False if the broker would end the connection at this message.
+
+        That it is too large is logged; that its topic is blocked was logged when that began.
+        """
         if self._suspects.blocks(message):
             return False
         if self._largest_packet is None or (size := packet_size(message)) <= self._largest_packet:

@@ -144,7 +144,7 @@ class Caller:
         if reason.is_failure and self._protocol == V5 and reason.value == UNSUPPORTED_VERSION:
             self._begin(V311)
         elif reason.is_failure:
-            raise self._failed(connack_failure(reason, self._client_id))
+            raise self._failed(connack_failure(reason, self._client_id, anonymous=self._spec.anonymous))
         else:
             assert self._client
             self._connected = True

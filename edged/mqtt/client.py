@@ -109,11 +109,11 @@ def _logged(callback: Callable[..., None]) -> Callable[..., None]:
     """Log an exception instead of passing it to paho, whose network thread would end."""
 
     @functools.wraps(callback)
-    def logged(*arguments: Any) -> None:
+    def logged(client: PahoClient, *arguments: Any) -> None:
         try:
-            callback(*arguments)
+            callback(client, *arguments)
         except Exception:
-            log.exception("unexpected error in the callback %s", callback.__name__)
+            log.exception("broker %s: unexpected error in the callback %s", client.shown, callback.__name__)
 
     return logged
 
@@ -150,6 +150,11 @@ class PahoClient(mqtt.Client):
         self.on_subscribe = PahoClient._on_suback
         self.on_message = PahoClient._on_incoming
         self.on_socket_open = PahoClient._on_open
+
+    @property
+    def shown(self) -> str:
+        """The broker."""
+        return self._spec.shown
 
     def begin(self, slowest_retry_s: int) -> None:
         """Connect, and reconnect with back-off from 1 s to `slowest_retry_s`; returns at once."""

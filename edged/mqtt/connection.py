@@ -234,7 +234,8 @@ class Connection:
         while self.connected and self._offline_mid is not None and time.monotonic() < deadline:
             self.process_events(min(1.0, deadline - time.monotonic()))
         if not self._offline_acknowledged:
-            log.warning('broker %s: "offline" was not acknowledged', self._spec.shown)
+            text = '"offline" was not acknowledged; subscribers may not have received it'
+            log.warning("broker %s: %s", self._spec.shown, text)
 
     # Clients
 
@@ -309,7 +310,7 @@ class Connection:
         elif self._protocol == V5 and reason.value == UNSUPPORTED_VERSION:
             self._begin(V311)
         else:
-            self._not_connected(connack_failure(reason, self._known.client_id, properties))
+            self._not_connected(connack_failure(reason, self._known.client_id, properties, self._spec.anonymous))
 
     def _accepted(self, properties: Properties | None) -> None:
         if self.connected:  # paho has ways to lose a connection without a callback

@@ -119,7 +119,12 @@ def alert_failure(error: ssl.SSLError) -> Failure | None:
     return None if text is None else Failure("client_certificate", text)
 
 
-def connack_failure(reason: ReasonCode, client_id: str, properties: Properties | None = None) -> Failure:
+def connack_failure(
+    reason: ReasonCode, client_id: str, properties: Properties | None = None, anonymous: bool = False
+) -> Failure:
+    """Why the broker rejected the connection. `anonymous`: edged has no login to show."""
+    if reason.value in BAD_LOGIN and anonymous:
+        return Failure("login", "not authorised (the broker requires a login, mqtt.username is not set)")
     if reason.value in BAD_LOGIN:
         return Failure("login", "not authorised (wrong user or password)")
     if reason.value == BAD_CLIENT_ID:

@@ -91,7 +91,7 @@ class Follower:
             case ConnectFailed(failure):
                 self.failure = failure
             case Connack(reason, _) if reason.is_failure:
-                self.failure = connack_failure(reason, self._client_id)
+                self.failure = connack_failure(reason, self._client_id, anonymous=self._spec.anonymous)
             case Connack():
                 self.connected, self.failure = True, None
                 if self._client is not None:

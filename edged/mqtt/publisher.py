@@ -421,8 +421,8 @@ class MqttPublisher:
         if full:
             log.warning("broker %s: outbox full; %s dropped", self._spec.shown, counted(full, "oldest message"))
         if unreadable:
-            what = counted(unreadable, "message")
-            log.warning("broker %s: %s dropped: not readable in the store", self._spec.shown, what)
+            what, were = counted(unreadable, "message"), "was" if unreadable == 1 else "were"
+            log.warning("store: %s could not be read and %s dropped", what, were)
 
     def _split(self, topics: Set[str]) -> tuple[list[str], list[str]]:
         """Topics of JSON, and topics of pictures. Those of another node count as JSON: they are only cleared."""

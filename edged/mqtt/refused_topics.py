@@ -31,7 +31,9 @@ class RefusedTopics:
         self._subscriptions.clear()
 
     def by_acknowledgement(self, message: Message, reason: str) -> None:
-        self._log(message, "not authorised to publish" if reason == "not authorised" else reason)
+        if reason == "not authorised":
+            reason = "not authorised to publish; its messages are dropped (see `edged acl`)"
+        self._log(message, reason)
 
     def accepted(self, message: Message) -> None:
         """The end of its topic's refusals is logged if the beginning was, and so is the next beginning.

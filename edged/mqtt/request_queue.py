@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import threading
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from functools import partial
 from edged.config.phrases import shown
 from edged.config.requests import Parsed, parse
 from edged.core.requests import FULL, MOST_WAITING, STOPPING, Received, Response
+from edged.core.text import printable, shorten
 from edged.mqtt.acknowledgements import Outcome
 from edged.mqtt.client import Incoming
 from edged.mqtt.responses import LONGEST_TOPIC, response_message, what_of, why_refused
@@ -21,6 +23,7 @@ from edged.mqtt.topics import Message, Topics
 log = logging.getLogger(__name__)
 
 MOST_RESPONSES = 100  # that wait to be sent; further ones are dropped
+LOGGED_TOPIC = 500  # characters of a topic
 LOGGED_EVERY_S = 3600.0  # how often it is logged that retained requests are refused
 
 
@@ -84,7 +87,9 @@ class RequestQueue:
     def _log_retained(self, incoming: Incoming) -> None:
         if time.monotonic() >= self._retained_logged_at + LOGGED_EVERY_S:
             self._retained_logged_at = time.monotonic()
-            log.warning("broker %s: retained request %s refused", self._broker, shown(what_of(incoming)))
+            clear = f"mosquitto_pub -r -n -t {shlex.quote(printable(shorten(incoming.topic, LOGGED_TOPIC)))}"
+            what = shown(what_of(incoming))
+            log.warning("broker %s: retained request %s refused; clear it: %s", self._broker, what, clear)
 
     # Responses, from any thread
 

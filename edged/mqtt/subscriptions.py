@@ -14,13 +14,13 @@ from edged.mqtt.refused_topics import RefusedTopics
 class Subscriptions:
     """For one thread.
 
-    With MQTT 5, a message of the filters `as_published` is marked retained if it was published so. Otherwise only one
-    that the broker had before it was subscribed to is.
+    The filters `requests` are those of requests. With MQTT 5, a message of theirs is marked retained if it was
+    published so. Otherwise only one that the broker had before it was subscribed to is.
     """
 
-    def __init__(self, as_published: Sequence[str], filters: Sequence[str] = ()) -> None:
-        self._as_published = frozenset(as_published)
-        self._filters = [*as_published, *filters]
+    def __init__(self, requests: Sequence[str], filters: Sequence[str] = ()) -> None:
+        self._requests = frozenset(requests)
+        self._filters = [*requests, *filters]
         self._requested: dict[int, str] = {}  # by message id
 
     def request(self, client: PahoClient) -> None:
@@ -37,7 +37,7 @@ class Subscriptions:
                 self._request(topic_filter, client)
 
     def _request(self, topic_filter: str, client: PahoClient) -> None:
-        mid = client.request(topic_filter, topic_filter in self._as_published)
+        mid = client.request(topic_filter, topic_filter in self._requests)
         if mid is not None:  # None without a connection: the next one asks again
             self._requested[mid] = topic_filter
 
@@ -46,6 +46,7 @@ class Subscriptions:
         if topic_filter is None or not reasons:
             return
         if reasons[0].is_failure:
-            refused.subscription(topic_filter, in_words(reasons[0]))
+            consequence = "; requests are not received" if topic_filter in self._requests else ""
+            refused.subscription(topic_filter, in_words(reasons[0]) + consequence)
         else:
             refused.granted(topic_filter)

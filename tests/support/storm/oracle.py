@@ -49,9 +49,11 @@ OVER = (
 BACK = re.compile(rf"INFO {SUBJECT}(?:{OVER})\b")
 ACCEPTED = re.compile(rf"INFO {SUBJECT}(?:(?P<topic>topic \S+) accepted again|(?P<filter>subscription to \S+) granted)")
 RELOADED = re.compile(r"INFO config reloaded")
-REFUSED = re.compile(r"topic (\S+) refused")
+REFUSED = re.compile(r"topic (\S+) (?:temporarily )?refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
-LASTING = re.compile(r"refused(?: for now)?: |another (client|edged)|falling behind|was not acknowledged|outbox full")
+LASTING = re.compile(
+    r"refused: |another (client|edged)|falling behind|was not acknowledged|outbox full|could not be read and w"
+)
 OF_LOGIN = re.compile(rf"authorised|certificate|TLS|{LASTING.pattern}")
 NOT_WRITTEN = "could not be written before the end|still writing after"  # of the store
 EXPECTED_ERROR = re.compile(rf"ERROR config not reloaded|ERROR +\S*edged\.yaml|{NOT_WRITTEN}")
