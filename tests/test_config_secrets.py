@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import random
 import re
 import resource
@@ -82,6 +83,21 @@ def test_a_secret_that_other_users_can_read_is_a_warning(open_folder: Path):
     )
     (open_folder / "credentials").chmod(0o700)
     assert load(path).warnings == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user; needs root")
+def test_a_readable_secret_of_root_in_a_folder_of_the_service_is_to_be_given_to_it(open_folder: Path):
+    """After a mere chmod 600 the service could not read it."""
+    path, file = two_secrets(open_folder), open_folder / "credentials" / "broker"
+    file.parent.mkdir(mode=0o755)
+    os.chown(file.parent, 65534, 65534)
+    file.write_text("p")
+    file.chmod(0o644)
+    name = pwd.getpwuid(65534).pw_name
+    warning = next(warning for warning in load(path).warnings if warning.kind == "readable_secret")
+    assert str(warning).endswith(f"other users can read {file}; sudo chown {name} {file}; sudo chmod 600 {file}")
+    file.chmod(0o600)
+    assert not [warning for warning in load(path).warnings if warning.kind == "readable_secret"]
 
 
 def test_the_token_of_the_page_is_a_secret_like_the_others(open_folder: Path):

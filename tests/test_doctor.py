@@ -22,6 +22,7 @@ from support.making import picture
 from support.npu import compiled
 
 from edged.cli import main
+from edged.config.exposure import user_name
 from edged.core.errors import ModelError
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, ClientCertificate, Config, ModelSpec, SourceKind, SourceSpec
@@ -217,7 +218,7 @@ def test_an_unexpected_error_in_one_check_hides_no_other(tmp_path: Path, machine
             "model: {path: m}\nmqtt: {username: me, password: {secret: pw}}\n",
             "secrets",
             '{path}:2: mqtt: the secret "pw" is missing (no file {folder}/credentials/pw',
-            "write it to {folder}/credentials/NAME, mode 0600, or use LoadCredential=",
+            "write it to {folder}/credentials/NAME, owner {me}, mode 0600, or use LoadCredential=",
         ),
         (
             "model: {path: m}\nmqtt: {username: me, password: hunter2}\n",
@@ -232,7 +233,7 @@ def test_a_config_with_something_wrong(open_folder: Path, text: str, name: str, 
     path.write_text(text)
     path.chmod(0o644)
     row = by_name(read_config(path)[1])[name]
-    places = {"path": path, "folder": open_folder}
+    places = {"path": path, "folder": open_folder, "me": user_name(os.geteuid())}
     assert row.ok is False
     assert row.detail.startswith(detail.format(**places))
     assert row.next == todo.format(**places)

@@ -17,13 +17,14 @@ from rich.console import Console
 from support.config import open_folder, two_secrets  # noqa: F401  # a fixture
 from support.small_disk import SmallDisk, small_disk  # noqa: F401  # a fixture
 
+from edged.config.exposure import user_name
 from edged.core.specs import BrokerSpec, ClientCertificate
 from edged.service import clock
 from edged.tools.doctor import host
 from edged.tools.doctor.broker import next_step
 from edged.tools.doctor.check import Check
 from edged.tools.doctor.config import read_config
-from edged.tools.doctor.machine import Machine, User, group_name, holders, user_name, users
+from edged.tools.doctor.machine import Machine, User, group_name, holders, users
 from edged.tools.doctor.packages import opencv_from, python
 from edged.tools.doctor.running import running
 from edged.tools.doctor.table import show
@@ -237,9 +238,45 @@ def test_a_secret_that_others_can_read_is_wrong(open_folder: Path):  # noqa: F81
         (open_folder / "credentials" / name).write_text("hunter2\n")
         (open_folder / "credentials" / name).chmod(0o644)
     _, [_, secrets] = read_config(path)
-    assert (secrets.ok, secrets.next) == (False, f"chmod 600 the files, or chmod 700 {open_folder}/credentials")
+    assert (secrets.ok, secrets.next) == (
+        False,
+        f"the files must belong to {user_name(os.geteuid())} and have mode 0600",
+    )
     assert f"other users can read {open_folder}/credentials/broker" in secrets.detail
     assert "hunter2" not in secrets.detail
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user; needs root")
+@pytest.mark.parametrize(
+    ("folder_of", "step"),
+    [
+        (65534, "give it to the user that runs edged: sudo chown {nobody} {folder}/NAME"),
+        (0, "give it to the user that runs edged: sudo chown {nobody} {folder}/NAME"),
+        (1, "run this as the user {other}: sudo -u {other} edged doctor --config {path}"),
+    ],
+)
+def test_a_secret_of_root_is_to_be_given_to_the_user_that_runs_edged(
+    open_folder: Path,  # noqa: F811  # the fixture
+    monkeypatch: pytest.MonkeyPatch,
+    folder_of: int,
+    step: str,
+):
+    monkeypatch.setattr("sys.argv", ["edged"])
+    path, folder = two_secrets(open_folder), open_folder / "credentials"
+    path.chmod(0o644)
+    folder.mkdir(mode=0o755)
+    for name in ("broker", "dock"):
+        (folder / name).write_text("hunter2\n")
+        (folder / name).chmod(0o600)
+    os.chown(folder, folder_of, 0)
+    os.seteuid(65534)
+    try:
+        _, [_, secrets] = read_config(path)
+    finally:
+        os.seteuid(0)
+    nobody, other = pwd.getpwuid(65534).pw_name, pwd.getpwuid(1).pw_name
+    assert "cannot be read: Permission denied" in secrets.detail
+    assert secrets.next == step.format(nobody=nobody, other=other, folder=folder, path=path)
 
 
 # what is printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from edged.tools.install.layout import own_command, why_not_for_the_service
 from edged.tools.install.target import InstallError, Target
 
 PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text()
 COMMAND = Path("/opt/edged/venv/bin/edged")
 CONFIG = "etc/edged/edged.yaml"
 UNIT = "usr/local/lib/systemd/system/edged.service"
@@ -264,6 +266,17 @@ def completions(script: str, *words: str) -> list[str]:
     done = subprocess.run(["bash", "-c", program, "bash", *words], capture_output=True, text=True, timeout=20)
     assert done.stderr == ""
     return done.stdout.split()
+
+
+@as_root
+def test_the_readmes_command_for_a_password_makes_a_file_that_only_the_service_can_read(tmp_path: Path):
+    command = re.search(r"^ +(printf .*) \| sudo (install .*) (/etc/edged/credentials)/dock$", README, re.MULTILINE)
+    assert command
+    given = command[2].replace("-o edged -g edged", "-o 65534 -g 65533")
+    subprocess.run(["bash", "-c", f"{command[1]} | {given} {tmp_path}/dock"], check=True)
+    status = (tmp_path / "dock").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (65534, 65533, 0o600)
+    assert (tmp_path / "dock").read_text() == "PASSWORD"
 
 
 def test_bash_completes_commands_options_and_choices():

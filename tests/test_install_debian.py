@@ -38,8 +38,8 @@ def lines_of_the_readme() -> list[str]:
     """The commands of "As a service", without those for Debian 13 and for a compiled model."""
     text = (PROJECT / "README.md").read_text()
     section = text.partition("\n## As a service\n")[2].partition("\nOn Debian 13")[0]
-    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", section, re.MULTILINE | re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines()]
 
 
 def bound_pip_settings(root: Path) -> list[str]:
@@ -101,7 +101,9 @@ def until_answers(container: Container, more_than: int = 0) -> list[str]:
 
 
 def test_the_lines_install_update_and_remove_the_service(container: Container):
-    prepare, start, update = lines_of_the_readme()[:4], lines_of_the_readme()[4:6], lines_of_the_readme()[6:]
+    prepare, [password, *start], update = (
+        lines_of_the_readme()[part] for part in (slice(4), slice(4, 7), slice(7, None))
+    )
     assert (start[-1], update[-1]) == ("sudo systemctl enable --now edged", "sudo systemctl restart edged")
     for line in prepare:
         typed(container, line)
@@ -109,6 +111,8 @@ def test_the_lines_install_update_and_remove_the_service(container: Container):
     typed(container, "cp -r edged/demo/model /var/lib/edged/models/qwen2-vl-2b")
     typed(container, draw("/var/lib/edged/yard.png"))
     typed(container, f"printf %s '{CONFIG}' > /etc/edged/edged.yaml")
+    typed(container, password)
+    assert typed(container, "sudo -u edged cat /etc/edged/credentials/dock") == "PASSWORD"
     assert set(wrong(typed(container, f"{start[0]} --json", 0, 1))) <= {"clock"}  # a container has no other
     typed(container, start[1])
     assert typed(container, "systemctl is-active edged") == "active\n"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.config.document import FileRefused, read_bytes
-from edged.core.errors import is_shortage
 from edged.core.text import shorten
 
 MAX_SECRET = 4096  # characters
@@ -19,12 +18,12 @@ CONTROL = re.compile("[\\x00-\\x1f\\x7f]")
 class SecretUnavailable(Exception):
     """A secret is missing or cannot be used; the text is a sentence without any of its content.
 
-    `shortage`: it could not be read for want of descriptors or memory, and nothing is known about it.
+    `cause`: why its file could not be read, if it could not.
     """
 
-    def __init__(self, text: str, shortage: bool = False) -> None:
+    def __init__(self, text: str, cause: OSError | None = None) -> None:
         super().__init__(text)
-        self.shortage = shortage
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def read_secret(files: Sequence[Path]) -> str:
             continue
         except _Unusable as error:
             text = f'the secret "{shorten(file.name)}" cannot be used ({file} {error})'
-            raise SecretUnavailable(text, error.shortage) from None
+            raise SecretUnavailable(text, error.cause) from None
     raise _missing(files)
 
 
@@ -73,9 +72,9 @@ def _missing(files: Sequence[Path]) -> SecretUnavailable:
 class _Unusable(Exception):
     """Why a file is not a secret, as the end of a sentence."""
 
-    def __init__(self, text: str, shortage: bool = False) -> None:
+    def __init__(self, text: str, cause: OSError | None = None) -> None:
         super().__init__(text)
-        self.shortage = shortage
+        self.cause = cause
 
 
 def _content(file: Path) -> str:
@@ -89,7 +88,7 @@ def _content(file: Path) -> str:
     except FileRefused as error:
         raise _Unusable(str(error.strerror)) from None
     except OSError as error:
-        raise _Unusable(f"cannot be read: {error.strerror}", is_shortage(error)) from None
+        raise _Unusable(f"cannot be read: {error.strerror}", error) from None
     if why := _secret_problem(text):
         raise _Unusable(why)
     return text

@@ -1,9 +1,11 @@
-"""Whether other users of this machine can read a file that has a credential in it."""
+"""Who can read a file that has a credential in it, and who should: the user that runs edged."""
 
 from __future__ import annotations
 
 import grp
 import os
+import pwd
+import shlex
 import stat
 from pathlib import Path
 
@@ -28,6 +30,33 @@ def others_can_read(file: Path) -> bool:
         folder.st_mode & stat.S_IXOTH or (folder.st_mode & stat.S_IXGRP and folder.st_gid == status.st_gid)
         for folder in folders
     )
+
+
+def commands_to_protect(file: Path) -> str:
+    """The shell commands after which only the user that runs edged, and root, can read the file."""
+    uid, name = running_uid(file.parent), shlex.quote(str(file))
+    if _owner(file) == uid:
+        return f"chmod 600 {name}"
+    return f"sudo chown {user_name(uid)} {name}; sudo chmod 600 {name}"
+
+
+def running_uid(credentials: Path) -> int:
+    """The user that runs edged, as far as this can be seen: the owner of that folder; if that is root, the caller."""
+    return _owner(credentials) or os.geteuid()
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
 
 
 def _is_private(status: os.stat_result) -> bool:

@@ -15,11 +15,12 @@ from urllib.parse import quote
 from edged.config.addresses import SECRET_IN_TEXT, Url, address
 from edged.config.credentials import Credentials, SecretUnavailable
 from edged.config.document import read_bytes
-from edged.config.exposure import others_can_read
+from edged.config.exposure import commands_to_protect, others_can_read
 from edged.config.form import ClientCertificateForm, ModelForm, MqttForm, PageForm
 from edged.config.places import KeyPath
 from edged.config.problems import Report
 from edged.config.usb_devices import BY_ID, UsbDevices, node_of
+from edged.core.errors import is_shortage
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, ClientCertificate, ModelSpec, PageSpec, SourceSpec, revision
 
@@ -220,14 +221,15 @@ class Surroundings:
 
     def _report_missing(self, path: KeyPath, error: SecretUnavailable) -> None:
         """A secret may come later, so it is a warning that it is missing; but it is not missing if it was not read."""
-        if error.shortage:
+        if is_shortage(error.cause):
             self.report.problem(path, str(error))
         else:
-            self.report.warn("missing_secret", path, str(error))
+            denied = isinstance(error.cause, PermissionError)
+            self.report.warn("denied_secret" if denied else "missing_secret", path, str(error))
 
     def _warn_of_readers(self, file: Path, path: KeyPath) -> None:
         if others_can_read(file):
-            self.report.warn("readable_secret", path, f"other users can read {file}; chmod 600 {file}")
+            self.report.warn("readable_secret", path, f"other users can read {file}; {commands_to_protect(file)}")
 
 
 def _contents_rev(files: Sequence[Path | None]) -> str:

@@ -373,6 +373,7 @@ WarningKind = Literal[
     "missing_model",
     "missing_file",
     "missing_secret",
+    "denied_secret",
     "clear_password",
     "readable_secret",
     "insecure",

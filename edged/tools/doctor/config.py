@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
+from edged.config.exposure import running_uid, user_name
 from edged.config.load import ConfigError, load
-from edged.core.specs import Config
+from edged.core.specs import Config, WarningKind
 from edged.core.text import counted
 from edged.tools.doctor.check import Check
+from edged.tools.invocation import command_line
 
 NO_CONFIG = "not checked: there is no valid config"
 
@@ -43,16 +47,19 @@ def _is_missing(path: Path) -> bool:
 
 
 def _secrets(config: Config) -> Check:
-    missing = [str(warning) for warning in config.warnings if warning.kind == "missing_secret"]
-    if missing:
-        folder = config.path.absolute().parent / "credentials"
-        step = f"write it to {folder}/NAME, mode 0600, or use LoadCredential="
-        return Check("secrets", False, "; ".join(missing), step)
-    readable = [str(warning) for warning in config.warnings if warning.kind == "clear_password"]
-    if readable:
-        return Check("secrets", False, "; ".join(readable), f"chmod 600 {config.path}")
-    readable = [str(warning) for warning in config.warnings if warning.kind == "readable_secret"]
-    if readable:
-        step = f"chmod 600 the files, or chmod 700 {config.path.absolute().parent}/credentials"
-        return Check("secrets", False, "; ".join(readable), step)
+    folder = config.path.absolute().parent / "credentials"
+    uid = running_uid(folder)
+    user, file = user_name(uid), shlex.quote(f"{folder}/NAME")
+    denied = f"give it to the user that runs edged: sudo chown {user} {file}"
+    if uid != os.geteuid() != 0:
+        denied = f"run this as the user {user}: sudo -u {user} {command_line('doctor', '--config', str(config.path))}"
+    steps: dict[WarningKind, str] = {
+        "missing_secret": f"write it to {folder}/NAME, owner {user}, mode 0600, or use LoadCredential=",
+        "denied_secret": denied,
+        "clear_password": f"chmod 600 {shlex.quote(str(config.path))}",
+        "readable_secret": f"the files must belong to {user} and have mode 0600",
+    }
+    for kind, step in steps.items():
+        if found := [str(warning) for warning in config.warnings if warning.kind == kind]:
+            return Check("secrets", False, "; ".join(found), step)
     return Check("secrets", True, "no secret is missing, and no other user can read one")

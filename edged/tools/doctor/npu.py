@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from edged.config.exposure import user_name
 from edged.core.errors import ModelError
 from edged.core.specs import ModelSpec
 from edged.tools.doctor.check import Check
-from edged.tools.doctor.machine import Machine, User, group_name, holders, user_name
+from edged.tools.doctor.machine import Machine, User, group_name, holders
 from edged.vlm import folder as files
 from edged.vlm.npu_parts import part_cores
 
