@@ -13,14 +13,19 @@ import pytest
 from support.broker import an_answer
 from support.publishing import an_event
 
+from edged.config.form import ConfigForm
+from edged.config.keys import Form
+from edged.config.levels import Table, fields, level_below
 from edged.config.load import load
 from edged.core.conditions import Comparison
 from edged.core.payloads import answer_payload, event_payload
-from edged.core.specs import AlertSpec, Hours
+from edged.core.specs import AlertSpec, Hours, ImageMode
 from edged.core.types import Status
+from edged.service.control import SERVICE_SOCKET
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SECURITY = (ROOT / ".github/SECURITY.md").read_text()
 CONTRIBUTING = ROOT / ".github/CONTRIBUTING.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", CONTRIBUTING, ROOT / ".github/SECURITY.md"]
 PATH = re.compile(r"`((?:edged|tests|config|systemd)/[\w./*-]*)`")
@@ -111,6 +116,34 @@ def test_the_example_of_an_alert_is_a_valid_question(tmp_path: Path):
         clear_after=3,
         quiet=(Hours(frozenset(range(7)), time(22), time(6)),),
     )
+
+
+def test_the_security_notes_name_every_key_with_which_edged_listens():
+    assert set(listening_keys(ConfigForm)) == {"page: listen:", "metrics:"}
+    assert [key for key in listening_keys(ConfigForm) if f"| `{key}` |" not in SECURITY] == []
+    assert f"`{SERVICE_SOCKET}`" in SECURITY
+
+
+def listening_keys(form: type[Form], above: str = "") -> list[str]:
+    found = []
+    for key, info in fields(form).items():
+        if "ListenAddress" in str(info.annotation):
+            found.append(f"{above}{key}:")
+        elif (below := level_below(form, key)) and not isinstance(below, Table):
+            found += listening_keys(below, f"{above}{key}: ")
+    return found
+
+
+def test_the_security_notes_name_the_folders_that_the_unit_lets_edged_write():
+    unit = (ROOT / "systemd/edged.service").read_text()
+    places = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "RuntimeDirectory": "/run"}
+    written = dict(re.findall(r"^(\w+Directory)=(edged)$", unit, re.MULTILINE))
+    assert written.keys() == places.keys()
+    assert [name for name in written if f"`{places[name]}/edged`" not in SECURITY] == []
+
+
+def test_the_security_notes_name_every_value_with_which_pictures_are_published():
+    assert [value for value in get_args(ImageMode) if f"`image: {value}`" not in SECURITY] == []
 
 
 def test_the_table_of_statuses_is_complete():
