@@ -20,6 +20,7 @@ from edged.cameras.environment import OPENCV
 from edged.config.load import DEFAULT_PATH, ConfigError, load
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EXIT_WRONG, EdgedError
 from edged.core.interfaces import Camera, Noise, Publisher, Store
+from edged.core.pip import pip_install
 from edged.core.requests import Received
 from edged.core.specs import BrokerSpec, CameraSpec, ModelSpec, PageSpec, QuestionSpec
 from edged.core.types import CameraReport
@@ -133,7 +134,7 @@ def demo(options: argparse.Namespace) -> int:
     try:
         from edged.demo.show import demo as show
     except ImportError as error:
-        raise EdgedError(f"the demo needs the package {error.name}: pip install 'edged[demo]'") from error
+        raise EdgedError(f"the demo needs the package {error.name}: {pip_install('edged[demo]')}") from error
     return show(options.seconds, _plain(options.plain), _stop_signal())
 
 

@@ -21,6 +21,7 @@ from support.running import Edged
 import edged
 from edged.cli import main
 from edged.config.load import load
+from edged.core.pip import pip_install
 from edged.demo.next_steps import as_typed, next_steps, own_camera
 from edged.demo.questions import CONFIG, judged
 from edged.demo.show import MODEL, running_demo
@@ -99,7 +100,7 @@ def test_without_the_extra_the_message_says_what_to_install():
     barred = "import sys; sys.modules['amqtt'] = None; from edged.cli import main; sys.exit(main(['demo', '--plain']))"
     done = subprocess.run([sys.executable, "-c", barred], capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
-    assert done.stderr == "edged: the demo's broker needs the package amqtt: pip install 'edged[demo]'\n"
+    assert done.stderr == f"edged: the demo's broker needs the package amqtt: {pip_install('edged[demo]')}\n"
 
 
 def test_without_its_model_the_message_names_the_folder(tmp_path: Path):

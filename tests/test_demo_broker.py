@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support.broker import HOST, Subscriber, Wire, an_answer, free_port, until
 
 from edged.core.errors import EdgedError
+from edged.core.pip import pip_install
 from edged.core.specs import BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.mqtt.publisher import MqttPublisher
@@ -115,7 +117,7 @@ def test_a_port_in_use_is_named() -> None:
 
 def test_without_amqtt_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "amqtt.broker", None)
-    with pytest.raises(EdgedError, match=r"pip install 'edged\[demo\]'"):
+    with pytest.raises(EdgedError, match=re.escape(pip_install("edged[demo]"))):
         DemoBroker().start()
 
 

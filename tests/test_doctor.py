@@ -24,6 +24,7 @@ from support.npu import compiled
 from edged.cli import main
 from edged.config.exposure import user_name
 from edged.core.errors import ModelError
+from edged.core.pip import pip_install
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, CameraSpec, ClientCertificate, Config, ModelSpec, SourceKind, SourceSpec
 from edged.tools.doctor import host, packages, probe, table
@@ -41,6 +42,7 @@ from edged.tools.doctor.npu import npu as check_npu
 from edged.tools.doctor.packages import opencv_from
 from edged.tools.doctor.question import ask
 from edged.tools.doctor.question import question as check_question
+from edged.tools.invocation import command_line
 
 ROOT = User("root", 0, frozenset({0}))
 OWNER = User("owner", 1000, frozenset({1000}))
@@ -130,7 +132,7 @@ def test_a_complete_machine_is_ok(tmp_path: Path, machine: Machine, tiny_folder:
 def test_a_machine_without_a_config_gets_a_row_for_each_check(tmp_path: Path, machine: Machine):
     path = tmp_path / "none.yaml"
     checks = by_name(examine(path, machine))
-    todo = "edged init writes a first config; --config FILE names another one"
+    todo = f"{command_line('init')} writes a first config; --config FILE names another one"
     assert checks["config"] == Check("config", False, f"{path} does not exist", todo)
     for name, detail in (
         ("secrets", "not checked: there is no valid config"),
@@ -172,7 +174,7 @@ def test_works_where_neither_torch_nor_cv2_nor_paho_can_be_imported(tmp_path: Pa
     assert rows["opencv"] == {
         "name": "opencv", "ok": False, "detail": f"cannot be imported: ImportError: {library}",
         "next": "sudo apt-get install libgl1 libglib2.0-0; if that does not help: "
-        "pip install --force-reinstall opencv-python",
+        f"{pip_install('--force-reinstall', 'opencv-python')}",
     }  # fmt: skip
     for name in ("broker", "cameras"):
         assert (rows[name]["ok"], rows[name]["detail"]) == (None, f"not tried: ImportError: {library}")
@@ -211,9 +213,9 @@ def test_an_unexpected_error_in_one_check_hides_no_other(tmp_path: Path, machine
             "model: {path: m}\nfoo: 1\nbar: 2\n",
             "config",
             '{path}:2: unknown key "foo" (and 1 more)',
-            "edged check {path}",
+            "{edged} check {path}",
         ),
-        ("model: [", "config", "{path}:1: is not YAML: ", "edged check {path}"),
+        ("model: [", "config", "{path}:1: is not YAML: ", "{edged} check {path}"),
         (
             "model: {path: m}\nmqtt: {username: me, password: {secret: pw}}\n",
             "secrets",
@@ -233,7 +235,7 @@ def test_a_config_with_something_wrong(open_folder: Path, text: str, name: str, 
     path.write_text(text)
     path.chmod(0o644)
     row = by_name(read_config(path)[1])[name]
-    places = {"path": path, "folder": open_folder, "me": user_name(os.geteuid())}
+    places = {"path": path, "folder": open_folder, "me": user_name(os.geteuid()), "edged": command_line()}
     assert row.ok is False
     assert row.detail.startswith(detail.format(**places))
     assert row.next == todo.format(**places)
@@ -264,12 +266,12 @@ def test_the_tested_versions_are_those_of_the_project():
     ("package", "compiled", "row"),
     [
         (packages.Package(("numpy",), "1", "99"), None, (True, None)),
-        (packages.Package(("nothing-here",), "2.1", "3"), None, (False, "pip install 'nothing-here>=2.1,<3'")),
+        (packages.Package(("nothing-here",), "2.1", "3"), None, (False, pip_install("nothing-here>=2.1,<3"))),
         (packages.Package(("nothing-here",), compiled_only=True), False, (None, None)),
         (packages.Package(("nothing-here",), compiled_only=True), None, (None, None)),
-        (packages.Package(("nothing-here",), compiled_only=True), True, (False, "pip install 'nothing-here'")),
-        (packages.Package(("numpy",), "0.1", "0.2"), None, (False, "pip install 'numpy>=0.1,<0.2'")),
-        (packages.Package(("numpy",), "99"), None, (False, "pip install 'numpy>=99'")),
+        (packages.Package(("nothing-here",), compiled_only=True), True, (False, pip_install("nothing-here"))),
+        (packages.Package(("numpy",), "0.1", "0.2"), None, (False, pip_install("numpy>=0.1,<0.2"))),
+        (packages.Package(("numpy",), "99"), None, (False, pip_install("numpy>=99"))),
         (packages.Package(("nothing-here", "numpy")), None, (True, None)),
     ],
 )
@@ -437,7 +439,7 @@ def test_a_folder_is_checked_file_by_file(npu_model: ModelSpec, harm, name: str,
 def test_no_folder_at_all(tmp_path: Path):
     checks = model_files(ModelSpec(tmp_path / "gone"))
     todo = (
-        "edged prepare makes one from a compiled model; "
+        f"{command_line('prepare')} makes one from a compiled model; "
         "without an NPU, download Qwen/Qwen2-VL-2B-Instruct as the README shows"
     )
     assert checks == [Check("model", False, f"there is no folder {tmp_path / 'gone'}", todo)]
@@ -462,7 +464,7 @@ def reports(**document: object) -> str:
     return f"print('a line of a library'); print({json.dumps(document)!r})"
 
 
-TRY = "try: edged ask --config /edged.yaml --image PICTURE 'What is this?'"
+TRY = f"try: {command_line('ask')} --config /edged.yaml --image PICTURE 'What is this?'"
 
 
 @pytest.mark.parametrize(

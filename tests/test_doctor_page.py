@@ -13,6 +13,7 @@ from support.http import answering
 from support.paging import FakeBox
 from support.world import CONFIG
 
+from edged.core.pip import pip_install
 from edged.core.secret import Secret
 from edged.core.specs import Config, ListenAddress, PageSpec
 from edged.tools.doctor.check import Check
@@ -74,4 +75,6 @@ def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch):
         return None if name == "uvicorn" else present(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
-    assert page(served_at(1)) == [Check("page", False, "it needs uvicorn", "pip install 'edged[page]'")]
+    assert page(served_at(1)) == [
+        Check("page", False, "it needs uvicorn", f"{pip_install('edged[page]')}, then restart edged")
+    ]

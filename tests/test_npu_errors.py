@@ -17,6 +17,7 @@ from support.npu.simulator import Board, Fault
 
 from edged.core.answer_types import AnswerType, Number, Text, YesNo
 from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, ModelError, ModelFolderError, ModelLost
+from edged.core.pip import pip_install
 from edged.core.specs import ModelSpec
 from edged.vlm.model import load
 
@@ -271,7 +272,7 @@ print(import_vendor_classes().model.__name__)
 def test_the_installed_package_of_the_vendor_is_used_and_a_missing_one_is_named():
     done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, timeout=180)
     nothing, broken, no_runtime, older, newer = done.stdout.splitlines()
-    install = "pip install 'mblt-model-zoo>=2.10,<2.11'"
+    install = pip_install("mblt-model-zoo>=2.10,<2.11")
     assert nothing.startswith("78 package model: Mobilint's Python package is not installed")
     for line, missing in ((broken, "mblt_vision"), (no_runtime, "qbruntime")):
         assert line.startswith("78 package model: mblt_model_zoo.hf_transformers cannot be imported: No module named")

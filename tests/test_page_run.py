@@ -20,6 +20,8 @@ from support.making import picture
 from support.raw_http import exchange, get, status
 from support.running import Edged
 
+from edged.core.pip import pip_install
+
 TOKEN = "t0k3n"
 LIMIT_S = 60.0
 
@@ -294,7 +296,7 @@ def test_without_the_extra_it_is_said_once_and_the_rest_runs(box: RealBox, tmp_p
         edged.wait_for("INFO ready: ")
         edged.wait_for("DEBUG camera yard: people")
         assert [line.partition(" page: ")[2] for line in edged.said("page: ")] == [
-            "not served: it needs the package uvicorn: pip install 'edged[page]'"
+            f"not served: it needs the package uvicorn: {pip_install('edged[page]')}, then restart edged"
         ]
         begun = time.monotonic()
         assert edged.stop()[0] == 0

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from edged.core.errors import EdgedError
+from edged.core.pip import pip_install
 
 HOST = "127.0.0.1"
 START_S = 15.0  # amqtt's import alone takes a second on a slow machine
@@ -36,7 +37,8 @@ class DemoBroker:
         try:
             import amqtt.broker  # noqa: F401
         except ImportError as error:
-            raise EdgedError("the demo's broker needs the package amqtt: pip install 'edged[demo]'") from error
+            install = pip_install("edged[demo]")
+            raise EdgedError(f"the demo's broker needs the package amqtt: {install}") from error
         # amqtt logs every packet, and a traceback for each subscriber that disconnects
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

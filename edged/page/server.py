@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edged.core.outage import Outage
+from edged.core.pip import pip_install
 from edged.core.specs import PageSpec
 from edged.page.served import App
 
@@ -80,7 +81,8 @@ class _ServerThread:
             try:
                 self._listen()
             except ImportError as error:
-                log.error("page: not served: it needs the package %s: pip install 'edged[page]'", error.name)
+                install = pip_install("edged[page]")
+                log.error("page: not served: it needs the package %s: %s, then restart edged", error.name, install)
                 return
             except OSError as error:
                 reason = os.strerror(error.errno or 0).lower()  # the error's own text repeats the address

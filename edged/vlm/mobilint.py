@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from edged.core.errors import ModelError, ModelFolderError
+from edged.core.pip import pip_install
 from edged.vlm.chat import VISION_END, Chat
 from edged.vlm.load_errors import check_loaded, first_line
 from edged.vlm.npu_cache import NpuCache
@@ -28,7 +29,7 @@ from edged.vlm.processor import NoVideo, load_processor
 from edged.vlm.weights import own_weights
 
 PACKAGES = ("transformers_mblt", "mblt_model_zoo.hf_transformers")
-INSTALL = "pip install 'mblt-model-zoo>=2.10,<2.11'"
+VENDOR_PACKAGE = "mblt-model-zoo>=2.10,<2.11"
 # the compile tutorial's file has the key of older transformers; unmapped, the embeddings silently stay random
 EMBEDDING_KEY = {r"^model\.embed_tokens": "model.language_model.embed_tokens"}
 COMPILED_PREFIX = (
@@ -80,9 +81,11 @@ def import_vendor_classes() -> VendorClasses:
             modeling.MobilintCache,
         )
     if broken:
-        raise ModelFolderError(f"model: {broken[0]}; install compatible versions: {INSTALL}", "package")
+        raise ModelFolderError(
+            f"model: {broken[0]}; install compatible versions: {pip_install(VENDOR_PACKAGE)}", "package"
+        )
     raise ModelFolderError(
-        f"model: Mobilint's Python package is not installed; a compiled model needs it: {INSTALL} "
+        f"model: Mobilint's Python package is not installed; a compiled model needs it: {pip_install(VENDOR_PACKAGE)} "
         "[ModuleNotFoundError]",
         "package",
     )

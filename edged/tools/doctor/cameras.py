@@ -14,13 +14,14 @@ from edged.tools.doctor.broker import CHECK_SECRETS
 from edged.tools.doctor.check import Check, import_failure, run_checks
 from edged.tools.doctor.config import NO_CONFIG
 from edged.tools.doctor.machine import Machine, holders
+from edged.tools.invocation import command_line
 
 
 def cameras(config: Config | None, machine: Machine) -> list[Check]:
     if config is None:
         return [Check("cameras", None, NO_CONFIG)]
     if not config.cameras:
-        step = "edged init lists USB cameras and accepts camera addresses"
+        step = f"{command_line('init')} lists USB cameras and accepts camera addresses"
         return [Check("cameras", None, "the config has no cameras", step)]
     try:
         import edged.cameras.source  # noqa: F401  # here, so that an error is reported once and not by each thread

@@ -29,10 +29,10 @@ def read_config(path: Path) -> tuple[Config | None, list[Check]]:
 
 def _invalid(path: Path, error: ConfigError) -> Check:
     if _is_missing(path):
-        step = "edged init writes a first config; --config FILE names another one"
+        step = f"{command_line('init')} writes a first config; --config FILE names another one"
         return Check("config", False, f"{path} does not exist", step)
     more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-    return Check("config", False, f"{error.problems[0]}{more}", f"edged check {path}")
+    return Check("config", False, f"{error.problems[0]}{more}", command_line("check", str(path)))
 
 
 def _is_missing(path: Path) -> bool:

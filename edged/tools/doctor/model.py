@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edged.core.errors import ModelError
 from edged.core.specs import ModelSpec
 from edged.tools.doctor.check import Check, spoken_size
 from edged.tools.doctor.config import NO_CONFIG
+from edged.tools.invocation import command_line
 from edged.tools.load_model import DOWNLOAD
 from edged.vlm import folder as files
 
@@ -28,7 +30,8 @@ def model_files(model: ModelSpec | None) -> list[Check]:
     try:
         config = files.read_config(model.path)
     except ModelError as error:
-        step = f"edged prepare makes one from a compiled model; {DOWNLOAD}" if error.kind == "no_folder" else None
+        make = f"{command_line('prepare')} makes one from a compiled model; {DOWNLOAD}"
+        step = make if error.kind == "no_folder" else None
         folder = Check("model", False, str(error).removeprefix("model: "), step)
     else:
         kind = "compiled" if config["model_type"] == files.COMPILED else "not compiled"
@@ -65,14 +68,14 @@ def _manifest_sizes(folder: Path) -> dict[str, int]:
 
 def _model_file(folder: Path, name: str, expected: int | None) -> Check:
     path = folder / name
-    title = f"model/{name}"
+    title, again = f"model/{name}", f"run {command_line('prepare')} again"
     if not path.is_file():
-        return Check(title, False, "is missing", "copy it into the folder, or run edged prepare again")
+        return Check(title, False, "is missing", f"copy it into the folder, or {again}")
     if not os.access(path, os.R_OK):
-        return Check(title, False, "cannot be read by this user", f"ls -l {path}")
+        return Check(title, False, "cannot be read by this user", f"ls -l {shlex.quote(str(path))}")
     size = path.stat().st_size
     if expected not in (None, size):
-        return Check(title, False, f"{size} bytes; {files.MANIFEST} says {expected}", "run edged prepare again")
+        return Check(title, False, f"{size} bytes; {files.MANIFEST} says {expected}", again)
     return Check(title, True, f"{spoken_size(size)}{', as in the manifest' if expected is not None else ''}")
 
 

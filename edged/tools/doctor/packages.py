@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from edged.core.errors import EdgedError
+from edged.core.pip import pip_install
 from edged.tools.doctor.check import Check
 from edged.tools.doctor.child import probe_command, run_probe
 from edged.tools.doctor.machine import Machine
 
 PYTHONS = ((3, 11), (3, 12))  # the vendor's Python packages support no other
 OPENCV_LIBRARIES = "sudo apt-get install libgl1 libglib2.0-0"
-OPENCV_AGAIN = "pip install --force-reinstall opencv-python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def packages(compiled: bool | None) -> list[Check]:
 
 
 def package_check(package: Package, compiled: bool | None) -> Check:
-    name, install = f"package {package.names[0]}", f"pip install '{package.requirement}'"
+    name, install = f"package {package.names[0]}", pip_install(package.requirement)
     installed = _version(package.names)
     if installed is None:
         if package.compiled_only and not compiled:
@@ -107,6 +107,7 @@ def opencv(machine: Machine) -> Check:
 
 
 def opencv_from(command: list[str], limit_s: float) -> Check:
+    again = pip_install("--force-reinstall", "opencv-python")
     try:
         version = run_probe(command, limit_s)["version"]
     except EdgedError as error:
@@ -114,8 +115,8 @@ def opencv_from(command: list[str], limit_s: float) -> Check:
             case "timeout":
                 step = "check whether the disk is slow"
             case "system_library":
-                step = f"{OPENCV_LIBRARIES}; if that does not help: {OPENCV_AGAIN}"
+                step = f"{OPENCV_LIBRARIES}; if that does not help: {again}"
             case _:
-                step = OPENCV_AGAIN
+                step = again
         return Check("opencv", False, f"cannot be imported: {error}", step)
     return Check("opencv", True, f"{version} can be imported")

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import socket
 
+from edged.core.pip import pip_install
 from edged.core.specs import Config, ListenAddress
 from edged.page.served import SERVER
 from edged.tools.doctor.broker import CHECK_SECRETS
@@ -26,7 +27,8 @@ def page(config: Config | None, served: bool = False) -> list[Check]:
     if config.page.problem:
         return [Check(NAME, False, f"not served: {config.page.problem}", CHECK_SECRETS)]
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        return [Check(NAME, False, f"it needs {' and '.join(missing)}", "pip install 'edged[page]'")]
+        step = f"{pip_install('edged[page]')}, then restart edged"
+        return [Check(NAME, False, f"it needs {' and '.join(missing)}", step)]
     return [_listening(config.page.listen, served)]
 
 

@@ -12,6 +12,7 @@ from edged.core.text import spoken
 from edged.tools.doctor.check import Check
 from edged.tools.doctor.child import probe_command, run_probe
 from edged.tools.doctor.machine import Machine, holders
+from edged.tools.invocation import command_line
 
 
 def question(path: Path, config: Config | None, compiled: bool | None, folder_ok: bool, machine: Machine) -> Check:
@@ -31,7 +32,8 @@ def ask(command: list[str], path: Path, limit_s: float) -> Check:
     try:
         result = run_probe(command, limit_s)
     except EdgedError as error:
-        return _failed(error, f"edged ask --config {path.absolute()} --image PICTURE 'What is this?'")
+        by_hand = command_line("ask", "--config", str(path.absolute()), "--image", "PICTURE", "What is this?")
+        return _failed(error, by_hand)
     return _answered(result, time.monotonic() - begun)
 
 
