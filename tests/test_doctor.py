@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -122,7 +123,7 @@ def test_a_complete_machine_is_ok(tmp_path: Path, machine: Machine, tiny_folder:
     assert checks["model"].detail.startswith(f"{tiny_folder}: Qwen2-VL, not compiled, ")
     assert checks["camera dock"].detail.startswith("320x240 after ")
     assert checks[f"broker mqtt://127.0.0.1:{broker.port}"].detail.startswith("connected after ")
-    assert "with loading" in checks["question"].detail
+    assert re.search(r"answer \d+ ms \((cpu|cuda)\); .* with loading$", checks["question"].detail)
     assert checks["systemd"].ok is None
     assert {name for name in checks if name.startswith("model/")} == {
         "model/config.json", "model/preprocessor_config.json", "model/tokenizer.json", "model/model.safetensors",
@@ -477,12 +478,13 @@ TRY = f"try: {command_line('ask')} --config /edged.yaml --image PICTURE 'What is
         (reports(error="x is broken [Y]", kind="other"), False, "x is broken [Y]", TRY),
         (reports(error="core 0 is in use", kind="npu_in_use"), None, "not asked: core 0 is in use", "stop edged"),
         (
-            reports(result={"colour": "red", "encode_ms": 310, "answer_ms": 12}) + "; import os; os.abort()",
-            True, 'a red picture was recognised as "red": encode 310 ms, answer 12 ms; ', None,
+            reports(result={"colour": "red", "encode_ms": 310, "answer_ms": 12, "device": "npu"})
+            + "; import os; os.abort()",
+            True, 'a red picture was recognised as "red": encode 310 ms, answer 12 ms (npu); ', None,
         ),
         (
-            reports(result={"colour": "green", "encode_ms": 310, "answer_ms": 12}),
-            None, 'a red picture was recognised as "green": encode 310 ms, answer 12 ms; ',
+            reports(result={"colour": "green", "encode_ms": 310, "answer_ms": 12, "device": "npu"}),
+            None, 'a red picture was recognised as "green": encode 310 ms, answer 12 ms (npu); ',
             "a working Qwen2-VL answers red",
         ),
         # the words of an error decide nothing

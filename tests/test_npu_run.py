@@ -114,7 +114,7 @@ def test_run_with_two_workers_answers_and_ends_with_nothing_launched(prepared: P
         path = config(tmp_path, f"path: {prepared}, workers: {workers}", broker.port, image)
         env = on_the_simulator(prints=False)
         with Edged("run", "--config", path, env=env) as edged:
-            edged.wait_for(r"mobilint/Tiny-VL is ready after .* \(2 workers\)")
+            edged.wait_for(r"mobilint/Tiny-VL is ready after .* \(npu, 2 workers\)")
             listening = Subscriber(broker.port)
             answer = listening.wait_for_topic("edged/box/yard/people")[-1].json
             assert (answer["status"], answer["model"]) == ("ok", "mobilint/Tiny-VL")

@@ -161,6 +161,7 @@ def test_a_prompt_changed_in_the_file_is_asked_at_the_next_look(tmp_path: Path, 
             listening.wait_for(lambda _: asked(listening, "people")[-1] == "Count the people. Answer with one number.")
             assert in_force_s < 10, "1 s is the aim, on a machine that does nothing else"
             assert len(edged.said("model: loading")) == 1
+            assert len(edged.said(r"INFO model: \S+ is ready after .* \((cpu|cuda)\)$")) == 1
             assert len(edged.said("camera yard: connected")) == 1
 
             before = path.read_text()

@@ -55,11 +55,13 @@ class Noise(Protocol):
 class VisionModel(Protocol):
     """A loaded model, for one thread except `check`. After `encode`, `ask` may be called any number of times.
 
-    `name` and `revision` are published with each answer; `revision` changes with the model's files.
+    `name` and `revision` are published with each answer; `revision` changes with the model's files. `device` is where
+    it runs: `cpu`, `cuda` or `npu`.
     """
 
     name: str
     revision: str
+    device: str
 
     def check(self, questions: Sequence[QuestionSpec]) -> None:
         """Raises ModelError with the first question whose answers this model's tokenizer cannot encode."""

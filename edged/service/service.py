@@ -297,8 +297,9 @@ class Service:
             self.queue.dismiss(group)
             raise
         first, *others = group.models()
-        workers = f" ({counted(1 + len(others), 'worker')})" if others else ""
-        log.info("model: %s is ready after %s%s", first.name, spoken(time.monotonic() - begun), workers)
+        workers = f", {counted(1 + len(others), 'worker')}" if others else ""
+        took = spoken(time.monotonic() - begun)
+        log.info("model: %s is ready after %s (%s%s)", first.name, took, first.device, workers)
         return group
 
     def serve(self, group: WorkerGroup) -> None:

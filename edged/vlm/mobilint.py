@@ -114,7 +114,7 @@ def _loaded(vendor: VendorClasses, path: Path, parts: dict[str, NpuPart], proces
     except BaseException:
         _dispose(model)
         raise
-    return LoadedModel(model, processor, cache, lambda: _dispose(model))
+    return LoadedModel(model, processor, cache, "npu", lambda: _dispose(model))
 
 
 def _launched(vendor: VendorClasses, path: Path, parts: dict[str, NpuPart]) -> Any:

@@ -24,11 +24,12 @@ class KvCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model on its device. `dispose` releases the device."""
+    """A model on its device, see VisionModel.device. `dispose` releases the device."""
 
     model: Any
     processor: Any
     cache: KvCache
+    device: str
     dispose: Callable[[], None] = lambda: None
 
 

@@ -69,7 +69,8 @@ def _loaded(path: Path, processor: Any) -> LoadedModel:
             local_files_only=True,
             output_loading_info=True,
         )
-        check_loaded(path, info)
+    check_loaded(path, info)
+    with loading(str(path)):
         own_weights(model)
         model = model.to(device).eval()
-    return LoadedModel(model, processor, PlainCache(model))
+    return LoadedModel(model, processor, PlainCache(model), device.type)

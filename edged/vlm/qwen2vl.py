@@ -38,6 +38,7 @@ class Qwen2VL:
     ) -> None:
         self.name = name
         self.revision = revision
+        self.device = loaded.device
         self._device = loaded.model.device
         self._processor = loaded.processor
         self._chat = Chat(loaded.processor)

@@ -149,7 +149,7 @@ class Adversary:
         self.cache = InventedCache(self.size, limit, self.numbers)
         ends = [self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids("<|endoftext|>")]
         network = SimpleNamespace(device=torch.device("cpu"), generation_config=SimpleNamespace(eos_token_id=ends))
-        loaded = LoadedModel(network, self.processor, self.cache)
+        loaded = LoadedModel(network, self.processor, self.cache, "cpu")
         self.model = Qwen2VL(loaded, GrammarTokenizer(self.tokenizer, self.size), name="adversary", revision="r1")
 
     def numbers(self, text: str) -> list[int]:

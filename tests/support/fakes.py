@@ -40,6 +40,7 @@ class FakeModel:
 
     name = "fake"
     revision = "r1"
+    device = "cpu"
 
     def __init__(self, replies: dict[str, Any] | None = None, see_s: float = 0.0) -> None:
         self.replies = replies or {}

@@ -68,7 +68,12 @@ def question(config_path: str) -> dict[str, Any]:
         model.dispose()
     if reply.ended != "done":
         raise ModelError(f"model: no complete answer ({reply.ended})")
-    return {"colour": reply.text, "encode_ms": round(encode_ms), "answer_ms": round(reply.answer_ms)}
+    return {
+        "colour": reply.text,
+        "encode_ms": round(encode_ms),
+        "answer_ms": round(reply.answer_ms),
+        "device": model.device,
+    }
 
 
 PROBES: dict[str, Callable[..., dict[str, Any]]] = {"opencv": opencv, "question": question}

@@ -51,8 +51,8 @@ def _failed(error: EdgedError, by_hand: str) -> Check:
 
 def _answered(result: dict[str, Any], took_s: float) -> Check:
     colour = result["colour"]
-    times = f"encode {result['encode_ms']} ms, answer {result['answer_ms']} ms; {spoken(took_s)} with loading"
-    detail = f'a red picture was recognised as "{colour}": {times}'
+    times = f"encode {result['encode_ms']} ms, answer {result['answer_ms']} ms ({result['device']})"
+    detail = f'a red picture was recognised as "{colour}": {times}; {spoken(took_s)} with loading'
     if colour == "red":
         return Check("question", True, detail)
     return Check(

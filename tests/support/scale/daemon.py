@@ -29,6 +29,7 @@ class TimedModel:
 
     name = "timed"
     revision = "r1"
+    device = "cpu"
 
     def __init__(self, trace: Path, encode_s: float, ask_s: float) -> None:
         self._trace = trace.open("a")

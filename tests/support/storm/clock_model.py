@@ -51,6 +51,7 @@ class ClockModel:
 
     name = "clock"
     revision = "r1"
+    device = "cpu"
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
