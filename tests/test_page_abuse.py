@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -17,15 +18,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.broker import HOST, until
+from starlette.types import Receive, Scope, Send
+from support.broker import HOST, free_port, until
 from support.making import frame
 from support.paging import FakeBox
 from support.process import resident_bytes
 from support.raw_http import exchange, get, status
 from support.world import CONFIG
 
-from edged.core.specs import PageSpec
-from edged.page import connection, feed, server
+from edged.core.specs import ListenAddress, PageSpec
+from edged.page import connection, feed, server, uvicorn_server
 from edged.page.app import PageApp
 from edged.page.connection import MOST_CONNECTIONS
 from edged.page.feed import MOST_LISTENERS
@@ -372,3 +374,48 @@ def test_without_descriptors_no_connection_is_accepted_and_that_is_logged_once(
     assert re.fullmatch(r"page: connections are accepted again after \S+ s \(\d+ tries\)", logged()[1])
     assert len(logged()) == 2
     assert not [record for record in caplog.records if record.exc_info]
+
+
+class Defective:
+    """An app whose requests are answered, and leave a callback in the event loop that fails."""
+
+    @staticmethod
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        asyncio.get_running_loop().call_soon(Defective.fail)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    @staticmethod
+    def fail() -> None:
+        raise RuntimeError("a defect")
+
+    async def close(self) -> None: ...
+
+
+def test_an_error_in_the_event_loop_is_logged_again_after_it_was_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(uvicorn_server, "QUIET_S", 0.3)
+    caplog.set_level(logging.INFO, "edged")
+    spec = PageSpec(ListenAddress(HOST, free_port()))
+    page = PageServer(lambda _: Defective())
+
+    def logged() -> list[str]:
+        return [message for message in caplog.messages if "unexpected error" in message]
+
+    def fail_twice_until(count: int) -> None:
+        for _ in range(2):
+            httpx.get(f"http://{spec.listen.shown}/")
+        until(lambda: len(logged()) == count, 20)
+
+    page.follow(spec)
+    try:
+        until(lambda: len(caplog.messages) > 0, 20)
+        fail_twice_until(2)
+        fail_twice_until(4)
+    finally:
+        page.stop()
+    first, over, again, _ = logged()
+    assert first == again
+    assert first.startswith("page: unexpected error: Exception in callback Defective.fail")
+    assert re.fullmatch(r"page: no more unexpected errors after \S+ s \(2 errors\)", over)

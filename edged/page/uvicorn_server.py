@@ -23,7 +23,9 @@ log = logging.getLogger("edged")
 GRACE_S = 1  # for the answers that are being sent when edged stops
 IDLE_S = 10
 LARGEST_HEAD = 16_384  # bytes
-ACCEPTED_S = 3.0  # asyncio tries again a second after it could not accept a connection
+# An outage of asyncio is over when nothing was reported for this time.
+ACCEPTED_S = 3.0  # it tries again a second after it could not accept a connection
+QUIET_S = 60.0  # unexpected errors
 BACKLOG = 16  # asyncio accepts as many at once, before any of them is a connection that is counted
 
 
@@ -34,9 +36,9 @@ class QuietServer(uvicorn.Server):
         # Clients can cause each of uvicorn's own log lines, as often as they like.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._app = app
-        self._failing = Outage("page", log)
+        self._failing = Outage("page", log, "no more unexpected errors", "error", "errors")
         self._accepting = Outage("page", log, "connections are accepted again")
-        self._accepted: asyncio.TimerHandle | None = None
+        self._ends: dict[Outage, asyncio.TimerHandle] = {}
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(
@@ -91,15 +93,18 @@ class QuietServer(uvicorn.Server):
         """An error that asyncio would log each time."""
         error = context.get("exception")
         if is_shortage(error):
-            self._not_accepted(loop, error)
-            return
-        self._failing.begin(f"unexpected error: {context['message']}: {error!r}", level=logging.ERROR, exc_info=error)
+            self._accepting.begin(f"no connection is accepted: {system_text(error)}")
+            self._end_after(ACCEPTED_S, self._accepting, loop)
+        else:
+            what = f"unexpected error: {context['message']}: {error!r}"
+            self._failing.begin(what, level=logging.ERROR, exc_info=error)
+            self._end_after(QUIET_S, self._failing, loop)
 
-    def _not_accepted(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
-        self._accepting.begin(f"no connection is accepted: {system_text(error)}")
-        if self._accepted:
-            self._accepted.cancel()
-        self._accepted = loop.call_later(ACCEPTED_S, self._accepting.end)
+    def _end_after(self, quiet_s: float, outage: Outage, loop: asyncio.AbstractEventLoop) -> None:
+        """Unless this is called again before."""
+        if outage in self._ends:
+            self._ends[outage].cancel()
+        self._ends[outage] = loop.call_later(quiet_s, outage.end)
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
