@@ -36,6 +36,8 @@ NOT_RUN = {
     r"pipx run uv": "for Debian 13; uv downloads a Python",
     r"pipx ": "for Debian 13",
     r"systemctl restart": "needs systemd; tests/test_install_debian.py runs it",
+    r"mosquitto_passwd|/etc/mosquitto/passwd": "asks for a password; mosquitto is no service here",
+    r"systemd/(compose|edged|models)": "needs a container engine, and a config for it",
     r"edged prepare": "needs a compiled model; tests/test_npu_prepare.py runs it on a simulated one",
     r"-u edged .*edged doctor": "needs the compiled model",
 }
@@ -75,7 +77,7 @@ def first_match(patterns: dict[str, str], command: str) -> str | None:
 def stand_in(command: str, camera: str) -> str:
     for pattern, replacement in STAND_INS.items():
         command = re.sub(pattern, replacement, command)
-    return command.replace("rtsp://USER:PASSWORD@CAMERA:554/PATH", camera)
+    return command.replace("'rtsp://USER:PASSWORD@CAMERA:554/PATH'", f"'{camera}'")
 
 
 class Runner:

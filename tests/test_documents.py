@@ -158,3 +158,10 @@ def test_every_word_of_the_log_table_is_one_that_edged_logs():
     strings = "\n".join(re.findall(r'"[^"\n]*"', source))
     assert [word for word in words if word not in strings] == []
     assert len(words) > 5
+
+
+def test_every_address_in_a_command_is_in_quotes():
+    """A shell would take the `&` and `?` of a camera's address for its own."""
+    commands = [line for block in blocks("sh") for line in block.splitlines() if "://" in line]
+    assert commands
+    assert [line for line in commands if not re.search(r"'\w+://[^']+'", line)] == []

@@ -42,7 +42,7 @@ def next_steps(edged: str, hf: str) -> str:
         "     or, for the NPU, from the compiler's output",
         *_typed(edged, prepare),
         "  2. a config: for a camera's address, or for a folder of pictures",
-        *_typed(edged, f"init --model {MODEL} rtsp://USER:PASSWORD@HOST/PATH"),
+        *_typed(edged, f"init --model {MODEL} 'rtsp://USER:PASSWORD@HOST/PATH'"),
         *_typed(edged, "check edged.yaml"),
         "  3. run it: answers go to the MQTT broker at localhost unless edged.yaml says",
         "     otherwise",

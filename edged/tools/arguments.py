@@ -15,7 +15,7 @@ from edged.tools.parser import name, path, picture
 CONFIG_DEFAULT = f"default: {DEFAULT_PATH}, else ./edged.yaml"
 INIT_EXAMPLES = """\
 examples:
-  edged init rtsp://viewer:PASSWORD@10.0.0.9:554/stream1
+  edged init 'rtsp://viewer:PASSWORD@10.0.0.9:554/stream1'
   edged init pictures/ --model ./Qwen2-VL-2B-Instruct
 """
 ASK_EXAMPLES = """\

@@ -23,6 +23,7 @@ NEXT_STEPS = f"""\
 next:
   put the model folder into {layout.MODELS}/qwen2-vl-2b: edged prepare --help
   edit {DEFAULT_PATH}
+  write passwords to {DEFAULT_PATH.parent}/credentials/NAME: owner {layout.USER.user}, mode 0600
   sudo -u edged edged doctor
   sudo systemctl enable --now edged"""
 
