@@ -371,7 +371,7 @@ def test_unplugged_camera_is_released_and_opened_again() -> None:
     with watching(first, second) as watched:
         watched.grab()
         first.unplugged.set()
-        assert watched.wait_for(online=False).reason == "unplugged, or its driver failed"
+        assert watched.wait_for(online=False).reason == "the camera was unplugged, or its driver failed"
         with pytest.raises(CameraError):
             watched.grab()
         watched.wait_for(online=True, count=2)

@@ -62,6 +62,6 @@ def test_frames_are_kept_from_a_reload_on_and_are_those_of_the_published_answers
     monkeypatch.setenv("STATE_DIRECTORY", state["STATE_DIRECTORY"])
     assert main(["labels", "import", str(tmp_path / "labels.jsonl"), "--config", str(config)]) == 0
     with Edged("run", "--config", config, env=state) as edged:  # which keeps no frames
-        edged.wait_for(r"frames: \d+ frames? deleted: none are to be kept")
+        edged.wait_for(r"frames: \d+ frames? deleted: `frames:` is not configured")
         until(lambda: [file.name for file in frames.iterdir()] == [labelled], 30)
         assert edged.stop()[0] == 0

@@ -179,7 +179,7 @@ def test_the_whole_picture():
         "dock/people                     ▁█·▂ 1–12      3      16:30 75 % ok, 25 % unsure",
         "dock/날씨                         12 1 맑음, … 비     16:30 100 % ok",
         "roof/gate                          ·           -            33 % camera_down, …",
-        "one mark is 1 h; · is refusals only, a blank is no answer",
+        "each column is 1 h; ·: only refusals; blank: no answer",
     ]
 
 

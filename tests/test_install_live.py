@@ -202,7 +202,7 @@ def test_the_command_is_the_one_of_this_environment(tmp_path: Path, monkeypatch:
     with pytest.raises(InstallError) as caught:
         own_command(Target(root, live=False))
     assert str(caught.value) == (
-        f"the service could not run {root}/opt/edged/venv/bin/edged: {root}/opt/edged is closed to other users; "
+        f"the service could not run {root}/opt/edged/venv/bin/edged: other users may not enter {root}/opt/edged; "
         "install edged into /opt/edged/venv"
     )
 

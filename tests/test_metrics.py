@@ -386,8 +386,8 @@ def test_a_driver_that_hangs_leaves_out_its_values_until_it_answers(
         assert len(calls) == 1
         answers.set()
         until(lambda: box.values("edged_npu_temperature_celsius") == {"0": 40.0})
-    assert caplog.messages[0] == "metrics: the NPU's driver does not answer; no temperature and load"
-    assert caplog.messages[1].startswith("metrics: the NPU's driver answers again after ")
+    assert caplog.messages[0] == "metrics: the NPU driver does not respond; temperature and load are not reported"
+    assert caplog.messages[1].startswith("metrics: the NPU driver responds again after ")
     assert len(caplog.messages) == 2
 
 
@@ -406,3 +406,4 @@ def test_an_npu_that_cannot_be_read_is_said_once(
     with caplog.at_level(logging.INFO):
         assert monitor.figures() == monitor.figures() == []
     assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("metrics: NPU temperature and load are not available: ")

@@ -312,7 +312,7 @@ def test_a_damaged_file_is_set_aside_and_replaced(
     assert aside.name.startswith("edged.db.damaged-20")
     [line] = logged(caplog, "ERROR")
     assert line.startswith(f"store: {path} is damaged (")
-    assert line.endswith(f"; renamed to {aside.name} and started anew")
+    assert line.endswith(f"; renamed to {aside.name}; continuing with an empty file")
 
 
 def test_a_file_that_is_damaged_while_edged_runs_is_replaced(
@@ -349,7 +349,7 @@ def test_a_file_that_was_deleted_under_a_running_edged_is_created_again(
     shutil.rmtree(path.parent)
     until(lambda: logged(caplog, "ERROR"), WRITTEN_S)
     assert logged(caplog, "ERROR")[0] == (
-        f"store: {path} was removed or replaced by another file; edged goes on with it"
+        f"store: {path} was removed or replaced; edged uses the file that is there now"
     )
     after = message(store, b"after")
     assert write(store, after)

@@ -25,6 +25,7 @@ QUEUED_S = 0.005  # a grab that takes less found its picture in the queue
 OLD_S = 0.5  # a picture of this age is passed over if it was in the queue
 DAMAGED_S = 2.0  # nothing but damaged pictures for this long: offline
 RETRY_S = 0.5  # how often a picture is decoded while the camera is offline
+UNPLUGGED = "the camera was unplugged, or its driver failed"
 FIRST_PATIENCE_S, LEAST_PATIENCE_S, MOST_PATIENCE_S = 20.0, 10.0, 30.0
 
 
@@ -96,7 +97,7 @@ class UsbSession:
 
     def _no_picture(self, waited_s: float) -> None:
         if waited_s < SILENT_S:
-            raise CameraError("unplugged, or its driver failed") if self._has_started else NotStarted("not started")
+            raise CameraError(UNPLUGGED) if self._has_started else NotStarted("not started")
         silent_s = time.monotonic() - self._last_picture
         if self._has_started:
             self._stalled(silent_s)

@@ -49,7 +49,7 @@ class Noise(Protocol):
     def shown(self) -> bool: ...
 
     def learn(self, shown: bool) -> None:
-        """Returns at once."""
+        """Remember whether the camera has shown noise. Returns at once."""
 
 
 class VisionModel(Protocol):

@@ -104,7 +104,10 @@ class LabelTask:
 
 @dataclass(frozen=True, slots=True)
 class LabelProgress:
-    """`labelled` of `kept` frames have a label for each answer, if only `skip`. `labels` are those of all frames."""
+    """`kept`: frames that are kept. `labelled`: those of them whose answers all have a label, `skip` included.
+
+    `labels`: all labels in the store, also those of frames that were deleted.
+    """
 
     kept: int
     labelled: int

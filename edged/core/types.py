@@ -242,7 +242,10 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
-    """For health and metrics. `working` is false while nothing can be written; `bytes` is the size on disk."""
+    """For health and metrics. `working`: false while nothing can be written. `bytes`: size on disk, with the journal.
+
+    `lost`: writes that were given up since the start, because too many waited or edged ended.
+    """
 
     working: bool
     bytes: int

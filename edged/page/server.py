@@ -37,7 +37,7 @@ class PageServer:
         self._thread: _ServerThread | None = None
 
     def follow(self, spec: PageSpec | None) -> None:
-        """Serve as this says, and no longer as another; None: no page. Takes 5 s at most."""
+        """Serve this spec instead of the current one; None: no page. Takes 5 s at most."""
         if self._thread and self._thread.spec == spec:
             return
         self.stop()
@@ -71,7 +71,7 @@ class _ServerThread:
             server.stop()
         self._thread.join(STOP_S)
         if self._thread.is_alive():
-            log.error("page %s: still serving after %.0f s", self.spec.listen.shown, STOP_S)
+            log.error("page %s: the server did not stop within %.0f s", self.spec.listen.shown, STOP_S)
 
     def _run(self) -> None:
         if self.spec.problem:

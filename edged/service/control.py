@@ -65,7 +65,9 @@ class ControlSocket:
             self._listening = _listen(self._path)
         except OSError as error:
             log.warning(
-                "cannot listen at %s (%s); edged reload goes through the broker", self._path, system_text(error)
+                "control socket %s: cannot listen: %s; `edged reload` and `systemctl reload` need the broker",
+                self._path,
+                system_text(error),
             )
             return
         self._thread.start()

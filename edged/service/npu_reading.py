@@ -20,7 +20,7 @@ class NpuReading:
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._figures: Sequence[NpuFigures] = ()
-        self._outage = Outage("metrics", log, "the NPU's driver answers again")
+        self._outage = Outage("metrics", log, "the NPU driver responds again")
 
     def figures(self, read: Callable[[], Sequence[NpuFigures]]) -> Sequence[NpuFigures]:
         """What `read` returns; nothing while a call of it takes longer than 0.5 s."""
@@ -30,7 +30,7 @@ class NpuReading:
             self._thread.start()
             self._thread.join(LIMIT_S)
         if self._thread.is_alive():
-            self._outage.begin("the NPU's driver does not answer; no temperature and load")
+            self._outage.begin("the NPU driver does not respond; temperature and load are not reported")
             return ()
         self._outage.end()
         return self._figures

@@ -38,7 +38,8 @@ class Watchdog:
             self._status = status
             self._notify(f"STATUS={status}")
         if hanging:
-            self._stuck.begin(f"{status}; WATCHDOG=1 is no longer sent", level=logging.ERROR)
+            outlook = "; systemd will restart edged if this lasts" if self._every else ""
+            self._stuck.begin(f"{status}{outlook}", level=logging.ERROR)
             return
         if self._loading:
             self._extend()

@@ -82,7 +82,9 @@ class StateFile:
         for companion in COMPANIONS:
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{companion}").rename(f"{aside}{companion}")
-        log.error("store: %s is damaged (%s); renamed to %s and started anew", self.path, reason, aside.name)
+        log.error(
+            "store: %s is damaged (%s); renamed to %s; continuing with an empty file", self.path, reason, aside.name
+        )
 
     def is_current(self) -> bool:
         """False if the file that was opened is not at its path any more."""

@@ -68,8 +68,8 @@ class DiskFrames:
         self._retry_at = 0.0
         self._too_large: set[str] = set()  # cameras
         self._labelled_went = False
-        self._outage = Outage("frames", log, "kept again")
-        self._busy = Outage("frames", log, "none is lost any more", "frame", "frames")
+        self._outage = Outage("frames", log, "writing again")
+        self._busy = Outage("frames", log, "all are kept again", "lost", "lost")
         self._reader: sqlite3.Connection | None = None
         self._reader_lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class DiskFrames:
         try:
             self._queue.put_nowait((frame, encode))
         except Full:
-            self._busy.begin("more than can be written; some are not kept")
+            self._busy.begin("arriving faster than they can be written; some are not kept")
 
     def reopen(self) -> None:
         """The file may have been replaced by another one."""
@@ -159,7 +159,7 @@ class DiskFrames:
 
     def _write_rows(self, write: Write, what: str) -> None:
         if not self._committed(write):
-            raise FramesUnavailable(f"{self._path} cannot be written now; {what} waits in memory until it can")
+            raise FramesUnavailable(f"{self._path} cannot be written now; {what} is kept in memory and written later")
 
     def _committed(self, write: Write) -> bool:
         """True if it is on disk; False if it may be later."""
@@ -258,7 +258,7 @@ class DiskFrames:
         for name in present - kept:
             self._files.delete(name)
         self._submit(Operation(lambda connection: rows.delete_unlabelled(connection, kept - present)))
-        _report_deleted(gone, "frame", "frames.max is exceeded" if spec else "none are to be kept")
+        _report_deleted(gone, "frame", "frames.max is exceeded" if spec else "`frames:` is not configured")
         _report_deleted(len(present - kept), "file", "not in the store")
         if spec is None:  # else the next frame that is kept ends it
             self._outage.end()

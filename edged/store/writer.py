@@ -199,7 +199,7 @@ class Writer:
             return
         self._clean_at = time.monotonic() + CLEAN_S
         if not self._file.is_current():
-            log.error("store: %s was removed or replaced by another file; edged goes on with it", self._file.path)
+            log.error("store: %s was removed or replaced; edged uses the file that is there now", self._file.path)
             self._disconnect()
             self._file.unlock()  # its lock may be gone too
             return

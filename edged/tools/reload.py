@@ -68,7 +68,7 @@ def _read(connection: socket.socket, stop: StopSignal) -> bytes:
 def _print(response: dict[str, Any]) -> int:
     data = response.get("data")
     if response.get("status") != "ok" or not isinstance(data, dict):
-        raise EdgedError(printable(str(response.get("error", "the response is not one of edged"))))
+        raise EdgedError(printable(str(response.get("error", "the response is not a valid edged response"))))
     write_line(f"config reloaded: revision {printable(str(data.get('config_rev')))} is in force")
     return EXIT_OK
 

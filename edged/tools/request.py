@@ -58,7 +58,7 @@ def call(config: Config, what: str, keys: Mapping[str, Any], limit_s: float, sto
     """The data of the response. Raises EdgedError, Stopped."""
     data = Caller(config.mqtt, config.node, what, keys, limit_s).call(stop)
     if not isinstance(data, dict):
-        raise EdgedError(f"the response to {what} is not one of edged")
+        raise EdgedError(f"the response to {what} is not a valid edged response")
     return data
 
 

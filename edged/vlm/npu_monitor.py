@@ -42,7 +42,7 @@ class NpuMonitor:
             self._library = mbltml
             return int(mbltml.mbltmlGetDeviceCount())
         except Exception as error:  # of the vendor's library, which may be of another version
-            log.info("metrics: no temperature and load of the NPU: %r", error)
+            log.warning("metrics: NPU temperature and load are not available: %r", error)
             return 0
 
     def _read(self, device: int) -> NpuFigures:

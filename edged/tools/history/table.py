@@ -52,7 +52,7 @@ def show(courses: Mapping[Name, Course], since: float, now: float, zone: tzinfo,
     if courses:
         console.print(table([line(name, course, now, zone) for name, course in courses.items()], console.width))
         column = spoken((now - since) / COLUMNS)
-        _remark(console, f"one mark is {column}; {REFUSED} is refusals only, a blank is no answer")
+        _remark(console, f"each column is {column}; {REFUSED}: only refusals; blank: no answer")
 
 
 def line(name: Name, course: Course, now: float, zone: tzinfo) -> Line:

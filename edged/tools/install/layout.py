@@ -29,7 +29,10 @@ COMPLETION = "/usr/local/share/bash-completion/completions/edged"
 COMMAND_IN_UNIT = "/opt/edged/venv/bin/edged"
 USER = Owner("edged", "edged")
 FOR_USER = Owner("root", "edged")  # the service reads it and cannot change it
-HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  # what the unit hides from the service
+HIDDEN = {  # from the service, by these settings of its unit
+    **dict.fromkeys(("/home", "/root", "/run/user"), "ProtectHome"),
+    **dict.fromkeys(("/tmp", "/var/tmp"), "PrivateTmp"),  # noqa: S108
+}
 SAFE = re.compile(r"[\w./+@-]+")  # needs no escapes in a unit
 
 
@@ -71,12 +74,12 @@ def why_not_for_the_service(path: Path, target: Target) -> str | None:
     """Why the service cannot run this file, by its folder or modes; None if it can."""
     inside = target.inside(path)
     if hidden := next((folder for folder in HIDDEN if inside.is_relative_to(folder)), None):
-        return f"its unit hides {hidden} from it"
+        return f"the unit hides {hidden} ({HIDDEN[hidden]})"
     if not SAFE.fullmatch(str(inside)):
-        return "a unit cannot name such a path"
+        return "a systemd unit cannot contain this path"
     parts = [path, *(parent for parent in path.parents if parent.is_relative_to(target.root))]
     closed = next((part for part in reversed(parts) if not part.stat().st_mode & 0o001), None)
-    return f"{closed} is closed to other users" if closed else None
+    return f"other users may not {'enter' if closed.is_dir() else 'run'} {closed}" if closed else None
 
 
 def _service_files(target: Target, folder: Path, command: Path) -> Iterator[InstalledFile]:
