@@ -23,6 +23,10 @@ BY_PROMETHEUS = {"instance", "job"}  # the labels that a scrape adds
 SELECTOR = re.compile(r"\b(edged_\w+|up)\b(?:\{([^}]*)\})?")
 
 UP, ACTIVE = ('edged_camera_up{camera="dock"}', 'edged_camera_active{camera="dock"}')
+LOOKS = 'edged_looks_total{camera="dock"}'
+STALE = 'edged_answers_total{camera="dock",question="people",status="stale_frame"}'
+OK = 'edged_answers_total{camera="dock",question="people",status="ok"}'
+EVERY_30_MIN = "0x29 1x29 2x29 3x29 4x29"
 # For promtool: an alert, samples once a minute, a moment, and whether the alert is on then
 CASES: list[tuple[str, dict[str, str], str, bool]] = [
     ("EdgedCameraDown", {UP: "0x20", ACTIVE: "1x20"}, "9m", False),
@@ -41,6 +45,15 @@ CASES: list[tuple[str, dict[str, str], str, bool]] = [
         "6m",
         True,
     ),
+    ("EdgedNoAnswers", {LOOKS: "0+2x40", STALE: "0+2x40", OK: "5x40"}, "6m", False),
+    ("EdgedNoAnswers", {LOOKS: "0+2x40", STALE: "0+2x40", OK: "5x40"}, "9m", True),
+    ("EdgedNoAnswers", {LOOKS: "0+2x40", STALE: "0+2x40"}, "9m", True),
+    ("EdgedNoAnswers", {LOOKS: "0+2x40", STALE: "0+1x40", OK: "0+1x40"}, "30m", False),
+    ("EdgedNoAnswers", {LOOKS: "0+2x40", OK: "5x40"}, "30m", False),
+    ("EdgedNoAnswers", {LOOKS: "0+2x41", STALE: "0x20 0+2x20", OK: "0+1x20 20x20"}, "25m", False),
+    ("EdgedNoAnswers", {LOOKS: "0+2x41", STALE: "0x20 0+2x20", OK: "0+1x20 20x20"}, "40m", True),
+    ("EdgedNoAnswers", {LOOKS: EVERY_30_MIN, STALE: EVERY_30_MIN, OK: "7x150"}, "80m", False),
+    ("EdgedNoAnswers", {LOOKS: EVERY_30_MIN, STALE: EVERY_30_MIN, OK: "7x150"}, "100m", True),
     ("EdgedOutboxGrowing", {"edged_outbox_messages": "0+30x40"}, "25m", True),
     ("EdgedOutboxGrowing", {"edged_outbox_messages": "5000-30x40"}, "25m", False),
     ("EdgedOutboxGrowing", {"edged_outbox_messages": "0x20 8x20"}, "25m", False),
@@ -132,7 +145,7 @@ def run(*command: str | Path, cwd: Path, given: str = "") -> str:
 
 @pytest.mark.long
 def test_promtool_accepts_the_examples(promtool: str):
-    assert "10 rules found" in run(promtool, "check", "config", "prometheus.yml", cwd=EXAMPLES / "prometheus")
+    assert "11 rules found" in run(promtool, "check", "config", "prometheus.yml", cwd=EXAMPLES / "prometheus")
 
 
 @pytest.mark.long
