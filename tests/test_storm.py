@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -202,6 +202,8 @@ def test_an_edged_that_loses_its_device_may_have_been_started_with_a_config_that
     for log, code in ((warned, 75), (refused, 78)):
         life = Life(cast(Edged, SimpleNamespace(lines=log)), 100.0, exit_code=code, loses_device=True)
         assert not list(oracle.badly_ended([life], 10.0))
+    stopped = replace(life, stopped_by=signal.SIGTERM, stop_sent=101.0, ended=101.0)
+    assert not list(oracle.badly_ended([stopped], 10.0))
 
 
 @pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store", "page"])

@@ -67,8 +67,8 @@ class Life:
     def expected_exits(self) -> set[int]:
         """A process that a signal reaches before edged has begun to work dies of it."""
         refused = any(" ERROR " in line and "edged.yaml" in line for line in self.log)
-        if self.stopped_by is None and refused and not self.ready:
-            return {EXIT_CONFIG}  # it was started while the config was wrong
+        if refused and not self.ready:  # it was started while the config was wrong, and a signal may have met its end
+            return {EXIT_CONFIG, -self.stopped_by} if self.stopped_by else {EXIT_CONFIG}
         if self.stopped_by is None and self.loses_device:
             return {EXIT_UNAVAILABLE}
         if self.stopped_by == signal.SIGTERM:
