@@ -16,11 +16,11 @@ from support.browser import DESK, PHONE, keep_picture, opened, overflow_px
 from support.drawing import Easel, Finger, paste
 from support.paging import FakeBox
 
+from edged.cameras.polygon import inside
 from edged.cli import main
 from edged.config.form import MaskForm, RegionForm
 from edged.config.load import load
 from edged.core.types import Frame, utc_now
-from edged.service.region import inside
 
 WIDTH, HEIGHT = 1280, 720  # wider than the picture is on the page
 PIXELS = np.random.default_rng(1).integers(1, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)  # no two alike, none black
@@ -448,7 +448,9 @@ def test_sides_that_cross_are_pointed_out(browser: Browser, box: FakeBox):
         drawn = easel(page)
         drawn.tool("mask", "polygon")
         drawn.click((128, 72), (1152, 648), (1152, 72), (128, 300), (128, 72))
-        assert drawn.problems() == ["The sides of mask 1 cross. A part that is covered twice is not masked."]
+        assert drawn.problems() == [
+            "The sides of mask 1 cross. A part that they enclose in opposite directions is not masked."
+        ]
         assert drawn.yaml("mask") != ""
 
 

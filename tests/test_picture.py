@@ -18,8 +18,10 @@ from support.yard.weather import WEATHERS
 
 from edged.cameras.picture import decode_picture, frame_from_bgr
 from edged.core.errors import CameraError
+from edged.core.specs import RegionSpec
 from edged.core.types import Frame
 from edged.service.picture import CHANGED, change, jpeg, preview, thumbnail
+from edged.service.region import cut
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 
@@ -79,6 +81,57 @@ def test_pixels_under_two_masks_stay_black() -> None:
 def test_mask_reaches_the_last_row_and_column() -> None:
     everything = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
     assert not framed(np.full((91, 77, 3), 200, np.uint8), everything).rgb.any()
+
+
+STAR = ((0.5, 0.05), (0.78, 0.95), (0.05, 0.4), (0.95, 0.4), (0.22, 0.95))
+TWICE_AROUND = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7))
+CROSSING = {
+    "star": STAR,
+    "star, drawn backwards": STAR[::-1],
+    "bow tie": ((0.1, 0.1), (0.9, 0.9), (0.9, 0.2), (0.1, 0.9)),
+    "twice around": TWICE_AROUND,
+    "four times around": TWICE_AROUND * 2,
+}
+
+
+def windings(polygon: tuple, width: int, height: int) -> np.ndarray:
+    """How often the polygon goes around the middle of each pixel, by the sum of angles. Height x width."""
+    middles = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1) @ [1, 1j]
+    around = (np.array(polygon) * (width, height)) @ [1, 1j]
+    turns = [
+        np.angle((end - middles) / (start - middles)) for start, end in zip(around, np.roll(around, -1), strict=True)
+    ]
+    return np.asarray(np.rint(np.array(turns).sum(axis=0) / (2 * np.pi)), int)
+
+
+def near_edges(polygon: tuple, width: int, height: int) -> np.ndarray:
+    """True for pixels that an edge may touch, where rounding decides."""
+    around = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
+    return cv2.polylines(np.zeros((height, width), np.uint8), [around], True, 1, thickness=5).astype(bool)
+
+
+def random_polygons() -> list[tuple]:
+    rng = np.random.default_rng(5)
+    return [tuple(map(tuple, rng.random((corners, 2)))) for corners in (3, 4, 5, 5, 6, 7, 9, 12, 30)]
+
+
+@pytest.mark.parametrize("polygon", [*CROSSING.values(), *random_polygons()], ids=[*CROSSING, *map(str, range(9))])
+def test_a_mask_that_crosses_itself_covers_all_that_it_goes_around_and_nothing_else(polygon: tuple) -> None:
+    width, height = 160, 90
+    frame = framed(np.full((height, width, 3), 200, np.uint8), polygon)
+    black, inside = (frame.rgb == 0).all(axis=2), windings(polygon, width, height) != 0
+    unclear = near_edges(polygon, width, height)
+    assert black[inside & ~unclear].all()
+    assert not black[~inside & ~unclear].any()
+    assert (inside & ~unclear).sum() > 50, "the rest would prove nothing"
+
+
+def test_the_middle_of_a_star_is_in_its_region() -> None:
+    picture = np.full((90, 160, 3), 200, np.uint8)
+    left, top, right, bottom = 0.05, 0.05, 0.95, 0.95
+    seen = cut(framed(picture), RegionSpec("star", (left, top, right, bottom), STAR)).rgb
+    inside = windings(STAR, 160, 90)[round(top * 90) : round(bottom * 90), 8:152] != 0
+    assert (seen.any(axis=2) == inside).all()
 
 
 def asphalt(seed: int) -> np.ndarray:

@@ -20,13 +20,14 @@ from support.fakes import FakeModel
 from support.making import frame, picture
 from support.world import World
 
+from edged.cameras.polygon import inside
 from edged.cameras.source import open_camera
 from edged.config.load import load
 from edged.core.errors import ModelError
 from edged.core.interfaces import Camera, Noise
 from edged.core.specs import CameraSpec, ModelSpec, QuestionSpec, RegionSpec
 from edged.core.types import Answer, CameraReport, Exchange, Frame, Reply
-from edged.service.region import cut, inside
+from edged.service.region import cut
 from edged.service.worker import FIRST_ENCODE_S, LEAST_ENCODE_S
 
 GATE = "gate: {box: [0.25, 0.5, 0.75, 1.0]}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 
 from edged.cameras.jpeg import DamagedPicture, UnsupportedJpeg, decode_jpeg
 from edged.cameras.png import PNG_START, needed_chunks
+from edged.cameras.polygon import inside
 from edged.core.errors import CameraError, StaleFrame
-from edged.core.specs import Rotation
+from edged.core.specs import Point, Rotation
 from edged.core.types import Frame, utc_now
 
 Pixels: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
+Outline: TypeAlias = NDArray[np.int32]
+Mask: TypeAlias = tuple[tuple[Point, ...], ...]
 
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -84,9 +88,23 @@ def require_fresh(captured_mono: float, max_age_s: float, after_damage: bool = F
 def _blacken(rgb: Pixels, mask: Mask) -> None:
     height, width = rgb.shape[:2]
     for polygon in mask:
-        points = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
-        # One by one: in a single call, pixels in two polygons would stay visible.
-        cv2.fillPoly(rgb, [points], (0, 0, 0))
+        for outlines in _fillings(polygon, width, height):
+            # One by one: in a single call, pixels in two polygons would stay visible.
+            cv2.fillPoly(rgb, outlines, (0, 0, 0))
+
+
+@lru_cache(maxsize=256)
+def _fillings(polygon: tuple[Point, ...], width: int, height: int) -> tuple[Sequence[Outline], ...]:
+    """Outlines for one `cv2.fillPoly` each, which together cover the polygon.
+
+    It leaves out what a polygon goes around twice, such as the middle of a star: that has outlines of its own.
+    """
+    corners = np.rint(np.array(polygon) * (width, height)).astype(np.int32)
+    left_out = inside((corners + 0.5).tolist(), width, height)
+    cv2.fillPoly(left_out, [corners], 0)
+    found, _ = cv2.findContours(left_out, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = [np.asarray(outline, np.int32) for outline in found]
+    return ([corners], outlines) if outlines else ([corners],)
 
 
 def is_dark(picture: Pixels) -> bool:

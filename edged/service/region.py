@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edged.core.specs import Point, RegionSpec
+from edged.cameras.polygon import inside
+from edged.core.specs import RegionSpec
 from edged.core.types import Frame
 
 
@@ -28,21 +26,6 @@ def cut(frame: Frame, region: RegionSpec | None) -> Frame:
         corners = [(x * width - columns.start, y * height - rows.start) for x, y in region.polygon]
         rgb = rgb * inside(corners, rgb.shape[1], rgb.shape[0])[..., np.newaxis]
     return replace(frame, rgb=np.ascontiguousarray(rgb))
-
-
-def inside(corners: Sequence[Point], width: int, height: int) -> NDArray[np.uint8]:
-    """1 for each pixel whose middle is in the polygon, 0 for the others. Height x width.
-
-    The corners are in pixels. Where the polygon crosses itself, a part that is covered twice is outside.
-    """
-    crossings = np.zeros((height, width + 1), dtype=np.uint8)
-    middles = np.arange(height) + 0.5
-    for (x1, y1), (x2, y2) in pairwise([*corners, corners[0]]):
-        rows = np.flatnonzero((min(y1, y2) <= middles) & (middles < max(y1, y2)))
-        if len(rows):
-            x = x1 + (middles[rows] - y1) * (x2 - x1) / (y2 - y1)
-            crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)] += 1
-    return crossings[:, :width].cumsum(axis=1, dtype=np.uint8) & np.uint8(1)
 
 
 def _span(first: float, last: float, size: int) -> slice:

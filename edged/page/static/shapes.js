@@ -49,22 +49,22 @@ export function nameRefusalOf(name) {
   return name.length > MOST_OF_A_NAME ? "nameLong" : null;
 }
 
-/** True if two sides cross, so that a part of the shape is covered twice, which makes it a hole. */
+/** True if two sides cross, so that a part that they enclose in opposite directions is a hole. */
 export function crossesItself(shape) {
   const corners = cornersOf(shape);
   const sides = corners.map((corner, index) => [corner, corners[(index + 1) % corners.length]]);
   return sides.some((side, index) => sides.slice(index + 1).some((other) => cross(side, other)));
 }
 
-/** True if the point is inside; a part that is covered twice is outside. */
+/** True if the point is inside; by non-zero winding, as edged fills a mask. */
 export function contains(shape, [x, y]) {
-  let inside = false;
+  let windings = 0;
   const corners = cornersOf(shape);
   corners.forEach(([x1, y1], index) => {
     const [x2, y2] = corners[(index + 1) % corners.length];
-    if (y1 > y !== y2 > y && x < x1 + ((y - y1) * (x2 - x1)) / (y2 - y1)) inside = !inside;
+    if (y1 > y !== y2 > y && x < x1 + ((y - y1) * (x2 - x1)) / (y2 - y1)) windings += y1 > y ? 1 : -1;
   });
-  return inside;
+  return windings !== 0;
 }
 
 /** The point on the nearest border between pixels, with as many decimals as it takes to find this pixel again. */

@@ -139,7 +139,7 @@ export default {
     nameLong: () => "A region's name has at most 64 characters.",
     nameTwice: (name) => `Two regions have the name ${name}.`,
     regionInUse: (region, question) => `The question "${question}" is about the region ${region}, which is no longer there.`,
-    crosses: (name, kind) => `The sides of ${name} cross. A part that is covered twice is ${kind === "mask" ? "not masked" : "outside of it"}.`,
+    crosses: (name, kind) => `The sides of ${name} cross. A part that they enclose in opposite directions is ${kind === "mask" ? "not masked" : "outside of it"}.`,
     configChanged: "The config's masks or regions have changed since you began. Discard to begin with the new ones.",
     resized: (from, to) => `The picture has changed from ${from} to ${to} pixels since you began. Check every shape.`,
     addKey: (key, camera, file) => `Add these lines to camera ${camera} in ${file}:`,

@@ -139,7 +139,7 @@ export default {
     nameLong: () => "영역 이름은 64자까지입니다.",
     nameTwice: (name) => `이름이 ${name}인 영역이 둘 있습니다.`,
     regionInUse: (region, question) => `질문 "${question}"이(가) 쓰는 영역 ${region}이(가) 없어졌습니다.`,
-    crosses: (name, kind) => `${name}: 변이 서로 엇갈립니다. 두 번 덮인 부분은 ${kind === "mask" ? "가려지지 않습니다" : "영역에 들지 않습니다"}.`,
+    crosses: (name, kind) => `${name}: 변이 서로 엇갈립니다. 서로 반대 방향으로 둘러싸인 부분은 ${kind === "mask" ? "가려지지 않습니다" : "영역에 들지 않습니다"}.`,
     configChanged: "그리기 시작한 뒤 설정의 마스크나 영역이 바뀌었습니다. 새 설정에서 시작하려면 모두 버리세요.",
     resized: (from, to) => `그리기 시작한 뒤 사진 크기가 ${from}에서 ${to} 픽셀로 바뀌었습니다. 모든 도형을 확인하세요.`,
     addKey: (key, camera, file) => `${file}의 카메라 ${camera}에 다음 줄을 추가하세요:`,
