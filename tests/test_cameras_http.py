@@ -175,6 +175,46 @@ def test_a_login_in_korean_is_sent_as_utf_8() -> None:
     assert 'username="김"'.encode() in requests[-1]
 
 
+def refused(requests: list[bytes]) -> Callable[[bytes], Reply]:
+    """A camera that refuses every login."""
+
+    def answer(request: bytes) -> bytes:
+        requests.append(request)
+        return b'HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm="r"\r\nContent-Length: 0\r\n\r\n'
+
+    return answer
+
+
+def logins(requests: list[bytes]) -> int:
+    return sum(b"Authorization: " in request for request in requests)
+
+
+def test_a_wrong_password_is_not_sent_again_at_the_next_looks() -> None:
+    """Many cameras lock an account after a few failures."""
+    requests: list[bytes] = []
+    with answering(refused(requests)) as port, web(f"http://{LOGIN}127.0.0.1:{port}/a") as watched:
+        assert [why(watched) for _ in range(3)] == ["wrong user or password (401)"] * 3
+        assert (len(requests), logins(requests)) == (2, 1)
+        assert [state.reason for state in watched.states] == ["wrong user or password (401)"]
+
+
+def test_a_wrong_password_is_tried_again_after_a_pause(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.cameras.http_camera.LOGIN_PAUSE_S", 0.1)
+    requests: list[bytes] = []
+    with answering(refused(requests)) as port, web(f"http://{LOGIN}127.0.0.1:{port}/a") as watched:
+        why(watched)
+        threading.Event().wait(0.2)
+        why(watched)
+    assert logins(requests) == 2
+
+
+def test_a_camera_that_lacks_a_login_is_asked_at_each_look() -> None:
+    requests: list[bytes] = []
+    with answering(refused(requests)) as port, web(f"http://127.0.0.1:{port}/a") as watched:
+        assert [why(watched) for _ in range(2)] == ["the camera requires a user and a password (401)"] * 2
+    assert (len(requests), logins(requests)) == (2, 0)
+
+
 @pytest.mark.slow
 def test_silent_web_camera_is_given_up_after_five_seconds(silent_port: int) -> None:
     with web(f"http://127.0.0.1:{silent_port}/") as watched, pytest.raises(CameraError, match=r"no answer .* in 5 s"):

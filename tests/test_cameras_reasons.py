@@ -12,7 +12,7 @@ import pytest
 from support.broker import HOST
 
 from edged.cameras.camera_url import parse_url
-from edged.cameras.reasons import LoginRefused, network_error, status_error
+from edged.cameras.reasons import LoginRefused, WrongPassword, network_error, status_error
 from edged.core.errors import CameraError
 
 URL = parse_url("rtsp://viewer:hunter2@cam.example:8554/live")
@@ -71,7 +71,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
 @pytest.mark.parametrize(
     ("code", "login_sent", "kind", "reason"),
     [
-        (401, True, LoginRefused, "wrong user or password (401)"),
+        (401, True, WrongPassword, "wrong user or password (401)"),
         (401, False, LoginRefused, "the camera requires a user and a password (401)"),
         (302, False, CameraError, "the camera redirects in a loop or to an unsupported address (302)"),
         (404, False, CameraError, "the path does not exist on the camera (404)"),

@@ -17,6 +17,7 @@ from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.packets import OpenStream, Packet
 from edged.cameras.picture import Pixels, decode_picture
 from edged.cameras.reader import Reader
+from edged.cameras.reasons import LOGIN_PAUSE_S, WrongPassword
 from edged.cameras.still import SourceStreams, Still, take_still
 from edged.cameras.stream_camera import StreamCamera
 from edged.cameras.waiting import raise_if_ended
@@ -45,6 +46,7 @@ class HttpCamera:
         self._lock = threading.Lock()
         self._stream: StreamCamera | None = None
         self._stream_over = threading.Event()  # the camera no longer answers with a stream
+        self._wrong_password: tuple[str, float] | None = None  # the reason, and when (monotonic) the camera gave it
 
     def start(self) -> None:
         """Does nothing: the first look connects."""
@@ -117,6 +119,16 @@ class HttpCamera:
         return self._reader.read(fetch, stop)
 
     def _fetch(self, cancelled: Cancelled) -> Still:
+        """Raises WrongPassword without asking the camera for a while after it refused the login."""
+        if self._wrong_password and time.monotonic() - self._wrong_password[1] < LOGIN_PAUSE_S:
+            raise WrongPassword(self._wrong_password[0])
+        try:
+            return self._request(cancelled)
+        except WrongPassword as error:
+            self._wrong_password = str(error), time.monotonic()
+            raise
+
+    def _request(self, cancelled: Cancelled) -> Still:
         with request(self._spec.source.address.reveal(), cancelled) as response:
             if multipart.is_stream(response):
                 raise SourceStreams

@@ -25,8 +25,15 @@ STATUS_REASONS = {
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
+LOGIN_PAUSE_S = 60.0  # after a refused login: many cameras lock an account after a few failures
+
+
 class LoginRefused(CameraError):
-    """Wrong user or password. Retried rarely: many cameras lock an account after a few failures."""
+    """No login, an unsupported one, or a wrong one."""
+
+
+class WrongPassword(LoginRefused):
+    """The camera refused the user and password that were sent. Do not send them again for LOGIN_PAUSE_S."""
 
 
 def network_error(error: OSError, url: CameraUrl) -> CameraError:
@@ -58,7 +65,7 @@ def _network_reason(error: OSError, host: str, where: str) -> str:
 def status_error(code: int, login_sent: bool) -> CameraError:
     """The error for an HTTP or RTSP status other than success."""
     if code == 401 and login_sent:
-        return LoginRefused("wrong user or password (401)")
+        return WrongPassword("wrong user or password (401)")
     if code == 401:
         return LoginRefused("the camera requires a user and a password (401)")
     if 300 <= code < 400:

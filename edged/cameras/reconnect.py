@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event as StopSignal
 
 from edged.cameras.health import UNEXPECTED, Health
-from edged.cameras.reasons import LoginRefused
+from edged.cameras.reasons import LOGIN_PAUSE_S, LoginRefused
 from edged.core.errors import CameraError, Stopped, is_shortage
 from edged.core.text import system_text
 
@@ -45,7 +45,7 @@ def keep_connected(
             reason = system_text(error) if is_shortage(error) else UNEXPECTED
             if reason == UNEXPECTED and health.reason != UNEXPECTED:
                 logger.exception("camera %s: unexpected error", health.name)
-        pause_s = MOST_PAUSE_S if refused else back_off_s(health.away_s)
+        pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
 
