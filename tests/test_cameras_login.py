@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import threading
+from collections.abc import Callable
 
 import pytest
-from support.http import LOGIN, DigestCamera, answering, jpeg
+from support.http import LOGIN, PASSWORD, USER, DigestCamera, answering, jpeg
 
 from edged.cameras.camera_url import parse_url
 from edged.cameras.login import digest
@@ -120,3 +122,78 @@ def test_login_is_for_the_path_that_the_same_host_redirects_to() -> None:
 
     with answering(reply, hang_up=True) as port:
         assert round(fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/a", NEVER).rgb.mean()) == 77
+
+
+BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+def basic_camera(request: bytes) -> bytes:
+    if f"Authorization: {BASIC}\r\n".encode() in request:
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(jpeg(77)), jpeg(77))
+    return b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=r\r\nContent-Length: 0\r\n\r\n"
+
+
+def redirect(address: str) -> bytes:
+    return f"HTTP/1.1 302 Go\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+class Redirecting:
+    """A camera that requires a login for each path and, once it has it for /snap, redirects to `address`."""
+
+    def __init__(self, camera: Callable[[bytes], bytes], address: str) -> None:
+        self.camera, self.address = camera, address
+        self.requests: list[bytes] = []
+
+    def __call__(self, request: bytes) -> bytes:
+        self.requests.append(request)
+        answer = self.camera(request)
+        return redirect(self.address) if request.startswith(b"GET /snap ") and b" 200 " in answer else answer
+
+    def logins(self) -> list[str]:
+        """The paths for which a login was sent."""
+        return [request.split()[1].decode() for request in self.requests if b"Authorization: " in request]
+
+
+@pytest.mark.parametrize("camera", [basic_camera, DigestCamera("MD5", "auth", jpeg(77))], ids=["Basic", "Digest"])
+def test_a_redirect_after_the_login_to_a_path_that_requires_it_too_is_followed(
+    camera: Callable[[bytes], bytes],
+) -> None:
+    redirecting = Redirecting(camera, "/img/1.jpg")
+    with answering(redirecting, hang_up=True) as port:
+        assert round(fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/snap", NEVER).rgb.mean()) == 77
+    assert redirecting.logins() == ["/snap", "/img/1.jpg"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"], ids=["another host", "another port"])
+def test_a_redirect_after_the_login_takes_it_nowhere_else(host: str) -> None:
+    elsewhere = Redirecting(basic_camera, "/")
+    with answering(elsewhere, hang_up=True) as other_port:
+        redirecting = Redirecting(basic_camera, f"http://{host}:{other_port}/img/1.jpg")
+        with answering(redirecting, hang_up=True) as port, pytest.raises(CameraError) as caught:
+            fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/snap", NEVER)
+    assert str(caught.value) == "the camera requires a user and a password (401)"
+    assert len(elsewhere.requests) == 1
+    assert b"authorization" not in elsewhere.requests[0].lower()
+
+
+def test_redirects_that_each_require_a_login_end() -> None:
+    requests: list[bytes] = []
+
+    def reply(request: bytes) -> bytes:
+        requests.append(request)
+        is_right = b" 200 " in basic_camera(request)
+        return redirect(f"/{len(requests)}") if is_right else basic_camera(request)
+
+    with answering(reply, hang_up=True) as port, pytest.raises(CameraError, match="redirects in a loop"):
+        fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/snap", NEVER)
+    assert len(requests) < 20
+
+
+def test_a_password_that_only_the_second_path_refuses_is_named_as_wrong() -> None:
+    def reply(request: bytes) -> bytes:
+        if request.startswith(b"GET /snap "):
+            return redirect("/b") if b" 200 " in basic_camera(request) else basic_camera(request)
+        return basic_camera(b"")
+
+    with answering(reply, hang_up=True) as port, pytest.raises(CameraError, match="wrong user or password"):
+        fetch_picture(f"http://{LOGIN}127.0.0.1:{port}/snap", NEVER)

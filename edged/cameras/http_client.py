@@ -28,6 +28,7 @@ from edged.cameras.login import ALGORITHMS, authorization
 from edged.cameras.reasons import network_error, status_error
 from edged.core.errors import CameraError
 
+MAX_LOGINS = 5  # for one picture, at paths that redirect to each other
 MAX_PICTURE = 32 * 1024 * 1024
 PICTURE_S = 10.0
 HEADERS = {"User-Agent": "edged"}
@@ -113,24 +114,40 @@ def request(address: str, cancelled: Cancelled) -> Iterator[BoundedResponse]:
 
 
 def _logged_in(target: CameraUrl, opener: OpenerDirector) -> BoundedResponse:
-    """The answer, requested again with the login after a 401. The login goes to the host of `target` only."""
-    url = quote(target.url, safe=URL_CHARACTERS)
-    try:
-        return _open(opener, Request(url, headers=HEADERS), target)  # noqa: S310 the scheme was checked
-    except HTTPError as error:
-        with error:
-            if error.code != 401 or target.user is None or parse_url(error.url).host != target.host:
-                raise status_error(error.code, login_sent=False) from None
-            url, challenges = error.url, error.headers.get_all("WWW-Authenticate", [])
-    retry = Request(url, headers=HEADERS)  # noqa: S310 a redirect leads to http or https only
-    login = authorization(challenges, target, "GET", retry.selector, ALGORITHMS)
+    """The answer, requested again with the login after a 401. The login goes to the host of `target` only.
+
+    After a login, a redirect may lead to another path that requires one too; on the same port, or it is not sent.
+    """
+    request = Request(quote(target.url, safe=URL_CHARACTERS), headers=HEADERS)  # noqa: S310 the scheme was checked
+    for _ in range(MAX_LOGINS + 1):
+        try:
+            return _open(opener, request, target)
+        except HTTPError as error:
+            with error:
+                refused = _has_login(request) and error.url == request.full_url
+                if error.code != 401 or refused or target.user is None or not _may_log_in(error.url, request, target):
+                    raise status_error(error.code, login_sent=refused) from None
+                request = _with_login(error, target)
+    raise CameraError("the camera redirects in a loop")
+
+
+def _has_login(request: Request) -> bool:
+    return request.has_header("Authorization")
+
+
+def _may_log_in(url: str, request: Request, target: CameraUrl) -> bool:
+    asked = parse_url(url)
+    return asked.where == parse_url(request.full_url).where if _has_login(request) else asked.host == target.host
+
+
+def _with_login(refusal: HTTPError, target: CameraUrl) -> Request:
+    """The request that was refused, with the login that it asks for."""
+    request = Request(refusal.url, headers=HEADERS)  # noqa: S310 a redirect leads to http or https only
+    challenges = refusal.headers.get_all("WWW-Authenticate", [])
+    login = authorization(challenges, target, "GET", request.selector, ALGORITHMS)
     # http.client encodes header values in Latin-1; these are UTF-8.
-    retry.add_unredirected_header("Authorization", login.encode().decode("latin-1"))
-    try:
-        return _open(opener, retry, target)
-    except HTTPError as error:
-        with error:
-            raise status_error(error.code, login_sent=True) from None
+    request.add_unredirected_header("Authorization", login.encode().decode("latin-1"))
+    return request
 
 
 def _open(opener: OpenerDirector, request: Request, target: CameraUrl) -> BoundedResponse:
