@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from support.broker import tls  # noqa: F401  # a fixture
+from support.http import answering
 from support.rtsp_script import Login, Piece, Script
 from support.scripted_rtsp import ScriptedServer
 
@@ -131,3 +139,34 @@ def test_logins_that_ffmpeg_does_not_get_through_are_named() -> None:
     with ScriptedServer(Script(login=login)) as server:
         _, error = read(RtspSource(), server.url(user="me", password="hunter2"))
     assert error == "FFmpeg supports none of the camera's logins; allow Digest with MD5, or Basic alone"
+
+
+OPEN = """
+import sys
+from edged.cameras.rtsp import RtspSource
+with RtspSource().open(sys.argv[1], lambda: False):
+    pass
+"""
+
+
+def test_an_encrypted_stream_is_not_opened_through_the_proxy_of_the_environment(tls: Path) -> None:  # noqa: F811
+    """FFmpeg would, and edged does not verify the camera's certificate, so that a proxy could read its password."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls / "server.crt", tls / "server.key")
+    requests: list[bytes] = []
+    proxied: list[bytes] = []
+
+    def describe(request: bytes) -> bytes:
+        requests.append(request)
+        is_ours = request.startswith(b"DESCRIBE")  # FFmpeg begins with OPTIONS
+        return (
+            b"RTSP/1.0 200 OK\r\nContent-Length: 7\r\n\r\nm=video" if is_ours else b"RTSP/1.0 404 No\r\nCSeq: 1\r\n\r\n"
+        )
+
+    with answering(proxied.append) as proxy, answering(describe, hang_up=True, tls=context) as port:
+        environment = os.environ | {"http_proxy": f"http://127.0.0.1:{proxy}", "no_proxy": ""}
+        command = [sys.executable, "-c", OPEN, f"rtsps://viewer:hunter2@127.0.0.1:{port}/a"]
+        opened = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "the path does not exist on the camera (404)" in opened.stderr
+    assert proxied == []
+    assert [request.split()[0] for request in requests] == [b"DESCRIBE", b"OPTIONS"]

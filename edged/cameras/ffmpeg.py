@@ -7,6 +7,7 @@ printed: they can contain a URL with its password.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ _logger.propagate = False
 _logger.addHandler(logging.NullHandler())
 av.logging.set_skip_repeated(False)
 av.logging.set_level(av.logging.WARNING)
+# FFmpeg has no option against it for RTSP, and a proxy could read the login of rtsps: no certificate is verified.
+# os.environ keeps the variable, for libraries in Python that download models.
+os.unsetenv("http_proxy")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,10 +28,12 @@ def jpeg(shade: int) -> bytes:
 
 
 @contextmanager
-def answering(reply: Callable[[bytes], Reply], hang_up: bool = False, port: int = 0) -> Iterator[int]:
+def answering(
+    reply: Callable[[bytes], Reply], hang_up: bool = False, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """A port on 127.0.0.1 that answers each request with `reply(request)`: bytes, chunks of bytes, or None for silence.
 
-    With `hang_up`, it closes the connection after the first answer. Port 0 is a free one.
+    With `hang_up`, it closes the connection after the first answer. Port 0 is a free one. `tls` encrypts.
     """
     connections: list[socket.socket] = []
 
@@ -38,6 +41,8 @@ def answering(reply: Callable[[bytes], Reply], hang_up: bool = False, port: int 
         with suppress(OSError):
             while True:
                 connection, _ = listening.accept()
+                if tls:
+                    connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 connections.append(connection)
                 threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
