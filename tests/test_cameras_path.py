@@ -75,6 +75,30 @@ def test_folder_is_read_by_name_and_listed_again_after_its_last_picture(tmp_path
         assert [shade(watched) for _ in range(4)] == [20, 10, 15, 20]
 
 
+def test_pictures_of_a_folder_that_vanished_are_passed_over(tmp_path: Path) -> None:
+    """As in a folder whose oldest pictures are deleted all the time."""
+    for number in range(5):
+        write(tmp_path / f"a{number}.jpg", 10 * number + 10)
+    with at(tmp_path) as watched:
+        assert shade(watched) == 10
+        for number in range(1, 4):
+            (tmp_path / f"a{number}.jpg").unlink()
+        write(tmp_path / "b0.jpg", 90)
+        assert [shade(watched) for _ in range(4)] == [50, 10, 50, 90]
+        for path in tmp_path.iterdir():
+            path.unlink()
+        write(tmp_path / "c.jpg", 120)
+        assert shade(watched) == 120, "listed again when none of the known ones is left"
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_hidden_files_of_a_folder_are_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7")  # as macOS leaves beside a file on a share
+    write(tmp_path / "a.jpg", 10)
+    with at(tmp_path) as watched:
+        assert [shade(watched) for _ in range(2)] == [10, 10]
+
+
 def test_unreadable_picture_of_a_folder_is_named_and_skipped_at_the_next_look(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(10)[:100])
     write(tmp_path / "b.jpg", 20)

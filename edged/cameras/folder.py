@@ -31,12 +31,27 @@ class InNameOrder:
         self._pending: list[Path] = []  # in reverse order
 
     def next(self) -> Path:
-        if not self._pending:
-            pictures = (path for path in self._folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        path = self._next_pending()
+        if path is None:
+            pictures = (path for path in self._folder.iterdir() if _is_picture(path.name))
             self._pending = sorted(pictures, key=lambda path: path.name, reverse=True)
-        if not self._pending:
+            path = self._next_pending()
+        if path is None:
             raise CameraError(f"{self._folder} contains no picture")
-        return self._pending.pop()
+        return path
+
+    def _next_pending(self) -> Path | None:
+        """The next one that still exists."""
+        while self._pending:
+            path = self._pending.pop()
+            if os.path.lexists(path):
+                return path
+        return None
+
+
+def _is_picture(name: str) -> bool:
+    """False for hidden files: macOS leaves `._a.jpg` beside `a.jpg` on a share."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,7 +117,7 @@ class NewestFirst:
         for folder, subfolders, names in os.walk(self._folder, onerror=check):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for name in names:
-                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                if _is_picture(name):
                     with suppress(FileNotFoundError):
                         path = Path(folder, name)
                         status = path.stat()
