@@ -160,6 +160,21 @@ def test_group_with_intra_refresh_begins_with_the_refresh_before_the_latest() ->
     assert times(gop) == [13.0]
 
 
+@pytest.mark.parametrize(
+    ("period", "size"), [(1200, 1), (GOP_PICTURES + 100, 1), (20, GOP_BYTES // 30), (40, GOP_BYTES // 30)]
+)
+def test_intra_refreshes_beyond_the_bounds_leave_out_no_picture_within_the_group(period: int, size: int) -> None:
+    gop = filled(3)
+    inter = b"\0\0\0\1\x41\xe0" + b"x" * size
+    for number in range(3, 4 * period + 10):
+        gop.add(packet(inter, key=number % period == 0), float(number))
+        group = times(gop)
+        assert len(group) == 1 or group == [float(each) for each in range(int(group[0]), number + 1)]
+        if number % period == 0:
+            assert group[-1] == number
+    assert gop.pictures()[0].number == gop.keyframe
+
+
 # --- how old a packet is ---
 
 

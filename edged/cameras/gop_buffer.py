@@ -159,7 +159,7 @@ class GopBuffer:
             self._mark_damaged()
         elif picture.key and self._pictures and self._damaged_since is None and self._refreshes(whole):
             self._append(whole)
-            self._forget_before_refresh()
+            self._begin_refresh(whole)
         elif picture.key:
             self._start_group(whole)
         elif self._pictures and self._damaged_since is None:
@@ -175,11 +175,14 @@ class GopBuffer:
     def _refreshes(self, picture: Picture) -> bool:
         return self._codec == "h264" and begins_refresh(picture.data)
 
-    def _forget_before_refresh(self) -> None:
-        """Begin the group with the refresh before the one that begins now: only that is complete."""
-        self._pictures = [picture for picture in self._pictures if picture.number >= self._refresh]
-        self._refresh, self._newest_keyframe = self._number, self._pictures[0].number
-        self._count, self._size = len(self._pictures), sum(len(picture.data) for picture in self._pictures)
+    def _begin_refresh(self, picture: Picture) -> None:
+        """Begin the group with the refresh before the one that begins with this picture: only that is complete."""
+        if len(self._pictures) < self._count:  # beyond the bounds: the pictures before this one are not there
+            self._start_group(picture)
+            return
+        self._pictures = [kept for kept in self._pictures if kept.number >= self._refresh]
+        self._refresh, self._newest_keyframe = picture.number, self._pictures[0].number
+        self._count, self._size = len(self._pictures), sum(len(kept.data) for kept in self._pictures)
         self._keyframe.notify_all()
 
     def _append(self, picture: Picture) -> None:
