@@ -136,6 +136,23 @@ def test_unexpected_error_of_a_session_is_logged_once_and_retried(caplog: pytest
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
+def test_each_unexpected_error_is_logged_once_however_often_the_camera_comes_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closing, health = threading.Event(), Health("dock", lambda _: None)
+    errors = [ZeroDivisionError("a"), ZeroDivisionError("a"), IndexError("b"), ZeroDivisionError("a")]
+
+    def session() -> None:
+        health.mark_online("H.264")
+        raise errors.pop()
+
+    keep_connected(session, health, closing, lambda _: None if errors else closing.set())
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "camera dock: unexpected error: ZeroDivisionError('a')",
+        "camera dock: unexpected error: IndexError('b')",
+    ]
+
+
 def test_shortage_of_descriptors_is_a_reason_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """PyAV imports some of its modules when a stream is opened."""
     closing = threading.Event()

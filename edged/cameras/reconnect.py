@@ -10,6 +10,7 @@ from threading import Event as StopSignal
 from edged.cameras.health import UNEXPECTED, Health
 from edged.cameras.reasons import LOGIN_PAUSE_S, LoginRefused
 from edged.core.errors import CameraError, Stopped, is_shortage
+from edged.core.outage import Outage
 from edged.core.text import system_text
 
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
@@ -31,6 +32,7 @@ def keep_connected(
     that many seconds, or shorter if there is a sign that the camera is back; by default `closing.wait`.
     """
     wait = wait or closing.wait
+    unexpected = Outage(f"camera {health.name}", logger)  # without an end, which is logged by `health`
     while not closing.is_set():
         refused = False
         try:
@@ -43,8 +45,8 @@ def keep_connected(
         except Exception as error:  # an unexpected error must not end this thread
             # A shortage: such as no descriptor for a module that PyAV imports when it first needs it.
             reason = system_text(error) if is_shortage(error) else UNEXPECTED
-            if reason == UNEXPECTED and health.reason != UNEXPECTED:
-                logger.exception("camera %s: unexpected error", health.name)
+            if reason == UNEXPECTED:
+                unexpected.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
         pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
