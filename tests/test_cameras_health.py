@@ -105,12 +105,12 @@ def test_report_that_raises_is_logged_and_does_not_end_the_camera(caplog: pytest
 
     def report(state: CameraState) -> None:
         seen.append(state.online)
+        if len(seen) == 4:
+            closing.set()
         raise RuntimeError("out of order")
 
     def session() -> None:
         health.mark_online("H.264")
-        if len(seen) > 2:
-            closing.set()
         raise CameraError("lost")
 
     health = Health("dock", report)
@@ -159,22 +159,23 @@ def test_shortage_of_descriptors_is_a_reason_without_a_traceback(caplog: pytest.
     states: list[CameraState] = []
 
     def session() -> None:
-        closing.set()
         raise OSError(errno.EMFILE, "Too many open files", "av/subtitles/__init__.py")
 
-    keep_connected(session, Health("dock", states.append), closing)
+    keep_connected(session, Health("dock", states.append), closing, lambda _: closing.set())
     assert [(state.online, state.reason) for state in states] == [(False, "too many open files")]
     assert caplog.messages == ["camera dock: too many open files; trying again in 1 s"]
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_session_that_is_stopped_is_not_a_failure() -> None:
+@pytest.mark.parametrize("error", [Stopped(), CameraError("the camera ended the stream"), ZeroDivisionError()])
+def test_session_that_ends_after_its_camera_was_closed_reports_nothing(error: Exception) -> None:
+    """Another one may report by the same health: an HTTP camera that changes to snapshots closes its stream."""
     closing = threading.Event()
     states: list[CameraState] = []
 
     def session() -> None:
         closing.set()
-        raise Stopped
+        raise error
 
     keep_connected(session, Health("dock", states.append), closing)
     assert states == []

@@ -26,7 +26,9 @@ def keep_connected(
     closing: StopSignal,
     wait: Callable[[float], object] | None = None,
 ) -> None:
-    """Run `session` again and again until `closing` is set. It raises CameraError when the connection is lost.
+    """Run `session` again and again until `closing` is set; no failure is reported after that.
+
+    `session` raises CameraError when the connection is lost.
 
     The back-off starts over with each session that delivered a picture (see Health.mark_online). `wait` waits for
     that many seconds, or shorter if there is a sign that the camera is back; by default `closing.wait`.
@@ -47,6 +49,8 @@ def keep_connected(
             reason = system_text(error) if is_shortage(error) else UNEXPECTED
             if reason == UNEXPECTED:
                 unexpected.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
+        if closing.is_set():  # another connection may report by the same health already
+            return
         pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))

@@ -107,7 +107,7 @@ class StreamCamera:
                 self._nothing_arrives(time.monotonic() - opened)
                 continue
             live.add(packet)
-            if self._live is None and live.prove():
+            if self._live is None and live.prove() and not self._closing.is_set():
                 self._set_live(live)
                 self._health.mark_online(live.about)
                 self._note_outcome()
