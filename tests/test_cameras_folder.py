@@ -132,6 +132,23 @@ def test_two_damaged_files_are_each_read_once(tmp_path: Path) -> None:
     assert len(reads) == 2
 
 
+def test_a_file_whose_state_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+    with uploads(tmp_path) as watched:
+        add(tmp_path / "a.jpg", 10)
+        assert shade(watched) == 10
+        (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+        add(tmp_path / "b.jpg", 20)
+        assert shade(watched) == 20
+        assert [state.online for state in watched.states] == [True]
+
+
+def test_a_folder_none_of_whose_files_can_be_read_is_an_outage_with_the_reason(tmp_path: Path) -> None:
+    """As one that may be listed, but whose files may not be opened."""
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    with uploads(tmp_path) as watched:
+        assert why(watched) == f"{tmp_path} cannot be read: Too many levels of symbolic links"
+
+
 def test_folder_that_is_missing_is_an_outage_with_the_reason(tmp_path: Path) -> None:
     folder = tmp_path / "share"
     with uploads(folder) as watched:

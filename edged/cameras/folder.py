@@ -6,7 +6,6 @@ import heapq
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +82,7 @@ class NewestFirst:
         A file that is still being written is left for a later look. One with a time stamp in the future counts as
         changed just now. Raises CameraError if the new files are unreadable or damaged.
         """
-        listed = list(self._listed())
+        listed = self._listed()
         now, mono = self._clock(), time.monotonic()  # after it, or a new file would be from the future
         failed: CameraError | None = None
         for entry in self._candidates(listed, now):
@@ -109,20 +108,32 @@ class NewestFirst:
         self._taken = min(self._taken, _Entry(now, ""))  # the clock may have been set back
         return newest
 
-    def _listed(self) -> Iterator[_Entry]:
+    def _listed(self) -> list[_Entry]:
+        """Raises OSError if there are pictures, and the state of none of them can be read."""
+        entries: list[_Entry] = []
+        unreadable: OSError | None = None
+        for path in self._paths():
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                unreadable = error
+                continue
+            # The change time is the local clock's; programs that upload may set the other to anything.
+            entries.append(_Entry(min(status.st_mtime, status.st_ctime), str(path)))
+        if unreadable and not entries:
+            raise unreadable
+        return entries
+
+    def _paths(self) -> Iterator[Path]:
         def check(error: OSError) -> None:
             if error.filename == str(self._folder):  # a subfolder may have been removed meanwhile
                 raise error
 
         for folder, subfolders, names in os.walk(self._folder, onerror=check):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            for name in names:
-                if _is_picture(name):
-                    with suppress(FileNotFoundError):
-                        path = Path(folder, name)
-                        status = path.stat()
-                        # The change time is the local clock's; programs that upload may set the other to anything.
-                        yield _Entry(min(status.st_mtime, status.st_ctime), str(path))
+            yield from (Path(folder, name) for name in names if _is_picture(name))
 
     def _refusal(self, entry: _Entry, age_s: float, error: CameraError) -> CameraError:
         """StaleFrame for a file that may still be written, which is read again; a damaged one is not."""
