@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -147,6 +148,18 @@ def test_the_whole_answer_of_a_model_that_fails_is_model_down(
     assert (payload["model"], payload["confidence"], payload["text"]) == ("fake", None, None)
     assert payload["timing_ms"] == {"grab": 0, "encode": encode_ms, "answer": None}
     assert payload["frame_sha256"] == frame().sha256
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_control_character_of_the_model_reaches_the_terminal(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    model = FakeModel({"question": "\x9b2J\x7f"})
+    for answer in ("text", "yes_no"):
+        _, output, errors = printed(capsys, model, answer, as_json)
+        assert not re.search("[\x7f-\x9f]", output + errors)
+        if as_json:
+            assert json.loads(output)["text"] == "\x9b2J\x7f"
 
 
 def test_a_device_that_was_lost_is_not_the_answer_to_a_question(capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,15 +252,15 @@ BAD = {
         + "page: {hosts: [box.lan, http://box.lan/, 'box.lan:80', '*.lan', '[::1]:80', '[::1', 'fe80::1%eth0', "
         + "'[10.0.0.9]', '[box]', 'abc:80']}\n",
         [
-            "edged.yaml:2: page: hosts[1] must be the name of a host, without a port, not a URL",
-            'edged.yaml:2: page: hosts[2] must be the name of a host, without a port, not "box.lan:80"',
-            'edged.yaml:2: page: hosts[3] must be the name of a host, without a port, not "*.lan"',
-            'edged.yaml:2: page: hosts[4] must be the name of a host, without a port, not "[::1]:80"',
-            'edged.yaml:2: page: hosts[5] must be the name of a host, without a port, not "[::1"',
-            'edged.yaml:2: page: hosts[6] must be the name of a host, without a port, not "fe80::1%eth0"',
-            'edged.yaml:2: page: hosts[7] must be the name of a host, without a port, not "[10.0.0.9]"',
-            'edged.yaml:2: page: hosts[8] must be the name of a host, without a port, not "[box]"',
-            'edged.yaml:2: page: hosts[9] must be the name of a host, without a port, not "abc:80"',
+            "edged.yaml:2: page: hosts[1] must be the name or IP address of a host, without a port or zone, not a URL",
+            'edged.yaml:2: page: hosts[2] must be the name or IP address of a host, without a port or zone, not "box.lan:80"',
+            'edged.yaml:2: page: hosts[3] must be the name or IP address of a host, without a port or zone, not "*.lan"',
+            'edged.yaml:2: page: hosts[4] must be the name or IP address of a host, without a port or zone, not "[::1]:80"',
+            'edged.yaml:2: page: hosts[5] must be the name or IP address of a host, without a port or zone, not "[::1"',
+            'edged.yaml:2: page: hosts[6] must be the name or IP address of a host, without a port or zone, not "fe80::1%eth0"',
+            'edged.yaml:2: page: hosts[7] must be the name or IP address of a host, without a port or zone, not "[10.0.0.9]"',
+            'edged.yaml:2: page: hosts[8] must be the name or IP address of a host, without a port or zone, not "[box]"',
+            'edged.yaml:2: page: hosts[9] must be the name or IP address of a host, without a port or zone, not "abc:80"',
         ],
     ),
     "a page with an unknown key": (
@@ -596,7 +596,7 @@ BAD = {
         + "      - polygon: [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]\n"
         + "      - polygon: [[0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]\n",
         [
-            f'edged.yaml:{line}: camera "dock": the polygon has no area; '
+            f'edged.yaml:{line}: camera "dock": the polygon has no area, or its sides cross into halves that cancel; '
             "write its corners in their order around what it masks"
             for line in (6, 7, 8, 9)
         ],

@@ -48,7 +48,7 @@ BAD = {
     "corners in a line": (
         REGION % "{polygon: [[0, 0], [1, 1], [0.5, 0.5]]}",
         [
-            '5: camera "dock": region "gate": the polygon has no area; '
+            '5: camera "dock": region "gate": the polygon has no area, or its sides cross into halves that cancel; '
             "write its corners in their order around the region"
         ],
     ),

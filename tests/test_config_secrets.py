@@ -17,7 +17,7 @@ import pytest
 from support.config import ASK, CAMERA, MODEL, MUST_BE_ENCODED, problems, two_secrets, write
 
 from edged.config.addresses import UNENCODED, address_problem
-from edged.config.exposure import others_can_read
+from edged.config.exposure import commands_to_protect, others_can_read
 from edged.config.load import ConfigError, load
 from edged.core.answer_types import Grammar
 from edged.core.secret import Secret
@@ -98,6 +98,16 @@ def test_a_readable_secret_of_root_in_a_folder_of_the_service_is_to_be_given_to_
     assert str(warning).endswith(f"other users can read {file}; sudo chown {name} {file}; sudo chmod 600 {file}")
     file.chmod(0o600)
     assert not [warning for warning in load(path).warnings if warning.kind == "readable_secret"]
+
+
+def test_what_root_checks_in_a_folder_of_root_is_to_be_given_to_the_service(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As a key in /etc/ssl. Without a service on this machine, root is taken for the user that runs edged."""
+    key, service = write(open_folder, "key"), pwd.getpwnam("nobody")
+    assert commands_to_protect(key) == f"chmod 600 {key}"
+    monkeypatch.setattr("edged.config.exposure.SERVICE", service.pw_name)
+    assert commands_to_protect(key) == f"sudo chown {service.pw_name} {key}; sudo chmod 600 {key}"
 
 
 def test_the_token_of_the_page_is_a_secret_like_the_others(open_folder: Path):

@@ -10,6 +10,7 @@ from textwrap import indent
 from typing import get_args
 
 import pytest
+from ruamel.yaml import YAML
 from support.broker import an_answer
 from support.publishing import an_event
 
@@ -165,3 +166,14 @@ def test_every_address_in_a_command_is_in_quotes():
     commands = [line for block in blocks("sh") for line in block.splitlines() if "://" in line]
     assert commands
     assert [line for line in commands if not re.search(r"'\w+://[^']+'", line)] == []
+
+
+def test_what_the_compose_file_passes_to_the_container_is_neither_in_its_image_nor_in_git() -> None:
+    """Passwords, and a model of gigabytes."""
+    compose = YAML(typ="safe").load((ROOT / "systemd/compose.yaml").read_text(encoding="utf-8"))
+    volumes = [volume.split(":")[0] for volume in compose["services"]["edged"]["volumes"]]
+    folders = [f"systemd/{volume[2:]}/" for volume in volumes if volume.startswith("./")]
+    assert len(folders) == 2
+    for name in (".dockerignore", ".gitignore"):
+        lines = [line.lstrip("/") for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
+        assert set(folders) <= set(lines), name

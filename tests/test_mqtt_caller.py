@@ -130,7 +130,7 @@ def test_a_broker_that_closes_mqtt_5_is_asked_by_mqtt_3_1_1() -> None:
 
 def test_a_rejected_connection_is_reported() -> None:
     with speaking(lambda *_: REJECTED) as port:
-        assert error_of(port) == "not authorised (the broker requires a login, mqtt.username is not set)"
+        assert error_of(port) == "not authorised (the broker requires a login, but mqtt.username is not set)"
 
 
 def test_a_network_thread_that_dies_ends_the_request(

@@ -83,7 +83,7 @@ def test_a_rejected_connection_has_a_kind(code: int, failure: Failure) -> None:
 @pytest.mark.parametrize("code", [0x86, 0x87])
 def test_a_broker_that_requires_a_login_which_the_config_does_not_have_is_named_so(code: int) -> None:
     failure = connack_failure(ReasonCode(PacketTypes.CONNACK, identifier=code), "edged-box", anonymous=True)
-    text = "not authorised (the broker requires a login, mqtt.username is not set)"
+    text = "not authorised (the broker requires a login, but mqtt.username is not set)"
     assert failure == Failure("login", text)
 
 

@@ -150,7 +150,7 @@ def test_an_unexpected_error_that_lasts_is_logged_once_and_what_it_loses_is_coun
     assert store.write(insert(1))
     begin, end = lines(caplog)
     assert begin == "store: unexpected error: ValueError('a defect')"
-    assert re.fullmatch(r"store: no unexpected error any more after \S+ s \(3 errors\)", end)
+    assert re.fullmatch(r"store: no more unexpected errors after \S+ s \(3 errors\)", end)
     assert store.writer.lost == 3
 
 

@@ -172,7 +172,7 @@ def host_name(value: Any) -> Any:
         with suppress(ValueError):
             return str(ipaddress.IPv6Address(match[1] or match[2]))
     if not re.fullmatch("[a-z0-9._-]+", text) or not _valid_host(text):
-        raise wrong(f"must be the name of a host, without a port, not {shown(value)}")
+        raise wrong(f"must be the name or IP address of a host, without a port or zone, not {shown(value)}")
     return text
 
 

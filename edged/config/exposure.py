@@ -9,7 +9,7 @@ import shlex
 import stat
 from pathlib import Path
 
-SERVICE_GROUP = "edged"
+SERVICE = "edged"
 
 
 def others_can_read(file: Path) -> bool:
@@ -41,8 +41,11 @@ def commands_to_protect(file: Path) -> str:
 
 
 def running_uid(credentials: Path) -> int:
-    """The user that runs edged, as far as this can be seen: the owner of that folder; if that is root, the caller."""
-    return _owner(credentials) or os.geteuid()
+    """The user that runs edged, as far as this can be seen.
+
+    The owner of that folder; if that is root, the caller; if that is root too, the user of the service.
+    """
+    return _owner(credentials) or os.geteuid() or _service_user()
 
 
 def user_name(uid: int) -> str:
@@ -64,8 +67,16 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_gid in {0, status.st_uid, _service_group()}
 
 
+def _service_user() -> int:
+    """That of root if there is none."""
+    try:
+        return pwd.getpwnam(SERVICE).pw_uid
+    except KeyError:
+        return 0
+
+
 def _service_group() -> int | None:
     try:
-        return grp.getgrnam(SERVICE_GROUP).gr_gid
+        return grp.getgrnam(SERVICE).gr_gid
     except KeyError:
         return None

@@ -41,6 +41,7 @@ from edged.core.specs import DEFAULT_FROZEN_AFTER_S, DEFAULT_PAGE, DEFAULT_SAMPL
 
 PATH_LENGTH = 4096
 LEAST_MASK = 1e-6  # of the picture's area: about a pixel
+NO_AREA = "the polygon has no area, or its sides cross into halves that cancel; write its corners in their order around"
 LEAST_SIDE = 0.01  # of a region, as a fraction of the picture: 19 of 1920 pixels
 
 _SECRET_OR_TEXT = {
@@ -78,7 +79,7 @@ class MaskForm(ShapeForm):
     @model_validator(mode="after")
     def _covers_something(self) -> Self:
         if self.polygon and abs(area(self.polygon)) < LEAST_MASK:
-            raise wrong("the polygon has no area; write its corners in their order around what it masks", "polygon")
+            raise wrong(f"{NO_AREA} what it masks", "polygon")
         return self
 
     def points(self) -> tuple[Point, ...]:
@@ -98,7 +99,7 @@ class RegionForm(ShapeForm):
             least = f"{LEAST_SIDE * 100:g} % of the picture's width and of its height"
             raise wrong(f"the {shape} is too small; a region has at least {least}", shape)
         if self.polygon and abs(area(self.polygon)) < LEAST_SIDE**2:
-            raise wrong("the polygon has no area; write its corners in their order around the region", shape)
+            raise wrong(f"{NO_AREA} the region", shape)
         return self
 
     def bounds(self) -> tuple[float, float, float, float]:

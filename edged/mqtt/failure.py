@@ -124,7 +124,7 @@ def connack_failure(
 ) -> Failure:
     """Why the broker rejected the connection. `anonymous`: edged has no login to show."""
     if reason.value in BAD_LOGIN and anonymous:
-        return Failure("login", "not authorised (the broker requires a login, mqtt.username is not set)")
+        return Failure("login", "not authorised (the broker requires a login, but mqtt.username is not set)")
     if reason.value in BAD_LOGIN:
         return Failure("login", "not authorised (wrong user or password)")
     if reason.value == BAD_CLIENT_ID:

@@ -88,7 +88,7 @@ class Writer:
         self._retry_at = 0.0
         self._replaced_at = -REPLACE_S
         self._outage = Outage("store", log, "writing again")
-        self._unexpected = Outage("store", log, "no unexpected error any more", "error", "errors")
+        self._unexpected = Outage("store", log, "no more unexpected errors", "error", "errors")
         self._thread = threading.Thread(target=self._run, name="edged-store", daemon=True)
         self._first_try = threading.Event()
         self._start_lock = threading.Lock()

@@ -10,11 +10,12 @@ from typing import Any
 
 from edged.cameras.source import fetch_picture
 from edged.config.load import ConfigError, one_question
-from edged.core.answer_types import TextStream
+from edged.core.answer_types import CONTROL, TextStream
 from edged.core.errors import EXIT_OK, EXIT_WRONG, ModelError, ModelLost, UsageError
 from edged.core.interfaces import VisionModel
 from edged.core.payloads import answer_payload
 from edged.core.specs import Config, ModelSpec, QuestionSpec
+from edged.core.text import printable
 from edged.core.types import Frame, Reply
 from edged.service import clock
 from edged.service.judging import Provenance, Verdict, answer, judge
@@ -83,7 +84,7 @@ def print_answer(model: VisionModel, frame: Frame, options: AskOptions, stop: St
     _print(options, verdict, of, reply, stream)
     if verdict.status == "ok":
         return EXIT_OK
-    report(f"edged: {verdict.status}: {verdict.reason}")
+    report(printable(f"edged: {verdict.status}: {verdict.reason}"))
     return EXIT_WRONG
 
 
@@ -95,11 +96,16 @@ def _print(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply |
             stream.complete(reply.text)
         write("\n" if stream.begun else "")
     elif verdict.status == "ok":
-        write_line(json.dumps(verdict.value, ensure_ascii=False))
+        write_line(_shown(verdict.value))
 
 
 def _as_json(options: AskOptions, verdict: Verdict, of: Provenance, reply: Reply | None) -> str:
     """The payload with all its keys. `node` and `camera` are null, and `config_rev` if no config was read."""
     payload = answer_payload(answer(options.question, verdict, of, 0.0, reply), node="", late=False)
     payload |= {"node": None, "camera": None, "config_rev": options.config_rev}
-    return json.dumps(payload, ensure_ascii=False)
+    return _shown(payload)
+
+
+def _shown(value: object) -> str:
+    """As JSON without characters that a terminal could take for a command."""
+    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
