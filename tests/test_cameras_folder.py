@@ -41,7 +41,7 @@ def shade(watched: Watched) -> int:
 def why(watched: Watched, kind: type[CameraError] = CameraError) -> str:
     with pytest.raises(kind) as caught:
         watched.grab()
-    assert type(caught.value) is kind or kind is CameraError
+    assert isinstance(caught.value, kind)
     return str(caught.value)
 
 

@@ -501,6 +501,54 @@ def test_a_picture_that_comes_once_is_not_used_when_it_has_become_too_old_or_the
     assert stage.publisher.answered[-1].frame_sha256 == "sha-2"
 
 
+def test_a_picture_that_comes_once_is_not_shown_after_a_newer_one(stage: Stage):
+    """A request takes the first one, and is slow; the schedule is quicker with the second."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        asked.set()
+        assert go_on.wait(20)
+        return "Yes"
+
+    model = stage.open(FakeModel({"gate": slow}))
+    dock = stage.camera(GATE, camera=once(frame(2)), new_only=True)
+    arguments = (dock, dock.current(), [GATE], time.monotonic() + 20, False)
+    request = threading.Thread(target=stage.looks.request, args=arguments)
+    request.start()
+    assert asked.wait(20)
+    dock.camera.grab(stage.stop)  # as the schedule's look does
+    dock.left_frame.taken(frame(2))
+    model.replies["gate"] = "Yes"
+    go_on.set()
+    request.join(20)
+    stage.look(dock)
+    assert [answer.status for answer in stage.publisher.answered] == ["stale_frame"]
+
+
+def test_a_picture_that_comes_once_is_still_there_after_requests_that_end_too_early(stage: Stage):
+    model = stage.open(FakeModel({"gate": Reply("", "deadline", None, 0, 2.0)}))
+    dock = stage.camera(GATE, camera=once(), new_only=True)
+    stage.looks.request(dock, dock.current(), [GATE], time.monotonic() + 0.5, published=False)
+    stage.looks.request(dock, dock.current(), [GATE], time.monotonic() - 1.0, published=False)  # has no turn
+    model.replies["gate"] = "Yes"
+    stage.look(dock)
+    assert [(a.status, a.frame_sha256) for a in stage.publisher.answered][-1] == ("ok", "sha-1")
+
+
+def test_a_request_whose_time_passes_leaves_the_picture_to_the_next_look(stage: Stage):
+    def late() -> Reply:
+        threading.Event().wait(0.3)
+        return Reply("", "deadline", None, 0, 2.0)
+
+    model = stage.open(FakeModel({"gate": late}))
+    dock = stage.camera(GATE, camera=once(), new_only=True)
+    (answer,) = stage.looks.request(dock, dock.current(), [GATE], time.monotonic() + 0.2)
+    assert (answer.status, stage.publisher.answered) == ("timeout", [])
+    model.replies["gate"] = "Yes"
+    stage.look(dock)
+    assert [(a.status, a.frame_sha256) for a in stage.publisher.answered] == [("ok", "sha-1")]
+
+
 def test_what_a_replaced_model_answered_does_not_count_if_it_is_published_after_the_new_one_serves(stage: Stage):
     stage.open(FakeModel())
     often = replace(GATE, every_s=3600.0)

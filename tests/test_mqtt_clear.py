@@ -414,15 +414,29 @@ def test_a_picture_that_expires_is_cleared_so_that_nobody_keeps_it(
     wire.cut()
 
 
+def test_the_picture_of_an_earlier_process_stays_until_it_expires(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(mosquitto.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a", expires_s=6.0)], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+    with publishing(mosquitto.port, store=store, config=config):
+        subscriber.wait_for(online_again)
+        assert PICTURE in retained(mosquitto.port)
+        assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
+
+
 @pytest.mark.parametrize("kind", [Wire, V311Wire])
-def test_the_picture_of_an_earlier_process_is_cleared_before_edged_is_online(
+def test_the_expired_picture_of_an_earlier_process_is_cleared_before_edged_is_online(
     mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, kind: type[Wire]
 ) -> None:
     wire = kind(mosquitto.port)
     config = asking(dock=["people"])
     with publishing(wire.port, store=store, config=config) as publisher:
-        publisher.answers([an_answer("a")], [], b"jpeg 1")
+        publisher.answers([an_answer("a", expires_s=0.5)], [], b"jpeg 1")
         subscriber.wait_for_topic(PICTURE)
+    threading.Event().wait(0.5)
     subscriber.catch_up()
     subscriber.forget()
     with publishing(wire.port, store=store, config=config) as publisher:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from edged.core.errors import FrozenPicture, StaleFrame
+from edged.core.errors import FrozenPicture, NothingNew, StaleFrame
 from edged.service.stale_looks import StaleLooks
 
 OLD = StaleFrame("the newest picture is 6 s old, max_age is 5 s")
@@ -68,6 +68,21 @@ def test_what_lasts_is_logged_once_and_when_it_is_over_also_if_the_camera_is_los
     assert caplog.messages == [
         f"camera dock: stale frames: {OLD}",
         "camera dock: fresh frames again after 40 s (40 looks)",
+    ]
+
+
+def test_a_folder_that_is_filled_now_and_then_is_logged_after_an_hour_without_a_picture(
+    looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = NothingNew("no new picture in /uploads since 12:00")
+    for minutes in (5, 50, 61):
+        for _ in range(minutes + 1):
+            looks.add(nothing)
+            clock.now += 60.0
+        looks.over()
+    assert caplog.messages == [
+        f"camera dock: stale frames: {nothing}",
+        "camera dock: fresh frames again after 1 h 2 min (62 looks)",
     ]
 
 

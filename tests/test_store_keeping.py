@@ -112,6 +112,15 @@ def test_a_call_ends_when_its_time_is_up_and_the_next_one_goes_on(connection: sq
     assert behind == [True, True, True, True, False]
 
 
+def test_a_call_that_has_nothing_to_delete_is_not_behind(connection: sqlite3.Connection):
+    add(connection, (Row(NOW - 9 * DAY_S) for _ in range(2 * BATCH)))
+    cleaner = Cleaner()
+    assert cleaner.clean(connection, DAY_S, PLENTY, NOW, True, budget_s=0) == BATCH
+    assert cleaner.behind
+    cleaner.clean(connection, DAY_S, PLENTY, NOW, False)  # the clock is not synchronised any more
+    assert not cleaner.behind
+
+
 def test_messages_that_may_not_be_judged_are_passed_in_several_calls(connection: sqlite3.Connection):
     add(connection, (Row(0.0, synced=False) for _ in range(3 * BATCH)))
     add(connection, [Row(NOW - 9 * DAY_S), Row(NOW)])

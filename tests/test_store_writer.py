@@ -169,6 +169,29 @@ def test_a_write_with_an_unexpected_error_does_not_hold_up_those_that_wait_for_t
     assert store.writer.lost == 1
 
 
+@pytest.mark.usefixtures("at_once")
+def test_a_write_with_an_unexpected_error_takes_none_of_those_along_that_wait_with_it(store: Fixture) -> None:
+    full = [True]
+
+    def disk(number: int) -> Callable[[sqlite3.Connection], None]:
+        def write(connection: sqlite3.Connection) -> None:
+            if full:
+                raise error(sqlite3.SQLITE_FULL)
+            insert(number)(connection)
+
+        return write
+
+    store.writer.start()
+    for number in range(5):
+        assert not store.write(disk(number))
+    assert not store.write(raising(ValueError("a defect")))
+    assert not store.write(disk(5))
+    full.clear()
+    assert store.write(disk(6))
+    assert store.rows() == list(range(7))
+    assert store.writer.lost == 1
+
+
 def test_an_unexpected_error_of_the_one_who_is_told_ends_nothing(
     store: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.requests import MOST_WAITING
 from edged.service.worker import WorkerGroup
-from edged.service.worker_queue import SLOW_FRAME_S, ModelChanged, NoTurn, Ticket, WorkerQueue
+from edged.service.worker_queue import SLOW_FRAME_S, FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
 
 
 class Looks:
@@ -386,6 +386,58 @@ def test_requests_without_end_hold_up_neither_the_next_look_nor_its_questions(lo
             ticket.run(ask)
     assert served[0] - before <= 2 * MOST_WAITING
     assert 0 < served[1] - served[0] <= MOST_WAITING
+
+
+def test_a_look_that_needs_no_model_has_had_its_turn_after_eight_requests(looks: Looks):
+    """Its camera failed, or its answers were repeated. Else requests would wait until a look needs the model."""
+    looks.open(FakeModel)
+    with Requesters(looks, 1):
+        pass
+    with looks.queue.join() as ticket:
+        ticket.wait_near()
+    blocked = looks.queue.join()  # does not come
+    looks.look("request", urgent=True)
+    until(lambda: looks.asked == ["request"])
+    looks.queue.leave(blocked)
+
+
+def test_slow_looks_take_their_frames_one_after_the_other_and_let_quick_ones_pass(looks: Looks):
+    """All at once, most frames would be too old when the model is free."""
+    looks.open(FakeModel)
+    first, second, near = looks.queue.join(slow=True), looks.queue.join(slow=True), threading.Event()
+    first.wait_near()
+
+    def wait() -> None:
+        second.wait_near()
+        near.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not near.wait(SLOW_FRAME_S / 3)
+    assert near.wait(20)
+    thread.join(20)
+    looks.queue.leave(first)
+    looks.queue.leave(second)
+
+
+def test_a_look_that_was_put_back_gets_its_first_answer_before_it_gives_way_again(looks: Looks):
+    looks.open(FakeModel)
+    served: list[int] = []
+
+    def ask(_model: VisionModel) -> None:
+        first = not served
+        served.append(ticket.give_way(MOST_WAITING))
+        if first:
+            raise FrameTooOld
+        ticket.answered()
+        served.append(ticket.give_way(MOST_WAITING))
+
+    with Requesters(looks, 2), looks.queue.join() as ticket:
+        ticket.wait_near()
+        with pytest.raises(FrameTooOld):
+            ticket.run(ask)
+        ticket.run(ask)
+    assert (served[0] > 0, served[1], served[2] > 0) == (True, 0, True)
 
 
 def test_a_look_whose_frame_is_slow_does_not_keep_the_model_idle_at_all(looks: Looks):

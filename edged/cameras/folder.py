@@ -13,7 +13,7 @@ from pathlib import Path
 from edged.cameras.jpeg import DamagedPicture
 from edged.cameras.picture import Pixels
 from edged.cameras.picture_file import PICTURE_SUFFIXES
-from edged.core.errors import CameraError, StaleFrame
+from edged.core.errors import CameraError, NothingNew, StaleFrame
 
 UNFINISHED_S = 10.0  # a file that cannot be decoded may still be written for so long after its last change
 TRIES = 5  # pictures per look
@@ -96,7 +96,7 @@ class NewestFirst:
             self._taken = max(self._taken, min(entry, _Entry(now, "")))
             self._since = f"{datetime.fromtimestamp(now - age_s, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
             return pixels, mono - age_s
-        raise failed or StaleFrame(self._nothing_new())
+        raise failed or NothingNew(self._nothing_new())
 
     def _candidates(self, listed: list[_Entry], now: float) -> list[_Entry]:
         """The newest ones first."""

@@ -67,6 +67,10 @@ class StaleFrame(CameraError):
     """The camera is open, but has no current picture: it is too old, not new, black or damaged, or warms up."""
 
 
+class NothingNew(StaleFrame):
+    """The folder that is the camera's source has had no new picture since the last one."""
+
+
 class FrozenPicture(StaleFrame):
     """The camera has sent bit-identical pictures for too long."""
 

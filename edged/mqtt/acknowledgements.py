@@ -79,7 +79,7 @@ class Acknowledgements:
     def connection_lost(self, failure: Failure) -> None:
         sent = [message for message, _ in self._sent.values()]
         largest = max(sent, key=lambda message: len(message.payload), default=None)
-        if largest and largest.is_picture and failure.kind in ("protocol", "too_large"):
+        if largest and largest.payload and largest.is_picture and failure.kind in ("protocol", "too_large"):
             size = len(largest.payload)
             self.too_large = min(size, self.too_large or size)
         self._suspects.connection_lost({message.topic: message for message in sent}, failure)

@@ -14,6 +14,7 @@ from itertools import filterfalse
 from typing import Any, TypeAlias
 
 from edged.core.interfaces import Store
+from edged.core.intervals import MOST_EXPIRY_S
 from edged.core.memory_store import MemoryStore
 from edged.core.outage import Outage
 from edged.core.payloads import answer_payload, encode, event_payload
@@ -160,8 +161,9 @@ class MqttPublisher:
         messages = [self._stored_answer(answer, look, late) for answer in answers]
         messages += [self._stored_event(event, look, late) for event in events]
         picture = self._picture(answers, image, look) if image is not None and answers else None
+        expiry = [self._picture_fact(picture)] if picture else []
         self._queue.coming(1)
-        self._store.write(messages, facts, partial(self._send_look, messages, picture))
+        self._store.write(messages, [*facts, *expiry], partial(self._send_look, messages, picture))
 
     def _send_look(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
         self._adopt_found()  # the store has read it before it wrote this look, and it goes out first
@@ -189,7 +191,8 @@ class MqttPublisher:
         """
         announced = self._announcer.messages(config)
         own = retained_topics(self._topics, config.cameras) | announced.keys()
-        known = set(self._store.facts(self._retained_kind))
+        stored = self._store.facts(self._retained_kind)
+        known = set(stored)
         with self._follow_lock:  # before they are in the store: they must not be taken for those of an earlier process
             self._handled = known | own
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in sorted(own - known)])
@@ -197,7 +200,7 @@ class MqttPublisher:
         self._expiring = frozenset(expiring_topics(self._topics, config.cameras))
         answers, pictures = self._split(earlier & self._expiring)
         self._queue.follow(own, *self._split(known - own), answers)
-        self._queue.left_pictures(dict.fromkeys(pictures, -math.inf))
+        self._queue.left_pictures({topic: _picture_until(stored.get(topic)) for topic in pictures})
         self._announcer.follow(config, announced)
         self._connection.wake()
 
@@ -440,6 +443,11 @@ class MqttPublisher:
         message = Message(topic, jpeg, retain=True, content_type=JPEG_TYPE, look=look)
         return RetainedMessage(message, time.monotonic() + max(answer.expires_s for answer in answers))
 
+    def _picture_fact(self, picture: RetainedMessage) -> Fact:
+        """So that a later process knows when it expires."""
+        expires_ts = time.time() + picture.until - time.monotonic()
+        return Fact(self._retained_kind, picture.topic, {"expires_ts": expires_ts})
+
     def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))
         until = time.monotonic() + answer.expires_s
@@ -455,6 +463,15 @@ class MqttPublisher:
     ) -> StoredMessage:
         number, now = self._store.next_number(), time.monotonic()
         return StoredMessage(number, topic, camera, question, payload, len(payload), now, until, late, look=look)
+
+
+def _picture_until(stored: Any) -> float:
+    """When (monotonic) the picture of an earlier process expires, by its fact; in the past if that is not known."""
+    try:
+        left_s = float(stored["expires_ts"]) - time.time()
+    except (KeyError, TypeError, ValueError):
+        return -math.inf
+    return time.monotonic() + min(left_s, MOST_EXPIRY_S)
 
 
 def _ignore(_received: Received) -> None:

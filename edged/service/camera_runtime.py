@@ -25,6 +25,7 @@ from edged.core.outage import Outage
 from edged.core.specs import CameraSpec, QuestionSpec, with_follow_ups
 from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, Value, utc_now
 from edged.service.judging import Provenance, new_id
+from edged.service.left_frame import LeftFrame
 from edged.service.look_meter import LookMeter
 from edged.service.model_outage import ModelCall
 from edged.service.outcomes import LastAnswer, Outcome, refusals_for
@@ -67,7 +68,7 @@ class CameraRuntime:
         self.unexpected = Outage(f"camera {spec.name}", log, "looks work again", "failed look", "failed looks")
         self.stale = StaleLooks(spec.name)  # changed only with `grabbing` held
         self.slow = False  # its last picture, or the refusal of one, took long
-        self.unanswered: Frame | None = None  # of `new_only`: taken, but no answer about it was published
+        self.left_frame = LeftFrame()
         self.is_open = is_open
         self._publisher = publisher
         self._paused = paused

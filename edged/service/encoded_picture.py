@@ -77,4 +77,6 @@ class EncodedPicture:
             self.encode(has_waited=True)
         log.debug("camera %s: asking %s", self.of.camera, question.name)
         self.ticket.expect(question.generation.deadline_s)
-        return self.model.ask(history, question, self.ticket.stop)
+        reply = self.model.ask(history, question, self.ticket.stop)
+        self.ticket.answered()
+        return reply

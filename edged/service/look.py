@@ -152,6 +152,8 @@ class _Look:
             return answers
         if time.monotonic() >= self.until:  # the haste of a request says nothing about the question
             outcomes = [outcome.before_timeout() for outcome in outcomes]
+            if not _answers(outcomes):
+                self._leave_frame()
         with self._step("publishing"):
             published = self.runtime.publish(outcomes, jpeg, self.seen_at, self.of.frame)
         by_id = {answer.id: answer for answer in published}
@@ -187,8 +189,8 @@ class _Look:
 
     def _leave_frame(self) -> None:
         """To the next look, if the camera gives each picture only once: nothing is published about it by this one."""
-        if self.camera.new_only:
-            self.runtime.unanswered = self.of.frame
+        if self.camera.new_only and self.of.frame:
+            self.runtime.left_frame.leave(self.of.frame)
 
     def _served(self, ticket: Ticket[list[Outcome]]) -> list[Outcome]:
         self.of = replace(self.of, clock_synced=self.looks.clock_synced())
@@ -214,11 +216,10 @@ class _Look:
     def _grabbed(self) -> Frame:
         """Raises StaleFrame and other CameraErrors, Stopped."""
         runtime, self.seen_at = self.runtime, time.monotonic()
-        left, runtime.unanswered = runtime.unanswered, None
         try:
             frame = runtime.camera.grab(self.looks.stop)
         except CameraError as error:
-            if left and left.age_s() <= self.camera.max_age_s:
+            if left := runtime.left_frame.take(self.camera.max_age_s):
                 return left
             if isinstance(error, StaleFrame) and runtime.online:
                 runtime.stale.add(error)
@@ -228,6 +229,8 @@ class _Look:
         finally:
             runtime.slow = time.monotonic() - self.seen_at > SLOW_FRAME_S
         runtime.stale.over()
+        if self.camera.new_only:
+            runtime.left_frame.taken(frame)
         return frame
 
     @contextmanager

@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from edged.core.errors import FrozenPicture, StaleFrame
+from edged.core.errors import FrozenPicture, NothingNew, StaleFrame
 from edged.core.text import counted, spoken
 
-LASTS_S = 10.0  # a stream that stalls is lost before, and its camera logs that
+# For so many seconds looks must have been refused. A stream that stalls is lost before 10 s, and its camera logs that.
+# A folder that is filled when something moves often has nothing new. A frozen picture has lasted already.
+LASTS_S = {StaleFrame: 10.0, NothingNew: 3600.0, FrozenPicture: 0.0}
 
 log = logging.getLogger("edged.look")
 
@@ -29,7 +31,7 @@ class StaleLooks:
         now = self._clock()
         self._since = self._since if self._count else now
         self._count += 1
-        if not self._logged and (now - self._since >= LASTS_S or isinstance(error, FrozenPicture)):
+        if not self._logged and now - self._since >= LASTS_S[type(error)]:
             self._logged = True
             log.warning("camera %s: stale frames: %s", self._camera, error)
 

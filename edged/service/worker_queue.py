@@ -51,7 +51,8 @@ class Ticket(Generic[T]):
 
     `order` sorts requests before the schedule, then by age. `group` is the one that served when the turn came near.
     Waiting ends at `until` (monotonic). `near_since` and `ready_at` (monotonic) are when its turn came near and when it
-    had its frame. `slow`: its frame is expected to take long, so that no worker is kept idle for it.
+    had its frame. `slow`: its frame is expected to take long, so that no worker is kept idle for it. It `was_put_back`
+    if its frame has become too old, until it has an answer.
     """
 
     queue: WorkerQueue
@@ -64,6 +65,7 @@ class Ticket(Generic[T]):
     near_since: float = -math.inf
     ask: Callable[[VisionModel], T] | None = None
     worker: Worker | None = None
+    was_put_back: bool = False
     outcome: T | None = None
     error: BaseException | None = None
     done: Event = field(default_factory=Event)
@@ -89,7 +91,7 @@ class Ticket(Generic[T]):
     @property
     def comes_soon(self) -> bool:
         """True if its turn is near, and it has its frame or will soon."""
-        return bool(self.ask) or (not self.slow and self.near_since > time.monotonic() - SLOW_FRAME_S)
+        return bool(self.ask) or self.near_since > time.monotonic() - SLOW_FRAME_S
 
     def wait_near(self) -> None:
         """Wait until this look is one of the next. Raises Stopped, NoTurn."""
@@ -123,10 +125,14 @@ class Ticket(Generic[T]):
         """Call before a model call that may take so long, in addition to the prefill of its prompt."""
         self._worker.expected_by = time.monotonic() + seconds + self._worker.encode_limit_s()
 
+    def answered(self) -> None:
+        """Call after each answer."""
+        self.was_put_back = False
+
     def give_way(self, most: int = MOST_WAITING) -> int:
         """Call before an encode and each question: serves the requests that are ready, and returns their number.
 
-        Encode again if there were any.
+        Encode again if there were any. A look that was put back gets its first answer before that.
         """
         return self.queue.give_way(self, most)
 
@@ -254,7 +260,7 @@ class WorkerQueue:
 
     def wait_near(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            while not (self._first(self._waiting) is ticket and self._has_room(ticket.urgent)):
+            while not (self._first(self._waiting) is ticket and self._has_room(ticket)):
                 self._wait(ticket)
             self._waiting.remove(ticket)
             self._near.append(ticket)
@@ -262,16 +268,18 @@ class WorkerQueue:
             ticket.group = self._serving
             self._changed.notify_all()
 
-    def _has_room(self, urgent: bool) -> bool:
+    def _has_room(self, ticket: Ticket[Any]) -> bool:
         """True if a worker is idle or at a last question, and no other look is about to use it.
 
-        For an `urgent` look also if a worker can be interrupted. The schedule's looks are not in its way.
+        For a request also if a worker can be interrupted, and the schedule's looks are not in its way. Until they have
+        their frames, slow looks are only in the way of each other.
         """
         if self._serving is None:
             return False
-        free = sum(1 for worker in self._serving.workers if worker.has_room(urgent))
-        before = [ticket for ticket in self._near if ticket.urgent or not urgent]
-        return sum(1 for ticket in before if ticket.comes_soon) < free
+        free = sum(1 for worker in self._serving.workers if worker.has_room(ticket.urgent))
+        before = [each for each in self._near if each.urgent or not ticket.urgent]
+        coming = [each for each in before if each.comes_soon and (each.ask or ticket.slow or not each.slow)]
+        return len(coming) < free
 
     def _first(self, tickets: Sequence[Ticket[Any]]) -> Ticket[Any] | None:
         """The one whose turn is next. With the lock held."""
@@ -304,6 +312,8 @@ class WorkerQueue:
 
     def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
+            if ticket in self._near and not ticket.urgent:
+                self._requests_in_row = 0  # it had its turn, and needed no model
             for tickets in (self._waiting, self._near):
                 if ticket in tickets:
                     tickets.remove(ticket)
@@ -359,7 +369,7 @@ class WorkerQueue:
     def give_way(self, ticket: Ticket[Any], most: int) -> int:
         """Serve the requests that are ready, while the look of `ticket` is interrupted. Returns their number."""
         worker, served = ticket.worker, 0
-        if worker is None or worker.model is None or ticket.urgent:
+        if worker is None or worker.model is None or ticket.urgent or ticket.was_put_back:
             return 0
         finishing = worker.finishing
         while served < most and (request := self._take_request(worker)):
@@ -387,7 +397,7 @@ class WorkerQueue:
 
     def _request_comes(self, worker: Worker) -> bool:
         """True if there are more requests without a frame than idle workers. With the lock held."""
-        coming = [ticket for ticket in self._near if ticket.urgent and ticket.comes_soon]
+        coming = [ticket for ticket in self._near if ticket.urgent and not ticket.slow and ticket.comes_soon]
         coming += [ticket for ticket in self._waiting if ticket.urgent]
         return len(coming) > sum(1 for other in worker.group.workers if other.model and not other.busy)
 
@@ -412,5 +422,5 @@ class WorkerQueue:
 
     def _put_back(self, ticket: Ticket[Any]) -> None:
         """Let it take another frame. With the lock held, so that no other look comes first meanwhile."""
-        ticket.ask, ticket.worker, ticket.near_since = None, None, time.monotonic()
+        ticket.ask, ticket.worker, ticket.near_since, ticket.was_put_back = None, None, time.monotonic(), True
         self._near.append(ticket)

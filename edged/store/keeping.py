@@ -87,6 +87,7 @@ class Cleaner:
         """
         period, limit = _period(keep_s, now, clock_synced), FILL * max_bytes
         deadline = time.monotonic() + budget_s
+        self.behind = False
         if too_large := used_bytes(connection) > limit:
             self._after = START  # the oldest must go, also if the walk has passed them
         deleted = 0

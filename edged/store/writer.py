@@ -153,7 +153,7 @@ class Writer:
         self._answer_the_rest()
 
     def _give_up(self, operations: Sequence[Operation], error: Exception) -> None:
-        """After an unexpected error: another try would end with the same one."""
+        """After an unexpected error of one operation, or while the batch was gathered."""
         self._unexpected_error(error)
         self.lost += len(operations)
         for operation in operations:
@@ -191,8 +191,7 @@ class Writer:
             self._write_backlog()
         if not operations:
             return
-        if self._backlog or not (self._may_try() and self._commit(operations)):
-            self._keep(operations)
+        self._keep(operations if self._backlog or not self._may_try() else self._unwritten(operations))
 
     def _clean_if_due(self) -> None:
         if not self._connection or time.monotonic() < self._clean_at:
@@ -216,10 +215,11 @@ class Writer:
     def _write_backlog(self) -> None:
         while self._backlog:
             first = [self._backlog[number] for number in range(min(AT_ONCE, len(self._backlog)))]
-            if not self._commit(first):
-                return
-            for _ in first:
+            unwritten = self._unwritten(first)
+            for _ in range(len(first) - len(unwritten)):
                 self._backlog.popleft()
+            if unwritten:
+                return
 
     def _keep(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
@@ -238,10 +238,33 @@ class Writer:
     def _may_try(self) -> bool:
         return not self._outage.on or self._closing.is_set() or time.monotonic() >= self._retry_at
 
+    def _unwritten(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Write these. Returns what cannot be written now, in order. One with an unexpected error is given up."""
+        try:
+            if not self._commit(operations):
+                return operations
+            self._unexpected.end(WRITING)
+            for operation in operations:
+                operation.tell(True)
+            return []
+        except Exception as error:
+            if len(operations) == 1:
+                self._give_up(operations, error)
+                return []
+            self._unexpected_error(error)
+        for number, operation in enumerate(operations):
+            try:
+                if not self._commit([operation]):
+                    return operations[number:]
+                operation.tell(True)
+            except Exception as error:
+                self._give_up([operation], error)
+        return []
+
     def _commit(self, operations: Sequence[Operation]) -> bool:
         """Write all of these in one transaction. False, and nothing written, if the file cannot be written now.
 
-        After an unexpected error they are given up, and nothing of them is written.
+        Raises the unexpected error of an operation; then nothing is written either.
         """
         if not self._connection and not self._open():
             return False
@@ -253,16 +276,12 @@ class Writer:
         except (sqlite3.OperationalError, OSError) as error:
             self._file_failed(error)
             return False
-        except Exception as error:
-            if isinstance(error, sqlite3.Error) and is_damaged(error):
-                self._file_failed(error)
-                return False  # the new file gets them with the backlog
-            self._give_up(operations, error)
-            return True
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+            self._file_failed(error)
+            return False  # the new file gets them with the backlog
         self._outage.end()
-        self._unexpected.end(WRITING)
-        for operation in operations:
-            operation.tell(True)
         return True
 
     # The file
