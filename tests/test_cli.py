@@ -420,7 +420,7 @@ def test_a_model_folder_that_cannot_be_examined_is_reported_in_one_line(tmp_path
     )
     assert (done.returncode, done.stderr) == (
         78,
-        f"edged: model: {tmp_path}/{'x' * 300} cannot be read: File name too long\n",
+        f"edged: model: {tmp_path}/{'x' * 300} cannot be read: file name too long\n",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.account import unprivileged
 from support.config import ASK, CAMERA, MODEL, write
 
 from edged.config.load import ConfigError, load, one_question
@@ -118,6 +119,21 @@ def test_a_file_that_this_machine_does_not_have_is_a_warning(tmp_path: Path):
         ("missing_file", f'{path}:3: camera "b": source {tmp_path}/lost.jpg does not exist'),
         ("missing_file", f'{path}:3: camera "dock": device /dev/gone does not exist'),
     ]
+
+
+def test_a_file_that_this_user_may_not_see_is_not_called_missing(open_folder: Path):
+    (open_folder / "closed" / "model").mkdir(parents=True)
+    text = "model: {path: closed/model}\nmqtt: {url: mqtts://b, ca: closed/ca.pem}\n"
+    path = write(open_folder, text + "cameras: {b: {source: closed/b.jpg, ask: {a: {prompt: x}}}}\n")
+    path.chmod(0o644)
+    load(path)  # imports what the other user may not be able to import
+    (open_folder / "closed").chmod(0o700)
+    with unprivileged():
+        assert [str(warning) for warning in load(path).warnings] == [
+            f"{path}:1: model: folder {open_folder}/closed/model cannot be read: permission denied",
+            f"{path}:2: mqtt: file {open_folder}/closed/ca.pem cannot be read: permission denied",
+            f'{path}:3: camera "b": source {open_folder}/closed/b.jpg cannot be read: permission denied',
+        ]
 
 
 def test_a_folder_in_place_of_a_file_is_named_as_such(tmp_path: Path):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from rich.console import Console
+from support.account import unprivileged
 from support.broker import MUTUAL_TLS, Mosquitto, Subscriber, free_port, tls  # noqa: F401  # a fixture
 from support.making import picture
 from support.npu import compiled
@@ -37,7 +38,7 @@ from edged.tools.doctor.child import probe_command
 from edged.tools.doctor.config import read_config
 from edged.tools.doctor.examine import examine
 from edged.tools.doctor.machine import Machine, User, group_name
-from edged.tools.doctor.model import model_files
+from edged.tools.doctor.model import is_compiled, model_files
 from edged.tools.doctor.npu import node_check
 from edged.tools.doctor.npu import npu as check_npu
 from edged.tools.doctor.packages import opencv_from
@@ -452,6 +453,27 @@ def test_a_folder_that_exists_is_not_reported_as_missing_whatever_its_name(tmp_p
     assert (folder.ok, folder.next) == (False, None)
 
 
+def test_a_model_of_another_account_is_not_called_missing(npu_model: ModelSpec, open_folder: Path):
+    folder = shutil.copytree(npu_model.path, open_folder / "models" / "npu")
+    folder.parent.chmod(0o700)
+    with unprivileged():
+        assert is_compiled(ModelSpec(folder)) is None
+        assert model_files(ModelSpec(folder)) == [
+            Check("model", False, f"{folder} cannot be read: permission denied"),
+        ]
+
+
+def test_a_file_of_another_account_is_not_called_missing(npu_model: ModelSpec, open_folder: Path):
+    folder = shutil.copytree(npu_model.path, open_folder / "npu")
+    (open_folder / "closed").mkdir(mode=0o700)
+    (folder / compiled.TEXT).rename(open_folder / "closed" / "text")
+    (folder / compiled.TEXT).symlink_to(open_folder / "closed" / "text")
+    with unprivileged():
+        checks = by_name(model_files(ModelSpec(folder)))
+    assert checks["model"].detail == f"{folder} cannot be read: permission denied"
+    assert checks[f"model/{compiled.TEXT}"].detail == "cannot be read: permission denied"
+
+
 def test_a_model_whose_folder_is_wrong_is_not_asked(tmp_path: Path, machine: Machine):
     row = check_question(tmp_path / "edged.yaml", config(), False, False, machine)
     assert row == Check("question", None, "not asked: correct the model's folder first")
@@ -685,6 +707,14 @@ def test_a_full_disk_is_wrong(tmp_path: Path):
     assert host.disk(tmp_path, written=True).ok is True
     row = host.disk(tmp_path, written=True, least_free=10**18)
     assert (row.ok, row.next) == (False, "free at least 1000000000 GB")
+
+
+def test_a_folder_that_this_user_may_not_search_is_judged_by_its_parent(open_folder: Path, machine: Machine):
+    (open_folder / "closed" / "inner").mkdir(parents=True)
+    (open_folder / "closed").chmod(0o700)
+    with unprivileged():
+        checks = host.disks(open_folder / "closed" / "inner" / "edged.yaml", machine)
+    assert all(check.name.startswith("disk ") for check in checks)
 
 
 def test_a_folder_that_does_not_exist_yet_is_judged_by_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

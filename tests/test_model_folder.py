@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.account import unprivileged
 from support.making import frame, question
 from support.npu import compiled, simulator
 
 from edged.core.answer_types import Choices, Number, YesNo
 from edged.core.errors import ModelError, ModelFolderError
 from edged.core.specs import ModelSpec, QuestionSpec
+from edged.vlm.folder import read_config, read_json
 from edged.vlm.model import check_folder, fit_together, load
 
 Change = Callable[[Path], object]
@@ -268,12 +270,22 @@ def test_a_chat_template_in_the_tokenizers_config_is_accepted(plain: Path):
 
 
 def test_a_path_that_cannot_be_read_is_reported_with_the_reason(tmp_path: Path):
-    sentences(ModelSpec(tmp_path / ("m" * 300)), "m cannot be read: File name too long")
+    sentences(ModelSpec(tmp_path / ("m" * 300)), "m cannot be read: file name too long")
+
+
+def test_a_folder_that_this_user_may_not_search_is_reported_with_the_reason(tiny_folder: Path, open_folder: Path):
+    folder = shutil.copytree(tiny_folder, open_folder / "closed" / "model")
+    folder.parent.chmod(0o700)
+    with unprivileged():
+        with pytest.raises(ModelFolderError, match=r"^model: .*/model cannot be read: permission denied$"):
+            read_config(folder)
+        with pytest.raises(ModelFolderError, match=r"^model: .*/config\.json cannot be read: permission denied$"):
+            read_json(folder / "config.json")
 
 
 def test_a_file_that_cannot_be_hashed_is_named(plain: Path):
     (plain / "notes.txt").symlink_to("/proc/self/mem")
-    with pytest.raises(ModelFolderError, match=r"notes\.txt cannot be read: Input/output error"):
+    with pytest.raises(ModelFolderError, match=r"notes\.txt cannot be read: input/output error"):
         load(ModelSpec(plain))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import tiny_model
+from support.account import unprivileged
 from support.making import frame, question
 from support.npu import compiled, simulator
 from support.running import Edged
@@ -156,6 +158,20 @@ def test_a_prepared_folder_can_be_read_by_other_users(output: Path, tiny_folder:
     (tmp_path / "plain").mkdir()
     prepared = prepare(output, str(tiny_folder), tmp_path / "out", {})
     assert prepared.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("closed", ["compiled", "processor", "out"])
+def test_a_folder_that_this_user_may_not_search_is_named(
+    output: Path, tiny_folder: Path, open_folder: Path, closed: str
+):
+    compiled_folder = shutil.copytree(output, open_folder / "compiled" / "folder")
+    processor = shutil.copytree(tiny_folder, open_folder / "processor" / "folder")
+    (compiled_folder / "model.safetensors").chmod(0o644)
+    (open_folder / "out").mkdir()
+    (open_folder / closed).chmod(0o700)
+    denied = rf"^(prepare|model): {open_folder}/{closed}/folder\S* cannot be read: permission denied$"
+    with unprivileged(), pytest.raises(ModelFolderError, match=denied):
+        prepare(compiled_folder, str(processor), open_folder / "out" / "folder", {})
 
 
 def drop(name: str) -> Callable[[Path, Path], None]:

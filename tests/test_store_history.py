@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.account import unprivileged
 from support.broker import an_answer, until
 from support.history import NOW, Row, add, answered, database
 
@@ -215,18 +215,6 @@ def test_a_file_that_belongs_to_another_account():
                 "PATH cannot be opened: SQLite must be able to create files beside it; copy it to a folder of your own"
             )
         Path(folder).chmod(0o755)
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Inside, root is nobody. For others nothing changes."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
 
 
 # Where it is looked for

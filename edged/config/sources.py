@@ -23,6 +23,7 @@ from edged.config.usb_devices import BY_ID, UsbDevices, node_of
 from edged.core.errors import is_shortage
 from edged.core.secret import Secret
 from edged.core.specs import BrokerSpec, ClientCertificate, ModelSpec, PageSpec, SourceSpec, revision
+from edged.core.text import system_text
 
 LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(?![\w.-])|[\w.-]+:\d+(/|$)")  # 10.0.0.9/stream1, camera.lan:554
 NUMBERED = re.compile(r"(/dev/video)?\d+")  # the kernel gives out the numbers in the order of plugging in
@@ -44,9 +45,9 @@ class Surroundings:
     def model(self, parsed: ModelForm) -> ModelSpec:
         folder = self._beside(parsed.path)
         kind = _file_type(folder)
-        if kind is None:
+        if isinstance(kind, str):
             home = " (~ is not expanded)" if parsed.path.startswith("~") else ""
-            self.report.warn("missing_model", ("model", "path"), f"folder {folder} does not exist{home}")
+            self.report.warn("missing_model", ("model", "path"), f"folder {folder} {kind}{home}")
         elif kind != stat.S_IFDIR:
             self.report.warn("missing_model", ("model", "path"), f"{folder} is not a folder")
         return ModelSpec(
@@ -118,8 +119,8 @@ class Surroundings:
     def _named_file(self, text: str, path: KeyPath) -> Path:
         file = self._beside(text)
         kind = _file_type(file)
-        if kind is None:
-            self.report.warn("missing_file", path, f"file {file} does not exist")
+        if isinstance(kind, str):
+            self.report.warn("missing_file", path, f"file {file} {kind}")
         elif kind != stat.S_IFREG:
             self.report.warn("missing_file", path, f"{file} is not a regular file")
         return file
@@ -133,16 +134,16 @@ class Surroundings:
         if text.startswith("usb:"):
             return self._usb_source(text, path)
         file = self._beside(text)
-        if not _file_type(file):
+        if isinstance(missing := _file_type(file), str):
             hint = " (an address begins with rtsp:// or http://)" if LIKE_AN_ADDRESS.match(text) else ""
-            self.report.warn("missing_file", path, f"source {file} does not exist{hint}")
+            self.report.warn("missing_file", path, f"source {file} {missing}{hint}")
         return SourceSpec("path", Secret(str(file)), str(file))
 
     def _usb_source(self, text: str, path: KeyPath) -> SourceSpec:
         device = text.removeprefix("usb:")
         node = node_of(device)
-        if not _file_type(Path(node)):
-            self.report.warn("missing_file", path, f"device {node} does not exist")
+        if isinstance(missing := _file_type(Path(node)), str):
+            self.report.warn("missing_file", path, f"device {node} {missing}")
         if why := self._why_unstable(device, node):
             self.report.warn("unstable_device", path, why)
         return SourceSpec("usb", Secret(device), text)
@@ -245,9 +246,11 @@ def _digest(file: Path) -> str:
         return repr(error)
 
 
-def _file_type(file: Path) -> int | None:
-    """As in stat.S_IFMT; None if there is nothing, or no permission to see it."""
+def _file_type(file: Path) -> int | str:
+    """As in stat.S_IFMT; or what to say of a file that is not there, or that this user may not see."""
     try:
         return stat.S_IFMT(file.stat().st_mode)
-    except OSError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {system_text(error)}"

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from edged.core.errors import ModelFolderError
 from edged.core.npu_cores import NPU_KEYS, Cores
+from edged.core.text import system_text
 from edged.vlm import folder as files
 from edged.vlm.npu_parts import part_cores
 
@@ -42,8 +43,15 @@ class PreparedFolder:
 def prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str]) -> PreparedFolder:
     """Write the folder `out`. `cores` overrides the cores of `text` and `vision` in config.json.
 
-    Raises ModelFolderError naming the file that is missing or does not belong to the others.
+    Raises ModelFolderError naming the file that is missing, cannot be read or does not belong to the others.
     """
+    try:
+        return _prepare(compiled, processor, out, cores)
+    except OSError as error:  # for instance no permission to search a folder
+        raise ModelFolderError(f"prepare: {error.filename or out} cannot be read: {system_text(error)}") from None
+
+
+def _prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str]) -> PreparedFolder:
     _check_target(out, compiled)
     config = files.read_json(compiled / "config.json")
     if config.get("model_type") != files.COMPILED:
@@ -76,7 +84,7 @@ def prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str])
             (new / files.MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             files.read_config(new)
     except OSError as error:
-        raise ModelFolderError(f"prepare: {out} cannot be written: {error.strerror or error}") from None
+        raise ModelFolderError(f"prepare: {out} cannot be written: {system_text(error)}") from None
     return PreparedFolder(out, manifest["model"], files.manifest_revision(manifest), chosen_cores)
 
 
@@ -166,7 +174,7 @@ def _weights_header(compiled: Path, config: dict[str, Any]) -> dict[str, Any]:
             header: dict[str, Any] = json.loads(file.read(_header_length(file)))
     except FileNotFoundError:
         raise ModelFolderError(f"prepare: {compiled}: {WEIGHTS} is missing") from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ModelFolderError(f"prepare: {path} is not a safetensors file: {error}") from None
     keys = [key for key in header if key != "__metadata__"]
     if len(keys) != 1 or keys[0] not in files.EMBEDDINGS_NAMES:

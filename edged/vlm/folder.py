@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.core.errors import ModelError, ModelFolderError
+from edged.core.text import system_text
 
 COMPILED = "mobilint-qwen2_vl"
 FAMILIES = ("qwen2_vl", COMPILED)
@@ -23,7 +24,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return _read_config(folder)
     except OSError as error:  # for instance no permission to search the folder
-        raise ModelFolderError(f"model: {folder} cannot be read: {error.strerror}") from None
+        raise ModelFolderError(f"model: {folder} cannot be read: {system_text(error)}") from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -118,20 +119,20 @@ def sha256(path: Path) -> hashlib._Hash:
             while block := file.read(BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise ModelFolderError(f"model: {path} cannot be read: {error.strerror}") from None
+        raise ModelFolderError(f"model: {path} cannot be read: {system_text(error)}") from None
     return digest
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in this file. Raises ModelFolderError."""
-    if path.exists() and not path.is_file():  # reading a FIFO would block until somebody writes to it
-        raise ModelFolderError(f"model: {path} is not a regular file")
     try:
+        if path.exists() and not path.is_file():  # reading a FIFO would block until somebody writes to it
+            raise ModelFolderError(f"model: {path} is not a regular file")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFolderError(f"model: {path.parent}: {path.name} is missing") from None
     except OSError as error:
-        raise ModelFolderError(f"model: {path} cannot be read: {error.strerror}") from None
+        raise ModelFolderError(f"model: {path} cannot be read: {system_text(error)}") from None
     except ValueError as error:
         raise ModelFolderError(f"model: {path} is not valid JSON: {error}") from None
     except RecursionError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edged.core.errors import ModelError
 from edged.core.specs import ModelSpec
+from edged.core.text import system_text
 from edged.tools.doctor.check import Check, spoken_size
 from edged.tools.doctor.config import NO_CONFIG
 from edged.tools.invocation import command_line
@@ -42,20 +43,22 @@ def model_files(model: ModelSpec | None) -> list[Check]:
 
 
 def _expected(folder: Path, sizes: dict[str, int]) -> list[str]:
-    """The names of the files that the folder needs, as far as its own files tell."""
-    if not folder.is_dir():
-        return []
+    """The names of the files that the folder needs, as far as its own files tell; none if this user cannot see them."""
+    with suppress(OSError):
+        return list(dict.fromkeys([*_named(folder), *sizes])) if folder.is_dir() else []
+    return []
+
+
+def _named(folder: Path) -> list[str]:
     names = ["config.json", "preprocessor_config.json", _either(folder, "tokenizer.json", "vocab.json")]
-    index = folder / "model.safetensors.index.json"
-    with suppress(ModelError, AttributeError):
-        shards = files.read_json(index).get("weight_map", {}).values() if index.is_file() else ["model.safetensors"]
-        names += sorted({str(shard) for shard in shards})
+    with suppress(ModelError):
+        names += files.weight_files(folder)
     with suppress(ModelError, AttributeError):
         config = files.read_json(folder / "config.json")
         if config.get("model_type") == files.COMPILED:
             parts = (part.get("mxq_path") for part in files.compiled_parts(config).values())
             names += [part for part in parts if isinstance(part, str)]
-    return list(dict.fromkeys([*names, *sizes]))
+    return names
 
 
 def _manifest_sizes(folder: Path) -> dict[str, int]:
@@ -69,11 +72,16 @@ def _manifest_sizes(folder: Path) -> dict[str, int]:
 def _model_file(folder: Path, name: str, expected: int | None) -> Check:
     path = folder / name
     title, again = f"model/{name}", f"run {command_line('prepare')} again"
-    if not path.is_file():
+    try:
+        regular, size = path.is_file(), path.stat().st_size
+    except FileNotFoundError:
+        regular, size = False, 0
+    except OSError as error:
+        return Check(title, False, f"cannot be read: {system_text(error)}")
+    if not regular:
         return Check(title, False, "is missing", f"copy it into the folder, or {again}")
     if not os.access(path, os.R_OK):
         return Check(title, False, "cannot be read by this user", f"ls -l {shlex.quote(str(path))}")
-    size = path.stat().st_size
     if expected not in (None, size):
         return Check(title, False, f"{size} bytes; {files.MANIFEST} says {expected}", again)
     return Check(title, True, f"{spoken_size(size)}{', as in the manifest' if expected is not None else ''}")
