@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 from support.broker import until
 from support.browser import PHONE, chromium
 from support.kept import kept_answer, kept_frame, unsure, yes_no
@@ -102,13 +102,49 @@ def test_twenty_frames_are_labelled_by_keyboard(box: FakeBox, store: DiskStore, 
     assert verdicts == ["right", "wrong"] * 10
 
 
+def seen(page: Page) -> None:
+    """The picture is loaded: before that, nothing can be said about it."""
+    expect(page.locator(".label-picture")).to_have_js_property("complete", True)
+
+
+def test_a_key_that_is_held_down_labels_one_frame(box: FakeBox, store: DiskStore, page: Page):
+    names = keep(store, *[(kept_answer(),) for _ in range(3)])
+    page.goto(f"{box.url}/label")
+    for _ in range(3):
+        seen(page)
+        page.keyboard.down("r")
+        expect(page.locator(".label-progress span")).to_have_text("1 of 3 frames labelled")
+    page.keyboard.up("r")
+    page.keyboard.press("w")
+    expect(page.locator(".label-progress span")).to_have_text("2 of 3 frames labelled")
+    labels = [store.frames.task(name).labels for name in names]  # type: ignore[union-attr]
+    assert [[each.verdict for each in given] for given in labels] == [["right"], ["wrong"], []]
+
+
+def test_a_frame_that_is_not_shown_yet_cannot_be_labelled(box: FakeBox, store: DiskStore, page: Page):
+    [name] = keep(store, (kept_answer(),))
+    held: list[Route] = []
+    page.route("**/api/label/*.webp", lambda route: held.append(route))  # noqa: PLW0108  # Playwright sets an attribute of it
+    page.goto(f"{box.url}/label", wait_until="commit")
+    expect(page.locator("#given")).to_have_text("3")
+    page.keyboard.press("r")
+    expect(page.locator("#said")).to_have_text("Wait for the picture, then judge the answer.")
+    assert not store.frames.task(name).labels  # type: ignore[union-attr]
+    held[0].continue_()
+    seen(page)
+    page.keyboard.press("r")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+
+
 def test_the_true_value_is_typed(box: FakeBox, store: DiskStore, page: Page):
     [first, second] = keep(store, (kept_answer(),), (kept_answer(),))
     page.goto(f"{box.url}/label")
     expect(page.locator("#given")).to_have_text("3")
+    seen(page)
     page.keyboard.type("12")
     page.keyboard.press("Enter")
     expect(page.locator(".label-progress span")).to_have_text("1 of 2 frames labelled")
+    seen(page)
     page.keyboard.type("99")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("the truth must be a whole number from 0 to 40, not 99")
@@ -121,6 +157,7 @@ def test_each_question_of_a_frame_is_asked_and_undone(box: FakeBox, store: DiskS
     [name] = keep(store, (yes_no(), choices))
     page.goto(f"{box.url}/label")
     expect(page.get_by_role("heading")).to_have_text("gate")
+    seen(page)
     page.keyboard.press("n")
     expect(page.get_by_role("heading")).to_have_text("weather")
     page.keyboard.press("1")
@@ -144,6 +181,7 @@ def test_an_answer_without_a_value_cannot_be_right(box: FakeBox, store: DiskStor
     page.goto(f"{box.url}/label")
     expect(page.get_by_role("button", name="Right")).to_be_disabled()
     expect(page.locator(".label-status")).to_have_text("Timed out: no answer within 60 s")
+    seen(page)
     page.keyboard.press("r")
     page.keyboard.press("s")
     expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()

@@ -1,6 +1,6 @@
 // The page /label: kept frames, one answer at a time. A person says whether it is right, by keyboard or by touch.
 import { isTyping, keyOf } from "./label_keys.js";
-import { show, showNothing, showProblem } from "./label_view.js";
+import { isPictureLoaded, show, showNothing, showProblem } from "./label_view.js";
 import { words } from "./words.js";
 
 const said = document.getElementById("said");
@@ -10,6 +10,10 @@ let busy = false;
 /** Say something about the answer that is shown: `{verdict}` or `{truth}`, or take back the last label: `{undo}`. */
 async function say(what) {
   if (busy || (!what.undo && !task)) return;
+  if (!what.undo && !isPictureLoaded()) {
+    said.textContent = words.labelWait;
+    return;
+  }
   const about = what.undo ? {} : { frame: task.frame, question: task.answers[0].question };
   await load({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ...about, ...what }) }, what);
 }
@@ -40,7 +44,7 @@ function sentence(label, what) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
   const what = keyOf(event.key, task?.answers[0]);
   if (!what) return;
   event.preventDefault();

@@ -24,6 +24,11 @@ export function show(state, say) {
         problem())));
 }
 
+/** False while nobody can have seen the frame. */
+export function isPictureLoaded() {
+  return Boolean(place.querySelector(".label-picture")?.complete);
+}
+
 export function showNothing(state, say) {
   const text = state.progress.kept ? words.labelDone : state.keeps ? words.labelNoneYet : words.labelOff;
   place.replaceChildren(el("div", {},
@@ -51,9 +56,13 @@ function progress({ kept, labelled }) {
     el("span", {}, text));
 }
 
+/** The next question about a frame keeps the picture, which is loaded. */
 function picture(task) {
+  const src = `/api/label/${task.frame}`;
+  const before = place.querySelector(".label-picture");
+  if (before?.getAttribute("src") === src) return before;
   const taken = new Date(task.ts * 1000).toLocaleString(document.documentElement.lang);
-  return el("img", { class: "label-picture", src: `/api/label/${task.frame}`, alt: words.labelPicture(task.camera, taken) });
+  return el("img", { class: "label-picture", src, alt: words.labelPicture(task.camera, taken) });
 }
 
 function about(task) {

@@ -52,6 +52,7 @@ export default {
   labelSave: "Save",
   labelUndo: "Undo",
   labelNotAValue: "This is not a value of the question's type.",
+  labelWait: "Wait for the picture, then judge the answer.",
   labelOffline: "No connection to edged. Nothing was saved; try again.",
   labelDone: "All kept frames are labelled.",
   labelNoneYet: "No frame was kept yet. They appear here as answers are unsure or change.",
