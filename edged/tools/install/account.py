@@ -41,7 +41,7 @@ class Account:
         elif shutil.which("useradd"):
             self._create_with_useradd()
         else:
-            raise InstallError(f"cannot create the user {self.name}: there is neither systemd-sysusers nor useradd")
+            raise InstallError("there is neither systemd-sysusers nor useradd")
         if self.target.user(self.name) is None:
             raise InstallError(f"the user {self.name} was not created")
 

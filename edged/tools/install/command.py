@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.config.load import DEFAULT_PATH
-from edged.core.errors import EXIT_OK
+from edged.core.errors import EXIT_OK, EXIT_WRONG
+from edged.core.text import system_text
 from edged.tools.install import layout
 from edged.tools.install.account import run
 from edged.tools.install.steps import Action
 from edged.tools.install.target import InstallError, Target
 from edged.tools.invocation import command_line
-from edged.tools.streams import write_line
+from edged.tools.streams import report, write_line
 
 SYSTEMD = "/run/systemd/system"
 UDEV = "/run/udev/control"
@@ -44,7 +45,10 @@ def install(
     own_command: Callable[[Target], Path] = layout.own_command,
     running: Path = Path("/"),
 ) -> int:
-    """Install or remove edged, and print a line for each change; the exit code. Raises InstallError.
+    """Install or remove edged, and print a line for each change; the exit code.
+
+    A part that cannot be put in place ends the installation; one that cannot be removed keeps no other from being
+    removed. Raises InstallError if something is in the way, before anything is changed.
 
     `completion` is the completion file for bash, `own_command` finds the command that the service runs. `running` is
     the top folder of the running system; tests use another.
@@ -75,9 +79,9 @@ def _target(options: InstallOptions, running: Path) -> Target:
 def _install(target: Target, options: InstallOptions, completion: str, own_command: Callable[[Target], Path]) -> int:
     parts = layout.steps(target, own_command(target), completion)
     actions = [action for part in parts if (action := part.to_do())]
-    _carry_out(target, actions, options, "everything is in place")
-    if options.dry_run:
-        return EXIT_OK
+    problems = _carry_out(target, actions, options, "everything is in place", stop_at_first=True)
+    if options.dry_run or problems:
+        return _ended(problems)
     _note_override(target)
     if target.live and _is_active():
         write_line("edged is running; this puts the installed version into service: systemctl restart edged")
@@ -93,32 +97,62 @@ def _remove(target: Target, options: InstallOptions) -> int:
     if target.live and target.path(f"{layout.UNITS}/{layout.UNIT}").exists():
         stop = ("systemctl", "disable", "--now", layout.UNIT)
         actions.insert(0, Action("stop and disable", layout.UNIT, lambda: run(*stop)))
-    _carry_out(target, actions, options, "edged is not installed")
-    if options.dry_run:
-        return EXIT_OK
+    problems = _carry_out(target, actions, options, "edged is not installed")
+    if options.dry_run or problems:
+        return _ended(problems)
     if not options.purge and target.path(str(DEFAULT_PATH.parent)).exists():
         write_line(f"kept: {DEFAULT_PATH.parent}, /var/lib/edged and the user edged; --purge removes them")
     return EXIT_OK
 
 
-def _carry_out(target: Target, actions: Sequence[Action], options: InstallOptions, reason: str) -> None:
-    """Do what has to be done, with a line for each action; or say why there is nothing to do."""
-    for action in actions:
-        if not options.dry_run:
-            action.carry_out()
-        write_line(action.planned() if options.dry_run else action.done())
+def _carry_out(
+    target: Target, actions: Sequence[Action], options: InstallOptions, reason: str, stop_at_first: bool = False
+) -> list[str]:
+    """Do what has to be done, with a line for each action, or say why there is nothing to do; what failed."""
     if not actions:
         write_line(f"{reason}; nothing was changed")
-    elif target.live and not options.dry_run:
-        _announce(target)
+    if options.dry_run or not actions:
+        for action in actions:
+            write_line(action.planned())
+        return []
+    problems: list[str] = []
+    for action in actions:
+        try:
+            sentence = action.carry_out() or action.done()
+        except (InstallError, OSError) as error:
+            problems.append(f"cannot {action.verb} {action.what}: {_reason(error, action.what)}")
+            if stop_at_first:
+                break
+        else:
+            write_line(sentence)
+    return problems + (_announce(target) if target.live else [])
 
 
-def _announce(target: Target) -> None:
-    """Let systemd, and udev if it runs, read what was changed."""
-    run("systemctl", "daemon-reload")
+def _announce(target: Target) -> list[str]:
+    """Let systemd, and udev if it runs, read what was changed; what failed."""
+    commands: list[tuple[str, ...]] = [("systemctl", "daemon-reload")]
     if target.path(UDEV).exists():
-        run("udevadm", "control", "--reload")
-        run("udevadm", "trigger", "--action=change", "--property-match=DEVNAME=/dev/aries*")
+        commands.append(("udevadm", "control", "--reload"))
+        commands.append(("udevadm", "trigger", "--action=change", "--property-match=DEVNAME=/dev/aries*"))
+    problems = []
+    for command in commands:
+        try:
+            run(*command)
+        except InstallError as error:
+            problems.append(f"cannot run {' '.join(command)}: {error}")
+    return problems
+
+
+def _reason(error: InstallError | OSError, what: str) -> str:
+    if isinstance(error, InstallError):
+        return str(error)
+    named = "" if not error.filename or str(error.filename) in what else f"{error.filename}: "
+    return f"{named}{system_text(error)}"
+
+
+def _ended(problems: Sequence[str]) -> int:
+    report(*(f"edged: {problem}" for problem in problems))
+    return EXIT_WRONG if problems else EXIT_OK
 
 
 def _note_override(target: Target) -> None:

@@ -25,6 +25,7 @@ PLACES = {
 }
 DROP_INS = "/usr/local/share/edged/drop-ins"  # examples; systemd does not read them there
 MODELS = f"{HOME}/models"
+CACHE = "/var/cache/edged"
 COMPLETION = "/usr/local/share/bash-completion/completions/edged"
 COMMAND_IN_UNIT = "/opt/edged/venv/bin/edged"
 USER = Owner("edged", "edged")
@@ -47,6 +48,7 @@ def steps(target: Target, command: Path, completion: str) -> list[Step]:
         Folder(target, f"{etc}/credentials", 0o700, USER),
         Folder(target, HOME, 0o750, USER),
         Folder(target, MODELS, 0o755, ROOT),  # the service cannot change its model
+        Folder(target, CACHE, 0o750, USER, by_systemd=True),
         InstalledFile(target, f"{etc}/edged.schema.json", (share / "config/edged.schema.json").read_bytes()),
         InstalledFile(
             target, str(DEFAULT_PATH), (share / "config/edged.yaml").read_bytes(), 0o640, FOR_USER, kept=True

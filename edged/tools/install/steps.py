@@ -5,12 +5,14 @@ Nothing is changed before every step was asked what it has to do, so that an obs
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -30,11 +32,14 @@ PAST = {
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to be done: `verb` is one of PAST, `what` the rest of the sentence."""
+    """Something to be done: `verb` is one of PAST, `what` the rest of the sentence.
+
+    `carry_out` returns None, or a sentence about what could not be removed and is no failure.
+    """
 
     verb: str
     what: str
-    carry_out: Callable[[], None]
+    carry_out: Callable[[], str | None]
 
     def planned(self) -> str:
         return f"would {self.verb} {self.what}"
@@ -107,15 +112,21 @@ class InstalledFile:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the service. Its content, which is the owner's, goes only with `purge`."""
+    """A folder of the service. Its content, which is the owner's, goes only with `purge`.
+
+    With `by_systemd`, it is the unit that makes the folder when the service starts.
+    """
 
     target: Target
     path: str
     mode: int
     owner: Owner
+    by_systemd: bool = False
 
     def to_do(self) -> Action | None:
         path = self.target.path(self.path)
+        if self.by_systemd:
+            return None
         wanted = f"{path} (mode {self.mode:04o}, {self.owner})"
         if not os.path.lexists(path):
             return Action("create", f"folder {wanted}", self._create)
@@ -130,7 +141,7 @@ class Folder:
         path = self.target.path(self.path)
         if not purge or not path.is_dir() or path.is_symlink():
             return None
-        return Action("remove", f"{path} and everything in it", lambda: shutil.rmtree(path))
+        return Action("remove", f"{path} and everything in it", partial(_remove_folder, path))
 
     def _create(self) -> None:
         path = self.target.path(self.path)
@@ -170,6 +181,31 @@ class CommandLink:
         new = _beside(path)
         new.symlink_to(self.command)
         new.replace(path)
+
+
+def _remove_folder(path: Path) -> str | None:
+    """Remove it with its content. A mount point stays, as does a folder with one in it: says so."""
+    if _removed(path):
+        return None
+    for child in list(path.iterdir()):
+        if child.is_dir() and not child.is_symlink():
+            _removed(child)
+        else:
+            child.unlink()
+    if any(path.iterdir()):
+        return f"kept: {path} contains a mount point; removed everything else in it"
+    return f"kept: {path} is a mount point; removed everything in it"
+
+
+def _removed(folder: Path) -> bool:
+    """False if it is a mount point, or there is one in it; then something of its content may be left."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def _beside(path: Path) -> Path:
