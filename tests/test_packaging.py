@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -135,3 +136,8 @@ def test_an_installed_edged_finds_its_example_config(wheel: zipfile.ZipFile, tmp
         timeout=180,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_container_that_is_made_again_keeps_the_name_of_its_node():
+    compose = YAML(typ="safe").load(ROOT / "systemd/compose.yaml")
+    assert compose["services"]["edged"]["hostname"] == "edged"  # docker's default is a random number
