@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from support.axe import violations
 from support.broker import Mosquitto, an_answer, free_port, until
 from support.browser import DESK, PHONE, keep_picture, opened, overflow_px
@@ -271,6 +271,25 @@ def test_after_a_lost_connection_the_answers_are_loaded_again(browser: Browser):
         loaded = len(past.periods)
         box.server.follow(box.spec)
         until(lambda: len(past.periods) == loaded + len(QUESTIONS), 30)
+        expect(card(page, "people").locator(".course-summary")).to_contain_text("(9)")
+
+
+def test_a_request_that_hangs_does_not_keep_them_from_being_loaded_again(browser: Browser):
+    past = Past(people=PEOPLE)
+    with course(browser, past) as (page, box):
+        hanging: list[Route] = []
+
+        def take(route: Route) -> None:
+            if hanging:
+                route.continue_()
+            hanging.append(route)
+
+        page.route("**/api/history?*", take)
+        page.get_by_role("radio", name="Day").check()
+        until_page(page, lambda: len(hanging) > 0)
+        box.server.stop()
+        past.given["people"] = every_minute((9, 60))
+        box.server.follow(box.spec)
         expect(card(page, "people").locator(".course-summary")).to_contain_text("(9)")
 
 

@@ -67,8 +67,9 @@ class CourseSection {
     }
   }
 
-  /** Answers may have been missed. */
+  /** Answers may have been missed. A request of the lost connection may hang. */
   #reconnected() {
+    this.#request?.abort();
     for (const card of this.#cards) card.forgive();
     this.#load(true);
   }
