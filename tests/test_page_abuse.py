@@ -23,7 +23,7 @@ from support.broker import HOST, free_port, until
 from support.making import frame
 from support.paging import FakeBox
 from support.process import resident_bytes
-from support.raw_http import exchange, get, status
+from support.raw_http import exchange, get, header, status
 from support.world import CONFIG
 
 from edged.core.specs import ListenAddress, PageSpec
@@ -230,6 +230,8 @@ def test_two_hundred_event_streams_are_bounded(box: FakeBox):
         assert (statuses.count(200), statuses.count(503)) == (MOST_LISTENERS, 40 - MOST_LISTENERS)
         for _ in range(160):
             assert status(exchange(port(box), get("/api/events"))) == 503
+        asked = exchange(port(box), get("/api/events", method="HEAD"))  # as a page does that was refused
+        assert (status(asked), header(asked, "Retry-After")) == (503, "5")
         begun = time.monotonic()
         box.looked(CAMERA, frame=frame(1))
         assert time.monotonic() - begun < 0.1

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from support.running import Edged
 from edged.config.load import load
 from edged.core.specs import Config
 from edged.core.types import AlertState, Event, Frame
+from edged.page.feed import MOST_LISTENERS
 
 MARKUP = "<img src=x onerror=alert(1)>"
 CAMERAS = """
@@ -437,6 +439,37 @@ def test_without_edged_the_page_says_so_and_comes_back_by_itself(box: FakeBox, p
     expect(value(page, "People")).to_have_text("4")
     expect(page.locator("#notices > .notice, #warnings > .notice")).to_have_count(0)
     assert page.evaluate("window.here")
+
+
+def hide(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def test_a_hidden_page_leaves_its_connection_to_others(box: FakeBox, page: Page):
+    box.answered("dock", "people", 3, frame(1))
+    expect(value(page, "People")).to_have_text("3")
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/events")):
+        hide(page, True)
+    box.answered("dock", "people", 4, frame(2))
+    hide(page, False)
+    expect(value(page, "People")).to_have_text("4")
+    expect(page.locator("#notices > .notice")).to_have_count(0)
+
+
+def test_a_page_too_many_says_so_and_connects_when_another_is_closed(browser: Browser, box: FakeBox):
+    with ExitStack() as others:
+        for _ in range(MOST_LISTENERS):
+            others.enter_context(httpx.stream("GET", f"{box.url}/api/events", timeout=60))
+        with opened(browser, box.url) as page:
+            expect(notice(page, "Too many pages of edged are open")).to_be_visible()
+            expect(page.locator("#box")).to_have_text("Too many pages of edged are open")
+            others.close()
+            expect(page.locator("#notices > .notice")).to_have_count(0)
+            card(page, "dock").wait_for()
 
 
 def test_the_page_loads_again_when_edged_speaks_another_language(box: FakeBox, page: Page):

@@ -27,6 +27,7 @@ from edged.service.observed import Observed
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 FULL = "Too many browsers have this page open; close one.\n"
+FULL_S = "5"
 
 
 class PageApp:
@@ -79,10 +80,10 @@ class PageApp:
         return JsonResponse({**shown, "cameras": [self._verdicts.add_to(camera) for camera in shown["cameras"]]})
 
     async def _events(self, request: Request) -> Response | EventStream:
+        if self._feed.full:
+            raise HTTPException(503, FULL, {"Retry-After": FULL_S})
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
-        if self._feed.full:
-            raise HTTPException(503, FULL)
         return EventStream(self._feed)
 
     async def _frame(self, request: Request) -> Response:

@@ -2,11 +2,10 @@
 import { attention } from "./attention.js";
 import { cameraCard } from "./card.js";
 import { announce, el, setChildren, setText } from "./dom.js";
-import { follow, state } from "./live.js";
+import { eachSecond, follow, state } from "./live.js";
 import { notices } from "./notices.js";
 import { words } from "./words.js";
 
-const TICK_MS = 1_000;
 const place = document.getElementById("cameras");
 const summary = document.getElementById("summary");
 const list = document.getElementById("attention");
@@ -18,7 +17,7 @@ follow((kind, name) => {
   if (kind === "camera") showCamera(name);
   else show();
 });
-setInterval(show, TICK_MS); // ages
+eachSecond(show); // ages
 
 function show() {
   const names = state.box?.cameras ?? [];

@@ -3,12 +3,11 @@ import { mount as mountCourse } from "./course.js";
 import { answerList } from "./answer-list.js";
 import { DrawOn } from "./draw.js";
 import { el, setText } from "./dom.js";
-import { follow, state } from "./live.js";
+import { eachSecond, follow, state } from "./live.js";
 import { Surface } from "./surface.js";
 import { mount as mountTry } from "./try.js";
 import { words } from "./words.js";
 
-const TICK_MS = 1_000;
 const place = document.getElementById("camera");
 const name = place.dataset.camera;
 const surface = new Surface();
@@ -28,7 +27,7 @@ place.append(title, gone, present);
 mountCourse(document.getElementById("course"), name);
 mountTry(document.getElementById("try"), name);
 follow(update);
-setInterval(update, TICK_MS); // ages
+eachSecond(update); // ages
 update(); // the header may have heard of everything already
 
 function update() {

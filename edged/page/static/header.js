@@ -28,7 +28,7 @@ function show() {
   if (state.connected && !state.box) return;
   showLinks();
   showFacts();
-  showNotices(notices(state.box, state.connected));
+  showNotices(notices(state.box, state.connected, state.full));
 }
 
 function showLinks() {
@@ -37,7 +37,7 @@ function showLinks() {
 }
 
 function showFacts() {
-  const now = state.connected && state.box ? currentFacts(state.box) : [[words.disconnected, "bad"]];
+  const now = state.connected && state.box ? currentFacts(state.box) : [[state.full ? words.full : words.disconnected, "bad"]];
   factElements.forEach((element, place) => {
     const [text, level] = now[place] ?? ["", ""];
     element.hidden = !text;

@@ -2,14 +2,20 @@
 
 const SILENCE_MS = 30_000; // edged sends something every 10 s
 const RETRY_MS = 1_000;
+const FULL_RETRY_MS = 5_000;
+const HIDDEN_MS = 5_000; // a browser has six connections for all its pages of a box
 const IN_THE_PAGE = ["version", "language", "node"]; // of the box: they decide on scripts, words and titles
 const PATIENCE_MS = 5_000; // for a single request
 const FUTURE_S = 10; // more than delays between box and browser explain
 
-export const state = { box: null, cameras: new Map(), connected: false, clockOffset: 0 };
+// full: not connected, because edged has no room for another page. paused: nothing was heard since the page was hidden.
+export const state = { box: null, cameras: new Map(), connected: false, full: false, paused: false, clockOffset: 0 };
 const listeners = [];
 let source = null;
 let heardAt = 0;
+let hiddenAt = 0; // 0: it is not
+let resting = false; // closed on purpose
+let retry = 0; // a timer
 
 /** Call `changed(kind, name)` after each change: kind "box", "camera" (with its name) or "connection". */
 export function follow(changed) {
@@ -19,6 +25,11 @@ export function follow(changed) {
     setInterval(check, 1_000);
     document.addEventListener("visibilitychange", check);
   }
+}
+
+/** Call this each second, for the ages that it shows; not while they would be those of a hidden page. */
+export function eachSecond(action) {
+  setInterval(() => state.paused || action(), 1_000);
 }
 
 /** Seconds since a stamp of the box, by the clock of the box. */
@@ -32,6 +43,8 @@ export function isFuture(stamp) {
 }
 
 function connect() {
+  clearTimeout(retry);
+  source?.close();
   heardAt = Date.now();
   source = new EventSource("/api/events");
   source.addEventListener("box", (event) => heard(event, takeBox));
@@ -42,6 +55,7 @@ function connect() {
 
 function heard(event, take) {
   heardAt = Date.now();
+  if (state.paused) state.connected = state.paused = false; // for those who may have missed something
   setConnected(true);
   take(JSON.parse(event.data));
 }
@@ -65,35 +79,61 @@ function takeClock(data) {
 }
 
 function lost() {
-  setConnected(false);
+  state.paused = false;
+  setConnected(false, state.full);
   source.close(); // its own retry would end at the first answer that is not 200
-  setTimeout(reconnect, RETRY_MS);
+  retryIn(RETRY_MS);
+}
+
+function retryIn(delay) {
+  clearTimeout(retry);
+  retry = setTimeout(reconnect, delay);
 }
 
 /** An EventSource does not say why it failed. Without the token, loading the page again gives the form for it. */
 async function reconnect() {
-  if (await isRefused()) location.reload();
+  const refusal = await refusalNow();
+  if (resting) return;
+  if (refusal === "token") return location.reload();
+  setConnected(false, refusal === "full");
+  if (refusal) retryIn(FULL_RETRY_MS);
   else connect();
 }
 
-async function isRefused() {
+async function refusalNow() {
   try {
     const answer = await fetch("/api/events", { method: "HEAD", signal: AbortSignal.timeout(PATIENCE_MS) });
-    return answer.status === 401;
+    if (answer.status === 401) return "token";
+    return answer.status === 503 && answer.headers.has("Retry-After") ? "full" : null; // without it, a proxy's
   } catch {
-    return false;
+    return null;
   }
 }
 
 /** A connection that is half open gives no error. */
 function check() {
+  if (document.hidden) return rest();
+  hiddenAt = 0;
+  if (resting) {
+    resting = false;
+    return connect();
+  }
   if (Date.now() - heardAt < SILENCE_MS || source.readyState === EventSource.CLOSED) return;
   lost();
 }
 
-function setConnected(connected) {
-  if (state.connected === connected) return;
-  state.connected = connected;
+/** Leave the connection to pages that somebody can see. */
+function rest() {
+  hiddenAt ||= Date.now();
+  if (resting || Date.now() - hiddenAt < HIDDEN_MS) return;
+  resting = state.paused = true;
+  clearTimeout(retry);
+  source.close();
+}
+
+function setConnected(connected, full = false) {
+  if (state.connected === connected && state.full === full) return;
+  Object.assign(state, { connected, full });
   tell("connection");
 }
 

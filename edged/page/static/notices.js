@@ -5,9 +5,10 @@ const LATE_S = 5;
 
 /**
  * Notices {key, level: "bad" | "warn" | "", text, hint, lines, folded} about the box, null before anything is known.
- * `connected`: the page hears from edged.
+ * `connected`: the page hears from edged. `full`: it does not because too many pages are open.
  */
-export function notices(box, connected) {
+export function notices(box, connected, full = false) {
+  if (full) return [notice("full", "bad", words.full, words.fullHint)];
   if (!connected) return [notice("connection", "bad", words.disconnected, words.disconnectedHint)];
   if (!box) return [];
   const all = [...phase(box), ...model(box), ...config(box), ...broker(box), ...store(box), ...time(box)];

@@ -9,7 +9,7 @@ const WITHOUT = ["camera_down", "stale_frame"]; // statuses of a look that got n
 
 /** Why this picture must not pass for the camera's present: {text, reason, level}; null if it may. */
 export function whyNotCurrent(camera, frame) {
-  if (!state.connected) return { text: words.disconnected, reason: "", level: "bad" };
+  if (!state.connected) return { text: state.full ? words.full : words.disconnected, reason: "", level: "bad" };
   if (!camera.active) return { text: words.paused, reason: "", level: "" };
   const { availability } = camera;
   if (availability && !availability.online) {

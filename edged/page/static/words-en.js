@@ -16,6 +16,8 @@ export default {
   brokerDisconnected: "Broker not connected",
   labelFrames: "Label frames",
   // notices
+  full: "Too many pages of edged are open",
+  fullHint: "Close one of them. This page connects by itself then.",
   disconnectedHint: "What you see is no longer current. The page connects again by itself.",
   stopping: "edged is stopping",
   starting: "edged is starting",

@@ -16,6 +16,8 @@ export default {
   brokerDisconnected: "브로커 연결 끊김",
   labelFrames: "프레임 라벨링",
   // notices
+  full: "edged 페이지가 너무 많이 열려 있습니다",
+  fullHint: "하나를 닫으세요. 그러면 이 페이지가 자동으로 연결됩니다.",
   disconnectedHint: "지금 보이는 내용은 최신이 아닙니다. 페이지가 자동으로 다시 연결합니다.",
   stopping: "edged가 종료되는 중입니다",
   starting: "edged가 시작되는 중입니다",
