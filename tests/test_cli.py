@@ -66,13 +66,15 @@ def test_a_closed_pipe_is_not_reported(variables: dict[str, str]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-", "2>&-", "2>/dev/full", ">&- 2>/dev/full"])
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-", "<&-", "2>&-", "2>/dev/full", ">&- 2>/dev/full"])
 def test_closed_streams_change_no_exit_code(closed: str, tmp_path: Path):
     code, output = shell(f"edged check {SHIPPED} {closed}")
     assert (code, output) == (0, "" if ">&-" in closed.split() else f"{SHIPPED}: valid (2 cameras, 8 questions)\n")
     for command in ("check", "run --config", "watch --config"):
         code, output = shell(f"edged {command} {tmp_path}/none.yaml {closed}")
         assert (code, "Traceback" in output) == (78, False)
+    code, output = shell(f"edged labels import --db {tmp_path}/none.db </dev/null {closed}")
+    assert (code, "Traceback" in output) == (1, False)
 
 
 def test_a_file_opened_later_never_gets_the_descriptor_of_a_closed_stream():
