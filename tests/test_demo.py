@@ -23,7 +23,7 @@ from edged.cli import main
 from edged.config.load import load
 from edged.core.pip import pip_install
 from edged.demo.next_steps import as_typed, next_steps, own_camera
-from edged.demo.questions import CONFIG, judged
+from edged.demo.questions import CONFIG, judged, write_config
 from edged.demo.show import MODEL, running_demo
 from edged.demo.stills import still
 from edged.demo.truth import Truth
@@ -149,6 +149,26 @@ def test_each_question_of_the_demo_can_be_judged(tmp_path: Path):
     for question in questions:
         payload = {"type": question.answer.kind, "prompt": question.prompt, "value": None}
         assert judged(payload, TRUTH) == "wrong", question
+
+
+@pytest.mark.parametrize(
+    "folder", ["Projects, 2025", "[new]", "x: y", "it's", "#1", "a #1", '"', "e\u0301", "{node}", "true"]
+)
+def test_the_demo_can_be_installed_in_any_folder(tmp_path: Path, folder: str):
+    model = tmp_path / folder / "model"
+    write_config(tmp_path / "edged.yaml", "demo", model, "127.0.0.1", 1, 2, 3)
+    assert load(tmp_path / "edged.yaml").model.path == model
+
+
+def test_the_config_of_the_demo_is_utf_8_in_any_locale(tmp_path: Path):
+    program = (
+        "import sys, pathlib; from edged.demo.questions import write_config;"
+        "write_config(pathlib.Path('edged.yaml'), 'demo', pathlib.Path('m'), '127.0.0.1', 1, 2, 3)"
+    )
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    environment = os.environ | ascii_only | {"PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=180)
+    assert load(tmp_path / "edged.yaml").cameras
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from edged.config.written import quoted
 from edged.demo.truth import Truth
 from edged.tools.board import Judgement
 
@@ -49,6 +51,14 @@ cameras:
               door_open: {{type: boolean}}
               night: {{type: boolean}}
 """
+
+
+def write_config(path: Path, node: str, model: Path, host: str, broker: int, cameras: int, page: int) -> None:
+    """Write the config of the demo, with the ports of its broker, its cameras and its page."""
+    values = {"node": node, "model": quoted(str(model)), "host": host}
+    text = CONFIG.format(**values, broker=broker, cameras=cameras, page=page)
+    path.write_text(text, encoding="utf-8")
+
 
 RightValue = Callable[[Truth], Any]
 

@@ -23,7 +23,7 @@ from edged.core.specs import DEFAULT_PAGE, BrokerSpec
 from edged.demo.broker import DemoBroker
 from edged.demo.cameras import HOST, SIZE, Yards
 from edged.demo.next_steps import own_camera
-from edged.demo.questions import CONFIG
+from edged.demo.questions import write_config
 from edged.demo.sequence import Sequence
 from edged.demo.verdict_file import VerdictFile
 from edged.mqtt.follower import Follower
@@ -74,7 +74,7 @@ def running_demo() -> Iterator[RunningDemo]:
         stack.callback(yards.close)
         config, log = folder / "edged.yaml", folder / "log"
         page = free_port()
-        config.write_text(CONFIG.format(node=NODE, model=MODEL, host=HOST, broker=port, cameras=cameras, page=page))
+        write_config(config, NODE, MODEL, HOST, port, cameras, page)
         follower = Follower(BrokerSpec(host=HOST, port=port), NODE)
         stack.callback(follower.close)
         follower.start()
