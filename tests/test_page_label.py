@@ -121,6 +121,30 @@ def test_a_key_that_is_held_down_labels_one_frame(box: FakeBox, store: DiskStore
     assert [[each.verdict for each in given] for given in labels] == [["right"], ["wrong"], []]
 
 
+def test_the_focus_stays_on_the_same_control_and_the_next_question_is_read_out(
+    box: FakeBox, store: DiskStore, page: Page
+):
+    names = keep(store, (kept_answer(),), (kept_answer(),), (yes_no(),))
+    page.goto(f"{box.url}/label")
+    seen(page)
+    right = page.get_by_role("button", name="Right")
+    right.focus()
+    page.keyboard.down("Enter")
+    expect(page.locator("#said")).to_have_text("people: Right. Next: people: people?")
+    expect(right).to_be_focused()
+    seen(page)
+    page.keyboard.down("Enter")  # as a key that is held down
+    page.keyboard.up("Enter")
+    page.keyboard.type("12")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading")).to_have_text("gate")
+    expect(page.get_by_role("heading")).to_be_focused()
+    seen(page)
+    page.keyboard.press("n")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_focused()
+    assert [store.frames.task(name).labels[0].truth for name in names] == [3, 12, False]  # type: ignore[union-attr]
+
+
 def test_a_frame_that_is_not_shown_yet_cannot_be_labelled(box: FakeBox, store: DiskStore, page: Page):
     [name] = keep(store, (kept_answer(),))
     held: list[Route] = []

@@ -35,7 +35,8 @@ function take(state, what) {
   task = state.task;
   if (task) show(state, say);
   else showNothing(state, say);
-  said.textContent = sentence(state.label, what);
+  const next = task && words.labelNext(task.answers[0].question, task.answers[0].prompt);
+  said.textContent = [sentence(state.label, what), next].filter(Boolean).join(". ");
 }
 
 function sentence(label, what) {
@@ -44,6 +45,7 @@ function sentence(label, what) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.repeat && event.target.tagName === "BUTTON") event.preventDefault(); // Enter would press it again and again
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
   const what = keyOf(event.key, task?.answers[0]);
   if (!what) return;

@@ -9,13 +9,13 @@ const place = document.getElementById("label");
 export function show(state, say) {
   const { task } = state;
   const answer = task.answers[0];
-  place.replaceChildren(
+  replace(
     progress(state.progress),
     el("div", { class: "label" },
       picture(task),
       el("section", { class: "label-card", "aria-label": words.labelQuestion },
         about(task),
-        el("h1", {}, answer.question),
+        el("h1", { tabindex: -1 }, answer.question),
         el("p", { class: "label-prompt" }, answer.prompt),
         answer.region && el("p", { class: "muted" }, words.labelRegion(answer.region)),
         given(answer),
@@ -31,11 +31,21 @@ export function isPictureLoaded() {
 
 export function showNothing(state, say) {
   const text = state.progress.kept ? words.labelDone : state.keeps ? words.labelNoneYet : words.labelOff;
-  place.replaceChildren(el("div", {},
+  replace(el("div", {},
     state.progress.kept ? progress(state.progress) : null,
-    el("p", {}, text),
+    el("p", { class: "label-end", tabindex: -1 }, text),
     state.progress.labels ? button(words.labelUndo, "U", () => say({ undo: true })) : null,
     problem()));
+}
+
+/** The focus stays on the control with the same key, or goes to where the new content begins: a field would take the keys. */
+function replace(...content) {
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const key = focused?.getAttribute("aria-keyshortcuts");
+  place.replaceChildren(...content);
+  if (!focused) return;
+  const same = key && place.querySelector(`[aria-keyshortcuts="${key}"]:enabled`);
+  (same || place.querySelector("h1, .label-end")).focus({ preventScroll: true });
 }
 
 export function showProblem(text) {

@@ -60,6 +60,7 @@ export default {
   labelNoneYet: "No frame was kept yet. They appear here as answers are unsure or change.",
   labelOff: "No frames are kept. Add frames: {} to the config to keep those that are worth a label.",
   labelled: (question, verdict) => `${question}: ${verdict}`,
+  labelNext: (question, prompt) => `Next: ${question}: ${prompt}`,
   labelTakenBack: (question) => `${question}: label taken back`,
   labelNothingToTakeBack: "There is no label to take back.",
   verdicts: { right: "Right", wrong: "Wrong", skip: "Skip" },

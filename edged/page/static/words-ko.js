@@ -60,6 +60,7 @@ export default {
   labelNoneYet: "아직 보관된 프레임이 없습니다. 답이 불확실하거나 바뀌면 여기에 나타납니다.",
   labelOff: "프레임을 보관하지 않습니다. 보관하려면 설정에 frames: {} 를 추가하세요.",
   labelled: (question, verdict) => `${question}: ${verdict}`,
+  labelNext: (question, prompt) => `다음: ${question}: ${prompt}`,
   labelTakenBack: (question) => `${question}: 라벨을 취소했습니다`,
   labelNothingToTakeBack: "취소할 라벨이 없습니다.",
   verdicts: { right: "맞음", wrong: "틀림", skip: "건너뛰기" },
