@@ -27,6 +27,7 @@ from edged.core.types import CameraReport
 from edged.tools import arguments, log, streams
 from edged.tools.config_file import NoConfig, config_file
 from edged.tools.parser import Parser
+from edged.tools.signals import ending_signals, interrupting
 
 if TYPE_CHECKING:
     from edged.page.app import PageApp
@@ -250,7 +251,8 @@ def prepare(options: argparse.Namespace) -> int:
 
     cores = {"text": options.text_cores, "vision": options.vision_cores}
     chosen = {part: text for part, text in cores.items() if text}
-    prepared = prepare_folder(options.compiled, options.processor, options.out, chosen)
+    with interrupting():  # so that nothing is left of a folder that is not complete
+        prepared = prepare_folder(options.compiled, options.processor, options.out, chosen)
     places = ", ".join(f"{part} on {cores}" for part, cores in prepared.cores.items())
     streams.write_line(f"{prepared.folder}: {prepared.name}, revision {prepared.revision}; {places}")
     return EXIT_OK
@@ -327,9 +329,8 @@ def _stop_signal() -> threading.Event:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, set_stop)
+    for number in ending_signals():
+        signal.signal(number, set_stop)
     return stop
 
 

@@ -6,6 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,6 +122,29 @@ def test_a_prepare_that_fails_while_it_copies_leaves_the_old_folder(output: Path
             prepare(output, str(tiny_folder), place, {})
     assert contents(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mxq", "out"]
+
+
+SLOW_COPY = """
+import shutil, sys, time
+from edged.cli import main
+shutil.copyfile = lambda *_: (print("copying", flush=True), time.sleep(100))
+sys.exit(main(["prepare", "--compiled", sys.argv[1], "--processor", sys.argv[2], "--out", "new/out"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_prepare_that_is_ended_by_a_signal_leaves_nothing(
+    output: Path, tiny_folder: Path, tmp_path: Path, number: signal.Signals
+):
+    arguments = [sys.executable, "-c", SLOW_COPY, str(output), str(tiny_folder)]
+    with subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        assert done.stdout
+        assert done.stdout.readline() == "copying\n"
+        assert list((tmp_path / "new").iterdir()) != []
+        done.send_signal(number)
+        _, errors = done.communicate(timeout=60)
+    assert (done.returncode, errors) == (130, "")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Event as StopSignal
 
 from edged.core.errors import ModelFolderError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.specs import ModelSpec
+from edged.tools.signals import interrupting
 from edged.tools.streams import progress
 from edged.vlm.folder import read_config
 
@@ -31,22 +29,11 @@ def load_model(spec: ModelSpec) -> VisionModel:
 
 
 def load_in_foreground(spec: ModelSpec, stop: StopSignal) -> VisionModel:
-    """For a command that only waits for the model: shows the progress, and SIGINT or SIGTERM ends the loading.
+    """For a command that only waits for the model: shows the progress, and a signal ends the loading.
 
     Raises as load_model does, and Stopped or KeyboardInterrupt. Main thread only.
     """
-    with _signals_interrupt(), progress(f"loading the model {spec.path}"):
+    with interrupting(), progress(f"loading the model {spec.path}"):
         if stop.is_set():
             raise Stopped
         return load_model(spec)
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt. Loading takes long, and does not look at a stop signal."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
