@@ -90,6 +90,21 @@ def test_a_closed_terminal_ends_the_demo_and_the_edged_that_it_started():
 
 
 @pytest.mark.slow
+def test_the_edged_that_the_demo_started_ends_even_if_the_demo_is_killed():
+    process = subprocess.Popen(command("--plain"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout
+    assert process.stdout.readline()
+    [started] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()  # the second Ctrl-C does the same
+    process.communicate()
+    try:
+        until(lambda: not Path(f"/proc/{started}").exists(), 20)
+    finally:
+        if Path(f"/proc/{started}").exists():
+            os.kill(int(started), signal.SIGKILL)
+
+
+@pytest.mark.slow
 def test_without_a_terminal_the_demo_prints_lines():
     done = subprocess.run(command("--seconds", "1"), capture_output=True, text=True, timeout=180)
     assert done.returncode == 0

@@ -35,6 +35,14 @@ NODE = "demo"
 STOP_S = 20.0
 FIRST_ANSWER_S = 120.0
 LOG_LINES = 20
+# Runs Python with the arguments after the first, which is the parent's process id; SIGTERM when that has ended.
+WITH_PARENT = """\
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +165,10 @@ class _Clock:
 
 @contextmanager
 def _edged(config: Path, log: Path, verdicts: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`edged run` in a session of its own, so that Ctrl-C does not reach it."""
+    """`edged run` in a session of its own, so that Ctrl-C does not reach it; it ends even if this process is killed."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "edged", "run", "--config", str(config)],
+            [sys.executable, "-c", WITH_PARENT, str(os.getpid()), "-m", "edged", "run", "--config", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
