@@ -18,7 +18,7 @@ from edged.core.text import system_text
 from edged.core.types import PastAnswer
 from edged.store.file import error_code, is_damaged, read_only
 from edged.store.path import SERVICE_FILE, state_file
-from edged.store.schema import VERSION, too_new
+from edged.store.schema import VERSION, known_version
 
 # Messages are read in groups, with nothing open in between: an open read keeps edged from shortening its log, and
 # the output may go to a pager that waits for somebody.
@@ -204,9 +204,7 @@ def _spoken(error: OSError) -> str:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise too_new(str(path), version)
+    version = known_version(connection, str(path))
     if version < VERSION:
         raise HistoryUnreadable(
             f"{path} has tables of version {version}, not {VERSION}, or is not an edged.db; "

@@ -100,15 +100,11 @@ class StoreTooNew(EdgedError):
     code = EXIT_CONFIG
 
 
-def too_new(shown: str, version: int) -> StoreTooNew:
-    return StoreTooNew(f"{shown} was written by a newer edged (version {version} of its tables, {VERSION} here)")
-
-
 def known_version(connection: sqlite3.Connection, shown: str) -> int:
     """The version of the file's tables; 0 if it is empty. Raises StoreTooNew, sqlite3.Error."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        raise too_new(shown, version)
+        raise StoreTooNew(f"{shown} was written by a newer edged (version {version} of its tables, {VERSION} here)")
     return version
 
 
