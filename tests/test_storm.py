@@ -164,6 +164,24 @@ def test_the_oracle_finds_answers_about_different_pictures() -> None:
     assert list(oracle.mixed_up(seen(answer(value="None at 12.000"))))
 
 
+def test_the_oracle_finds_what_arrives_out_of_order() -> None:
+    """Not that something comes again, on the same topic or on /late, because its acknowledgement could not be stored."""
+    rows = [replace(answer(id=str(number)), number=number) for number in range(3)]
+
+    def found(*received: tuple[str, int]) -> bool:
+        messages = [
+            Message(float(at), f"edged/box/dock/seen{where}", json.dumps(rows[number].content).encode(), True, None)
+            for at, (where, number) in enumerate(received)
+        ]
+        return bool(list(oracle.disordered(Seen(messages, rows, [[]], {}, {}))))
+
+    assert found(("", 1), ("", 0))
+    assert found(("/late", 2), ("/late", 0))
+    assert not found(("", 0), ("", 2), ("/late", 1))
+    assert not found(("", 0), ("", 1), ("", 0), ("", 1), ("", 2))
+    assert not found(("", 0), ("/late", 1), ("/late", 0), ("/late", 1), ("", 2))
+
+
 def test_the_oracle_finds_what_was_not_received() -> None:
     refused = "WARNING broker mqtt://b:1: topic edged/box/dock/seen refused: not authorised to publish; dropped"
     assert list(oracle.lost(seen(answer())))

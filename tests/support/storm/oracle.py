@@ -278,18 +278,18 @@ def lost(seen: Seen, denied: Collection[str] = ()) -> Iterator[str]:
 
 
 def disordered(seen: Seen) -> Iterator[str]:
-    """On each topic, and on its /late, the first copies arrive in the order of the store. But a process that could not
-    read its store at the start sends what was in it, not retained, after newer ones.
+    """On each topic, and on its /late, what arrives for the first time arrives in the order of the store. But a process
+    that could not read its store at the start sends what was in it, not retained, after newer ones.
     """
     unread = any(IN_MEMORY in line for log in seen.logs for line in log[:1])
     place = {row.id: row.number for row in seen.rows}
     newest: dict[str, int] = {}
-    received = set[tuple[str, str]]()
+    received = set[str]()  # also if it comes again on the other topic, because no acknowledgement could be stored
     for message in seen.sent:
         topic, name = message.topic, message.json["id"]
-        if (topic, name) in received or name not in place:
+        if name in received or name not in place:
             continue
-        received.add((topic, name))
+        received.add(name)
         if unread and not message.retain:
             continue
         if place[name] < newest.get(topic, place[name]):

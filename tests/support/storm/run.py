@@ -91,14 +91,21 @@ class Storm:
     def settle(self, quiet_s: float = 0.0) -> bool:
         """Wait until each camera answers again and the broker has it; then for a few quiet looks, `quiet_s` at least.
         False: it did not."""
-        self.parts.revive_edged()
         looks, end = 0, math.inf
         while looks <= QUIET_LOOKS or time.monotonic() < end:
-            since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
-            if not self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), SETTLED_S):  # noqa: B023
+            if not self._look_answered():
                 return False
             looks, end = looks + 1, min(end, time.monotonic() + quiet_s)
         return self._delivered()
+
+    def _look_answered(self) -> bool:
+        """Wait until each camera has answered from now on. edged may still end by what the last fault has begun."""
+        since, wanted = time.monotonic(), set(self.parts.config.answer_topics())
+        while time.monotonic() < since + SETTLED_S:
+            self.parts.revive_edged()
+            if self.parts.record.wait_for(lambda all_: wanted <= _answered(all_, since), REVIVE_S):
+                return True
+        return False
 
     def _delivered(self) -> bool:
         """Wait until every outage in the log is over and all that is in the store now has been received."""
