@@ -153,6 +153,21 @@ def test_each_unexpected_error_is_logged_once_however_often_the_camera_comes_bac
     ]
 
 
+def test_an_unexpected_error_after_a_connection_that_has_lasted_is_logged_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edged.cameras.reconnect.NEW_AFTER_S", 0.0)
+    closing, errors = threading.Event(), [ZeroDivisionError("a"), ZeroDivisionError("a")]
+
+    def session() -> None:
+        raise errors.pop()
+
+    keep_connected(session, Health("dock", lambda _: None), closing, lambda _: None if errors else closing.set())
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "camera dock: unexpected error: ZeroDivisionError('a')"
+    ] * 2
+
+
 def test_shortage_of_descriptors_is_a_reason_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """PyAV imports some of its modules when a stream is opened."""
     closing = threading.Event()

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -394,6 +395,7 @@ def test_a_question_without_an_answer_in_the_store_is_cleared_before_edged_is_on
 
 
 PICTURE = "edged/box/dock/image/jpeg"
+TRIANGLE = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5))
 
 
 @pytest.mark.parametrize("kind", [Wire, V311Wire])
@@ -424,6 +426,40 @@ def test_the_picture_of_an_earlier_process_stays_until_it_expires(
     with publishing(mosquitto.port, store=store, config=config):
         subscriber.wait_for(online_again)
         assert PICTURE in retained(mosquitto.port)
+        assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_picture_is_cleared_when_its_camera_has_got_a_mask(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, restarted: bool
+) -> None:
+    config = asking(dock=["people"])
+    masked = replace(config, cameras=tuple(replace(spec, mask=(TRIANGLE,)) for spec in config.cameras))
+    with publishing(mosquitto.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a")], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+        if not restarted:
+            publisher.follow(masked)
+            assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
+    with publishing(mosquitto.port, store=store, config=masked) as publisher:
+        assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
+        publisher.answers([an_answer("b")], [], b"jpeg 2")
+        until(lambda: subscriber.of(PICTURE)[-1].payload == b"jpeg 2")
+        publisher.follow(masked)
+        settled(publisher)
+        assert PICTURE in retained(mosquitto.port)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_the_picture_of_an_earlier_process(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(mosquitto.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a", expires_s=2.0)], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+    now = time.time
+    monkeypatch.setattr("edged.mqtt.publisher.time.time", lambda: now() - 86_400.0)
+    with publishing(mosquitto.port, store=store, config=config):
         assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
 
 

@@ -86,6 +86,17 @@ def test_a_folder_that_is_filled_now_and_then_is_logged_after_an_hour_without_a_
     ]
 
 
+def test_an_upload_that_is_not_complete_yet_does_not_make_an_hour_without_a_picture_an_outage(
+    looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        looks.add(NothingNew("no new picture in /uploads since 12:00"))
+        clock.now += 60.0
+    looks.add(StaleFrame("/uploads/a.jpg is not complete yet"))
+    looks.over()
+    assert caplog.messages == []
+
+
 def test_a_frozen_picture_is_logged_at_once_because_it_has_lasted(
     looks: StaleLooks, caplog: pytest.LogCaptureFixture
 ) -> None:

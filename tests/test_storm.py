@@ -165,7 +165,7 @@ def test_the_oracle_finds_answers_about_different_pictures() -> None:
 
 
 def test_the_oracle_finds_what_arrives_out_of_order() -> None:
-    """Not that something comes again, on the same topic or on /late, because its acknowledgement could not be stored."""
+    """Not what comes again, on the same topic or on /late, because its acknowledgement could not be stored."""
     rows = [replace(answer(id=str(number)), number=number) for number in range(3)]
 
     def found(*received: tuple[str, int]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from threading import Event as StopSignal
 
@@ -16,6 +17,7 @@ from edged.core.text import system_text
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
 PAUSE_SHARE = 0.2  # of the time without a picture: a camera that is back is found within a fifth of its outage
 JITTER = (1.0, 1.2)
+NEW_AFTER_S = 60.0  # an unexpected error of a connection that lasted so long is logged with its traceback again
 
 logger = logging.getLogger("edged.camera")
 
@@ -36,7 +38,7 @@ def keep_connected(
     wait = wait or closing.wait
     unexpected = Outage(f"camera {health.name}", logger)  # without an end, which is logged by `health`
     while not closing.is_set():
-        refused = False
+        refused, began = False, time.monotonic()
         try:
             session()
             continue
@@ -47,6 +49,8 @@ def keep_connected(
         except Exception as error:  # an unexpected error must not end this thread
             # A shortage: such as no descriptor for a module that PyAV imports when it first needs it.
             reason = system_text(error) if is_shortage(error) else UNEXPECTED
+            if time.monotonic() - began >= NEW_AFTER_S:
+                unexpected.forget(lambda _: True)
             if reason == UNEXPECTED:
                 unexpected.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
         if closing.is_set():  # another connection may report by the same health already

@@ -224,6 +224,12 @@ class CameraSpec:
         """The settings that the pixels of a frame depend on."""
         return (self.source, self.size, self.rotate, self.mask)
 
+    @property
+    def pictures_digest(self) -> str:
+        """Changes with what the pixels depend on, and not with a login. To be stored."""
+        pictures = (self.source.kind, self.source.shown, self.size, self.rotate, self.mask)
+        return hashlib.sha256(repr(pictures).encode()).hexdigest()[:16]
+
     def region(self, name: str | None) -> RegionSpec | None:
         return next((region for region in self.regions if region.name == name), None)
 

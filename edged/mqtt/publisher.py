@@ -14,7 +14,6 @@ from itertools import filterfalse
 from typing import Any, TypeAlias
 
 from edged.core.interfaces import Store
-from edged.core.intervals import MOST_EXPIRY_S
 from edged.core.memory_store import MemoryStore
 from edged.core.outage import Outage
 from edged.core.payloads import answer_payload, encode, event_payload
@@ -105,6 +104,7 @@ class MqttPublisher:
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
         self._expiring = frozenset[str]()  # topics of the config whose messages expire: answers and pictures
+        self._digests: Mapping[str, str] = {}  # by topic of pictures: `CameraSpec.pictures_digest`
         self._follow_lock = threading.Lock()
         self._handled: set[str] | None = None  # topics of the config, and those that were cleared; None before `follow`
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
@@ -201,8 +201,16 @@ class MqttPublisher:
         answers, pictures = self._split(earlier & self._expiring)
         self._queue.follow(own, *self._split(known - own), answers)
         self._queue.left_pictures({topic: _picture_until(stored.get(topic)) for topic in pictures})
+        self._follow_pictures(config, stored)
         self._announcer.follow(config, announced)
         self._connection.wake()
+
+    def _follow_pictures(self, config: Config, stored: Mapping[str, Any]) -> None:
+        """Clear the pictures of another source or with another mask."""
+        self._digests = {self._topics.image(spec.name): spec.pictures_digest for spec in config.cameras}
+        outdated = [topic for topic, digest in self._digests.items() if _is_of_others(stored.get(topic), digest)]
+        self._store.remember([Fact(self._retained_kind, topic, True) for topic in outdated])
+        self._queue.clear_pictures(outdated)
 
     def withdraw(self, following: Config) -> None:
         """Clear all retained messages except `offline`, because the node leaves this broker or these topics.
@@ -444,9 +452,10 @@ class MqttPublisher:
         return RetainedMessage(message, time.monotonic() + max(answer.expires_s for answer in answers))
 
     def _picture_fact(self, picture: RetainedMessage) -> Fact:
-        """So that a later process knows when it expires."""
-        expires_ts = time.time() + picture.until - time.monotonic()
-        return Fact(self._retained_kind, picture.topic, {"expires_ts": expires_ts})
+        """So that a later process, or config, knows whether it must be cleared."""
+        left_s = picture.until - time.monotonic()
+        known = {"expires_ts": time.time() + left_s, "left_s": left_s, "pictures": self._digests.get(picture.topic)}
+        return Fact(self._retained_kind, picture.topic, known)
 
     def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))
@@ -466,12 +475,20 @@ class MqttPublisher:
 
 
 def _picture_until(stored: Any) -> float:
-    """When (monotonic) the picture of an earlier process expires, by its fact; in the past if that is not known."""
+    """When (monotonic) the picture of an earlier process expires, by its fact; in the past if that is not known.
+
+    Its lifetime at most from now on: the clock may have been set back.
+    """
     try:
-        left_s = float(stored["expires_ts"]) - time.time()
+        left_s = min(float(stored["expires_ts"]) - time.time(), float(stored["left_s"]))
     except (KeyError, TypeError, ValueError):
         return -math.inf
-    return time.monotonic() + min(left_s, MOST_EXPIRY_S)
+    return time.monotonic() + left_s
+
+
+def _is_of_others(stored: Any, digest: str) -> bool:
+    """True if a picture was published with other settings than these."""
+    return isinstance(stored, dict) and stored.get("pictures") != digest
 
 
 def _ignore(_received: Received) -> None:

@@ -204,6 +204,12 @@ class SendQueue:
             self._pictures.left(expiries)
             self._pictures.expire()
 
+    def clear_pictures(self, topics: Collection[str]) -> None:
+        """Of topics that are of the config: their last picture must not be seen any more."""
+        with self._lock:
+            for topic in topics:
+                self._pictures.clear(topic)
+
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
         """Put the messages that another queue released, or that an earlier process left, before all others.
 

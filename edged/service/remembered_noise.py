@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from edged.core.interfaces import Store
 from edged.core.specs import CameraSpec, Config
 from edged.core.types import Fact
@@ -17,7 +15,7 @@ class RememberedNoise:
     def __init__(self, store: Store, spec: CameraSpec) -> None:
         self._store = store
         self._name = spec.name
-        self._pictures = _digest(spec)
+        self._pictures = spec.pictures_digest
 
     @property
     def shown(self) -> bool:
@@ -32,9 +30,3 @@ def forget_others(store: Store, config: Config) -> None:
     """Forget the cameras that this config does not have."""
     gone = sorted(set(store.facts(NOISE)) - {spec.name for spec in config.cameras})
     store.remember([Fact(NOISE, name, None) for name in gone])
-
-
-def _digest(spec: CameraSpec) -> str:
-    """Of what the pixels depend on. Of the address without its login."""
-    pictures = (spec.source.kind, spec.source.shown, spec.size, spec.rotate, spec.mask)
-    return hashlib.sha256(repr(pictures).encode()).hexdigest()[:16]

@@ -22,6 +22,7 @@ class StaleLooks:
     def __init__(self, camera: str, clock: Callable[[], float] | None = None) -> None:
         self._camera = camera
         self._clock = clock or time.monotonic
+        self._kind: type[StaleFrame] = StaleFrame  # of the looks that are counted, until they are logged
         self._count = 0
         self._since = 0.0
         self._logged = False
@@ -29,7 +30,8 @@ class StaleLooks:
     def add(self, error: StaleFrame) -> None:
         """A look without a current picture."""
         now = self._clock()
-        self._since = self._since if self._count else now
+        if not self._count or (type(error) is not self._kind and not self._logged):
+            self._kind, self._since, self._count = type(error), now, 0
         self._count += 1
         if not self._logged and now - self._since >= LASTS_S[type(error)]:
             self._logged = True

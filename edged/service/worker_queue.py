@@ -260,7 +260,7 @@ class WorkerQueue:
 
     def wait_near(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            while not (self._first(self._waiting) is ticket and self._has_room(ticket)):
+            while self._first([each for each in self._waiting if self._has_room(each)]) is not ticket:
                 self._wait(ticket)
             self._waiting.remove(ticket)
             self._near.append(ticket)
