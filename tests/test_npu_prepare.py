@@ -147,6 +147,44 @@ def test_a_prepare_that_is_ended_by_a_signal_leaves_nothing(
     assert list((tmp_path / "new").iterdir()) == []
 
 
+SIGNAL_DURING = """
+import os, pathlib, shutil, signal, sys
+from edged.cli import main
+
+def then_signal(function):
+    def both(*args, **options):
+        function(*args, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return both
+
+def signal_then(function):
+    def both(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        function(*args, **options)
+    return both
+
+if sys.argv[3] == "swap":
+    pathlib.Path.rename = then_signal(pathlib.Path.rename)
+else:
+    shutil.rmtree = signal_then(shutil.rmtree)
+sys.exit(main(["prepare", "--compiled", sys.argv[1], "--processor", sys.argv[2], "--out", "new/out"]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["swap", "clean-up"])
+def test_a_signal_during_the_swap_or_the_clean_up_does_not_interrupt_it(
+    output: Path, tiny_folder: Path, tmp_path: Path, moment: str
+):
+    out = tmp_path / "new/out"
+    prepare(output, str(tiny_folder), out, {})
+    before = contents(out)
+    arguments = [sys.executable, "-c", SIGNAL_DURING, str(output), str(tiny_folder), moment]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(tmp_path / "new") == {f"out/{name}": data for name, data in before.items()}
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
 def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
@@ -154,6 +192,26 @@ def test_a_swap_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path):
     with pytest.raises(OSError, match="missing"):
         swap(out, tmp_path / "missing", tmp_path / "aside")
     assert contents(tmp_path) == {"out/a": b"old"}
+
+
+def test_a_swap_that_is_interrupted_after_its_first_rename_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, new = tmp_path / "out", tmp_path / "new"
+    for folder in (out, new):
+        folder.mkdir()
+        (folder / "a").write_text(folder.name)
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> None:
+        monkeypatch.undo()
+        rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        swap(out, new, tmp_path / "aside")
+    assert contents(tmp_path) == {"out/a": b"out", "new/a": b"new"}
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes/today.txt"])

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from edged.core.errors import ModelFolderError
 from edged.core.npu_cores import NPU_KEYS, Cores
 from edged.core.text import system_text
+from edged.tools.signals import interrupting, uninterrupted
 from edged.vlm import folder as files
 from edged.vlm.npu_parts import part_cores
 
@@ -43,7 +44,8 @@ class PreparedFolder:
 def prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str]) -> PreparedFolder:
     """Write the folder `out`. `cores` overrides the cores of `text` and `vision` in config.json.
 
-    Raises ModelFolderError naming the file that is missing, cannot be read or does not belong to the others.
+    Main thread only: an ending signal raises KeyboardInterrupt while files are copied, and has no effect while `out` is
+    replaced. Raises ModelFolderError naming the file that is missing, cannot be read or does not belong to the others.
     """
     try:
         return _prepare(compiled, processor, out, cores)
@@ -111,30 +113,32 @@ def _manifest_files(out: Path) -> set[str]:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """An empty folder that replaces `out` at the end. After an error, `out` is unchanged.
+    """An empty folder that replaces `out` at the end. After an error or an ending signal, `out` is unchanged.
 
     Until then it and the old `out` are in a new folder next to `out`: on the same file system, so that they can be
     renamed, and under names that no other program uses.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    new, old = work / "new", work / "old"
-    try:
-        new.mkdir()
-        yield new
-        swap(out, new, old)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with uninterrupted():
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        new, old = work / "new", work / "old"
+        try:
+            with interrupting():
+                new.mkdir()
+                yield new
+            swap(out, new, old)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def swap(out: Path, new: Path, old: Path) -> None:
     """Rename `out` to `old` and `new` to `out`; if that fails, `out` is restored."""
-    if out.exists():
-        out.rename(old)
     try:
+        if out.exists():
+            out.rename(old)
         new.rename(out)
     except BaseException:
-        if old.exists():
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 def ending_signals() -> list[signal.Signals]:
@@ -19,9 +20,29 @@ def interrupting() -> Iterator[None]:
 
     Main thread only.
     """
-    before = {number: signal.signal(number, signal.default_int_handler) for number in ending_signals()}
+    with _handled_by(signal.default_int_handler):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, they have no effect, except within a nested `interrupting`: for what is short and must not stop half-way.
+
+    Main thread only.
+    """
+    with _handled_by(_nothing):
+        yield
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Not SIG_IGN, by which `ending_signals` recognises nohup."""
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ending_signals()}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
