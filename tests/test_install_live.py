@@ -168,7 +168,7 @@ def test_a_part_that_cannot_be_removed_keeps_no_other_from_being_removed(
     system: System, capsys: pytest.CaptureFixture[str]
 ):
     system.install()
-    system.program("systemctl", "echo no bus >&2; exit 1")
+    system.program("systemctl", '[ "$1" = disable ] || { echo no bus >&2; exit 1; }')
     unit = system.file("usr/local/lib/systemd/system/edged.service")
     unit.unlink()
     unit.mkdir()
@@ -179,10 +179,30 @@ def test_a_part_that_cannot_be_removed_keeps_no_other_from_being_removed(
     assert not system.file("etc/edged").exists()
     assert "edged" not in system.file("etc/passwd").read_text()
     assert capsys.readouterr().err.splitlines() == [
-        "edged: cannot stop and disable edged.service: systemctl: no bus",
         f"edged: cannot remove {unit}: is a directory",
         "edged: cannot run systemctl daemon-reload: systemctl: no bus",
     ]
+
+
+def test_nothing_is_removed_until_the_service_could_be_stopped(system: System, capsys: pytest.CaptureFixture[str]):
+    system.install()
+    before = sorted(system.root.rglob("*"))
+    system.program("systemctl", "echo no bus >&2; exit 1")
+    system.calls()
+    capsys.readouterr()
+    assert system.install(uninstall=True, purge=True) == 1
+    assert system.calls() == ["systemctl disable --now edged.service"]
+    assert sorted(system.root.rglob("*")) == before
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (
+        "",
+        "edged: cannot stop and disable edged.service: systemctl: no bus; nothing was removed. Run this again when "
+        '"systemctl disable --now edged.service" succeeds\n',
+    )
+    system.program("systemctl")
+    assert system.install(uninstall=True, purge=True) == 0
+    assert system.calls() == ["systemctl disable --now edged.service", *ANNOUNCED]
+    assert not system.file("etc/edged").exists()
 
 
 def test_systemd_is_told_what_an_installation_that_failed_has_changed(

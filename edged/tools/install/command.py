@@ -48,7 +48,8 @@ def install(
     """Install or remove edged, and print a line for each change; the exit code.
 
     A part that cannot be put in place ends the installation; one that cannot be removed keeps no other from being
-    removed. Raises InstallError if something is in the way, before anything is changed.
+    removed, but nothing is removed while the service cannot be stopped. Raises InstallError if something is in the way,
+    before anything is changed.
 
     `completion` is the completion file for bash, `own_command` finds the command that the service runs. `running` is
     the top folder of the running system; tests use another.
@@ -79,7 +80,7 @@ def _target(options: InstallOptions, running: Path) -> Target:
 def _install(target: Target, options: InstallOptions, completion: str, own_command: Callable[[Target], Path]) -> int:
     parts = layout.steps(target, own_command(target), completion)
     actions = [action for part in parts if (action := part.to_do())]
-    problems = _carry_out(target, actions, options, "everything is in place", stop_at_first=True)
+    problems = _carry_out(target, actions, options, "everything is in place", required=actions)
     if options.dry_run or problems:
         return _ended(problems)
     _note_override(target)
@@ -94,10 +95,10 @@ def _remove(target: Target, options: InstallOptions) -> int:
     """Config and data are kept, and so is their owner, unless they are purged."""
     parts = layout.steps(target, Path(layout.COMMAND_IN_UNIT), "")
     actions = [action for part in reversed(parts) if (action := part.to_undo(options.purge))]
+    stop = []
     if target.live and target.path(f"{layout.UNITS}/{layout.UNIT}").exists():
-        stop = ("systemctl", "disable", "--now", layout.UNIT)
-        actions.insert(0, Action("stop and disable", layout.UNIT, lambda: run(*stop)))
-    problems = _carry_out(target, actions, options, "edged is not installed")
+        stop.append(Action("stop and disable", layout.UNIT, _stop))
+    problems = _carry_out(target, [*stop, *actions], options, "edged is not installed", required=stop)
     if options.dry_run or problems:
         return _ended(problems)
     if not options.purge and target.path(str(DEFAULT_PATH.parent)).exists():
@@ -105,10 +106,22 @@ def _remove(target: Target, options: InstallOptions) -> int:
     return EXIT_OK
 
 
+def _stop() -> None:
+    command = ("systemctl", "disable", "--now", layout.UNIT)
+    try:
+        run(*command)
+    except InstallError as error:
+        hint = f'nothing was removed. Run this again when "{" ".join(command)}" succeeds'
+        raise InstallError(f"{error}; {hint}") from None
+
+
 def _carry_out(
-    target: Target, actions: Sequence[Action], options: InstallOptions, reason: str, stop_at_first: bool = False
+    target: Target, actions: Sequence[Action], options: InstallOptions, reason: str, required: Sequence[Action]
 ) -> list[str]:
-    """Do what has to be done, with a line for each action, or say why there is nothing to do; what failed."""
+    """Do what has to be done, with a line for each action, or say why there is nothing to do; what failed.
+
+    A failure of one of `required` ends it.
+    """
     if not actions:
         write_line(f"{reason}; nothing was changed")
     if options.dry_run or not actions:
@@ -116,16 +129,18 @@ def _carry_out(
             write_line(action.planned())
         return []
     problems: list[str] = []
+    changes = 0
     for action in actions:
         try:
             sentence = action.carry_out() or action.done()
         except (InstallError, OSError) as error:
             problems.append(f"cannot {action.verb} {action.what}: {_reason(error, action.what)}")
-            if stop_at_first:
+            if action in required:
                 break
         else:
+            changes += 1
             write_line(sentence)
-    return problems + (_announce(target) if target.live else [])
+    return problems + (_announce(target) if target.live and changes else [])
 
 
 def _announce(target: Target) -> list[str]:
