@@ -460,6 +460,21 @@ def test_a_hidden_page_leaves_its_connection_to_others(box: FakeBox, page: Page)
     expect(page.locator("#notices > .notice")).to_have_count(0)
 
 
+def test_a_page_that_is_shown_again_is_not_connected_until_it_hears_of_edged(box: FakeBox, page: Page):
+    box.answered("dock", "people", 3, frame(1))
+    expect(shown_picture(page).locator("img")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/events")):
+        hide(page, True)
+    held: list[Route] = []
+    page.route("**/api/events", lambda route: held.append(route))  # noqa: PLW0108  # Playwright sets an attribute of it
+    hide(page, False)
+    expect(notice(page, "No connection to edged")).to_be_visible(timeout=3_000)
+    assert is_grey(page)
+    held[0].continue_()
+    expect(page.locator("#notices > .notice")).to_have_count(0)
+    assert not is_grey(page)
+
+
 def test_a_page_too_many_says_so_and_connects_when_another_is_closed(browser: Browser, box: FakeBox):
     with ExitStack() as others:
         for _ in range(MOST_LISTENERS):

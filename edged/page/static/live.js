@@ -6,6 +6,7 @@ const FULL_RETRY_MS = 5_000;
 const HIDDEN_MS = 5_000; // a browser has six connections for all its pages of a box
 const IN_THE_PAGE = ["version", "language", "node"]; // of the box: they decide on scripts, words and titles
 const PATIENCE_MS = 5_000; // for a single request
+const WAKE_MS = 1_000; // for the first event of a page that is shown again
 const FUTURE_S = 10; // more than delays between box and browser explain
 
 // full: not connected, because edged has no room for another page. paused: nothing was heard since the page was hidden.
@@ -78,9 +79,13 @@ function takeClock(data) {
   state.clockOffset = data.now_ts - Date.now() / 1000;
 }
 
-function lost() {
+function disconnected() {
   state.paused = false;
   setConnected(false, state.full);
+}
+
+function lost() {
+  disconnected();
   source.close(); // its own retry would end at the first answer that is not 200
   retryIn(RETRY_MS);
 }
@@ -118,6 +123,7 @@ function check() {
     resting = false;
     return connect();
   }
+  if (state.paused && Date.now() - heardAt >= WAKE_MS) disconnected();
   if (Date.now() - heardAt < SILENCE_MS || source.readyState === EventSource.CLOSED) return;
   lost();
 }
