@@ -460,6 +460,15 @@ def test_a_hidden_page_leaves_its_connection_to_others(box: FakeBox, page: Page)
     expect(page.locator("#notices > .notice")).to_have_count(0)
 
 
+def test_the_title_of_a_hidden_page_has_no_count(box: FakeBox, page: Page):
+    box.answered("dock", "gate", True, frame(1), alert=AlertState(True, datetime.now(UTC)))
+    expect(page).to_have_title(re.compile(r"^\(1\) "))
+    hide(page, True)
+    expect(page).to_have_title(re.compile(r"^[^(]"))
+    hide(page, False)
+    expect(page).to_have_title(re.compile(r"^\(1\) "))
+
+
 def test_a_page_that_is_shown_again_is_not_connected_until_it_hears_of_edged(box: FakeBox, page: Page):
     box.answered("dock", "people", 3, frame(1))
     expect(shown_picture(page).locator("img")).to_be_visible()

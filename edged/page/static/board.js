@@ -49,7 +49,8 @@ function showSummary() {
   const warnings = levels.filter((level) => level === "warn").length;
   setText(summary, state.box ? summaryText(cameras.length, alerts, problems, warnings) : words.waitingForEdged);
   summary.className = alerts + problems ? "bad" : warnings ? "warn" : "";
-  setText(document.querySelector("title"), alerts + problems ? `(${alerts + problems}) ${title}` : title);
+  const count = state.paused ? 0 : alerts + problems; // a hidden tab would keep its count for hours
+  setText(document.querySelector("title"), count ? `(${count}) ${title}` : title);
   showItems(now);
 }
 

@@ -18,7 +18,7 @@ let hiddenAt = 0; // 0: it is not
 let resting = false; // closed on purpose
 let retry = 0; // a timer
 
-/** Call `changed(kind, name)` after each change: kind "box", "camera" (with its name) or "connection". */
+/** Call `changed(kind, name)` after each change: kind "box", "camera" (with its name), "connection" or "paused". */
 export function follow(changed) {
   listeners.push(changed);
   if (!source) {
@@ -135,6 +135,7 @@ function rest() {
   resting = state.paused = true;
   clearTimeout(retry);
   source.close();
+  tell("paused");
 }
 
 function setConnected(connected, full = false) {
