@@ -104,6 +104,7 @@ def test_twenty_frames_are_labelled_by_keyboard(box: FakeBox, store: DiskStore, 
 
 def seen(page: Page) -> None:
     """The picture is loaded: before that, nothing can be said about it."""
+    expect(page.locator(".label-picture")).to_have_js_property("naturalWidth", 320)
     expect(page.locator(".label-picture")).to_have_js_property("complete", True)
 
 
@@ -158,6 +159,26 @@ def test_a_frame_that_is_not_shown_yet_cannot_be_labelled(box: FakeBox, store: D
     seen(page)
     page.keyboard.press("r")
     expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+
+
+def test_a_frame_that_cannot_be_loaded_can_only_be_skipped(box: FakeBox, store: DiskStore, page: Page):
+    [name] = keep(store, (yes_no(), kept_answer()))
+    page.route("**/api/label/*.webp", lambda route: route.abort())
+    page.goto(f"{box.url}/label")
+    expect(page.locator(".label-picture")).to_have_js_property("complete", True)
+    page.keyboard.press("r")
+    expect(page.locator("#said")).to_have_text(
+        "The picture could not be loaded. Skip the question, or load the page again."
+    )
+    assert not store.frames.task(name).labels  # type: ignore[union-attr]
+    page.unroute("**/api/label/*.webp")
+    page.keyboard.press("s")
+    expect(page.get_by_role("heading")).to_have_text("people")
+    seen(page)
+    page.keyboard.press("r")
+    expect(page.get_by_text("All kept frames are labelled.")).to_be_visible()
+    verdicts = [label.verdict for label in store.frames.task(name).labels]  # type: ignore[union-attr]
+    assert verdicts == ["skip", "right"]
 
 
 def test_the_true_value_is_typed(box: FakeBox, store: DiskStore, page: Page):

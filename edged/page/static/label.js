@@ -1,6 +1,6 @@
 // The page /label: kept frames, one answer at a time. A person says whether it is right, by keyboard or by touch.
 import { isTyping, keyOf } from "./label_keys.js";
-import { isPictureLoaded, show, showNothing, showProblem } from "./label_view.js";
+import { pictureProblem, show, showNothing, showProblem } from "./label_view.js";
 import { words } from "./words.js";
 
 const said = document.getElementById("said");
@@ -10,8 +10,9 @@ let busy = false;
 /** Say something about the answer that is shown: `{verdict}` or `{truth}`, or take back the last label: `{undo}`. */
 async function say(what) {
   if (busy || (!what.undo && !task)) return;
-  if (!what.undo && !isPictureLoaded()) {
-    said.textContent = words.labelWait;
+  const unseen = what.undo || what.verdict === "skip" ? null : pictureProblem();
+  if (unseen) {
+    said.textContent = unseen;
     return;
   }
   const about = what.undo ? {} : { frame: task.frame, question: task.answers[0].question };

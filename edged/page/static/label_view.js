@@ -24,9 +24,16 @@ export function show(state, say) {
         problem())));
 }
 
-/** False while nobody can have seen the frame. */
-export function isPictureLoaded() {
-  return Boolean(place.querySelector(".label-picture")?.complete);
+/** Why nobody can have seen the frame; null if it is shown. */
+export function pictureProblem() {
+  const image = place.querySelector(".label-picture");
+  if (isLoaded(image)) return null;
+  return image?.complete ? words.labelPictureFailed : words.labelWait;
+}
+
+/** An image that failed is complete, too. */
+function isLoaded(image) {
+  return Boolean(image?.complete && image.naturalWidth);
 }
 
 export function showNothing(state, say) {
@@ -66,11 +73,11 @@ function progress({ kept, labelled }) {
     el("span", {}, text));
 }
 
-/** The next question about a frame keeps the picture, which is loaded. */
+/** The next question about a frame keeps the picture if it is loaded. */
 function picture(task) {
   const src = `/api/label/${task.frame}`;
   const before = place.querySelector(".label-picture");
-  if (before?.getAttribute("src") === src) return before;
+  if (before?.getAttribute("src") === src && isLoaded(before)) return before;
   const taken = new Date(task.ts * 1000).toLocaleString(document.documentElement.lang);
   return el("img", { class: "label-picture", src, alt: words.labelPicture(task.camera, taken) });
 }

@@ -55,6 +55,7 @@ export default {
   labelUndo: "Undo",
   labelNotAValue: "This is not a value of the question's type.",
   labelWait: "Wait for the picture, then judge the answer.",
+  labelPictureFailed: "The picture could not be loaded. Skip the question, or load the page again.",
   labelOffline: "No connection to edged. Nothing was saved; try again.",
   labelDone: "All kept frames are labelled.",
   labelNoneYet: "No frame was kept yet. They appear here as answers are unsure or change.",

@@ -55,6 +55,7 @@ export default {
   labelUndo: "실행 취소",
   labelNotAValue: "이 질문의 형식에 맞는 값이 아닙니다.",
   labelWait: "사진이 표시된 다음에 판단하세요.",
+  labelPictureFailed: "사진을 불러오지 못했습니다. 질문을 건너뛰거나 페이지를 새로 고치세요.",
   labelOffline: "edged에 연결되지 않아 저장되지 않았습니다. 다시 시도하세요.",
   labelDone: "보관된 모든 프레임을 확인했습니다.",
   labelNoneYet: "아직 보관된 프레임이 없습니다. 답이 불확실하거나 바뀌면 여기에 나타납니다.",
