@@ -181,6 +181,15 @@ def test_a_frame_that_cannot_be_loaded_can_only_be_skipped(box: FakeBox, store: 
     assert verdicts == ["skip", "right"]
 
 
+def test_keys_that_move_the_focus_repeat_while_a_button_has_it(box: FakeBox, store: DiskStore, page: Page):
+    keep(store, (yes_no(),))
+    page.goto(f"{box.url}/label")
+    page.get_by_role("button", name="Right").focus()
+    for _ in range(2):
+        page.keyboard.down("Tab")  # the second one as a key that is held down
+    expect(page.get_by_role("button", name="Skip")).to_be_focused()
+
+
 def test_the_true_value_is_typed(box: FakeBox, store: DiskStore, page: Page):
     [first, second] = keep(store, (kept_answer(),), (kept_answer(),))
     page.goto(f"{box.url}/label")

@@ -1,5 +1,5 @@
 // The page /label: kept frames, one answer at a time. A person says whether it is right, by keyboard or by touch.
-import { isTyping, keyOf } from "./label_keys.js";
+import { isPress, isTyping, keyOf } from "./label_keys.js";
 import { pictureProblem, show, showNothing, showProblem } from "./label_view.js";
 import { words } from "./words.js";
 
@@ -46,7 +46,7 @@ function sentence(label, what) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.repeat && event.target.tagName === "BUTTON") event.preventDefault(); // Enter would press it again and again
+  if (event.repeat && isPress(event)) event.preventDefault(); // it would press the button again and again
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
   const what = keyOf(event.key, task?.answers[0]);
   if (!what) return;

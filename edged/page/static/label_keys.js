@@ -21,8 +21,14 @@ function choice(answer, number) {
   return option ? { truth: option[1] } : null;
 }
 
-/** True if the key goes into a field, or presses a button. */
+/** True if the key goes into a field, presses a button or follows a link. */
 export function isTyping(event) {
   const name = event.target.tagName;
-  return name === "INPUT" || name === "TEXTAREA" || ((name === "BUTTON" || name === "A") && (event.key === "Enter" || event.key === " "));
+  return name === "INPUT" || name === "TEXTAREA" || isPress(event);
+}
+
+/** True if the key presses a button or follows a link. */
+export function isPress(event) {
+  const name = event.target.tagName;
+  return (name === "BUTTON" || name === "A") && (event.key === "Enter" || event.key === " ");
 }
