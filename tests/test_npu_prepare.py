@@ -125,8 +125,9 @@ def test_a_prepare_that_fails_while_it_copies_leaves_the_old_folder(output: Path
 
 
 SLOW_COPY = """
-import shutil, sys, time
+import shutil, signal, sys, time
 from edged.cli import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 shutil.copyfile = lambda *_: (print("copying", flush=True), time.sleep(100))
 sys.exit(main(["prepare", "--compiled", sys.argv[1], "--processor", sys.argv[2], "--out", "new/out"]))
 """
