@@ -69,6 +69,11 @@ def test_a_source_that_looks_like_an_address_is_not_only_called_missing(tmp_path
     ]
 
 
+def test_new_only_with_a_source_that_no_file_system_could_have_is_checked_too(tmp_path: Path):
+    path = write(tmp_path, CAMERA.replace("pics", "x" * 300) + "    new_only: true\n")
+    assert load(path).cameras[0].new_only
+
+
 def test_new_only_is_for_folders_also_for_one_that_does_not_exist_yet(tmp_path: Path):
     path = write(tmp_path, CAMERA + "    new_only: true\n")
     assert load(path).cameras[0].new_only

@@ -431,6 +431,13 @@ BAD = {
         ASK + "        answer: integer\n        range: [0, 1000000000]\n",
         ['edged.yaml:9: camera "dock": question "gate": the bounds of a range must have at most 9 digits'],
     ),
+    "range of more decimals than an answer": (
+        ASK + "        answer: number\n        range: [0.1234567, 0.5]\n",
+        [
+            'edged.yaml:9: camera "dock": question "gate": the bounds of a range must have at most 6 decimals, '
+            "as the answers have"
+        ],
+    ),
     "confidence": (
         ASK + "        answer: yes_no\n        min_confidence: 70\n",
         ['edged.yaml:9: camera "dock": question "gate": min_confidence must be at most 1, not 70'],

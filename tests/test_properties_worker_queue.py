@@ -39,6 +39,7 @@ class Look:
         self.asked = 0
         self.outcome: str | None = None
         self.giving_way = False
+        self.ending = False
         self.told = 0
         self.obeyed = 0
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -86,8 +87,10 @@ class Look:
             self.obeyed += 1
             match command:
                 case "return":
+                    self.ending = True
                     return f"answered {self.number}"
                 case "raise":
+                    self.ending = True
                     raise Broken
                 case "too_old":
                     raise FrameTooOld
@@ -226,6 +229,8 @@ class Queue(RuleBasedStateMachine):
     def _is_calm(self) -> bool:
         """No model is idle while looks wait, and everything that was told has happened."""
         served = self.calls.served()
+        if any(look.ending and look.outcome is None for look in self.looks):
+            return False
         if any(looks[-1].giving_way or looks[-1].obeyed < looks[-1].told for looks in served):
             return False
         if any(look.until_s < math.inf and not look.asked for look in self._alive()):

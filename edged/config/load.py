@@ -179,6 +179,13 @@ def _check_presence(parsed: ConfigForm, report: Report) -> None:
             report.about(("questions", name, "prompt"), "is missing")
 
 
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Surroundings) -> CameraSpec:
     path: KeyPath = ("cameras", name)
     if not parsed.ask:
@@ -190,7 +197,7 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         for region, shape in parsed.regions.items()
     }
     source = around.source(parsed.source, (*path, "source"))
-    if parsed.new_only and (source.kind != "path" or Path(source.address.reveal()).is_file()):
+    if parsed.new_only and (source.kind != "path" or _is_file(source.address.reveal())):
         builder.report.about((*path, "new_only"), f"is for folders only, but the source is {source.shown}")
     return CameraSpec(
         name=name,

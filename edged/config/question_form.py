@@ -11,6 +11,7 @@ from edged.config.keys import Form, key, needed
 from edged.config.phrases import flow
 from edged.config.problems import wrong
 from edged.config.values import CountOrDuration, Duration, Instruction, Prompt, Reply, Share, Title, Windows
+from edged.core.answer_types import DECIMALS
 
 
 class GenerationForm(Form):
@@ -143,6 +144,8 @@ class PromptForm(GenerationForm):
             raise wrong("the bounds of an integer's range must be whole numbers", "range")
         if max(abs(low), abs(high)) > 999_999_999:
             raise wrong("the bounds of a range must have at most 9 digits", "range")
+        if (round(low, DECIMALS), round(high, DECIMALS)) != (low, high):
+            raise wrong(f"the bounds of a range must have at most {DECIMALS} decimals, as the answers have", "range")
 
 
 class FollowUpForm(PromptForm):

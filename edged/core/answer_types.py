@@ -20,6 +20,7 @@ Language: TypeAlias = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 INTEGER_LIMIT = 999_999_999
+DECIMALS = 6  # of a number
 NUMBER_STEP = 0.000001
 STRING_LIMIT = 200
 ARRAY_LIMIT = 20

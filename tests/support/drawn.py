@@ -16,7 +16,7 @@ def mostly(usual: st.SearchStrategy[T], other: st.SearchStrategy[T]) -> st.Searc
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
-NUMBERS = st.floats(-999_999_999, 999_999_999) | st.integers(-20, 20).map(float)
+NUMBERS = st.floats(-999_999_999, 999_999_999).map(lambda number: round(number, 6)) | st.integers(-20, 20).map(float)
 VISIBLE = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
 WORDS = VISIBLE | VISIBLE.map(lambda text: unicodedata.normalize("NFD", text))
 JSON_VALUES = st.recursive(
