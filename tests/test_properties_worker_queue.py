@@ -103,6 +103,7 @@ class Look:
                     raise FrameTooOld
                 case "give_way":
                     self.ticket.give_way()
+                    self.ticket.answered()  # from now on it gives way, also if it was put back
                     self.giving_way = False
                 case "nearly_done":
                     self.ticket.nearly_done()
@@ -214,7 +215,8 @@ class Queue(RuleBasedStateMachine):
         look.tell(command)
         self._calm()
         due = self.calls.requests_in_row < MOST_WAITING  # else a look of the schedule has its turn
-        if first and due and (command in ("return", "raise") or (command == "give_way" and not look.urgent)):
+        gives_way = command == "give_way" and not look.urgent and not look.ticket.was_put_back
+        if first and due and (command in ("return", "raise") or gives_way):
             assert first.asked > asked or first.outcome == "NoTurn", f"{first.number} waits for look {look.number}"
 
     @rule(workers=st.integers(1, 2))
