@@ -84,7 +84,7 @@ def test_an_answer_has_value_confidence_timing_picture_tokens_and_lines(browser:
         shown = page.locator(".try-answer")
         for text in ("Confidence 61.0 %", "Asked: Is it open? Answer Yes or No.", "Picture 12 ms, encoding 310 ms"):
             expect(shown).to_contain_text(text)
-        page.wait_for_function("document.querySelector('.try-picture img').naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('.try-picture img').naturalWidth > 0")
         assert page.locator(".token-chip").all_text_contents() == ["Yes", "end of the reply"]
         options = page.locator(".token-options li")
         assert options.all_text_contents() == ["Yes62.0 %", "No31.0 %", "␣Maybe4.0 %not allowed by the type"]
@@ -271,7 +271,7 @@ def test_a_prompt_that_was_tried_becomes_a_question_of_the_config(browser: Brows
         ask(page, "Is the door open?")
         expect(page.locator("#try-value")).to_have_text("Yes" if real.door_open else "No", timeout=60_000)
         assert {"Yes", "No"} <= set(page.locator(".token-options .token-text").all_text_contents())
-        page.wait_for_function("document.querySelector('.try-picture img').naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('.try-picture img').naturalWidth > 0")
         lines = page.locator(".try pre.yaml").text_content() or ""
         keep_picture(page, "try-real")
     path = tmp_path / "edged.yaml"

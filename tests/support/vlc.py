@@ -9,16 +9,21 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from typing import IO
 
+import av
 import pytest
+from av.video.stream import VideoStream
 
 from support.broker import until
-from support.clips import Clip
+from support.clips import AccessUnit, Clip
 
-DEMUXERS = {"h264": "h264", "h265": "hevc"}
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]  # VLC refuses to run as root
 STARTED_S = 20.0
+CODECS = {"h264": "libx264", "h265": "libx265"}
 
 
 class Vlc:
@@ -45,17 +50,8 @@ class Vlc:
         self._home.cleanup()
 
     def start(self) -> None:
-        demuxer = DEMUXERS[self._clip.codec]
         command = [*(NOBODY if os.geteuid() == 0 else []), "cvlc", "--intf", "dummy", "--no-sout-audio", "--sout-keep"]
-        command += [
-            "--demux",
-            demuxer,
-            f"--{demuxer}-fps",
-            str(self._clip.fps),
-            "-",
-            "--sout",
-            f"#rtp{{sdp={self.url}}}",
-        ]
+        command += ["--demux", "ts", "-", "--sout", f"#rtp{{sdp={self.url}}}"]
         self._ended.clear()
         self._process = subprocess.Popen(
             command,
@@ -90,13 +86,31 @@ class Vlc:
         return False
 
     def _feed(self, process: subprocess.Popen[bytes]) -> None:
+        """In a transport stream, which has the time stamps: VLC 3.0.24 makes wrong ones for raw H.264."""
         assert process.stdin
         began, place, units = time.monotonic(), 0, self._clip.units
-        with suppress(OSError), process.stdin as pipe:
+        with suppress(OSError), process.stdin as pipe, transport_stream(pipe, self._clip) as write:
             while not self._ended.wait(max(0.0, began + place / self._clip.fps - time.monotonic())):
                 unit = units[place % len(units)]
-                sets = self._clip.parameter_sets if unit.key else ()
-                pipe.write(b"".join(b"\0\0\0\1" + nal for nal in (*sets, *unit.units)))
-                pipe.flush()
+                write(unit, place)
                 self.written[unit.number] = time.monotonic()
                 place += 1
+
+
+@contextmanager
+def transport_stream(pipe: IO[bytes], clip: Clip) -> Iterator[Callable[[AccessUnit, int], None]]:
+    """Writes access units to the pipe, each with its place in the stream."""
+    with av.open(pipe, "w", format="mpegts", options={"flush_packets": "1", "muxdelay": "0"}) as container:
+        stream = container.add_stream(CODECS[clip.codec], rate=clip.fps)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = clip.width, clip.height
+
+        def write(unit: AccessUnit, place: int) -> None:
+            sets = clip.parameter_sets if unit.key else ()
+            packet = av.Packet(b"".join(b"\0\0\0\1" + nal for nal in (*sets, *unit.units)))
+            packet.stream, packet.time_base = stream, Fraction(1, clip.fps)
+            packet.pts = packet.dts = place
+            packet.is_keyframe = unit.key
+            container.mux(packet)
+
+        yield write
