@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edged.config.problems import Report
 from edged.config.question_form import QuestionForm
 from edged.config.questions import GrammarProblem, QuestionBuilder, generation, no_grammar_problem
 from edged.config.sentences import report_errors
-from edged.config.sources import Surroundings
+from edged.config.sources import Surroundings, file_type
 from edged.config.trees import copied, leave_out, size, with_shared_questions
 from edged.core.answer_types import Language
 from edged.core.errors import EXIT_CONFIG, EdgedError
@@ -179,13 +180,6 @@ def _check_presence(parsed: ConfigForm, report: Report) -> None:
             report.about(("questions", name, "prompt"), "is missing")
 
 
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # such as a name that is too long
-        return False
-
-
 def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Surroundings) -> CameraSpec:
     path: KeyPath = ("cameras", name)
     if not parsed.ask:
@@ -197,7 +191,7 @@ def _camera(name: str, parsed: CameraForm, builder: QuestionBuilder, around: Sur
         for region, shape in parsed.regions.items()
     }
     source = around.source(parsed.source, (*path, "source"))
-    if parsed.new_only and (source.kind != "path" or _is_file(source.address.reveal())):
+    if parsed.new_only and (source.kind != "path" or file_type(Path(source.address.reveal())) == stat.S_IFREG):
         builder.report.about((*path, "new_only"), f"is for folders only, but the source is {source.shown}")
     return CameraSpec(
         name=name,

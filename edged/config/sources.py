@@ -44,7 +44,7 @@ class Surroundings:
 
     def model(self, parsed: ModelForm) -> ModelSpec:
         folder = self._beside(parsed.path)
-        kind = _file_type(folder)
+        kind = file_type(folder)
         if isinstance(kind, str):
             home = " (~ is not expanded)" if parsed.path.startswith("~") else ""
             self.report.warn("missing_model", ("model", "path"), f"folder {folder} {kind}{home}")
@@ -118,7 +118,7 @@ class Surroundings:
 
     def _named_file(self, text: str, path: KeyPath) -> Path:
         file = self._beside(text)
-        kind = _file_type(file)
+        kind = file_type(file)
         if isinstance(kind, str):
             self.report.warn("missing_file", path, f"file {file} {kind}")
         elif kind != stat.S_IFREG:
@@ -134,7 +134,7 @@ class Surroundings:
         if text.startswith("usb:"):
             return self._usb_source(text, path)
         file = self._beside(text)
-        if isinstance(missing := _file_type(file), str):
+        if isinstance(missing := file_type(file), str):
             hint = " (an address begins with rtsp:// or http://)" if LIKE_AN_ADDRESS.match(text) else ""
             self.report.warn("missing_file", path, f"source {file} {missing}{hint}")
         return SourceSpec("path", Secret(str(file)), str(file))
@@ -142,7 +142,7 @@ class Surroundings:
     def _usb_source(self, text: str, path: KeyPath) -> SourceSpec:
         device = text.removeprefix("usb:")
         node = node_of(device)
-        if isinstance(missing := _file_type(Path(node)), str):
+        if isinstance(missing := file_type(Path(node)), str):
             self.report.warn("missing_file", path, f"device {node} {missing}")
         if why := self._why_unstable(device, node):
             self.report.warn("unstable_device", path, why)
@@ -246,7 +246,7 @@ def _digest(file: Path) -> str:
         return repr(error)
 
 
-def _file_type(file: Path) -> int | str:
+def file_type(file: Path) -> int | str:
     """As in stat.S_IFMT; or what to say of a file that is not there, or that this user may not see."""
     try:
         return stat.S_IFMT(file.stat().st_mode)

@@ -37,7 +37,7 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         self._queue: deque[tuple[Job, float]] = deque()  # and when (monotonic) each was due
         self._running: set[str] = set()  # names
         self._threads: list[threading.Thread] = []
-        self._failing: dict[str, Outage] = {}  # by camera; for looks with an unexpected error
+        self._failing: dict[str, Outage] = {}  # by camera, while its looks end with an unexpected error
         self._idle = 0
         self._closed = False
         self._clock_offset = 0.0
@@ -94,14 +94,15 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
                 self._ended(job)
 
     def _look(self, job: Job) -> None:
-        failing = self._failing.setdefault(
-            job.name, Outage(f"camera {job.name}", log, "looks work again", "failed look", "failed looks")
-        )
         try:
             job.func(*job.args)
-            failing.end()
+            if failing := self._failing.pop(job.name, None):
+                failing.end()
         except Exception as error:
-            failing.begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
+            if job.name not in self._failing:
+                name = f"camera {job.name}"
+                self._failing[job.name] = Outage(name, log, "looks work again", "failed look", "failed looks")
+            self._failing[job.name].begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -19,9 +19,9 @@ log = logging.getLogger("edged.look")
 class StaleLooks:
     """Not thread-safe: for the look that takes the camera's picture."""
 
-    def __init__(self, camera: str, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, camera: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._camera = camera
-        self._clock = clock or time.monotonic
+        self._clock = clock
         self._kind: type[StaleFrame] = StaleFrame  # of the looks that are counted, until they are logged
         self._count = 0
         self._since = 0.0

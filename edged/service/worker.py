@@ -21,16 +21,15 @@ class EncodeTime:
     """How long encodes of pictures of about one size take. The first one is forgotten as soon as there is a second."""
 
     count: int = 0
-    slowest_s: float | None = None
+    slowest_s: float = 0.0
 
     def add(self, seconds: float) -> None:
         self.count += 1
-        has_later = self.count > 2 and self.slowest_s
-        self.slowest_s = max(seconds, self.slowest_s or 0.0) if has_later else seconds
+        self.slowest_s = max(seconds, self.slowest_s) if self.count > 2 else seconds
 
     def limit_s(self) -> float:
         """How long one may take before it counts as hung."""
-        return FIRST_ENCODE_S if self.slowest_s is None else max(LEAST_ENCODE_S, ENCODES * self.slowest_s)
+        return max(LEAST_ENCODE_S, ENCODES * self.slowest_s) if self.count else FIRST_ENCODE_S
 
 
 @dataclass(slots=True, eq=False)

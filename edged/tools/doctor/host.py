@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
+from edged.config.sources import file_type
 from edged.core.text import counted
 from edged.service import clock
 from edged.store.history import HistoryUnreadable, find_file
@@ -23,7 +25,7 @@ def disks(config: Path, machine: Machine, node: str = "") -> list[Check]:
     checks, devices = [], set()
     state = _store_folder(node, machine)
     for folder in (state, config.absolute().parent):
-        existing = next(parent for parent in (folder, *folder.parents) if _is_folder(parent))
+        existing = next(parent for parent in (folder, *folder.parents) if file_type(parent) == stat.S_IFDIR)
         device = existing.stat().st_dev
         if device not in devices:
             devices.add(device)
@@ -40,14 +42,6 @@ def _store_folder(node: str, machine: Machine) -> Path:
         return find_file(node, os.environ, machine.state / NAME).parent
     except HistoryUnreadable:
         return machine.state if machine.state.is_dir() else own
-
-
-def _is_folder(path: Path) -> bool:
-    """False too if this user may not see it, where Path.is_dir raises PermissionError."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def disk(folder: Path, written: bool, least_free: int = LEAST_FREE) -> Check:
