@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import Clock
 
 from edged.service.lateness import Lateness, SkippedLooks
-
-
-class Clock:
-    """A monotonic clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

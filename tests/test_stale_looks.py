@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 
 import pytest
+from support.clock import Clock
 
 from edged.core.errors import FrozenPicture, NothingNew, StaleFrame
 from edged.service.stale_looks import StaleLooks
 
 OLD = StaleFrame("the newest picture is 6 s old, max_age is 5 s")
 
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+NOTHING = NothingNew("no new picture in /uploads since 12:00")
 
 
 @pytest.fixture
@@ -30,10 +26,10 @@ def looks(clock: Clock, caplog: pytest.LogCaptureFixture) -> StaleLooks:
     return StaleLooks("dock", clock)
 
 
-def stale_for(looks: StaleLooks, clock: Clock, seconds: int) -> None:
-    for _ in range(seconds):
-        looks.add(OLD)
-        clock.now += 1.0
+def stale_for(looks: StaleLooks, clock: Clock, count: int, every_s: float = 1.0, error: StaleFrame = OLD) -> None:
+    for _ in range(count):
+        looks.add(error)
+        clock.now += every_s
 
 
 def test_a_stream_that_stalls_for_some_seconds_is_not_logged(
@@ -74,14 +70,11 @@ def test_what_lasts_is_logged_once_and_when_it_is_over_also_if_the_camera_is_los
 def test_a_folder_that_is_filled_now_and_then_is_logged_after_an_hour_without_a_picture(
     looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nothing = NothingNew("no new picture in /uploads since 12:00")
     for minutes in (5, 50, 61):
-        for _ in range(minutes + 1):
-            looks.add(nothing)
-            clock.now += 60.0
+        stale_for(looks, clock, minutes + 1, 60.0, NOTHING)
         looks.over()
     assert caplog.messages == [
-        f"camera dock: stale frames: {nothing}",
+        f"camera dock: stale frames: {NOTHING}",
         "camera dock: fresh frames again after 1 h 2 min (62 looks)",
     ]
 
@@ -89,9 +82,7 @@ def test_a_folder_that_is_filled_now_and_then_is_logged_after_an_hour_without_a_
 def test_an_upload_that_is_not_complete_yet_does_not_make_an_hour_without_a_picture_an_outage(
     looks: StaleLooks, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for _ in range(20):
-        looks.add(NothingNew("no new picture in /uploads since 12:00"))
-        clock.now += 60.0
+    stale_for(looks, clock, 20, 60.0, NOTHING)
     looks.add(StaleFrame("/uploads/a.jpg is not complete yet"))
     looks.over()
     assert caplog.messages == []

@@ -49,6 +49,20 @@ def raising_once(problem: BaseException) -> Callable[[sqlite3.Connection], None]
     return write
 
 
+class Disk:
+    """It is full until that is changed."""
+
+    full = True
+
+    def insert(self, number: int) -> Callable[[sqlite3.Connection], None]:
+        def write(connection: sqlite3.Connection) -> None:
+            if self.full:
+                raise error(sqlite3.SQLITE_FULL)
+            insert(number)(connection)
+
+        return write
+
+
 class Fixture:
     """A writer whose table is `written`. `clean` may be replaced."""
 
@@ -171,23 +185,14 @@ def test_a_write_with_an_unexpected_error_does_not_hold_up_those_that_wait_for_t
 
 @pytest.mark.usefixtures("at_once")
 def test_a_write_with_an_unexpected_error_takes_none_of_those_along_that_wait_with_it(store: Fixture) -> None:
-    full = [True]
-
-    def disk(number: int) -> Callable[[sqlite3.Connection], None]:
-        def write(connection: sqlite3.Connection) -> None:
-            if full:
-                raise error(sqlite3.SQLITE_FULL)
-            insert(number)(connection)
-
-        return write
-
+    disk = Disk()
     store.writer.start()
     for number in range(5):
-        assert not store.write(disk(number))
+        assert not store.write(disk.insert(number))
     assert not store.write(raising(ValueError("a defect")))
-    assert not store.write(disk(5))
-    full.clear()
-    assert store.write(disk(6))
+    assert not store.write(disk.insert(5))
+    disk.full = False
+    assert store.write(disk.insert(6))
     assert store.rows() == list(range(7))
     assert store.writer.lost == 1
 
@@ -208,8 +213,7 @@ def test_an_unexpected_error_of_the_one_who_is_told_ends_nothing(
 def test_an_unexpected_error_at_the_start_is_logged_and_the_first_write_opens_the_file(
     store: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    problems = [ValueError("a defect")]
-    store.opened = lambda connection: raising(problems.pop())(connection) if problems else None
+    store.opened = raising_once(ValueError("a defect"))
     store.writer.start()
     assert lines(caplog) == ["store: unexpected error: ValueError('a defect')"]
     assert store.write(insert(1))
@@ -219,8 +223,7 @@ def test_an_unexpected_error_at_the_start_is_logged_and_the_first_write_opens_th
 @pytest.mark.usefixtures("at_once")
 def test_old_rows_that_cannot_be_deleted_are_an_outage(store: Fixture, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    problems = [error(sqlite3.SQLITE_READONLY)]
-    store.clean = lambda connection: raising(problems.pop())(connection) if problems else None
+    store.clean = raising_once(error(sqlite3.SQLITE_READONLY))
     store.writer.start()
     assert store.write(insert(1))
     until(lambda: lines(caplog))
@@ -250,8 +253,7 @@ def test_a_file_that_is_damaged_at_each_write_is_set_aside_once_a_minute(
 def test_damage_that_shows_while_old_rows_are_deleted_replaces_the_file(
     store: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    problems = [error(sqlite3.SQLITE_CORRUPT, "malformed")]
-    store.clean = lambda connection: raising(problems.pop())(connection) if problems else None
+    store.clean = raising_once(error(sqlite3.SQLITE_CORRUPT, "malformed"))
     store.writer.start()
     assert store.write(insert(1))
     until(lambda: lines(caplog))
@@ -364,23 +366,13 @@ def test_what_is_submitted_while_the_writer_closes_is_told_that_it_is_not_writte
 def test_the_backlog_is_bounded_and_loses_the_oldest(store: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BACKLOG_LIMIT", 2)
     monkeypatch.setattr(writer, "RETRY_S", 0.0)
-    full = threading.Event()
-    full.set()
-
-    def disk(number: int) -> Callable[[sqlite3.Connection], None]:
-        def write(connection: sqlite3.Connection) -> None:
-            if full.is_set():
-                raise error(sqlite3.SQLITE_FULL)
-            insert(number)(connection)
-
-        return write
-
+    disk = Disk()
     store.writer.start()
     for number in range(4):
-        assert not store.write(disk(number))
+        assert not store.write(disk.insert(number))
     assert store.writer.lost == 2
-    full.clear()
-    assert store.write(disk(4))
+    disk.full = False
+    assert store.write(disk.insert(4))
     assert store.rows() == [2, 3, 4]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.broker import Mosquitto, Subscriber, an_answer, until
+from support.clock import Clock
 
 from edged.core.payloads import answer_payload
 from edged.core.specs import BrokerSpec
@@ -34,15 +35,6 @@ def hear(
     board: Board, topic: tuple[str, ...], payload: dict[str, Any] | None, retained: bool = False
 ) -> NewestAnswer | None:
     return board.hear(FollowedMessage("box", topic, payload, retained))
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def drawn(board: Board, width: int, height: int = 30) -> str:
@@ -219,7 +211,7 @@ def test_the_age_of_an_answer_grows():
     board = Board("t", clock=clock)
     hear(board, ("dock", "people"), payload("a", answered_ts=time.time()))
     assert " 0 s " in row(board, "people")
-    clock.seconds += 130
+    clock.now += 130
     assert " 2 min " in row(board, "people")
 
 
@@ -248,7 +240,7 @@ def test_a_stopped_edged_makes_no_looks_and_says_since_when():
     board = Board("t", clock=clock)
     hear(board, ("bridge", "state"), {"state": "online"})
     for number in range(5):
-        clock.seconds += 1
+        clock.now += 1
         hear(board, ("dock", "people"), payload(f"{number}", frame_ts=number))
     assert board.looks_per_min() > 0
     hear(board, ("bridge", "state"), {"state": "offline"})
@@ -373,11 +365,11 @@ def test_ages_go_on_while_this_machine_is_suspended():
 def looks(board: Board, clock: Clock, every_s: float, count: int, cameras: int = 1) -> None:
     """Let each camera answer two questions about a frame, `count` times."""
     for _ in range(count):
-        clock.seconds += every_s
+        clock.now += every_s
         for camera in range(cameras):
             for question in ("people", "gate"):
-                name = f"{clock.seconds}{camera}{question}"
-                hear(board, (f"camera-{camera}", question), payload(name, frame_ts=clock.seconds))
+                name = f"{clock.now}{camera}{question}"
+                hear(board, (f"camera-{camera}", question), payload(name, frame_ts=clock.now))
 
 
 @pytest.mark.parametrize(
@@ -390,7 +382,7 @@ def test_the_rate_does_not_depend_on_when_one_looks(every_s: float, cameras: int
     board = Board("t", clock=clock)
     board.connection(True)
     looks(board, clock, every_s, 30, cameras)
-    clock.seconds += every_s * since_the_last
+    clock.now += every_s * since_the_last
     per_minute = board.looks_per_min()
     assert per_minute == pytest.approx(float(shown), rel=0.12)
     assert looks_per_min(float(shown)) == f"{shown} looks/min"
@@ -414,7 +406,7 @@ def test_looks_of_an_unchanging_picture_count():
     board = Board("t", clock=clock)
     board.connection(True)
     for number in range(30):
-        clock.seconds += 2
+        clock.now += 2
         hear(board, ("dock", "people"), payload(f"{number}", frame_ts=number, frame_sha256="the same"))
     assert board.looks_per_min() == 30
 
@@ -427,7 +419,7 @@ def test_looks_that_have_stopped_fade_to_zero():
     rates = []
     for _ in range(21):
         rates.append(board.looks_per_min())
-        clock.seconds += 30
+        clock.now += 30
     assert rates == sorted(rates, reverse=True)
     assert rates[2] < 15  # a minute after the last look
     assert rates[-1] == 0.0

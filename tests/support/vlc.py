@@ -19,11 +19,10 @@ import pytest
 from av.video.stream import VideoStream
 
 from support.broker import until
-from support.clips import AccessUnit, Clip
+from support.clips import ENCODERS, AccessUnit, Clip
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]  # VLC refuses to run as root
 STARTED_S = 20.0
-CODECS = {"h264": "libx264", "h265": "libx265"}
 
 
 class Vlc:
@@ -101,7 +100,7 @@ class Vlc:
 def transport_stream(pipe: IO[bytes], clip: Clip) -> Iterator[Callable[[AccessUnit, int], None]]:
     """Writes access units to the pipe, each with its place in the stream."""
     with av.open(pipe, "w", format="mpegts", options={"flush_packets": "1", "muxdelay": "0"}) as container:
-        stream = container.add_stream(CODECS[clip.codec], rate=clip.fps)
+        stream = container.add_stream(ENCODERS[clip.codec], rate=clip.fps)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = clip.width, clip.height
 
