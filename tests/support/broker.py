@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,38 @@ MOSQUITTO = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
 MUTUAL_TLS = "require_certificate true"
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-_PORTS = itertools.cycle(range(10_000 + os.getpid() % 110 * 200, 10_200 + os.getpid() % 110 * 200))
+FIRST_PORT, PORTS, BLOCKS = 10_000, 200, 110  # the kernel gives its own to others: from 32768 on
 WITHIN_S = 180.0  # a start of edged takes 5 s on an idle machine, and was seen to take over 60 s on a busy one
 CONNACK_V5 = b"\x20\x03\x00\x00\x00"
 CONNACK_V311 = b"\x20\x02\x00\x00"
 
 
 def free_port() -> int:
-    """A port on which nothing listens, and that the kernel gives to nobody else: it gives those from 32768 on.
+    """A port on which nothing listens, and that nobody else is given: each process has a block of 200, used in turn.
 
-    Each process uses 200 ports in turn; they are not those of the next hundred processes.
+    Raises StopIteration if all blocks are taken.
     """
-    return next(filter(_is_free, _PORTS))
+    return next(filter(_is_free, _block(os.getpid())[1]))
+
+
+@cache
+def _block(process: int) -> tuple[socket.socket, Iterator[int]]:
+    """What keeps the block of this process, until it ends, and the ports in turn."""
+    numbers = (number % BLOCKS for number in range(process, process + BLOCKS))
+    kept, number = next((kept, number) for number in numbers if (kept := _claim(number)))
+    begin = FIRST_PORT + number * PORTS
+    return kept, itertools.cycle(range(begin, begin + PORTS))
+
+
+def _claim(number: int) -> socket.socket | None:
+    """A name that one process at a time can have, in the same network namespace as the ports; None if it is taken."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0edged-tests-ports-{number}")
+    except OSError:
+        name.close()
+        return None
+    return name
 
 
 def _is_free(port: int) -> bool:

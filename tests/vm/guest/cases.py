@@ -163,14 +163,14 @@ def damaged(damage: Damage, restarts: bool) -> Callable[[Rig], Result]:
     def case(rig: Rig) -> Result:
         plug = rig.camera(f"{damage}{restarts:d}", restarts=restarts)
         probe = answered(rig, plug, compare=rig.bank_path(restarts), every_s=0.1)
-        plug.camera.damage, plug.camera.damage_every = damage, 2
+        plug.camera.damage, plug.camera.damage_share = damage, 0.5
         since = time.monotonic()
         time.sleep(12)
         result = probe.finish()
         looks = [look for look in result.pop("looks") if look["t"] > since + 0.5]
         return {"sent_damaged": plug.camera.damaged, "looks": looks, **result}
 
-    case.__doc__ = f"Every second picture is damaged ({damage}), restart markers: {restarts}."
+    case.__doc__ = f"Half of the pictures, at random, are damaged ({damage}), restart markers: {restarts}."
     return case
 
 

@@ -51,7 +51,7 @@ class UvcCamera:
         self.model = model
         self.stalled = self.refuses = False
         self.damage: Damage | None = None
-        self.damage_every = 1  # picture
+        self.damage_share = 1.0  # of the pictures, at random: one in two would never meet a look that takes one in two
         self.starts = self.sent = self.damaged = 0
         self._bank = bank
         self._random = random.Random(model.serial)
@@ -155,7 +155,7 @@ class UvcCamera:
 
     def _damaged(self, picture: bytes) -> list[bytes]:
         """The picture in payloads, with the fault that is due."""
-        damage = self.damage if self.sent % self.damage_every == 0 else None
+        damage = self.damage if self._random.random() < self.damage_share else None
         self.damaged += damage is not None
         if damage == "flip":
             place = self._random.randrange(len(picture) // 4, len(picture) - 64)
