@@ -737,7 +737,7 @@ def test_the_table_fits_the_terminal_and_is_complete(width: int):
         console.print(table.table(CHECKS, width))
     text = capture.get()
     plain = " ".join("".join(part for part in text.replace("\x1b[1m", "").replace("\x1b[0m", "")).split())
-    for word in ("config", "5 questions", "connection refused", "wrong", "ok"):
+    for word in ("config", "5 questions", "connection refused", "FAIL", "ok"):
         assert word in plain
     assert max(len(line) for line in text.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()) <= width
 
@@ -749,9 +749,9 @@ def test_not_in_a_terminal_each_check_is_one_plain_line(tmp_path: Path):
         lines = file.read().splitlines()
     assert lines == [
         "ok    config: /etc/edged/edged.yaml: 2 cameras, 5 questions",
-        "wrong broker mqtt://broker.lan:1883: connection refused -> is the broker running, and mqtt.url right?",
+        "FAIL  broker mqtt://broker.lan:1883: connection refused -> is the broker running, and mqtt.url right?",
         "-     npu: not needed: the model is not compiled",
-        "1 wrong, 1 ok, 1 not checked or not needed",
+        "1 failed, 1 ok, 1 not checked or not needed",
     ]
 
 

@@ -411,7 +411,7 @@ def test_a_camera_that_fails_unexpectedly_is_logged_under_its_own_name_until_it_
     messages = [message for message in caplog.messages if "camera dock" in message]
     assert len(messages) == 2
     assert messages[0] == "camera dock: unexpected error in a look: ZeroDivisionError('oops')"
-    assert messages[1].startswith("camera dock: looks work again after ")
+    assert messages[1].startswith("camera dock: looks succeed again after ")
 
 
 def test_a_camera_that_stays_without_a_current_picture_is_logged_once_and_when_it_has_one(

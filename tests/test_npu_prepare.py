@@ -259,6 +259,11 @@ def test_a_folder_that_this_user_may_not_search_is_named(
         prepare(compiled_folder, str(processor), open_folder / "out" / "folder", {})
 
 
+def test_a_compiled_folder_that_is_not_there_is_named(tiny_folder: Path, tmp_path: Path):
+    with pytest.raises(ModelFolderError, match=rf"^prepare: --compiled: there is no folder {tmp_path}/absent$"):
+        prepare(tmp_path / "absent", str(tiny_folder), tmp_path / "out", {})
+
+
 def drop(name: str) -> Callable[[Path, Path], None]:
     return lambda output, processor: ((output if (output / name).exists() else processor) / name).unlink()
 

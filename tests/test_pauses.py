@@ -327,7 +327,7 @@ def test_an_outage_of_the_model_ends_when_what_fails_is_paused(
     world.service.set_active("dock", paused, False)
     assert not world.service.looks.model_outage.on
     _, over = [line for line in caplog.messages if line.startswith("model: ")]
-    assert re.fullmatch(r"model: over after [\d.]+ s \(1 try\): what failed is no longer asked for", over)
+    assert re.fullmatch(r"model: over after [\d.]+ s \(1 try\): the questions that failed are no longer asked", over)
 
 
 def test_a_question_that_fails_when_it_is_paused_begins_no_outage(world: World):

@@ -372,7 +372,9 @@ def test_a_model_outage_ends_when_its_questions_are_removed_with_their_source(
     assert not world.service.looks.model_outage.on
     lines = [line for line in caplog.messages if line.startswith("model: ")]
     assert lines[0] == "model: out of memory"
-    assert re.fullmatch(r"model: over after [\d.]+ s \(\d tries\): what failed is no longer asked for", lines[1])
+    assert re.fullmatch(
+        r"model: over after [\d.]+ s \(\d tries\): the questions that failed are no longer asked", lines[1]
+    )
 
 
 def test_a_call_of_the_model_before_does_not_end_the_outage_of_its_successor(

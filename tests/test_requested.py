@@ -395,7 +395,7 @@ def test_a_deadline_counts_while_another_request_takes_its_frame(asking: Asking)
     asking.service.cameras["dock"].use(Slow())
     first = asking.ask(LookRequest("dock"))
     answer = asking.ask(AskRequest("dock", "people", deadline_s=2)).answer  # it may try after a second
-    reason = "another look took a picture of the camera until the time limit of the request had passed"
+    reason = "the camera was busy with another look until the time limit of the request"
     assert (answer.status, answer.reason) == ("timeout", reason)
     assert not first.responses
     taken.set()

@@ -434,7 +434,8 @@ def test_while_the_store_cannot_be_written_no_frame_is_kept_and_a_label_says_so(
     small_disk.fill()
     until(lambda: not _written(store), WITHIN_S)
     with pytest.raises(
-        FramesUnavailable, match=r"edged\.db cannot be written now; the label is kept in memory and written later"
+        FramesUnavailable,
+        match=r"edged\.db cannot be written now; the label is kept in memory and will be written later",
     ):
         store.frames.label(frame.name, "people", "right")
     small_disk.free()

@@ -399,7 +399,7 @@ def test_what_the_disk_does_not_take_at_the_end_either_is_counted_and_logged(
     assert not store.write(full)
     assert not store.write(full)
     assert store.writer.close(20)
-    assert lines(caplog)[1:] == [f"store: {store.path} could not be written before the end; 2 writes lost"]
+    assert lines(caplog)[1:] == [f"store: {store.path} could not be written before edged stopped; 2 writes lost"]
     assert store.writer.lost == 2
 
 

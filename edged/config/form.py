@@ -322,7 +322,9 @@ class HistoryForm(Form):
 
 class FramesForm(Form):
     unsure: bool = key("Keep the frame if an answer is `unsure`. Default: true.", True)
-    changed: bool = key("Keep the frame if the value of an answer has changed. Default: true.", True)
+    changed: bool = key(
+        "Keep the frame if the value of an answer other than free text has changed. Default: true.", True
+    )
     sample: Share = key("Keep this share of all frames, 0 to 1, chosen at random. Default: 0.02.", DEFAULT_SAMPLE)
     max: Bytes | None = key(
         "Largest size of all kept frames, in kB, MB or GB. The oldest are deleted first, those with a label last. "

@@ -430,7 +430,11 @@ class MqttPublisher:
         if full or unreadable:
             self._dropped_logged_at = time.monotonic()
         if full:
-            log.warning("broker %s: outbox full; %s dropped", self._spec.shown, counted(full, "oldest message"))
+            log.warning(
+                "broker %s: %s dropped; too many waited, or they were too old",
+                self._spec.shown,
+                counted(full, "oldest message"),
+            )
         if unreadable:
             what, were = counted(unreadable, "message"), "was" if unreadable == 1 else "were"
             log.warning("store: %s could not be read and %s dropped", what, were)

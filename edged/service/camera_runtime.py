@@ -65,7 +65,7 @@ class CameraRuntime:
         self.looks = 0
         self.meter = LookMeter()
         self.grabbing = Lock()  # held while a frame is taken: a request may look at the same time as the schedule
-        self.unexpected = Outage(f"camera {spec.name}", log, "looks work again", "failed look", "failed looks")
+        self.unexpected = Outage(f"camera {spec.name}", log, "looks succeed again", "failed look", "failed looks")
         self.stale = StaleLooks(spec.name)  # changed only with `grabbing` held
         self.slow = False  # its last picture, or the refusal of one, took long
         self.left_frame = LeftFrame()

@@ -40,7 +40,7 @@ STEP_S = 120.0  # longer than any camera's time-outs, and than the picture and t
 POLL_S = 0.2
 MOST_FRAMES = 5  # of one look, if each grows too old while requests are served
 NO_TURN = "the model was busy until the time limit of the request had passed"
-CAMERA_BUSY = "another look took a picture of the camera until the time limit of the request had passed"
+CAMERA_BUSY = "the camera was busy with another look until the time limit of the request"
 
 Thumbnails: TypeAlias = Mapping[RegionSpec | None, picture.Thumbnail]
 

@@ -101,7 +101,7 @@ class LookPool(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
         except Exception as error:
             if job.name not in self._failing:
                 name = f"camera {job.name}"
-                self._failing[job.name] = Outage(name, log, "looks work again", "failed look", "failed looks")
+                self._failing[job.name] = Outage(name, log, "looks succeed again", "failed look", "failed looks")
             self._failing[job.name].begin(f"unexpected error in a look: {error!r}", level=logging.ERROR, exc_info=error)
 
     def _next(self) -> Job | None:

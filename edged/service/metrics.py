@@ -176,7 +176,7 @@ def _about_broker(broker: dict[str, Any]) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("edged_messages_refused", "Messages that the broker has refused.", broker["refused"])
     yield GaugeMetricFamily("edged_outbox_messages", "Answers and events that wait for the broker.", broker["waiting"])
-    dropped = "Answers and events that were dropped because too many waited."
+    dropped = "Answers and events that were dropped: too many waited, too old, or not readable."
     yield CounterMetricFamily("edged_outbox_dropped", dropped, broker["dropped"])
 
 

@@ -33,7 +33,7 @@ class ModelCall:
         return self.question in [question.name for question in questions]
 
 
-REMOVED = "what failed is no longer asked for"
+REMOVED = "the questions that failed are no longer asked"
 
 
 class ModelOutage:

@@ -159,7 +159,9 @@ class DiskFrames:
 
     def _write_rows(self, write: Write, what: str) -> None:
         if not self._committed(write):
-            raise FramesUnavailable(f"{self._path} cannot be written now; {what} is kept in memory and written later")
+            raise FramesUnavailable(
+                f"{self._path} cannot be written now; {what} is kept in memory and will be written later"
+            )
 
     def _committed(self, write: Write) -> bool:
         """True if it is on disk; False if it may be later."""

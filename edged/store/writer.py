@@ -233,7 +233,7 @@ class Writer:
         if self._backlog:
             self.lost += len(self._backlog)
             lost = counted(len(self._backlog), "write")
-            log.error("store: %s could not be written before the end; %s lost", self._file.path, lost)
+            log.error("store: %s could not be written before edged stopped; %s lost", self._file.path, lost)
 
     def _may_try(self) -> bool:
         return not self._outage.on or self._closing.is_set() or time.monotonic() >= self._retry_at

@@ -107,7 +107,7 @@ def _grab(spec: CameraSpec, stop: StopSignal, machine: Machine) -> Frame:
 
 
 def _as_seen(frame: Frame, region: RegionSpec | None, model: ModelSpec) -> Image:
-    """What the processor of the model would be given. Describes it."""
+    """What is given to the processor of the model. Describes it."""
     picture = cut(frame, region)
     height, width = picture.rgb.shape[:2]
     if region:
@@ -118,7 +118,7 @@ def _as_seen(frame: Frame, region: RegionSpec | None, model: ModelSpec) -> Image
         write_line(f"the model sees: unknown ({error}); the picture is shown at full size")
         return fitted(picture, model.fit, None)
     image = fitted(picture, model.fit, side)
-    how = f"{model.fit}, the only size that the model takes" if side else "as it is; the model takes any size"
+    how = f"{model.fit}, the only size that the model takes" if side else "as it is; the model's processor resizes it"
     write_line(f"the model sees: {image.width}x{image.height} ({how})")
     return image
 

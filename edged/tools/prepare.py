@@ -54,6 +54,8 @@ def prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str])
 
 
 def _prepare(compiled: Path, processor: str, out: Path, cores: Mapping[str, str]) -> PreparedFolder:
+    if not compiled.is_dir():
+        raise ModelFolderError(f"prepare: --compiled: there is no folder {compiled}")
     _check_target(out, compiled)
     config = files.read_json(compiled / "config.json")
     if config.get("model_type") != files.COMPILED:

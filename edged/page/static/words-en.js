@@ -17,7 +17,7 @@ export default {
   labelFrames: "Label frames",
   // notices
   full: "Too many pages of edged are open",
-  fullHint: "Close one of them. This page connects by itself then.",
+  fullHint: "Close one of them. This page will then connect by itself.",
   disconnectedHint: "What you see is no longer current. The page connects again by itself.",
   stopping: "edged is stopping",
   starting: "edged is starting",
@@ -39,7 +39,7 @@ export default {
   clock: "The clock of the box is not set",
   clockHint: "It is not synchronised, so times and ages may be wrong.",
   late: (duration) => `Looks begin ${duration} late`,
-  lateHint: "The model has more questions to answer than it can. Ask fewer, or less often; edged bench measures it.",
+  lateHint: "The model cannot answer this many questions in time. Ask fewer, or less often; edged bench measures it.",
   // labels
   labelProgress: (labelled, kept) => `${labelled} of ${kept} frames labelled`,
   labelPicture: (camera, taken) => `Frame of ${camera}, ${taken}`,
@@ -135,7 +135,7 @@ export default {
       box: "Drag from one corner to the opposite one. With the keyboard: Enter places a shape to move. Esc cancels.",
       polygon: "Touch corner after corner, then the first one again. With the keyboard: Enter places a shape to move. Esc cancels.",
     },
-    shapeOutside: (name) => `${name} reaches out of the picture.`,
+    shapeOutside: (name) => `${name} extends beyond the picture.`,
     shapeFewCorners: (name) => `${name} needs three corners or more.`,
     shapeEmpty: (name) => `${name} has no width or no height.`,
     shapeTooSmall: (name) => `${name} is too small: a region has at least 1 % of the picture's width and of its height.`,

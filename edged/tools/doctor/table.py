@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 NARROW = 64  # columns; below that, the name is printed above the detail
-VERDICTS = {True: "ok", False: "wrong", None: "-"}
+VERDICTS = {True: "ok", False: "FAIL", None: "-"}
 COLOURS = {True: "green", False: "red", None: "bright_black"}
 
 
@@ -62,4 +62,4 @@ def table(checks: Sequence[Check], width: int) -> Table:
 
 def _summary(checks: Sequence[Check]) -> str:
     count = {ok: sum(1 for check in checks if check.ok is ok) for ok in VERDICTS}
-    return f"{count[False]} wrong, {count[True]} ok, {count[None]} not checked or not needed"
+    return f"{count[False]} failed, {count[True]} ok, {count[None]} not checked or not needed"
