@@ -39,9 +39,10 @@ from support.publishing import (
     settled,
     store,
 )
+from support.slow_store import SlowStore
 
 from edged.core.memory_store import MemoryStore
-from edged.core.specs import BrokerSpec
+from edged.core.specs import BrokerSpec, Config
 from edged.core.types import CameraState, Fact
 from edged.mqtt import publisher as publisher_module
 from edged.mqtt.publisher import MqttPublisher
@@ -434,7 +435,7 @@ def test_a_picture_is_cleared_when_its_camera_has_got_a_mask(
     mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, restarted: bool
 ) -> None:
     config = asking(dock=["people"])
-    masked = replace(config, cameras=tuple(replace(spec, mask=(TRIANGLE,)) for spec in config.cameras))
+    masked = masking(config)
     with publishing(mosquitto.port, store=store, config=config) as publisher:
         publisher.answers([an_answer("a")], [], b"jpeg 1")
         subscriber.wait_for_topic(PICTURE)
@@ -448,6 +449,94 @@ def test_a_picture_is_cleared_when_its_camera_has_got_a_mask(
         publisher.follow(masked)
         settled(publisher)
         assert PICTURE in retained(mosquitto.port)
+
+
+def masking(config: Config) -> Config:
+    return replace(config, cameras=tuple(replace(spec, mask=(TRIANGLE,)) for spec in config.cameras))
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_picture_without_the_mask_is_cleared_if_edged_is_restarted_before_the_broker_is_back(
+    mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore, looked: bool
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(wire.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+        settled(publisher)
+        wire.cut()
+        disconnected(publisher)
+        publisher.follow(masking(config))
+        if looked:  # its picture is lost with the process
+            publisher.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2")
+    wire.mend()
+    with publishing(wire.port, store=store, config=masking(config)) as publisher:
+        assert subscriber.wait_for_topic(PICTURE, 2)[1].payload == b""
+        publisher.answers([an_answer("c", expires_s=600.0)], [], b"jpeg 3")
+        subscriber.wait_for_topic(PICTURE, 3)
+        settled(publisher)
+    with publishing(wire.port, store=store, config=masking(config)) as publisher:
+        until(lambda: publisher.figures().connected)
+    subscriber.catch_up()
+    assert [message.payload for message in subscriber.of(PICTURE)] == [b"jpeg 1", b"", b"jpeg 3"]
+
+
+def test_a_picture_with_the_mask_that_replaced_the_one_without_stays_over_a_restart(
+    mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(wire.port, store=store, config=config) as publisher:
+        publisher.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+        wire.cut()
+        disconnected(publisher)
+        publisher.follow(masking(config))
+        publisher.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2")
+        wire.mend()
+        until(lambda: subscriber.of(PICTURE)[-1].payload == b"jpeg 2", 40.0)
+        settled(publisher)
+    with publishing(wire.port, store=store, config=masking(config)) as publisher:
+        until(lambda: publisher.figures().connected)
+    subscriber.catch_up()
+    assert subscriber.of(PICTURE)[-1].payload == b"jpeg 2"
+
+
+def test_a_picture_without_the_mask_is_cleared_by_the_publisher_of_a_new_login(
+    mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(wire.port, store=store, config=config) as before:
+        before.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
+        subscriber.wait_for_topic(PICTURE)
+        wire.cut()
+        disconnected(before)
+        before.follow(masking(config))
+    wire.mend()
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", store)
+    successor.adopt(before.release())
+    successor.follow(masking(config))
+    successor.start()
+    successor.online()
+    assert [message.payload for message in subscriber.wait_for_topic(PICTURE, 2)] == [b"jpeg 1", b""]
+    successor.close()
+
+
+def test_a_picture_without_the_mask_is_not_sent_if_its_look_is_stored_only_after_the_reload(
+    mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    config, slow = asking(dock=["people"]), SlowStore()
+    with publishing(mosquitto.port, store=slow, config=config) as publisher:
+        subscriber.wait_for(online_again)
+        publisher.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
+        publisher.follow(masking(config))
+        slow.finish()
+        publisher.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2")
+        slow.finish()
+        subscriber.wait_for_topic(PICTURE)
+        settled(publisher)
+    subscriber.catch_up()
+    assert ids(subscriber.of(PEOPLE)) == ["a", "b"]
+    assert [message.payload for message in subscriber.of(PICTURE)] == [b"jpeg 2"]
 
 
 def test_a_clock_that_was_set_back_does_not_keep_the_picture_of_an_earlier_process(

@@ -207,7 +207,7 @@ def test_what_may_have_arrived_is_sent_again_unchanged_although_a_newer_message_
     queue.connected()
     queue.add([answer("people")], None)
     assert [topic for topic, _ in sent_ids(queue, "naa")] == ["people", "state", "people"]
-    assert sent_ids(queue) == [("people", b'{"late":false}')]
+    assert sent_ids(queue) == [("people/late", b'{"late":false}')]
 
 
 def test_an_event_does_not_wait_behind_an_answer_that_goes_to_late() -> None:

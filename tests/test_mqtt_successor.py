@@ -46,6 +46,7 @@ from support.publishing import (
     settled,
     store,
 )
+from support.slow_store import SlowStore
 
 from edged.core.memory_store import MemoryStore
 from edged.core.secret import Secret
@@ -253,22 +254,6 @@ def test_answers_stay_retained_after_a_reload_that_was_rolled_back(
             until(lambda: third.figures().published >= 2)
     subscriber.catch_up()
     assert set(ids(subscriber.of(PEOPLE))) == {"p"}
-
-
-class SlowStore(MemoryStore):
-    """Has a look on disk only when `finish` is called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._unfinished: list[Callable[[bool], None]] = []
-
-    def write(self, messages: Sequence[StoredMessage], facts: Sequence[Fact], then: Callable[[bool], None]) -> None:
-        self._unfinished.append(then)
-
-    def finish(self) -> None:
-        for then in self._unfinished:
-            then(True)
-        self._unfinished.clear()
 
 
 def test_a_look_that_is_on_disk_only_after_the_reload_is_sent_by_the_successor(

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.account import unprivileged
 from support.broker import until
 from support.kept import kept_answer, kept_frame, yes_no
 from support.publishing import logged
@@ -420,6 +422,17 @@ def test_a_folder_that_cannot_be_written_is_survived_until_it_can(
     assert all(line.startswith(f"frames: {folder}: ") for line in logged(caplog))
     assert 1 <= len(logged(caplog)) <= 2  # reading and writing it fail for different reasons
     assert any("frames: writing again after" in line for line in logged(caplog, "INFO"))
+
+
+def test_a_state_folder_that_may_not_be_searched_ends_nothing() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is in a folder of root
+        path = Path(folder)
+        path.chmod(0o700)
+        with unprivileged():
+            store = DiskStore(path / "edged.db", lambda: True)
+            store.open()
+            store.keep(None, None)
+            store.close()
 
 
 def test_while_the_store_cannot_be_written_no_frame_is_kept_and_a_label_says_so(

@@ -229,9 +229,15 @@ class Outbox:
         If a newer message of its topic is settled, this one is late: sent again as it was, it would look newer.
         """
         pending.outage = True
-        if self._settled.get(pending.topic, pending.number) > pending.number:
-            pending.waited()
+        if self._is_behind(pending):
+            self.waited(pending)
         self.put_back(pending)
+
+    def waited(self, pending: Pending) -> None:
+        """It is late, as after an outage: on `late` if a newer one of its topic is settled."""
+        pending.waited()
+        if pending.sent_to and self._is_behind(pending):
+            pending.sent_to = late_topic(pending.topic)
 
     def settle(self, pending: Pending) -> bool:
         """The broker has accepted or refused it. True for the newest answer of its question."""
@@ -242,6 +248,10 @@ class Outbox:
             return False
         del self._newest[pending.topic]
         return True
+
+    def _is_behind(self, pending: Pending) -> bool:
+        """True if a newer message of its topic is settled."""
+        return self._settled.get(pending.topic, pending.number) > pending.number
 
     def is_sent(self, pending: Pending) -> bool:
         """True if it was taken and not put back in this connection, or is settled or dropped."""

@@ -5,6 +5,8 @@ So a subscriber that gets a picture has the answers that belong to it, and no ne
 answer for now and accept the picture that was sent after it; then the picture is sent again after the answer.
 
 A topic whose picture has expired is cleared, as that of an answer. A clearing is never sent after a newer picture.
+
+A picture that was taken with other settings than those of the config, such as another mask, is not sent.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class LookPictures:
         self._waiting: dict[str, deque[_Picture]] = {}  # by topic
         self._sent: dict[str, _Picture] = {}  # the last of each topic: sent again at each connect
         self._clearings = RetainedTopics()
+        self._settings: Mapping[str, str] | None = None  # by topic; None before `follow`
+        # Topics where the broker may have a picture that must not be seen any more, until it has accepted the clearing,
+        # or a newer picture.
+        self._outdated: set[str] = set()
         # When pictures expire (monotonic), by topic, until the topic is cleared:
         self._accepted: dict[str, float] = {}  # the last that the broker has accepted
         self._unanswered: dict[str, float] = {}  # the last that was sent, if the broker has not answered it
@@ -53,33 +59,49 @@ class LookPictures:
 
     def send(self, message: RetainedMessage, answers: Sequence[Pending]) -> None:
         """The picture of a look with these answers. It replaces an older one that waits."""
+        if not self._is_current(message):
+            return
         waiting = self._waiting.setdefault(message.topic, deque())
         if len(waiting) == WAITING_LIMIT:
             waiting.pop()
         waiting.append(_Picture(message, tuple(answers)))
 
+    def follow(self, settings: Mapping[str, str]) -> None:
+        """Pictures of these topics must have been taken with these settings. Others are not sent, or are cleared."""
+        self._settings = settings
+        for topic, waiting in self._waiting.items():
+            self._waiting[topic] = deque(picture for picture in waiting if self._is_current(picture.message))
+        self.outdate([topic for topic, picture in self._sent.items() if not self._is_current(picture.message)])
+
+    def outdate(self, topics: Sequence[str]) -> None:
+        """What the broker has on these topics must not be seen any more. What waits is sent."""
+        for topic in topics:
+            self._sent.pop(topic, None)
+            self._clear(topic)
+
     def clear(self, topic: str) -> None:
         self._drop(topic)
-        self._clearings.send(clearing(topic, JPEG_TYPE))
+        self._clear(topic)
 
-    def expiries(self) -> dict[str, float]:
-        """By topic, when the picture that the broker may have expires (monotonic)."""
-        expiries = dict(self._accepted)
-        for topic, until in self._unanswered.items():
-            expiries[topic] = max(until, expiries.get(topic, -math.inf))
-        return expiries
+    def is_outdated(self, topic: str) -> bool:
+        """True if the broker may still have a picture that must not be seen any more."""
+        return topic in self._outdated
+
+    def left_at_broker(self) -> dict[str, float]:
+        """By topic, when what the broker may have expires (monotonic): in the past if it must not be seen any more."""
+        return self._expiries() | dict.fromkeys(self._outdated, -math.inf)
 
     def left(self, expiries: Mapping[str, float]) -> None:
-        """Another queue, or an earlier process, has left pictures that expire at these times; see `expiries`."""
+        """Another queue, or an earlier process, has left pictures that expire at these times; see `left_at_broker`."""
         for topic, until in expiries.items():
             self._accepted[topic] = max(until, self._accepted.get(topic, -math.inf))
 
     def expire(self) -> None:
         """Clear the topics whose last picture has expired."""
         now = time.monotonic()
-        for topic, until in self.expiries().items():
+        for topic, until in self._expiries().items():
             if until <= now and topic not in self._clearings:
-                self._clearings.send(clearing(topic, JPEG_TYPE))
+                self._clear(topic)
 
     def answer_sent(self, answer: Pending) -> None:
         """Drop the pictures that this answer is ahead of."""
@@ -118,19 +140,22 @@ class LookPictures:
             self._send_again(message.topic)
 
     def settle(self, message: RetainedMessage, accepted: bool) -> bool:
-        """The broker has accepted or refused it. True if that ends a clearing, and there is no newer picture."""
-        topic, until = message.topic, message.until
+        """The broker has accepted or refused it. True if there is no newer one of its topic."""
+        topic = message.topic
         if message.clears:
-            cleared = self._clearings.settle(message)
-            if cleared:
+            newest = self._clearings.settle(message)
+            if newest:
                 self._accepted.pop(topic, None)
                 self._unanswered.pop(topic, None)
-            return cleared
-        if self._unanswered.get(topic) == until:
-            del self._unanswered[topic]
-        if accepted:
-            self._accepted[topic] = until
-        return False
+        else:
+            newest = self._unanswered.get(topic) == message.until
+            if newest:
+                del self._unanswered[topic]
+            if accepted:
+                self._accepted[topic] = message.until
+        if newest and accepted and topic not in self._clearings:
+            self._outdated.discard(topic)
+        return newest
 
     def send_all(self) -> None:
         """Send the last picture of each topic again, and every clearing that was not acknowledged."""
@@ -142,6 +167,20 @@ class LookPictures:
         """Send nothing but clearings."""
         for topic in list(self._waiting):
             self._drop(topic)
+
+    def _is_current(self, message: RetainedMessage) -> bool:
+        return self._settings is None or self._settings.get(message.topic, message.settings) == message.settings
+
+    def _clear(self, topic: str) -> None:
+        self._outdated.add(topic)
+        self._clearings.send(clearing(topic, JPEG_TYPE))
+
+    def _expiries(self) -> dict[str, float]:
+        """By topic, when the picture that the broker may have expires (monotonic)."""
+        expiries = dict(self._accepted)
+        for topic, until in self._unanswered.items():
+            expiries[topic] = max(until, expiries.get(topic, -math.inf))
+        return expiries
 
     def _taken(self, picture: _Picture) -> _Picture:
         topic = picture.message.topic

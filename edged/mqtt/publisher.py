@@ -104,7 +104,7 @@ class MqttPublisher:
         self._retained_kind = f"retained {spec.host}:{spec.port}"
         self._earlier = frozenset(self._store.facts(self._retained_kind))  # topics of an earlier process
         self._expiring = frozenset[str]()  # topics of the config whose messages expire: answers and pictures
-        self._digests: Mapping[str, str] = {}  # by topic of pictures: `CameraSpec.pictures_digest`
+        self._settings: Mapping[str, str] = {}  # by topic of pictures: `CameraSpec.pictures_digest`
         self._follow_lock = threading.Lock()
         self._handled: set[str] | None = None  # topics of the config, and those that were cleared; None before `follow`
         online = Message(self._topics.state, encode(bridge_payload(True)), retain=True)
@@ -161,9 +161,9 @@ class MqttPublisher:
         messages = [self._stored_answer(answer, look, late) for answer in answers]
         messages += [self._stored_event(event, look, late) for event in events]
         picture = self._picture(answers, image, look) if image is not None and answers else None
-        expiry = [self._picture_fact(picture)] if picture else []
+        known = [self._picture_fact(picture)] if picture else []
         self._queue.coming(1)
-        self._store.write(messages, [*facts, *expiry], partial(self._send_look, messages, picture))
+        self._store.write(messages, [*facts, *known], partial(self._send_look, messages, picture))
 
     def _send_look(self, messages: Sequence[StoredMessage], picture: RetainedMessage | None, on_disk: bool) -> None:
         self._adopt_found()  # the store has read it before it wrote this look, and it goes out first
@@ -191,6 +191,8 @@ class MqttPublisher:
         """
         announced = self._announcer.messages(config)
         own = retained_topics(self._topics, config.cameras) | announced.keys()
+        settings = {self._topics.image(spec.name): spec.pictures_digest for spec in config.cameras}
+        self._queue.follow_pictures(settings)  # first: what the broker gets after that is in no fact yet
         stored = self._store.facts(self._retained_kind)
         known = set(stored)
         with self._follow_lock:  # before they are in the store: they must not be taken for those of an earlier process
@@ -201,16 +203,16 @@ class MqttPublisher:
         answers, pictures = self._split(earlier & self._expiring)
         self._queue.follow(own, *self._split(known - own), answers)
         self._queue.left_pictures({topic: _picture_until(stored.get(topic)) for topic in pictures})
-        self._follow_pictures(config, stored)
+        self._outdate_pictures(settings, stored)
+        self._settings = settings
         self._announcer.follow(config, announced)
         self._connection.wake()
 
-    def _follow_pictures(self, config: Config, stored: Mapping[str, Any]) -> None:
+    def _outdate_pictures(self, settings: Mapping[str, str], stored: Mapping[str, Any]) -> None:
         """Clear the pictures of another source or with another mask."""
-        self._digests = {self._topics.image(spec.name): spec.pictures_digest for spec in config.cameras}
-        outdated = [topic for topic, digest in self._digests.items() if _is_of_others(stored.get(topic), digest)]
+        outdated = [topic for topic, digest in settings.items() if _is_of_others(stored.get(topic), digest)]
         self._store.remember([Fact(self._retained_kind, topic, True) for topic in outdated])
-        self._queue.clear_pictures(outdated)
+        self._queue.outdate_pictures(outdated)
 
     def withdraw(self, following: Config) -> None:
         """Clear all retained messages except `offline`, because the node leaves this broker or these topics.
@@ -375,7 +377,8 @@ class MqttPublisher:
         if forgotten := self._queue.forgotten():
             self._store.remember([Fact(self._retained_kind, topic, None) for topic in forgotten])
         if facts := self._queue.facts():
-            self._announcer.confirm(facts)
+            self._store.remember([fact for fact in facts if fact.kind == self._retained_kind])
+            self._announcer.confirm([fact for fact in facts if fact.kind != self._retained_kind])
 
     def _nothing_to_wait_for(self) -> bool:
         too_late = time.monotonic() > self._deadline - OFFLINE_S
@@ -451,15 +454,20 @@ class MqttPublisher:
         self._connection.wake()
 
     def _picture(self, answers: Sequence[Answer], jpeg: bytes, look: str) -> RetainedMessage:
-        topic = self._topics.image(answers[0].camera)
+        """Its fact tells a later process, or config, whether it must be cleared."""
+        topic, left_s = self._topics.image(answers[0].camera), max(answer.expires_s for answer in answers)
+        settings = self._settings.get(topic)
+        fact = Fact(
+            self._retained_kind, topic, {"expires_ts": time.time() + left_s, "left_s": left_s, "pictures": settings}
+        )
         message = Message(topic, jpeg, retain=True, content_type=JPEG_TYPE, look=look)
-        return RetainedMessage(message, time.monotonic() + max(answer.expires_s for answer in answers))
+        return RetainedMessage(message, time.monotonic() + left_s, fact, settings=settings)
 
     def _picture_fact(self, picture: RetainedMessage) -> Fact:
-        """So that a later process, or config, knows whether it must be cleared."""
-        left_s = picture.until - time.monotonic()
-        known = {"expires_ts": time.time() + left_s, "left_s": left_s, "pictures": self._digests.get(picture.topic)}
-        return Fact(self._retained_kind, picture.topic, known)
+        """What a crash leaves: until the broker has accepted the picture, it may have one that must be cleared."""
+        assert picture.fact
+        is_outdated = self._queue.has_outdated_picture(picture.topic)
+        return replace(picture.fact, value=True) if is_outdated else picture.fact
 
     def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))

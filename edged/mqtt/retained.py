@@ -18,13 +18,15 @@ CLEARED_S = 3600.0  # mosquitto writes its retained messages to disk every 30 mi
 class RetainedMessage:
     """A message and when it expires. An empty payload clears the topic.
 
-    `fact` is to be remembered once the broker has accepted it; `then` is sent after that, in place of it.
+    `fact` is to be remembered once the broker has accepted it; `then` is sent after that, in place of it. A picture was
+    taken with `settings`.
     """
 
     content: Message
     until: float = math.inf  # monotonic
     fact: Fact | None = None
     then: RetainedMessage | None = None
+    settings: str | None = None
 
     @property
     def topic(self) -> str:

@@ -194,9 +194,9 @@ class SendQueue:
 
     @property
     def pictures(self) -> dict[str, float]:
-        """By topic, when the picture that the broker may have expires (monotonic)."""
+        """By topic, when the picture that the broker may have expires (monotonic), or must not be seen any more."""
         with self._lock:
-            return self._pictures.expiries()
+            return self._pictures.left_at_broker()
 
     def left_pictures(self, expiries: Mapping[str, float]) -> None:
         """Another queue, or an earlier process, has left pictures that expire at these times, and are cleared then."""
@@ -204,11 +204,22 @@ class SendQueue:
             self._pictures.left(expiries)
             self._pictures.expire()
 
-    def clear_pictures(self, topics: Collection[str]) -> None:
-        """Of topics that are of the config: their last picture must not be seen any more."""
+    def follow_pictures(self, settings: Mapping[str, str]) -> None:
+        """From now on pictures of these topics are of these settings. Others that come or wait are not sent; those that
+        were sent are cleared.
+        """
         with self._lock:
-            for topic in topics:
-                self._pictures.clear(topic)
+            self._pictures.follow(settings)
+
+    def outdate_pictures(self, topics: Sequence[str]) -> None:
+        """Clear the pictures that the broker may have on these topics, unless newer ones wait that replace them."""
+        with self._lock:
+            self._pictures.outdate(topics)
+
+    def has_outdated_picture(self, topic: str) -> bool:
+        """True if the broker may still have a picture that must not be seen any more."""
+        with self._lock:
+            return self._pictures.is_outdated(topic)
 
     def adopt(self, released: Sequence[Pending], superseded: Collection[str] = ()) -> None:
         """Put the messages that another queue released, or that an earlier process left, before all others.
@@ -412,7 +423,7 @@ class SendQueue:
         """What the broker has refused for now when the connection ends has not arrived, and newer ones may have."""
         for entry in self._not_now:
             if isinstance(entry, Pending):
-                entry.waited()
+                self._outbox.waited(entry)
         self._not_now.clear()
 
     def _fetched(self, pending: Pending) -> Message | None:
@@ -505,7 +516,7 @@ class SendQueue:
             self._states.remember(RetainedMessage(message, entry.stored.until))
 
     def _settle_retained(self, message: RetainedMessage, accepted: bool) -> bool:
-        """True if there is no newer one of its topic. Of pictures: only for clearings."""
+        """True if there is no newer one of its topic."""
         if message.content.is_picture:
             return self._pictures.settle(message, accepted)
         return self._states.settle(message)

@@ -41,6 +41,12 @@ class FrameFiles:
     def delete(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
 
+    def may_exist(self) -> bool:
+        """False if it does not, or if this user may not look."""
+        with suppress(OSError):
+            return self.folder.exists()
+        return False
+
     def names(self) -> set[str]:
         """The frames, and the parts of frames, in the folder. Files with other names are not edged's."""
         if not self.folder.exists():

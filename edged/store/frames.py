@@ -80,7 +80,7 @@ class DiskFrames:
         self._spec = spec
         self._tidy_due.set()
         self._too_large.clear()
-        if self._thread is None and spec is None and not self._files.folder.exists():
+        if self._thread is None and spec is None and not self._files.may_exist():
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="edged-frames", daemon=True)

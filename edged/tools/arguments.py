@@ -203,7 +203,7 @@ def _add_store(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
-    quick = "check config, secrets, broker, disks, and that edged runs and serves its page; a few seconds, for health checks"
+    quick = "check config, secrets, broker, disks, and that edged runs and serves its page; quick, for health checks"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_config(parser)

@@ -52,7 +52,7 @@ RELOADED = re.compile(r"INFO config reloaded")
 REFUSED = re.compile(r"topic (\S+) (?:temporarily )?refused")
 # What lasts, or is over only after minutes, has no second line within a storm.
 LASTING = re.compile(
-    r"refused: |another (client|edged)|falling behind|was not acknowledged|oldest messages? dropped|could not be read and w"
+    r"refused: |another (client|edged)|falling behind|was not acknowledged|messages? dropped|could not be read and w"
 )
 OF_LOGIN = re.compile(rf"authorised|certificate|TLS|{LASTING.pattern}")
 NOT_WRITTEN = "could not be written before edged stopped|still writing after"  # of the store
