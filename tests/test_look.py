@@ -28,6 +28,7 @@ from edged.core.errors import CameraError, FrozenPicture, ModelError, ModelLost,
 from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, CameraSpec, Every, Generation, Hours, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import Answer, CameraState, Exchange, Frame, Reply, utc_now
+from edged.service import model_outage
 from edged.service.camera_runtime import CameraRuntime
 from edged.service.look import Looks
 from edged.service.model_outage import ModelCall, ModelOutage
@@ -927,3 +928,16 @@ def test_no_outage_remains_of_a_call_that_a_reload_ends_while_its_failure_is_rec
     worker = Worker("worker 0", FakeModel, WorkerGroup())
     outage.failed(ModelCall("dock", worker, "gate"), ModelError("model: out of memory"), lambda: next(is_made))
     assert not outage.on
+
+
+@pytest.mark.parametrize(("repeated_s", "over"), [(600.0, False), (0.0, True)])
+def test_a_call_that_failed_and_is_not_repeated_for_long_does_not_keep_the_outage_on(
+    repeated_s: float, over: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """A question that is asked once a day, or that the other worker has answered meanwhile."""
+    monkeypatch.setattr(model_outage, "REPEATED_S", repeated_s)
+    outage, group = ModelOutage(), WorkerGroup()
+    first, second = Worker("worker 0", FakeModel, group), Worker("worker 1", FakeModel, group)
+    outage.failed(ModelCall("dock", first, "gate"), ModelError("model: out of memory"), lambda: True)
+    outage.succeeded(ModelCall("dock", second, "gate"))
+    assert outage.on is not over

@@ -104,6 +104,7 @@ class Look:
                 case "give_way":
                     self.ticket.give_way()
                     self.ticket.answered()  # from now on it gives way, also if it was put back
+                    self._calls.answered(self)
                     self.giving_way = False
                 case "nearly_done":
                     self.ticket.nearly_done()
@@ -123,7 +124,7 @@ class Calls:
         self.dismissed: set[FakeModel] = set()
         self._threads: dict[FakeModel, int] = {}
         self._lock = threading.Lock()
-        self.requests_in_row = 0  # since the last look of the schedule
+        self.requests_in_row = 0  # since a look of the schedule had an answer, or left
         self.passed = 0  # of those, the requests that began while looks of the schedule waited
         self._schedule: set[Look] = set()  # its looks that wait
 
@@ -132,9 +133,16 @@ class Calls:
             if not look.urgent:
                 self._schedule.add(look)
 
+    def answered(self, look: Look) -> None:
+        with self._lock:
+            if not look.urgent:
+                self.requests_in_row = 0
+
     def left(self, look: Look) -> None:
         """Without having been served, if it still waits: then it needed no model, or there was none."""
         with self._lock:
+            if not look.urgent:
+                self.requests_in_row = 0
             if look in self._schedule:
                 self._schedule.remove(look)
                 self.passed = 0
@@ -151,7 +159,7 @@ class Calls:
             if self._threads.setdefault(model, threading.get_ident()) != threading.get_ident():
                 self.errors.append("a model is called in two threads")
             if not below:
-                self.requests_in_row = self.requests_in_row + 1 if look.urgent else 0
+                self.requests_in_row += look.urgent
                 self.passed = self.passed + 1 if look.urgent and self._schedule else 0
             self._schedule.discard(look)
             below.append(look)
@@ -212,12 +220,17 @@ class Queue(RuleBasedStateMachine):
         frames = self.calls.queue.with_frame()
         first = next((each for each in self._alive() if each.urgent and each.ticket in frames), None)
         asked = first.asked if first else 0
+        put_back = any(ticket.was_put_back for ticket in frames)  # these are before the others
+        gives_way = command == "give_way" and not look.urgent and not look.ticket.was_put_back and self._may_be_next()
         look.tell(command)
         self._calm()
-        due = self.calls.requests_in_row < MOST_WAITING  # else a look of the schedule has its turn
-        gives_way = command == "give_way" and not look.urgent and not look.ticket.was_put_back
-        if first and due and (command in ("return", "raise") or gives_way):
+        ends = command in ("return", "raise") and self._may_be_next()
+        if first and not put_back and (ends or gives_way):
             assert first.asked > asked or first.outcome == "NoTurn", f"{first.number} waits for look {look.number}"
+
+    def _may_be_next(self) -> bool:
+        """True if a request is; else a look of the schedule has its turn."""
+        return self.calls.requests_in_row < MOST_WAITING
 
     @rule(workers=st.integers(1, 2))
     def replace_the_model(self, workers: int) -> None:

@@ -6,6 +6,7 @@ After each reload, what runs is compared with the config: cameras, schedule, mod
 from __future__ import annotations
 
 import gc
+import logging
 import re
 import threading
 import weakref
@@ -28,6 +29,7 @@ from edged.core.secret import Secret
 from edged.core.specs import AlertSpec, BrokerSpec, Config, Every, ModelSpec, QuestionSpec, RegionSpec, SourceSpec
 from edged.core.types import CameraState, Frame, utc_now
 from edged.service.reload import Reload
+from edged.service.service import Service
 
 
 def edited(name: str, **changes: Any) -> Callable[[Config], Config]:
@@ -279,9 +281,15 @@ def test_a_look_in_the_middle_of_a_generation_is_begun_anew_with_the_new_model(w
     assert world.models[0].disposed == 1
 
 
-def test_an_encode_that_takes_long_does_not_end_edged(world: World, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("fit", [False, True])
+def test_an_encode_that_takes_long_does_not_end_edged(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fit: bool
+):
     """It cannot be interrupted, and takes minutes on a CPU. Where two models do not fit, the new one waits for it."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr("edged.service.reload.LEAVE_LIMIT_S", 0.1)
+    monkeypatch.setattr(Service.wait_for_dismissed, "__defaults__", (0.1, False))
+    world.fit = fit
     encoding, go_on, encode = threading.Event(), threading.Event(), world.models[0].encode
 
     def slow(picture: Any) -> float:
@@ -297,7 +305,11 @@ def test_an_encode_that_takes_long_does_not_end_edged(world: World, monkeypatch:
     world.reload.take(CHANGES["model changed"](CONFIG))
     looker.join(20)
     assert not looker.is_alive()
+    until(world.service.queue.gone)
     assert_runs(world, CHANGES["model changed"](CONFIG))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    later = [line for line in caplog.messages if "is unloaded when its encode has ended" in line]
+    assert len(later) == fit
 
 
 def test_edged_ends_if_the_old_model_cannot_be_loaded_again(world: World):

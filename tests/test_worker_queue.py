@@ -13,6 +13,7 @@ from support.fakes import FakeModel
 from edged.core.errors import ModelError, Stopped
 from edged.core.interfaces import VisionModel
 from edged.core.requests import MOST_WAITING
+from edged.service import worker_queue
 from edged.service.worker import WorkerGroup
 from edged.service.worker_queue import SLOW_FRAME_S, FrameTooOld, ModelChanged, NoTurn, Ticket, WorkerQueue
 
@@ -382,6 +383,7 @@ def test_requests_without_end_hold_up_neither_the_next_look_nor_its_questions(lo
 
         def ask(_model: VisionModel) -> None:
             begun.append(requesters.served)
+            ticket.answered()
             until(gives_way)
 
         before = requesters.served
@@ -428,14 +430,14 @@ def test_slow_looks_take_their_frames_one_after_the_other_and_let_quick_ones_pas
     looks.queue.leave(second)
 
 
+def put_back(_model: VisionModel) -> None:
+    raise FrameTooOld
+
+
 def test_a_look_that_was_put_back_gets_its_first_answer_before_it_gives_way_again(looks: Looks):
     looks.open(FakeModel)
     served: list[int] = []
     gives_way: Callable[[], bool] = lambda: ticket.give_way(MOST_WAITING) > 0  # noqa: E731
-
-    def put_back(_model: VisionModel) -> None:
-        until(gives_way)
-        raise FrameTooOld
 
     def ask(_model: VisionModel) -> None:
         served.append(ticket.give_way(MOST_WAITING))
@@ -448,6 +450,59 @@ def test_a_look_that_was_put_back_gets_its_first_answer_before_it_gives_way_agai
             ticket.run(put_back)
         ticket.run(ask)
     assert served == [0]
+
+
+def test_a_look_that_has_its_turn_after_eight_requests_gets_an_answer_before_it_gives_way(looks: Looks):
+    looks.open(FakeModel)
+    looks.look("request", urgent=True)
+    until(lambda: looks.asked == ["request"])
+    for _ in range(MOST_WAITING + 3):
+        looks.look("request", urgent=True)
+    gave_way: list[int] = []
+
+    def ask(_model: VisionModel) -> None:
+        gave_way.append(ticket.give_way())
+        ticket.answered()
+        gave_way.append(ticket.give_way())
+
+    with looks.queue.join() as ticket:
+        looks.go.set()
+        ticket.wait_near()
+        ticket.run(ask)
+    assert gave_way[0] == 0
+    assert gave_way[1] > 0
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_worker_waits_for_the_new_frame_of_a_look_that_was_put_back(
+    looks: Looks, slow: bool, urgent: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the next look would have the worker for so long that the new frame becomes too old as well."""
+    monkeypatch.setattr(worker_queue, "SLOW_FRAME_S", 0.05)
+    looks.open(FakeModel)
+    with looks.queue.join(slow=slow) as ticket:
+        ticket.wait_near()
+        with pytest.raises(FrameTooOld):
+            ticket.run(put_back)
+        looks.look("next", urgent)
+        assert not looks.go.wait(0.5)
+        assert looks.asked == []
+        ticket.run(lambda _model: looks.asked.append("put back"))
+    until(lambda: looks.asked == ["put back", "next"])
+
+
+def test_a_worker_does_not_wait_for_long_for_the_frame_of_a_look_that_was_put_back(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(worker_queue, "NEW_FRAME_S", 0.2)
+    looks.open(FakeModel)
+    with looks.queue.join() as ticket:
+        ticket.wait_near()
+        with pytest.raises(FrameTooOld):
+            ticket.run(put_back)
+        looks.look("next")
+        until(lambda: looks.asked == ["next"])
 
 
 def test_a_look_whose_frame_is_slow_does_not_keep_the_model_idle_at_all(looks: Looks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Hashable
 from threading import Lock
@@ -29,7 +30,7 @@ class Outage:
         self._recovered = recovered
         self._one, self._more = one, more
         self._lock = Lock()
-        self._failing: set[Hashable] = set()
+        self._failing: dict[Hashable, float] = {}  # and when each failed last (monotonic)
         self._working: set[Hashable] = set()  # of those that failed during this outage
         self._reasons: set[str] = set()
         self._since = 0.0
@@ -48,7 +49,7 @@ class Outage:
                 self._since, self._failures = time.monotonic(), 0
                 self._reasons.clear()
                 self._working.clear()
-            self._failing.add(place)
+            self._failing[place] = time.monotonic()
             self._working.discard(place)
             self._failures += 1
             new = reason not in self._reasons and len(self._reasons) < REASONS_LIMIT
@@ -57,13 +58,18 @@ class Outage:
         if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, place: Hashable = None) -> None:
-        """This place works. Logged, with the number of failures, if no other place is still failing."""
+    def end(self, place: Hashable = None, older_s: float = math.inf) -> None:
+        """This place works, and so do those that have not failed for `older_s` seconds.
+
+        Logged, with the number of failures, if no other place is still failing.
+        """
         with self._lock:
-            if place not in self._failing:
+            before = time.monotonic() - older_s
+            working = {each for each, failed_at in self._failing.items() if each == place or failed_at < before}
+            if not working:
                 return
-            self._failing.discard(place)
-            self._working.add(place)
+            self._failing = {each: at for each, at in self._failing.items() if each not in working}
+            self._working |= working
             if self._failing:
                 return
             extent = self._extent()
@@ -76,7 +82,7 @@ class Outage:
         """
         with self._lock:
             was_on = self.on
-            self._failing = {place for place in self._failing if not gone(place)}
+            self._failing = {place: at for place, at in self._failing.items() if not gone(place)}
             self._working = {place for place in self._working if not gone(place)}
             ended, extent = was_on and not self._failing, self._extent()
             line = f"{self._recovered} {extent}" if self._working else f"over {extent}: {why}"

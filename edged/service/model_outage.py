@@ -33,11 +33,15 @@ class ModelCall:
         return self.question in [question.name for question in questions]
 
 
+REPEATED_S = 600.0  # a call that failed may not be made again for a day, and others tell that the model works
 REMOVED = "the questions that failed are no longer asked"
 
 
 class ModelOutage:
-    """Lasts until every call that failed has succeeded, or is no longer made. For any thread."""
+    """Lasts until every call that failed has succeeded, or is no longer made. For any thread.
+
+    A call that is not made again within REPEATED_S counts as succeeded with the next one that does.
+    """
 
     def __init__(self) -> None:
         self._outage = Outage("model", log, "working again")
@@ -54,7 +58,7 @@ class ModelOutage:
             self._outage.forget(lambda failing: failing == call, REMOVED)
 
     def succeeded(self, call: ModelCall) -> None:
-        self._outage.end(call)
+        self._outage.end(call, older_s=REPEATED_S)
 
     def keep(self, camera: str, questions: Collection[QuestionSpec]) -> None:
         """This camera asks only these questions now; those that are paused are not among them."""

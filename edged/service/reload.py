@@ -155,7 +155,7 @@ class Reload:
             service.change_broker(prepared.publisher, before.config, prepared.config, self.wait_uninterrupted)
         if prepared.group and service.queue.serving() is not prepared.group:
             service.serve(prepared.group)
-            service.wait_for_dismissed(self.wait_uninterrupted)
+            service.wait_for_dismissed(self.wait_uninterrupted, replaced=True)
         service.config = prepared.config
         service.pauses.keep(prepared.config)
 
@@ -176,7 +176,7 @@ class Reload:
             self._load_again(old)
         elif prepared.group:
             service.queue.dismiss(prepared.group)
-            service.wait_for_dismissed(self.wait_uninterrupted)
+            service.wait_for_dismissed(self.wait_uninterrupted, replaced=True)
         service.config = old
 
     def _load_again(self, old: Config) -> None:

@@ -4,7 +4,9 @@ The next look is notified when its turn is near. It then takes its frame, in its
 the worker. So the model does not wait for a frame to be decoded, and frames do not age in a queue.
 
 A request does not wait for the end of a look: a look of the schedule gives way between two questions, and goes on
-afterwards. Requests without end do not stop the schedule: after MOST_WAITING of them, one of its looks has its turn.
+afterwards. Requests without end do not stop the schedule: after MOST_WAITING of them, one of its looks has its turn,
+which lasts until it has an answer. A look whose frame became too old while it waited is next, and a worker waits for
+its new frame.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ T = TypeVar("T")
 POLL_S = 0.5  # the longest wait between two checks of the stop signal
 DELAYED_S = 0.2  # a look that has waited longer with its frame may take another
 SLOW_FRAME_S = 1.0  # a look that takes longer for its frame no longer keeps the next one waiting
+NEW_FRAME_S = 5.0  # the same for a look whose frame has become too old
 
 
 class ModelChanged(Exception):
@@ -91,7 +94,8 @@ class Ticket(Generic[T]):
     @property
     def comes_soon(self) -> bool:
         """True if its turn is near, and it has its frame or will soon."""
-        return bool(self.ask) or self.near_since > time.monotonic() - SLOW_FRAME_S
+        limit_s = NEW_FRAME_S if self.was_put_back else SLOW_FRAME_S
+        return bool(self.ask) or self.near_since > time.monotonic() - limit_s
 
     def wait_near(self) -> None:
         """Wait until this look is one of the next. Raises Stopped, NoTurn."""
@@ -127,12 +131,13 @@ class Ticket(Generic[T]):
 
     def answered(self) -> None:
         """Call after each answer."""
-        self.was_put_back = False
+        self.queue.answered(self)
 
     def give_way(self, most: int = MOST_WAITING) -> int:
         """Call before an encode and each question: serves the requests that are ready, and returns their number.
 
-        Encode again if there were any. A look that was put back gets its first answer before that.
+        Encode again if there were any. A look that was put back, or has its turn after many requests, gets its first
+        answer before that.
         """
         return self.queue.give_way(self, most)
 
@@ -161,7 +166,7 @@ class WorkerQueue:
         self._near: list[Ticket[Any]] = []
         self._numbers = itertools.count()
         self._moved_at = 0.0  # monotonic: when a look's turn came, or a worker took or ended one
-        self._requests_in_row = 0  # that were taken since the last look of the schedule
+        self._requests_in_row = 0  # that were taken since a look of the schedule had an answer, or needed no model
 
     # groups: from the main thread
 
@@ -222,12 +227,13 @@ class WorkerQueue:
         return max([0.0, *(now - by for by in self._expected_by())])
 
     def due_in_s(self) -> float:
-        """Within how many seconds every model call should have returned; 0 if there is none."""
+        """Within how many seconds every call of a dismissed group should have returned; 0 if there is none."""
         now = time.monotonic()
-        return max([0.0, *(by - now for by in self._expected_by())])
+        return max([0.0, *(by - now for by in self._expected_by(dismissed=True))])
 
-    def _expected_by(self) -> list[float]:
-        expected = [worker.expected_by for group in list(self._groups) for worker in group.workers]
+    def _expected_by(self, dismissed: bool = False) -> list[float]:
+        groups = [group for group in list(self._groups) if group.leaving.is_set() or not dismissed]
+        expected = [worker.expected_by for group in groups for worker in group.workers]
         return [by for by in expected if by is not None]
 
     def stalled_s(self) -> float:
@@ -272,19 +278,27 @@ class WorkerQueue:
         """True if a worker is idle or at a last question, and no other look is about to use it.
 
         For a request also if a worker can be interrupted, and the schedule's looks are not in its way. Until they have
-        their frames, slow looks are only in the way of each other.
+        their frames, slow looks are only in the way of each other. A look that was put back is in the way of all.
         """
         if self._serving is None:
             return False
         free = sum(1 for worker in self._serving.workers if worker.has_room(ticket.urgent))
-        before = [each for each in self._near if each.urgent or not ticket.urgent]
-        coming = [each for each in before if each.comes_soon and (each.ask or ticket.slow or not each.slow)]
+        before = [each for each in self._near if each.urgent or each.was_put_back or not ticket.urgent]
+        coming = [
+            each
+            for each in before
+            if each.comes_soon and (each.ask or each.was_put_back or ticket.slow or not each.slow)
+        ]
         return len(coming) < free
 
     def _first(self, tickets: Sequence[Ticket[Any]]) -> Ticket[Any] | None:
         """The one whose turn is next. With the lock held."""
         overdue = self._requests_in_row >= MOST_WAITING
-        return min(tickets, key=lambda ticket: (overdue and ticket.urgent, ticket.order), default=None)
+        return min(
+            tickets,
+            key=lambda ticket: (not ticket.was_put_back, overdue and ticket.urgent, ticket.order),
+            default=None,
+        )
 
     def _wait(self, ticket: Ticket[Any]) -> None:
         """Wait for a change. With the lock held. Raises Stopped, NoTurn."""
@@ -312,8 +326,8 @@ class WorkerQueue:
 
     def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            if ticket in self._near and not ticket.urgent:
-                self._requests_in_row = 0  # it had its turn, and needed no model
+            if not ticket.urgent and ticket not in self._waiting:
+                self._requests_in_row = 0  # it had its turn
             for tickets in (self._waiting, self._near):
                 if ticket in tickets:
                     tickets.remove(ticket)
@@ -321,6 +335,12 @@ class WorkerQueue:
             # collector would free it, which runs by the number of objects and not by their size.
             ticket.ask = ticket.outcome = ticket.error = None
             self._changed.notify_all()
+
+    def answered(self, ticket: Ticket[Any]) -> None:
+        with self._changed:
+            ticket.was_put_back = False
+            if not ticket.urgent:
+                self._requests_in_row = 0
 
     def nearly_done(self, ticket: Ticket[Any]) -> None:
         with self._changed:
@@ -355,21 +375,32 @@ class WorkerQueue:
 
     def _take(self, worker: Worker, urgent: bool = False) -> Ticket[Any] | None:
         """The next look that has its frame; `urgent`: the next request, to interrupt a look. With the lock held."""
+        if not urgent and self._is_kept(worker):
+            return None
         ready = [ticket for ticket in self._near if ticket.ask and ticket.group is worker.group]
         ticket = self._first([each for each in ready if each.urgent or not urgent])
         if ticket is None:
             return None
         self._near.remove(ticket)
         self._moved_at = time.monotonic()
-        if not urgent:
-            self._requests_in_row = self._requests_in_row + 1 if ticket.urgent else 0
+        if ticket.urgent and not urgent:
+            self._requests_in_row += 1
         ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
         return ticket
+
+    def _is_kept(self, worker: Worker) -> bool:
+        """True if as many looks that were put back take their new frames as workers are idle. With the lock held."""
+        back = [each for each in self._near if each.was_put_back and not each.ask and each.group is worker.group]
+        coming = sum(1 for each in back if each.comes_soon)
+        idle = sum(1 for other in worker.group.workers if other.model and not other.busy)
+        return 0 < idle <= coming
 
     def give_way(self, ticket: Ticket[Any], most: int) -> int:
         """Serve the requests that are ready, while the look of `ticket` is interrupted. Returns their number."""
         worker, served = ticket.worker, 0
         if worker is None or worker.model is None or ticket.urgent or ticket.was_put_back:
+            return 0
+        if self._requests_in_row >= MOST_WAITING:
             return 0
         finishing = worker.finishing
         while served < most and (request := self._take_request(worker)):
