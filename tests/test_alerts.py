@@ -33,6 +33,7 @@ class Question:
     history: History = field(default_factory=History)
     local: datetime = NOON
     mono: float = 1000.0
+    about: str | None = None
     changes: list[Change] = field(default_factory=list)
 
     def answer(self, *values: Any, every_s: float = EVERY_S) -> list[str]:
@@ -41,7 +42,8 @@ class Question:
         for value in values:
             status: Any = "unsure" if value is REFUSAL else "ok"
             answer = replace(an_answer("a", expires_s=90.0), value=value, status=status)
-            self.history, changes = alerts.step(self.history, answer, self.alert, Now(self.local, self.mono))
+            now = Now(self.local, self.mono)
+            self.history, changes = alerts.step(self.history, answer, self.alert, now, self.about)
             self.changes += changes
             self.wait(every_s)
         return [change.kind for change in self.changes[first:] if change.kind != "changed"]
@@ -301,6 +303,28 @@ def test_a_state_that_is_read_late_keeps_the_hysteresis_of_its_alert() -> None:
     assert question.answer(1) == ["alert_off"]
 
 
+def test_another_question_of_the_same_name_changes_nothing_and_is_counted_anew() -> None:
+    question = Question(AlertSpec(MANY, after=2))
+    question.about = "people"
+    assert question.answer(2, 5) == []
+    question.about = "chairs"
+    assert question.answer(7) == []
+    assert question.answer(7) == ["alert_on"]
+    question.about = "tables"
+    assert question.answer(7) == []  # the alert stays
+    assert question.history.alert_on
+    assert question.answer(1) == ["alert_off"]
+    changed = [(change.before, change.after) for change in question.changes if change.kind == "changed"]
+    assert changed == [(2, 5), (7, 1)]
+
+
+def test_answers_to_another_question_that_are_read_late_change_nothing_but_the_alert() -> None:
+    earlier = History(4, NOON, True, NOON, against=1, about="people")
+    history, changes = alerts.joined(earlier, History(7, NOON, about="chairs"), "integer")
+    assert changes == []
+    assert (history.value, history.alert_on, history.against, history.about) == (7, True, 0, "chairs")
+
+
 def test_a_text_that_is_read_late_is_not_changed() -> None:
     earlier, later = History("a", NOON), History("b", NOON + timedelta(hours=1))
     assert alerts.joined(earlier, later, "text") == (later, [])
@@ -317,7 +341,7 @@ def test_the_time_while_edged_was_off_does_not_count_and_the_time_before_does() 
 
 def test_the_whole_state_is_stored_and_read() -> None:
     since, alert_since = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 7, 2, tzinfo=UTC)
-    history = History(4, since, True, alert_since, against=2, held_s=12.5, conditions_rev="r1")
+    history = History(4, since, True, alert_since, against=2, held_s=12.5, conditions_rev="r1", about="q1")
     stored = alerts.to_json(history)
     assert stored == {
         "value": 4,
@@ -327,6 +351,7 @@ def test_the_whole_state_is_stored_and_read() -> None:
         "against": 2,
         "held_s": 12.5,
         "conditions_rev": "r1",
+        "about": "q1",
     }
     assert alerts.from_json(json.loads(json.dumps(stored))) == history
 

@@ -287,3 +287,27 @@ def test_only_an_ipv6_address_needs_brackets_before_its_port(host: str, text: st
     assert BrokerSpec(host=host, port=80).shown == f"mqtt://{text}"
     assert BrokerSpec(host=host, port=80, tls=True).shown == f"mqtts://{text}"
     assert parse_url(f"http://{text}/a.jpg").where == text
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"properties": {"a": {"type": "boolean"}}, "required": ["a"]}, "object"),
+        ({"items": {"type": "boolean"}}, "array"),
+        ({"minLength": 1}, "string"),
+        ({"minimum": 1}, "number"),
+    ],
+)
+def test_a_schema_without_a_type_gets_the_one_that_its_keys_are_about(part: dict[str, Any], kind: str) -> None:
+    """Else a weak model may reply with a number where an object is meant."""
+    typed = {"type": kind, **part}
+    assert bounded(part) == bounded(typed)
+    assert bounded({"type": "array", "items": part}) == bounded({"type": "array", "items": typed})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{}, {"minimum": 1, "minLength": 1}, {"$ref": "#"}, {"anyOf": [{"required": ["a"]}]}, {"not": {"minimum": 1}}],
+)
+def test_a_schema_that_does_not_say_what_it_is_about_gets_no_type(schema: dict[str, Any]) -> None:
+    assert bounded(schema) == schema

@@ -27,6 +27,7 @@ from edged.cameras.clip import picture_at
 from edged.cameras.health import UNEXPECTED
 from edged.cameras.path_camera import PathCamera
 from edged.cameras.source import close_all
+from edged.config.load import load
 from edged.core.errors import CameraError, Stopped
 
 
@@ -63,6 +64,24 @@ def test_picture_file_is_captured_when_it_is_read(tmp_path: Path) -> None:
         assert round(frame.rgb.mean()) == 90
         assert frame.age_s() < 1
         assert [state.online for state in watched.states] == [True]
+
+
+@pytest.mark.parametrize("name", ["latest.jpg", "latest"])
+def test_link_that_leads_to_another_picture_is_followed_at_each_look(tmp_path: Path, name: str) -> None:
+    link = tmp_path / name
+    link.symlink_to(write(tmp_path / "a.jpg", 50))
+    source = load(config_with(tmp_path, name)).cameras[0].source
+    with at(Path(source.address.reveal())) as watched:
+        assert shade(watched) == 50
+        link.unlink()
+        link.symlink_to(write(tmp_path / "b.jpg", 90))
+        assert shade(watched) == 90
+
+
+def config_with(folder: Path, source: str) -> Path:
+    path = folder / "edged.yaml"
+    path.write_text(f"version: 1\nmodel: {{path: m}}\nmqtt: {{}}\ncameras: {{dock: {{source: {source}}}}}\n")
+    return path
 
 
 def test_folder_is_read_by_name_and_listed_again_after_its_last_picture(tmp_path: Path) -> None:

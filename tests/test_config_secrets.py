@@ -175,6 +175,7 @@ def test_who_can_read_a_file_depends_on_its_group_and_its_folders(
         ("rtsp://cam/live;Password=p_w/1", "rtsp://cam/live;Password=***"),
         ("rtsp://[fe80::1]:554/s", "rtsp://[fe80::1]:554/s"),
         ("RTSP://{secret:a}:{secret:a}@Cam/{secret:a}", "rtsp://Cam/***"),
+        ("http://{secret: a}:{secret: a}@cam/{secret: a}/snap?pwd={secret: a}", "http://cam/***/snap?…"),
         ("usb:/dev/v4l/by-id/x", "usb:/dev/v4l/by-id/x"),
     ],
 )

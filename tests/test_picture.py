@@ -246,6 +246,21 @@ def test_in_the_synthetic_yard_a_person_at_the_edge_is_a_change_and_weather_rare
     assert change(first, somebody) >= CHANGED
 
 
+FILLED = {  # BGR, before and after
+    "a lamp that turns red": ((40, 40, 40), (40, 40, 210)),
+    "a lamp that turns from red to green": ((40, 40, 210), (40, 200, 40)),
+    "a door that opens to the dark": ((150, 150, 150), (20, 20, 20)),
+    "a light that is switched on": ((30, 30, 30), (120, 120, 120)),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), FILLED.values(), ids=FILLED)
+def test_a_region_that_is_filled_by_what_changes_has_changed(before: Colour, after: Colour) -> None:
+    pictures = [noisy(np.full((400, 600, 3), colour, np.uint8), seed) for seed, colour in enumerate((before, after))]
+    assert changed(*pictures)
+    assert changed(*reversed(pictures))
+
+
 def test_another_scene_is_a_change() -> None:
     assert changed(scene(1), scene(2))
 

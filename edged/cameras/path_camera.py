@@ -13,7 +13,7 @@ from edged.cameras.clip import picture_at
 from edged.cameras.folder import InNameOrder, NewestFirst
 from edged.cameras.health import Health
 from edged.cameras.picture import Pixels
-from edged.cameras.picture_file import PICTURE_SUFFIXES, read_picture
+from edged.cameras.picture_file import is_picture, read_picture
 from edged.cameras.reader import Reader
 from edged.cameras.still import Still, take_still
 from edged.core.errors import CameraError
@@ -67,7 +67,7 @@ class PathCamera:
             return self._newest_still()
         if self._path.is_dir():
             return Still(self._read_picture(self._in_order.next()), FOLDER)
-        if self._path.suffix.lower() in PICTURE_SUFFIXES:
+        if is_picture(self._path):
             return Still(self._read_picture(self._path), "picture file")
         return Still(picture_at(self._path, time.monotonic() - (self._started or time.monotonic())), "clip")
 

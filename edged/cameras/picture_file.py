@@ -26,6 +26,12 @@ def read_picture(path: Path) -> Pixels:
         raise type(error)(f"{path}: {error}") from None
 
 
+def is_picture(path: Path) -> bool:
+    """True if the name, or that of the file to which it leads, ends like a picture's."""
+    names = (str(path), os.path.realpath(path))
+    return any(Path(name).suffix.lower() in PICTURE_SUFFIXES for name in names)
+
+
 def check_regular(path: Path, mode: int) -> None:
     """Raises CameraError for a FIFO, a socket or a device, IsADirectoryError for a directory."""
     if stat.S_ISDIR(mode):

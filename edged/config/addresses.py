@@ -19,9 +19,11 @@ UNENCODED = "A-Z, a-z, 0-9 and . _ ~ ! $ & ' ( ) * + , ; = : -"  # as in LOGIN_C
 LOGIN_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}"
 LOGIN = rf"(?P<login>(?:{LOGIN_CHARACTER}|{SECRET_IN_TEXT.pattern})*)"
 HOST = r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
+NO_SECRET = rf"(?!{SECRET_IN_TEXT.pattern})"  # so that there is one way to match each character
 ADDRESS = re.compile(
     rf"(?P<scheme>[A-Za-z]+)://(?:{LOGIN}@)?{HOST}(?::(?P<port>[0-9]{{1,5}}))?"
-    r"(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?"
+    rf"(?P<path>/(?:{SECRET_IN_TEXT.pattern}|{NO_SECRET}[^\s?#@])*)?"
+    rf"(?:\?(?P<query>(?:{SECRET_IN_TEXT.pattern}|{NO_SECRET}[^\s#@])*))?"
 )
 # The same parts as they are meant, valid or not: the login ends at the last @ before the path.
 MEANT = re.compile(r"(?s)(?:(?P<login>[^/?#]*)@)?(?P<host>[^/?#]*?)(?P<port>:[^/?#:\]]*)?(?P<rest>[/?#].*)?\Z")

@@ -43,7 +43,7 @@ class Surroundings:
     usb: UsbDevices = field(default_factory=UsbDevices)
 
     def model(self, parsed: ModelForm) -> ModelSpec:
-        folder = self._beside(parsed.path)
+        folder = Path(os.path.realpath(self._beside(parsed.path)))  # another target is another model
         kind = file_type(folder)
         if isinstance(kind, str):
             home = " (~ is not expanded)" if parsed.path.startswith("~") else ""
@@ -204,8 +204,8 @@ class Surroundings:
             return None, str(error)
 
     def _beside(self, text: str) -> Path:
-        # Path.resolve raises RuntimeError for a symlink to itself.
-        return Path(os.path.realpath(self.report.path.parent / text))
+        """Links are followed when it is read: other programs let them lead to their newest picture or certificate."""
+        return (self.report.path.parent / text).absolute()
 
     def _clear_password(self, path: KeyPath, instead: str) -> None:
         if others_can_read(self.report.path):

@@ -35,7 +35,7 @@ class History:
     `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
     `against` counts the answers in a row that speak for a change of the alert's state, and `held_s` is for how long
     they have; both stop at what the alert requires. `conditions_rev` is that of the alert they were counted for.
-    `seen_mono` is the moment of the last answer; None in a new process.
+    `about` tells what was asked, and about which pictures. `seen_mono` is the moment of the last answer; None in a new process.
     """
 
     value: Any = None
@@ -45,6 +45,7 @@ class History:
     against: int = 0
     held_s: float = 0.0
     conditions_rev: str | None = None
+    about: str | None = None
     seen_mono: float | None = field(default=None, compare=False)
 
 
@@ -58,13 +59,14 @@ def to_json(history: History) -> dict[str, Any]:
         "against": history.against,
         "held_s": history.held_s,
         "conditions_rev": history.conditions_rev,
+        "about": history.about,
     }
 
 
 def from_json(stored: Any) -> History:
     """The history that `to_json` gave; a new one if it is anything else."""
     try:
-        rev = stored.get("conditions_rev")
+        rev, about = stored.get("conditions_rev"), stored.get("about")
         return History(
             value=stored["value"],
             since=_moment(stored["since"]),
@@ -73,6 +75,7 @@ def from_json(stored: Any) -> History:
             against=int(stored["against"]),
             held_s=float(stored.get("held_s", 0.0)),
             conditions_rev=None if rev is None else str(rev),
+            about=None if about is None else str(about),
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return History()
@@ -92,11 +95,17 @@ class Change:
     since: datetime | None
 
 
-def step(history: History, answer: Answer, alert: AlertSpec | None, now: Now) -> tuple[History, list[Change]]:
-    """The history after this answer, and the changes it caused. Free text is never `changed`: every reply differs."""
+def step(
+    history: History, answer: Answer, alert: AlertSpec | None, now: Now, about: str | None = None
+) -> tuple[History, list[Change]]:
+    """The history after this answer, and the changes it caused. Free text is never `changed`: every reply differs.
+
+    `about` differs from that of the history if another question was asked, or about other pictures.
+    """
     if answer.status != "ok":
         return history, []
     changes: list[Change] = []
+    history = replace(_asked(history, about), about=about)
     gap_s = _gap_s(history, answer, now)
     history = replace(history, seen_mono=now.mono)
     if history.since is None or not same(history.value, answer.value):
@@ -118,17 +127,28 @@ def joined(earlier: History, history: History, kind: str) -> tuple[History, list
     Unless this process has turned the alert, its state is the one before: the next answer goes on from there. `kind` is
     that of the answers.
     """
-    if earlier.since is None or history.since is None:
-        return (history if earlier.since is None else earlier), []
+    if history.since is None:
+        return earlier, []
+    earlier = _asked(earlier, history.about)
+    if earlier.since is None and earlier.alert_since is None:
+        return history, []
     changes: list[Change] = []
-    if same(earlier.value, history.value):
+    if earlier.since is not None and same(earlier.value, history.value):
         history = replace(history, since=earlier.since)
-    elif kind != "text":
+    elif earlier.since is not None and kind != "text":
         changes = [Change("changed", earlier.value, history.value, earlier.since)]
     if history.alert_since is None:
         before = replace(earlier, against=0, held_s=0.0)
-        history = replace(before, value=history.value, since=history.since, seen_mono=history.seen_mono)
+        value, since, seen_mono, about = history.value, history.since, history.seen_mono, history.about
+        history = replace(before, value=value, since=since, seen_mono=seen_mono, about=about)
     return history, changes
+
+
+def _asked(history: History, about: str | None) -> History:
+    """Without the value and the count of answers to another question, or about other pictures. The alert stays."""
+    if history.about in (None, about):
+        return history
+    return replace(history, value=None, since=None, against=0, held_s=0.0)
 
 
 def _gap_s(history: History, answer: Answer, now: Now) -> float:

@@ -29,6 +29,15 @@ LARGEST_BOUND = 1e300  # of a JSON schema; a limit derived from a larger one mig
 # Keywords of a JSON schema that map names to schemas, and those whose value is data, not a schema.
 SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 DATA = ("enum", "const", "default", "examples")
+# Those that add conditions to a schema: a part of one may leave its type to the others.
+CONDITIONS = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+OTHERWISE_TYPED = {"type", "enum", "const", "$ref", *CONDITIONS}
+KEYS_OF_TYPES = {
+    "object": {"properties", "patternProperties", "additionalProperties", "required"},
+    "array": {"items", "prefixItems", "minItems", "maxItems"},
+    "string": {"minLength", "maxLength", "pattern", "format"},
+    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+}
 
 YES_NO_WORDS: dict[Language, tuple[str, str]] = {"en": ("Yes", "No"), "ko": ("예", "아니요")}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -188,18 +197,21 @@ class Json:
 AnswerType: TypeAlias = Text | YesNo | Number | Choices | Json
 
 
-def bounded(schema: Any) -> Any:
+def bounded(schema: Any, typed: bool = True) -> Any:
     """The schema with limits added where it has none, so that a weak model cannot generate an endless value.
 
     Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items. An object that lists its
     properties gets no others, and all of them unless it has `required`. What is enumerated needs no limit. Where the
-    schema has a bound of its own, the limit on the other side leaves room: twice its length, or one digit more.
+    schema has a bound of its own, the limit on the other side leaves room: twice its length, or one digit more. If
+    `typed`, a schema without a type gets the one that its keys are about.
     """
     if isinstance(schema, list):
-        return [bounded(part) for part in schema]
+        return [bounded(part, typed) for part in schema]
     if not isinstance(schema, dict):
         return schema
     limited = {key: _bounded_below(key, value) for key, value in schema.items()}
+    if typed:
+        limited |= _missing_type(schema)
     for key, limit in _missing_limits(limited).items():
         limited.setdefault(key, limit)
     return limited
@@ -210,7 +222,7 @@ def _bounded_below(key: str, value: Any) -> Any:
         return value
     if key in SCHEMAS_BY_NAME and isinstance(value, dict):
         return {name: bounded(part) for name, part in value.items()}
-    return bounded(value)
+    return bounded(value, typed=key not in CONDITIONS)
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -224,6 +236,13 @@ def subschemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
             yield from (((key, index), part) for index, part in enumerate(value))
         else:
             yield (key,), value
+
+
+def _missing_type(schema: dict[str, Any]) -> dict[str, Any]:
+    if not OTHERWISE_TYPED.isdisjoint(schema):
+        return {}
+    kinds = [kind for kind, keys in KEYS_OF_TYPES.items() if not keys.isdisjoint(schema)]
+    return {"type": kinds[0]} if len(kinds) == 1 else {}
 
 
 def _missing_limits(schema: dict[str, Any]) -> dict[str, Any]:

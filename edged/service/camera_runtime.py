@@ -22,7 +22,7 @@ from edged.core import alerts
 from edged.core.interfaces import Camera, Publisher
 from edged.core.intervals import asked_again_after_s
 from edged.core.outage import Outage
-from edged.core.specs import CameraSpec, QuestionSpec, with_follow_ups
+from edged.core.specs import CameraSpec, QuestionSpec, revision, with_follow_ups
 from edged.core.types import AlertState, Answer, CameraState, Event, Fact, Frame, Value, utc_now
 from edged.service.judging import Provenance, new_id
 from edged.service.left_frame import LeftFrame
@@ -365,7 +365,8 @@ class CameraRuntime:
         self, answer: Answer, question: QuestionSpec, now: alerts.Now
     ) -> tuple[tuple[str, str], alerts.History, list[Event]]:
         key = (answer.question, answer.type)
-        history, changes = alerts.step(self._histories.get(key, alerts.History()), answer, question.alert, now)
+        about = revision([question.prompt_rev, repr(question.region), self.spec.pictures_digest])
+        history, changes = alerts.step(self._histories.get(key, alerts.History()), answer, question.alert, now, about)
         events = [_event(answer.camera, answer.question, answer.value, change, now.at) for change in changes]
         return key, history, events
 

@@ -27,6 +27,8 @@ WINDOW = (2, 5)  # cells, width and height; a person a twentieth of the picture'
 DARK = 24  # levels added to both pictures, because noise in the dark makes large ratios
 STRONGEST = 0.17  # cells count up to this, so that one snowflake or drop is not enough
 MOST_NOISE = 0.05  # what differs more in half of the cells is not noise but another scene
+MOST_LIGHT = 0.8  # by what factor light may change, as its logarithm: 2.2
+MOST_COLOUR = 0.4  # the same for red against blue
 CHANGED = 0.08  # tests/bench/bench_yard.py measures what other thresholds cost
 
 MAX_BYTES = 1_000_000  # of a picture that is published
@@ -51,9 +53,13 @@ def change(previous: Thumbnail, current: Thumbnail) -> float:
 
     The measure is a difference of the logarithms of brightness, averaged over the `WINDOW` where it is largest. Light
     that changes a whole `BLOCK` by one factor does not count, nor do noise and what moves by less than a cell, such as
-    leaves. A shadow's edge that has moved farther counts, and so does a burnt-in clock: mask it.
+    leaves. A shadow's edge that has moved farther counts, and so does a burnt-in clock: mask it. If most of the picture
+    has another colour or brightness, that is more than light: a lamp or a door may fill a region.
     """
     before, after = LOG_LEVELS.take(previous), LOG_LEVELS.take(current)
+    red, blue = np.median((after - before)[:, ::4, ::4], axis=(1, 2))
+    if max(abs(red), abs(blue)) > MOST_LIGHT or abs(red - blue) > MOST_COLOUR:
+        return STRONGEST
     return max(_difference(*channels) for channels in zip(before, after, strict=True))
 
 
