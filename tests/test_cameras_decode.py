@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support.clips import Clip, clip, number_in
 
-from edged.cameras.annexb import FrameNumbers, parameter_sets
-from edged.cameras.decode import GroupDecoder
-from edged.cameras.gop_buffer import GopBuffer, Picture
+from edged.cameras.annexb import FrameNumbers, parameter_sets, without_sei
+from edged.cameras.decode import Decoded, GroupDecoder
+from edged.cameras.gop_buffer import GOP_PICTURES, GopBuffer, Picture
 from edged.cameras.health import Health
 from edged.cameras.live_stream import LiveStream, Newest
 from edged.cameras.packets import OpenStream, Packet
@@ -106,6 +106,88 @@ def test_nothing_after_a_damaged_picture_is_used_until_the_next_keyframe(
     assert number_in(decoder.pixels()) == 9
     assert decoded.captured == 9.0
     assert (decoded.damaged == 11) or buffer.damaged_groups == 1
+
+
+@pytest.mark.parametrize("lost", [1, 3], ids=["second slice", "last slice"])
+def test_nothing_after_a_picture_without_one_of_its_slices_is_used(lost: int) -> None:
+    """FFmpeg makes the slice up, says so of this picture only, and raises nothing."""
+    recorded = clip("h264", gop=30, slices=4)
+    data = packets(recorded, 25)
+    data[10] = b"".join(b"\0\0\0\1" + nal for nal in without(recorded.units[10].units, lost))
+    decoded, number = newest_of("h264", data)
+    assert (decoded.captured, decoded.damaged, number) == (9.0, 11, 9)
+
+
+def test_keyframe_without_one_of_its_slices_is_not_used() -> None:
+    recorded = clip("h264", gop=30, slices=4)
+    data = packets(recorded, 25)
+    units = without(recorded.units[0].units, 3)
+    data[0] = b"".join(b"\0\0\0\1" + nal for nal in (*recorded.parameter_sets, *units))
+    with pytest.raises(CameraError, match="cannot be decoded"):
+        newest_of("h264", data)
+
+
+def without(units: Sequence[bytes], lost: int) -> list[bytes]:
+    assert len(units) == 4
+    return [unit for place, unit in enumerate(units) if place != lost]
+
+
+def newest_of(codec: str, data: Sequence[bytes]) -> tuple[Decoded, int | None]:
+    buffer, decoder = GopBuffer(NAMES[codec], b""), GroupDecoder(NAMES[codec], b"")
+    for place, packet in enumerate(data):
+        buffer.add(Packet(packet, place == 0, 0.0, 0.0, float(place)), float(place))
+    decoded = decoder.decode(buffer.pictures(), nothing)
+    return decoded, number_in(decoder.pixels())
+
+
+SEI = {
+    "h264": {
+        "truncated": b"\x06\x64\xc8" + b"\x11" * 8 + b"\x80",
+        "user data without its end": b"\x06\x05\xff\x40" + b"\x22" * 30 + b"\x80",
+        "no trailing bits": b"\x06\xc3\x18" + b"\x33" * 16,
+        "bad timing": b"\x06\x01\x08\xff\xff\xff\x80",
+        "recovery point of an impossible size": b"\x06\x06\xff\xff\xff\x80",
+        "unknown parameter set": b"\x06\x00\x04\x00\x40\x80",
+    },
+    "h265": {"truncated": b"\x4e\x01\x64\xc8" + b"\x11" * 8 + b"\x80", "bad timing": b"\x4e\x01\x01\x08\xff\x80"},
+}
+
+
+@pytest.mark.parametrize(("codec", "kind"), [(codec, kind) for codec, kinds in SEI.items() for kind in kinds])
+def test_malformed_supplemental_information_is_no_damage(codec: str, kind: str) -> None:
+    """Some cameras send it with each picture."""
+    recorded, sei = clip(codec, gop=30), SEI[codec][kind]
+    data = [
+        b"".join(b"\0\0\0\1" + nal for nal in (*(recorded.parameter_sets if unit.key else ()), sei, *unit.units))
+        for unit in recorded.units[:20]
+    ]
+    decoded, number = newest_of(codec, data)
+    assert (decoded.captured, decoded.damaged, number) == (19.0, None, 19)
+
+
+def test_of_supplemental_information_the_recovery_point_is_kept() -> None:
+    picture = b"\0\0\0\1\x41\xe0" + b"\x55" * 20
+    timing, recovery = b"\x01\x02\x12\x34", b"\x06\x01\xc4"
+    data = b"\0\0\0\1\x06" + timing + recovery + b"\x80" + picture
+    assert without_sei("h264", data) == b"\0\0\0\1\x06" + recovery + b"\x80" + picture[1:]
+    assert without_sei("h264", picture) == picture
+
+
+def test_group_without_end_ends_the_connection() -> None:
+    """An encoder of its own for each connection may send one keyframe at its beginning, and no other."""
+    camera = Camera(clip("h264", gop=30))
+    camera.began -= 200.0
+    data = packets(camera.recorded, 2)
+    camera.send(data)
+
+    def add(numbers: range) -> None:
+        for number in numbers:
+            at = camera.began + number / 15
+            camera.stream.add(Packet(data[1], False, at, at, at))
+
+    add(range(2, GOP_PICTURES))
+    with pytest.raises(CameraError, match="too few keyframes"):
+        add(range(GOP_PICTURES, GOP_PICTURES + 10))
 
 
 def test_damage_is_counted_once_per_group_and_is_over_with_the_next_keyframe() -> None:

@@ -65,6 +65,24 @@ def test_picture_in_one_packet_is_added_at_once() -> None:
     assert times(filled(6)) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_keyframe_that_was_taken_for_whole_before_its_last_slice_is_not_kept() -> None:
+    """A camera may send its keyframes in slices, and the pictures between them in one packet each."""
+    gop = GopBuffer("h264", b"")
+    gop.add(packet(slice_of(5, True, b"K0"), key=True), 0.0)
+    for number in range(1, 6):
+        gop.add(packet(slice_of(1, True, b"P")), float(number))
+    gop.add(packet(slice_of(5, True, b"K1"), key=True), 6.0)
+    gop.add(packet(slice_of(5, False, b"K1")), 6.0)
+    gop.add(packet(slice_of(1, True, b"P")), 7.0)
+    gop.add(packet(slice_of(1, True, b"P")), 8.0)
+    assert gop.pictures() == ()
+    assert gop.damaged_groups == 1
+    gop.add(packet(slice_of(5, True, b"K2"), key=True), 9.0)
+    gop.add(packet(slice_of(5, False, b"K2")), 9.0)
+    gop.add(packet(slice_of(1, True, b"P")), 10.0)
+    assert [picture.data.count(b"K2") for picture in gop.pictures()] == [2]
+
+
 @pytest.mark.parametrize("pictures", [1, 6], ids=["not sure", "sure of one packet per picture"])
 def test_a_picture_whose_slices_never_end_is_an_error_within_bounds(pictures: int) -> None:
     gop = GopBuffer("h264", b"")

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edged.cameras.health import Health
-from edged.cameras.reconnect import keep_connected
+from edged.cameras.reconnect import MOST_PAUSE_S, keep_connected
 from edged.core.errors import CameraError, Stopped
 from edged.core.types import CameraFigures, CameraState
 
@@ -261,9 +261,9 @@ def pauses(sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0)
     health = Health("dock", lambda _: None, clock=lambda: now[0])
 
     def session() -> None:
-        now[0] += lasts_s
         if pictures:
             health.mark_online("H.264")
+        now[0] += lasts_s
         if stalls_s:
             health.mark_offline("the camera sends nothing")
             now[0] += stalls_s
@@ -281,6 +281,13 @@ def pauses(sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0)
 
 def test_session_with_pictures_resets_the_back_off() -> None:
     assert max(pauses(20, True, 10.0)) <= 1.2
+
+
+def test_sessions_that_end_soon_after_their_first_picture_do_not_reset_the_back_off() -> None:
+    """Such as an address that sends one picture for each request, or an encoder that crashes after its keyframe."""
+    waited = pauses(20, True, 0.2)
+    assert waited[0] < waited[1] < waited[2] < waited[3]
+    assert MOST_PAUSE_S <= waited[-1] <= MOST_PAUSE_S * 1.2
 
 
 def test_session_with_pictures_that_stalled_before_it_ended_resets_the_back_off() -> None:

@@ -932,12 +932,15 @@ def test_no_outage_remains_of_a_call_that_a_reload_ends_while_its_failure_is_rec
 
 @pytest.mark.parametrize(("repeated_s", "over"), [(600.0, False), (0.0, True)])
 def test_a_call_that_failed_and_is_not_repeated_for_long_does_not_keep_the_outage_on(
-    repeated_s: float, over: bool, monkeypatch: pytest.MonkeyPatch
+    repeated_s: float, over: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """A question that is asked once a day, or that the other worker has answered meanwhile."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(model_outage, "REPEATED_S", repeated_s)
     outage, group = ModelOutage(), WorkerGroup()
     first, second = Worker("worker 0", FakeModel, group), Worker("worker 1", FakeModel, group)
     outage.failed(ModelCall("dock", first, "gate"), ModelError("model: out of memory"), lambda: True)
     outage.succeeded(ModelCall("dock", second, "gate"))
     assert outage.on is not over
+    ends = [line for line in caplog.messages if "after" in line]
+    assert [line.partition(": ")[2].partition(" after")[0] for line in ends] == ["over"] * over

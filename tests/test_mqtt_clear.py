@@ -539,6 +539,40 @@ def test_a_picture_without_the_mask_is_not_sent_if_its_look_is_stored_only_after
     assert [message.payload for message in subscriber.of(PICTURE)] == [b"jpeg 2"]
 
 
+def test_a_look_before_the_new_publisher_knows_the_config_keeps_its_picture(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore
+) -> None:
+    config = asking(dock=["people"])
+    with publishing(mosquitto.port, store=store, config=config) as before:
+        before.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1", (), config.cameras[0].pictures_digest)
+        subscriber.wait_for_topic(PICTURE)
+    successor = MqttPublisher(BrokerSpec(host=HOST, port=mosquitto.port), "box", store)
+    successor.adopt(before.release())
+    successor.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2", (), config.cameras[0].pictures_digest)
+    successor.follow(config)
+    successor.start()
+    successor.online()
+    assert [message.payload for message in subscriber.wait_for_topic(PICTURE, 2)] == [b"jpeg 1", b"jpeg 2"]
+    settled(successor)
+    successor.close()
+    assert PICTURE in retained(mosquitto.port)
+
+
+def test_a_look_with_a_picture_is_one_transaction(
+    mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: list[Fact] = []
+    config = asking(dock=["people"])
+    with publishing(mosquitto.port, store=store, config=config) as publisher:
+        subscriber.wait_for(online_again)
+        monkeypatch.setattr(publisher._store, "write", lambda messages, facts, then: then(True))
+        monkeypatch.setattr(publisher._store, "remember", remembered.extend)
+        publisher.answers([an_answer("a")], [], b"jpeg")
+        subscriber.wait_for_topic(PICTURE)
+        until(lambda: publisher.figures().published >= 3)
+    assert remembered == []
+
+
 def test_a_clock_that_was_set_back_does_not_keep_the_picture_of_an_earlier_process(
     mosquitto: Mosquitto, subscriber: Subscriber, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

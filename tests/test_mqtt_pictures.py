@@ -414,6 +414,47 @@ def test_newer_pictures_that_the_broker_refuses_do_not_keep_an_old_one_from_bein
     assert queue.finish() == ["dock/image/jpeg"]
 
 
+IMAGE = "dock/image/jpeg"
+
+
+def test_an_outdated_picture_is_cleared_though_the_newer_one_that_would_replace_it_is_dropped() -> None:
+    queue = online()
+    queue.look("1")
+    queue.finish()
+    queue.queue.outdate_pictures([IMAGE])
+    queue.look("2")
+    while queue.send():
+        pass  # nothing is acknowledged
+    queue.look("3", jpeg=False)
+    queue.lose()
+    queue.connect()
+    assert IMAGE in queue.finish()
+    assert [message.payload for message in queue.wire if message.topic == IMAGE] == [b"jpeg", b"", b"jpeg", b""]
+    assert not queue.queue.has_outdated_picture(IMAGE)
+
+
+def test_an_outdated_picture_is_cleared_if_the_broker_refuses_the_newer_one() -> None:
+    queue = online()
+    queue.look("1")
+    queue.finish()
+    queue.look("2")
+    queue.queue.outdate_pictures([IMAGE])
+    while queue.send():
+        pass
+    for message in [queue.wire[index] for index in queue.in_flight]:
+        queue.acknowledge("not_now" if message.topic == IMAGE and not message.payload else "accepted")
+    assert not queue.queue.has_outdated_picture(IMAGE), "it was replaced"
+    queue.queue.outdate_pictures([IMAGE])
+    queue.look("3")
+    while queue.send():
+        pass
+    for message in [queue.wire[index] for index in queue.in_flight]:
+        queue.acknowledge("refused" if message.payload == b"jpeg" else "accepted")
+    assert queue.queue.has_outdated_picture(IMAGE)
+    assert queue.finish() == [IMAGE]
+    assert not queue.queue.has_outdated_picture(IMAGE)
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_whatever_happens_a_picture_follows_its_answers_and_no_newer_ones(seed: int) -> None:
     """Looks, sending, acknowledgements and lost connections in random order. A look's number grows with time."""

@@ -308,7 +308,7 @@ def test_an_encode_that_takes_long_does_not_end_edged(
     until(world.service.queue.gone)
     assert_runs(world, CHANGES["model changed"](CONFIG))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    later = [line for line in caplog.messages if "is unloaded when its encode has ended" in line]
+    later = [line for line in caplog.messages if "is unloaded when its last call has returned" in line]
     assert len(later) == fit
 
 

@@ -167,7 +167,7 @@ def test_looks_that_raise_are_logged_once_and_the_camera_looks_again(caplog: pyt
     with running(look, 1) as schedule:
         schedule.add(camera(), None)
         until(lambda: len(calls) >= 5)
-    begin, end = [line for line in caplog.messages if "error in a look" in line or "looks work" in line]
+    begin, end = [line for line in caplog.messages if "error in a look" in line or "looks succeed" in line]
     assert begin == "camera dock: unexpected error in a look: RuntimeError('oops')"
     assert re.fullmatch(r"camera dock: looks succeed again after \S+ s \(3 failed looks\)", end)
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]

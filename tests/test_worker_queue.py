@@ -436,20 +436,21 @@ def put_back(_model: VisionModel) -> None:
 
 def test_a_look_that_was_put_back_gets_its_first_answer_before_it_gives_way_again(looks: Looks):
     looks.open(FakeModel)
-    served: list[int] = []
-    gives_way: Callable[[], bool] = lambda: ticket.give_way(MOST_WAITING) > 0  # noqa: E731
+    looks.go.set()
+    gave_way: list[int] = []
 
     def ask(_model: VisionModel) -> None:
-        served.append(ticket.give_way(MOST_WAITING))
+        gave_way.append(ticket.give_way())
         ticket.answered()
-        until(gives_way)
+        gave_way.append(ticket.give_way())
 
-    with Requesters(looks, 2), looks.queue.join() as ticket:
+    with looks.queue.join() as ticket:
         ticket.wait_near()
         with pytest.raises(FrameTooOld):
             ticket.run(put_back)
+        looks.look("request", urgent=True)
         ticket.run(ask)
-    assert served == [0]
+    assert gave_way == [0, 1]
 
 
 def test_a_look_that_has_its_turn_after_eight_requests_gets_an_answer_before_it_gives_way(looks: Looks):
@@ -487,9 +488,57 @@ def test_a_worker_waits_for_the_new_frame_of_a_look_that_was_put_back(
             ticket.run(put_back)
         looks.look("next", urgent)
         assert not looks.go.wait(0.5)
+        assert (looks.near, looks.asked) == ([], [])
+        ticket.run(lambda _model: looks.asked.append("put back"))
+    until(lambda: looks.asked == ["put back", "next"])
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_a_look_that_has_its_frame_waits_for_one_that_is_put_back(looks: Looks, urgent: bool):
+    looks.open(FakeModel)
+    with looks.queue.join() as ticket:
+        ticket.wait_near()
+
+        def too_old(_model: VisionModel) -> None:
+            ticket.nearly_done()
+            looks.look("next", urgent)
+            until(looks.queue.with_frame)
+            raise FrameTooOld
+
+        with pytest.raises(FrameTooOld):
+            ticket.run(too_old)
+        assert not looks.go.wait(0.5)
         assert looks.asked == []
         ticket.run(lambda _model: looks.asked.append("put back"))
     until(lambda: looks.asked == ["put back", "next"])
+
+
+def test_of_two_workers_one_turns_to_the_schedule_after_eight_requests(looks: Looks):
+    """Otherwise all requests would wait for an encode and an answer of both."""
+    looks.open(FakeModel, FakeModel)
+    with Requesters(looks, 6) as requesters:
+        tickets = [looks.queue.join() for _ in range(2)]
+        first, second = (threading.Thread(target=serve, args=(looks, ticket)) for ticket in tickets)
+        first.start()
+        until(lambda: "schedule" in looks.asked)
+        second.start()
+        before = requesters.served
+        until(lambda: requesters.served > before + 3 * MOST_WAITING)
+        assert looks.asked == ["schedule"]
+        looks.go.set()
+        for thread in (first, second):
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def serve(looks: Looks, joined: Ticket[None]) -> None:
+    def ask(_model: VisionModel) -> None:
+        looks.asked.append("schedule")
+        assert looks.go.wait(20)
+
+    with joined as ticket:
+        ticket.wait_near()
+        ticket.run(ask)
 
 
 def test_a_worker_does_not_wait_for_long_for_the_frame_of_a_look_that_was_put_back(

@@ -9,6 +9,8 @@ START_CODE = b"\0\0\1"
 HEADER = {"h264": 1, "hevc": 2}  # bytes of a NAL unit's header
 SPS, IDR = 7, 5  # kinds of H.264's NAL units
 I_SLICE = 2  # slice_type modulo 5
+SEI = {"h264": (6,), "hevc": (39, 40)}
+RECOVERY_POINT, MOST_RECOVERY = 6, 8  # the kind of a payload of H.264's SEI, and its bytes at most
 PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 HEAD = 512  # bytes of a unit that are read: more than a parameter set takes
 CHROMA_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 144, 244})
@@ -35,6 +37,45 @@ def parameter_sets(codec: str, data: bytes) -> bytes:
         if kind in PARAMETER_SETS[codec]
     ]
     return b"".join(b"\0" + START_CODE + unit for unit in kept)
+
+
+def without_sei(codec: str, data: bytes) -> bytes:
+    """The units without supplemental information, which cameras write wrongly and a strict decoder then refuses.
+
+    Of H.264, the recovery point is kept, which a decoder needs for an intra refresh.
+    """
+    found = list(units(codec, data))
+    if not any(kind in SEI[codec] for _, kind in found):
+        return data
+    ends = [at - len(START_CODE) for at, _ in found[1:]] + [len(data)]
+    kept = [data[: found[0][0] - len(START_CODE)]]
+    for (at, kind), end in zip(found, ends, strict=True):
+        unit = data[at:end]
+        if kind in SEI[codec]:
+            unit = _recovery_point(unit) if codec == "h264" else b""
+        if unit:
+            kept.append(START_CODE + unit)
+    return b"".join(kept)
+
+
+def _recovery_point(unit: bytes) -> bytes:
+    """A unit with nothing but the recovery point of this one; empty if it has none. H.264 section 7.3.2.3."""
+    payload, at = unit[1:].replace(b"\0\0\3", b"\0\0"), 0  # emulation prevention
+    while at + 2 < len(payload):
+        kind, at = _sei_number(payload, at)
+        size, at = _sei_number(payload, at)
+        if kind == RECOVERY_POINT and size <= MOST_RECOVERY:
+            return bytes([*unit[:1], RECOVERY_POINT, size, *payload[at : at + size], 0x80])
+        at += size
+    return b""
+
+
+def _sei_number(payload: bytes, at: int) -> tuple[int, int]:
+    """A number at this place, written as many 255 and the rest, and the place after it."""
+    total = 0
+    while at < len(payload) and payload[at] == 255:
+        total, at = total + 255, at + 1
+    return total + (payload[at] if at < len(payload) else 0), at + 1
 
 
 def first_slice(codec: str, data: bytes) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from edged.cameras.annexb import begins_refresh
+from edged.cameras.annexb import begins_refresh, without_sei
 from edged.cameras.environment import MAX_PIXELS
 from edged.cameras.gop_buffer import Picture
 from edged.cameras.packets import codec_name
@@ -103,6 +103,7 @@ class _OpenGroup:
         self._times: dict[int, float] = {}
         self._newest: VideoFrame | None = None
         self._damaged: int | None = None
+        self._refreshes = False  # the first pictures are corrupt until the refresh is complete
         self.position = 0
         self.ended = False  # no more pictures can be decoded
 
@@ -110,6 +111,7 @@ class _OpenGroup:
         return not self.ended and group[0].number == self._keyframe
 
     def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> tuple[Decoded, VideoFrame]:
+        self._refreshes = self._codec == "h264" and begins_refresh(group[0].data)
         pending = [picture for picture in group if picture.number > self.position]
         for place, picture in enumerate(pending):
             check()
@@ -121,20 +123,21 @@ class _OpenGroup:
             self._flush()
         if self._damaged is None and self._newest and self.position - (self._newest.pts or 0) > HELD_BACK:
             self._damaged = (self._newest.pts or 0) + 1
-        if self._newest is None and self._damaged is None and self._codec == "h264" and begins_refresh(group[0].data):
+        if self._newest is None and self._damaged is None and self._refreshes:
             raise NotRefreshed("the stream's intra refresh is not complete yet")
         if self._newest is None:
             raise CameraError(f"the stream's pictures cannot be decoded ({codec_name(self._codec)})")
         return Decoded(self._times[self._newest.pts or 0], self._damaged), self._newest
 
     def _decode(self, picture: Picture) -> bool:
-        packet = av.Packet(picture.data)
+        packet = av.Packet(without_sei(self._codec, picture.data))
         packet.pts = picture.number  # comes back with the picture, whose place differs with B-frames
         self._times[picture.number] = picture.captured
         try:
             self._keep(self._decoder.decode(packet))
         except FFmpegError:
             self._damaged = picture.number
+        if self._damaged is not None:
             return False
         self.position = picture.number
         return True
@@ -146,7 +149,10 @@ class _OpenGroup:
             self._keep(self._decoder.decode(None))
 
     def _keep(self, frames: Sequence[VideoFrame]) -> None:
+        """Those after a corrupt one refer to it, and do not say so."""
         for frame in frames:
+            if frame.is_corrupt and frame.pts is not None and (self._newest or not self._refreshes):
+                self._damaged = min(frame.pts, frame.pts if self._damaged is None else self._damaged)
             if frame.is_corrupt or frame.pts is None or (self._damaged is not None and frame.pts >= self._damaged):
                 continue
             self._newest = frame

@@ -69,6 +69,7 @@ class GopBuffer:
         self._newest_keyframe, self._newest_captured = 0, 0.0
         self._damaged_since: float | None = None  # monotonic; None for a whole group
         self._damaged_groups = 0
+        self._full_since: float | None = None  # monotonic
         self._key_times: tuple[float, ...] = ()  # when the last three keyframes were captured
         self._single_packets = 0  # pictures that came in one packet
         self._has_slices = False
@@ -93,6 +94,11 @@ class GopBuffer:
         """The longer one of the last two intervals between keyframes; 0.0 before there were three keyframes."""
         times = self._key_times
         return max(times[1] - times[0], times[2] - times[1]) if len(times) == 3 else 0.0
+
+    def full_for_s(self, now: float) -> float:
+        """For how long the group has been too long for new pictures to be kept, in seconds; 0.0 if it is not."""
+        since = self._full_since
+        return 0.0 if since is None else now - since
 
     def damaged_for_s(self, now: float) -> float:
         """How long there has been no undamaged picture, in seconds; 0.0 while the group is whole."""
@@ -124,16 +130,21 @@ class GopBuffer:
                 self._has_slices = True
                 self._incoming.damaged |= packet.lost
                 self._incoming.append(later)
+                if self._incoming.complete:  # it was added without this slice
+                    self._drop_from(self._number)
             if self._codec == "mjpeg" or (not self._has_slices and self._single_packets >= SURE_AFTER):
                 self._complete()
 
     def drop_from(self, number: int) -> None:
         """Drop the pictures from this one on, and those that follow until the next keyframe, because it is damaged."""
         with self._lock:
-            if self._pictures and self._pictures[0].number <= number <= self._number:
-                self._pictures = [picture for picture in self._pictures if picture.number < number]
-                self._newest_captured = self._pictures[-1].captured if self._pictures else 0.0
-                self._mark_damaged()
+            self._drop_from(number)
+
+    def _drop_from(self, number: int) -> None:
+        if self._pictures and self._pictures[0].number <= number <= self._number:
+            self._pictures = [picture for picture in self._pictures if picture.number < number]
+            self._newest_captured = self._pictures[-1].captured if self._pictures else 0.0
+            self._mark_damaged()
 
     def _begin(self, packet: Packet, captured: float, damaged: bool) -> None:
         after_loss = self._incoming is not None and self._incoming.damaged
@@ -168,7 +179,7 @@ class GopBuffer:
     def _start_group(self, keyframe: Picture) -> None:
         self._pictures, self._count, self._size = [keyframe], 1, len(keyframe.data)
         self._newest_keyframe, self._newest_captured = keyframe.number, keyframe.captured
-        self._damaged_since, self._refresh = None, keyframe.number
+        self._damaged_since, self._full_since, self._refresh = None, None, keyframe.number
         self._key_times = (*self._key_times[-2:], keyframe.captured)
         self._keyframe.notify_all()
 
@@ -190,6 +201,7 @@ class GopBuffer:
         self._size += len(picture.data)
         if self._count > GOP_PICTURES or self._size > GOP_BYTES:
             del self._pictures[1:]
+            self._full_since = self._full_since or picture.captured
         else:
             self._pictures.append(picture)
             self._newest_captured = picture.captured

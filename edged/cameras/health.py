@@ -56,6 +56,12 @@ class Health:
         with self._lock:
             return self._clock() - self._changed_mono if self.online is False else 0.0
 
+    @property
+    def online_s(self) -> float:
+        """Seconds since it went online; 0.0 while it is offline."""
+        with self._lock:
+            return self._clock() - self._changed_mono if self.online else 0.0
+
     def figures(self) -> CameraFigures:
         with self._lock:
             return CameraFigures(self._reconnects, self._damaged)

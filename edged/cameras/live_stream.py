@@ -149,6 +149,8 @@ class LiveStream:
         if none_yet and not damaged_s:
             raise CameraError(f"no keyframe in {NO_KEYFRAME_S:.0f} s: set the camera to send one every second or two")
         limit_s = 2 * self._gop.keyframe_interval_s or NO_KEYFRAME_S
+        if self._gop.full_for_s(now) > NO_KEYFRAME_S:
+            raise CameraError("the stream has too few keyframes: set the camera to send one every second or two")
         if none_yet or damaged_s > min(NO_KEYFRAME_S, max(LEAST_DAMAGED_S, limit_s)):
             raise CameraError(f"the stream has been damaged for {damaged_s:.0f} s, without a new keyframe")
 

@@ -17,6 +17,7 @@ from edged.core.text import system_text
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
 PAUSE_SHARE = 0.2  # of the time without a picture: a camera that is back is found within a fifth of its outage
 JITTER = (1.0, 1.2)
+BRIEF_S = 5.0  # a connection that is lost so soon after its first picture does not reset the back-off
 NEW_AFTER_S = 60.0  # an unexpected error of a connection that lasted so long is logged with its traceback again
 
 logger = logging.getLogger("edged.camera")
@@ -32,11 +33,13 @@ def keep_connected(
 
     `session` raises CameraError when the connection is lost.
 
-    The back-off starts over with each session that delivered a picture (see Health.mark_online). `wait` waits for
-    that many seconds, or shorter if there is a sign that the camera is back; by default `closing.wait`.
+    The back-off starts over with each session that delivered a picture (see Health.mark_online) and was not brief.
+    `wait` waits for that many seconds, or shorter if there is a sign that the camera is back; by default
+    `closing.wait`.
     """
     wait = wait or closing.wait
     unexpected = Outage(f"camera {health.name}", logger)  # without an end, which is logged by `health`
+    brief = 0  # sessions in a row that were
     while not closing.is_set():
         refused, began = False, time.monotonic()
         try:
@@ -55,11 +58,14 @@ def keep_connected(
                 unexpected.begin(f"unexpected error: {error!r}", level=logging.ERROR, exc_info=error)
         if closing.is_set():  # another connection may report by the same health already
             return
-        pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s)
+        if health.online:
+            brief = brief + 1 if health.online_s < BRIEF_S else 0
+        pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s, brief if health.online else 0)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
 
 
-def back_off_s(away_s: float) -> float:
-    """Seconds until the next attempt, for a camera that has been away for this long."""
-    return min(MOST_PAUSE_S, max(LEAST_PAUSE_S, PAUSE_SHARE * away_s))
+def back_off_s(away_s: float, brief: int = 0) -> float:
+    """Seconds until the next attempt, for a camera that has been away for this long, or had so many brief sessions."""
+    doubled_s = LEAST_PAUSE_S * float(2 ** min(max(0, brief - 1), 10))
+    return min(MOST_PAUSE_S, max(doubled_s, PAUSE_SHARE * away_s))

@@ -35,7 +35,8 @@ class History:
     `since` is when `value` was first answered, `alert_since` when the alert went on or off; None before that.
     `against` counts the answers in a row that speak for a change of the alert's state, and `held_s` is for how long
     they have; both stop at what the alert requires. `conditions_rev` is that of the alert they were counted for.
-    `about` tells what was asked, and about which pictures. `seen_mono` is the moment of the last answer; None in a new process.
+    `about` tells what was asked, and about which pictures. `seen_mono` is the moment of the last answer; None in a new
+    process.
     """
 
     value: Any = None

@@ -211,10 +211,16 @@ class Publisher(Protocol):
         """Publish `online` after the retained states, on this connection and on each later one."""
 
     def answers(
-        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+        self,
+        answers: Sequence[Answer],
+        events: Sequence[Event],
+        image: bytes | None,
+        facts: Sequence[Fact] = (),
+        settings: str | None = None,
     ) -> None:
         """Publish the outcomes of one look. `image`, a JPEG, follows its answers, and is dropped if a newer look's are
-        ahead of it. `facts` are stored with them, in one transaction.
+        ahead of it. It was taken with `settings` (a digest), and is not sent if they have changed meanwhile. `facts`
+        are stored with them, in one transaction.
 
         Raises ValueError, and publishes nothing, if a value cannot be encoded as JSON.
         """

@@ -58,18 +58,13 @@ class Outage:
         if new:
             self._log.log(level, "%s: %s", self._name, reason, exc_info=exc_info)
 
-    def end(self, place: Hashable = None, older_s: float = math.inf) -> None:
-        """This place works, and so do those that have not failed for `older_s` seconds.
-
-        Logged, with the number of failures, if no other place is still failing.
-        """
+    def end(self, place: Hashable = None) -> None:
+        """This place works. Logged, with the number of failures, if no other place is still failing."""
         with self._lock:
-            before = time.monotonic() - older_s
-            working = {each for each, failed_at in self._failing.items() if each == place or failed_at < before}
-            if not working:
+            if place not in self._failing:
                 return
-            self._failing = {each: at for each, at in self._failing.items() if each not in working}
-            self._working |= working
+            del self._failing[place]
+            self._working.add(place)
             if self._failing:
                 return
             extent = self._extent()
@@ -80,10 +75,18 @@ class Outage:
 
         If a place that failed works again and is not gone, the line is that of `end`.
         """
+        self._forget(lambda place, _: gone(place), why)
+
+    def forget_older(self, seconds: float, why: str) -> None:
+        """Drop the places that have not failed for so long, as `forget` does."""
+        before = time.monotonic() - seconds
+        self._forget(lambda _, failed_at: failed_at < before, why)
+
+    def _forget(self, gone: Callable[[Any, float], bool], why: str | None) -> None:
         with self._lock:
             was_on = self.on
-            self._failing = {place: at for place, at in self._failing.items() if not gone(place)}
-            self._working = {place for place in self._working if not gone(place)}
+            self._failing = {place: at for place, at in self._failing.items() if not gone(place, at)}
+            self._working = {place for place in self._working if not gone(place, math.inf)}
             ended, extent = was_on and not self._failing, self._extent()
             line = f"{self._recovered} {extent}" if self._working else f"over {extent}: {why}"
         if ended and why:

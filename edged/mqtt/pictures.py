@@ -153,12 +153,16 @@ class LookPictures:
                 del self._unanswered[topic]
             if accepted:
                 self._accepted[topic] = message.until
+            elif newest and topic in self._outdated:  # it has not replaced what must not be seen
+                self._clear(topic)
         if newest and accepted and topic not in self._clearings:
             self._outdated.discard(topic)
         return newest
 
     def send_all(self) -> None:
-        """Send the last picture of each topic again, and every clearing that was not acknowledged."""
+        """Send the last picture of each topic again, and before that every clearing that may not have arrived."""
+        for topic in self._outdated:
+            self._clear(topic)
         self._clearings.send_all()
         for topic in list(self._sent):
             self._send_again(topic)

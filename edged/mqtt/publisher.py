@@ -153,15 +153,25 @@ class MqttPublisher:
         self._connection.wake()
 
     def answers(
-        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+        self,
+        answers: Sequence[Answer],
+        events: Sequence[Event],
+        image: bytes | None,
+        facts: Sequence[Fact] = (),
+        settings: str | None = None,
     ) -> None:
         """The outcome of one look. Raises ValueError, and publishes nothing, if a value is not valid in JSON."""
         late = not self._queue.is_connected
         look = uuid.uuid4().hex
         messages = [self._stored_answer(answer, look, late) for answer in answers]
         messages += [self._stored_event(event, look, late) for event in events]
-        picture = self._picture(answers, image, look) if image is not None and answers else None
-        known = [self._picture_fact(picture)] if picture else []
+        picture = self._picture(answers, image, look, settings) if image is not None and answers else None
+        known: list[Fact] = []
+        if picture and picture.fact:
+            # A crash must not leave the fact that all is well while the broker has a picture that must be cleared.
+            outdated = self._queue.has_outdated_picture(picture.topic)
+            known = [replace(picture.fact, value=True) if outdated else picture.fact]
+            picture = picture if outdated else replace(picture, fact=None)
         self._queue.coming(1)
         self._store.write(messages, [*facts, *known], partial(self._send_look, messages, picture))
 
@@ -453,21 +463,15 @@ class MqttPublisher:
         self._queue.keep(RetainedMessage(Message(topic, encode(payload), retain=True)))
         self._connection.wake()
 
-    def _picture(self, answers: Sequence[Answer], jpeg: bytes, look: str) -> RetainedMessage:
+    def _picture(self, answers: Sequence[Answer], jpeg: bytes, look: str, settings: str | None) -> RetainedMessage:
         """Its fact tells a later process, or config, whether it must be cleared."""
         topic, left_s = self._topics.image(answers[0].camera), max(answer.expires_s for answer in answers)
-        settings = self._settings.get(topic)
+        settings = settings or self._settings.get(topic)
         fact = Fact(
             self._retained_kind, topic, {"expires_ts": time.time() + left_s, "left_s": left_s, "pictures": settings}
         )
         message = Message(topic, jpeg, retain=True, content_type=JPEG_TYPE, look=look)
         return RetainedMessage(message, time.monotonic() + left_s, fact, settings=settings)
-
-    def _picture_fact(self, picture: RetainedMessage) -> Fact:
-        """What a crash leaves: until the broker has accepted the picture, it may have one that must be cleared."""
-        assert picture.fact
-        is_outdated = self._queue.has_outdated_picture(picture.topic)
-        return replace(picture.fact, value=True) if is_outdated else picture.fact
 
     def _stored_answer(self, answer: Answer, look: str, late: bool) -> StoredMessage:
         payload = encode(answer_payload(answer, self._node, late))

@@ -336,7 +336,8 @@ class CameraRuntime:
         if answers:
             wanted = seen_at >= self._newest_picture and self._publishes_picture(answers, events)
             picture = jpeg() if jpeg and wanted else None
-            self._publisher().answers(alerted, events, picture, self._changed_facts(steps))
+            digest = self.spec.pictures_digest
+            self._publisher().answers(alerted, events, picture, self._changed_facts(steps), digest)
             self._newest_picture = seen_at if picture else self._newest_picture
             self._snapshots.looked(self.spec.name, alerted, events, frame)
         self._newest |= {answer.question: seen_at for answer in answers}

@@ -33,14 +33,14 @@ class ModelCall:
         return self.question in [question.name for question in questions]
 
 
-REPEATED_S = 600.0  # a call that failed may not be made again for a day, and others tell that the model works
+REPEATED_S = 3600.0  # a call that failed may not be made again for a day, while others succeed
 REMOVED = "the questions that failed are no longer asked"
 
 
 class ModelOutage:
     """Lasts until every call that failed has succeeded, or is no longer made. For any thread.
 
-    A call that is not made again within REPEATED_S counts as succeeded with the next one that does.
+    A call that has not failed again within REPEATED_S is forgotten when another one succeeds.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,9 @@ class ModelOutage:
             self._outage.forget(lambda failing: failing == call, REMOVED)
 
     def succeeded(self, call: ModelCall) -> None:
-        self._outage.end(call, older_s=REPEATED_S)
+        self._outage.end(call)
+        if self._outage.on:
+            self._outage.forget_older(REPEATED_S, "what failed was not repeated, and other calls succeed")
 
     def keep(self, camera: str, questions: Collection[QuestionSpec]) -> None:
         """This camera asks only these questions now; those that are paused are not among them."""

@@ -312,12 +312,13 @@ class Service:
     def wait_for_dismissed(self, wait: Wait, limit_s: float = LEAVE_LIMIT_S, replaced: bool = False) -> bool:
         """Wait until every dismissed group has disposed of its models. Bounded; False if one has not.
 
-        An encode cannot be interrupted, and may take minutes on a CPU. If a model was `replaced`, that is no error.
+        An encode cannot be interrupted, and may take minutes on a CPU. If a model was `replaced`, that is no error
+        while the call is within its own limit.
         """
         if wait(self.queue.gone, limit_s):
             return True
         if replaced and (due_s := self.queue.due_in_s()):
-            log.info("model: the previous one is unloaded when its encode has ended, within %s", spoken(due_s))
+            log.info("model: the previous one is unloaded when its last call has returned, within %s", spoken(due_s))
         else:
             log.error("model: a call has not returned within %s, so the model is not unloaded", spoken(limit_s))
         return False

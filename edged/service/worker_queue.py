@@ -167,6 +167,7 @@ class WorkerQueue:
         self._numbers = itertools.count()
         self._moved_at = 0.0  # monotonic: when a look's turn came, or a worker took or ended one
         self._requests_in_row = 0  # that were taken since a look of the schedule had an answer, or needed no model
+        self._turn: Ticket[Any] | None = None  # the look that was taken after many requests, until it has an answer
 
     # groups: from the main thread
 
@@ -237,7 +238,7 @@ class WorkerQueue:
         return [by for by in expected if by is not None]
 
     def stalled_s(self) -> float:
-        """For how long looks have waited although no worker is busy, which takes a second at most; 0 if none does."""
+        """For how long looks have waited although no worker is busy, a few seconds at most; 0 if none does."""
         with self._changed:
             serving = self._serving
             ready = [*self._waiting, *(ticket for ticket in self._near if ticket.ask)]
@@ -293,7 +294,7 @@ class WorkerQueue:
 
     def _first(self, tickets: Sequence[Ticket[Any]]) -> Ticket[Any] | None:
         """The one whose turn is next. With the lock held."""
-        overdue = self._requests_in_row >= MOST_WAITING
+        overdue = self._requests_in_row >= MOST_WAITING and self._turn is None
         return min(
             tickets,
             key=lambda ticket: (not ticket.was_put_back, overdue and ticket.urgent, ticket.order),
@@ -327,7 +328,7 @@ class WorkerQueue:
     def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
             if not ticket.urgent and ticket not in self._waiting:
-                self._requests_in_row = 0  # it had its turn
+                self._had_turn(ticket)
             for tickets in (self._waiting, self._near):
                 if ticket in tickets:
                     tickets.remove(ticket)
@@ -340,7 +341,13 @@ class WorkerQueue:
         with self._changed:
             ticket.was_put_back = False
             if not ticket.urgent:
-                self._requests_in_row = 0
+                self._had_turn(ticket)
+
+    def _had_turn(self, ticket: Ticket[Any]) -> None:
+        """This look of the schedule has an answer, or needed no model. With the lock held."""
+        self._requests_in_row = 0
+        if self._turn is ticket:
+            self._turn = None
 
     def nearly_done(self, ticket: Ticket[Any]) -> None:
         with self._changed:
@@ -383,6 +390,8 @@ class WorkerQueue:
             return None
         self._near.remove(ticket)
         self._moved_at = time.monotonic()
+        if not ticket.urgent and self._requests_in_row >= MOST_WAITING:
+            self._turn = self._turn or ticket
         if ticket.urgent and not urgent:
             self._requests_in_row += 1
         ticket.worker, worker.busy, worker.finishing, worker.urgent = worker, True, False, ticket.urgent
@@ -398,9 +407,7 @@ class WorkerQueue:
     def give_way(self, ticket: Ticket[Any], most: int) -> int:
         """Serve the requests that are ready, while the look of `ticket` is interrupted. Returns their number."""
         worker, served = ticket.worker, 0
-        if worker is None or worker.model is None or ticket.urgent or ticket.was_put_back:
-            return 0
-        if self._requests_in_row >= MOST_WAITING:
+        if worker is None or worker.model is None or ticket.urgent or ticket.was_put_back or ticket is self._turn:
             return 0
         finishing = worker.finishing
         while served < most and (request := self._take_request(worker)):
@@ -454,4 +461,5 @@ class WorkerQueue:
     def _put_back(self, ticket: Ticket[Any]) -> None:
         """Let it take another frame. With the lock held, so that no other look comes first meanwhile."""
         ticket.ask, ticket.worker, ticket.near_since, ticket.was_put_back = None, None, time.monotonic(), True
+        self._turn = None if self._turn is ticket else self._turn
         self._near.append(ticket)

@@ -102,7 +102,12 @@ class FakePublisher:
     def online(self) -> None: ...
 
     def answers(
-        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+        self,
+        answers: Sequence[Answer],
+        events: Sequence[Event],
+        image: bytes | None,
+        facts: Sequence[Fact] = (),
+        settings: str | None = None,
     ) -> None:
         self.answered += answers
         self.events += events

@@ -79,7 +79,12 @@ class Publisher:
         self.waiting = [*released, *self.waiting]
 
     def answers(
-        self, answers: Sequence[Answer], events: Sequence[Event], image: bytes | None, facts: Sequence[Fact] = ()
+        self,
+        answers: Sequence[Answer],
+        events: Sequence[Event],
+        image: bytes | None,
+        facts: Sequence[Fact] = (),
+        settings: str | None = None,
     ) -> None:
         self.world.store.remember(facts)
         if not self.started or self.spec.host == "away":
