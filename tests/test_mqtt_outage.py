@@ -447,10 +447,11 @@ class SlowStore(MemoryStore):
         for then in kept:
             then(True)
 
-    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
+    def mark_late(self, payloads: Mapping[int, bytes]) -> bool:
         if payloads:
             self.marking.set()
             assert self.may_mark.wait(10)
+        return True
 
 
 def test_an_answer_that_was_written_while_the_connection_was_lost_is_marked_before_a_newer_one_is_sent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 
 import pytest
 from support.broker import until
@@ -225,6 +226,37 @@ def test_the_topic_of_an_answer_that_expired_while_it_waited_is_cleared() -> Non
     assert sent_ids(queue) == [("people", b'{"late":true}')]
     queue.expire()
     assert sent_ids(queue) == [("people", b"")]
+
+
+class SlowToMark(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked = False
+
+    def mark_late(self, payloads: Mapping[int, bytes]) -> bool:
+        return self.marked
+
+
+def test_what_has_to_be_marked_waits_for_a_slow_store_and_the_rest_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash, the store would give it again unmarked: two contents under one id."""
+    monkeypatch.setattr(send_queue, "MARK_AGAIN_S", 0.05)
+    store = SlowToMark()
+    queue = SendQueue(ONLINE, store)
+    queue.add([answer("people")], None, True)
+    queue.online()
+    queue.mark_late()
+    queue.connected()
+    queue.keep(state("info"))
+    assert send_all(queue) == ["info"]
+    store.marked = True
+    sent: list[tuple[str, bytes]] = []
+
+    def is_sent() -> bool:
+        sent.extend(sent_ids(queue))
+        return len(sent) == 2
+
+    until(is_sent)
+    assert sent == [("people", b'{"late":true}'), ("state", ONLINE.payload)]
 
 
 # What is on disk only

@@ -144,7 +144,11 @@ def with_shapes(folder: Path, lines: str) -> CameraSpec:
 def test_the_page_writes_masks_and_regions_as_the_config_has_them(
     folder: Path, scripts: PageScripts, config: Config, masks: list[Any], regions: dict[str, Any]
 ):
-    own = with_shapes(folder, f"    mask: {json.dumps(masks)}\n    regions: {json.dumps(regions)}\n")
+    try:
+        own = with_shapes(folder, f"    mask: {json.dumps(masks)}\n    regions: {json.dumps(regions)}\n")
+    except ConfigError as error:
+        assert "no area" in str(error), "three corners may be on a line"
+        reject()
     shapes = scripts.call("shapes.js", "shapesOf", camera_state(config, own, CameraSnapshot()))
     lines = [scripts.call("shapes-yaml.js", "yamlOf", kind, shapes)["lines"] for kind in ("mask", "region")]
     written = with_shapes(folder, "".join(lines))
@@ -187,6 +191,7 @@ FILE_NAMES = PIECES.map(lambda text: re.sub("[/\0]", "-", text)).filter(
 
 @examples(60)
 @example(name="a\u0085b", model="c\u2028d")  # line breaks of YAML
+@example(name="12:30:45@a", model="m")
 @given(name=FILE_NAMES, model=FILE_NAMES)
 def test_init_writes_the_paths_that_it_was_given(tmp_path_factory: pytest.TempPathFactory, name: str, model: str):
     folder = tmp_path_factory.mktemp("init")
@@ -200,7 +205,7 @@ def test_init_writes_the_paths_that_it_was_given(tmp_path_factory: pytest.TempPa
     except EdgedError:
         event("refused")
         assert not path.exists(), "a refused config is left behind"
-        assert document.text_problem(name + model) or "{secret:" in name
+        assert document.text_problem(name + model) or "{secret:" in name or "@" in name  # like a login
         return
     assert written.cameras[0].source.address.reveal() == str(source)
     assert str(written.model.path) == str(folder / model)

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from edged.core.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, MessageUnreadable, 
 from edged.core.specs import HistorySpec
 from edged.core.types import Fact, StoredMessage
 from edged.store import file, moments, rows, writer
+from edged.store import store as store_module
 from edged.store.file import StateFile, StoreInUse
 from edged.store.path import state_file
+from edged.store.rows import MessageRows
 from edged.store.schema import MIGRATIONS, VERSION, StoreTooNew, migrate
 from edged.store.store import DiskStore
 
@@ -126,6 +128,28 @@ def test_a_late_mark_replaces_the_payload(opened: Opened) -> None:
     again = opened()
     [marked] = found(again)
     assert (marked.late, again.payload(marked.number)) == (True, b'{"late":true}')
+
+
+def test_a_late_mark_that_a_slow_disk_has_not_written_is_not_reported_as_written(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MARK_S", 0.1)
+    store, go_on = opened(), threading.Event()
+    waits = message(store, b'{"late":false}')
+    write(store, waits)
+    original = MessageRows.mark_late
+
+    def slow(rows: MessageRows, payloads: Mapping[int, bytes]) -> None:
+        assert go_on.wait(20)
+        original(rows, payloads)
+
+    monkeypatch.setattr(MessageRows, "mark_late", slow)
+    late = {waits.number: b'{"late":true}'}
+    assert not store.mark_late(late)
+    assert not store.mark_late(late)
+    go_on.set()
+    until(lambda: store.mark_late(late))
+    assert store.payload(waits.number) == b'{"late":true}'
 
 
 def test_facts_survive_a_restart_and_none_forgets(opened: Opened) -> None:

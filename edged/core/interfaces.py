@@ -162,8 +162,11 @@ class Store(Protocol):
         `then` is called afterwards, in order, in another thread or in this one; with False if they are not on disk.
         """
 
-    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
-        """Replace the payloads of these messages, which say `late` now. Waits for the disk, 2 s at most."""
+    def mark_late(self, payloads: Mapping[int, bytes]) -> bool:
+        """Replace the payloads of these messages, which say `late` now. Waits for the disk, 2 s at most.
+
+        False if that was not enough: call it again. True after a minute, and if the disk cannot be written now.
+        """
 
     def done(self, numbers: Sequence[int]) -> None:
         """These messages are acknowledged, refused or dropped. Written with the next look, or after a minute."""

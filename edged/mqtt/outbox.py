@@ -121,6 +121,7 @@ class Outbox:
         self.dropped = 0
         self.unreadable = 0  # of those, how many could not be read from the store
         self.on_hold = False  # only messages whose payload is in memory are taken
+        self.marking_on_hold = False  # only messages that need not be marked are taken
         self.last = 0  # the highest number so far
         self._answers: deque[Pending] = deque()
         self._events: deque[Pending] = deque()
@@ -293,7 +294,7 @@ class Outbox:
 
     def _take_first(self, lane: deque[Pending]) -> Pending | None:
         pending = _first(lane)
-        if pending is None or (self.on_hold and pending.payload is None):
+        if pending is None or (self.on_hold and pending.payload is None) or (self.marking_on_hold and pending.unmarked):
             return None
         lane.popleft()
         self._highest_taken[pending.topic] = max(pending.number, self._highest_taken.get(pending.topic, pending.number))

@@ -30,6 +30,7 @@ from edged.mqtt.topics import Message
 
 Entry = RetainedMessage | Pending
 
+MARK_AGAIN_S = 0.5  # after the store was too slow
 HELD_BACK_S = 60.0  # how long `online` waits for answers that the store cannot read
 
 
@@ -95,6 +96,7 @@ class SendQueue:
         self._published = 0
         self._refused = 0
         self._dropped_reported = (0, 0)
+        self._mark_again_at = -math.inf  # until then, nothing is sent that has to be marked first
 
     @property
     def is_connected(self) -> bool:
@@ -347,8 +349,11 @@ class SendQueue:
             with suppress(StoreUnreadable):  # it is marked before it is sent
                 if payload := self._payloads.of(pending):
                     payloads[pending] = as_late(payload)
-        self._store.mark_late({pending.number: payload for pending, payload in payloads.items()})
+        marked = self._store.mark_late({pending.number: payload for pending, payload in payloads.items()})
         with self._lock:
+            if not marked:
+                self._mark_again_at = time.monotonic() + MARK_AGAIN_S
+                return
             for pending, payload in payloads.items():
                 pending.payload, pending.late = payload, True
 
@@ -373,6 +378,7 @@ class SendQueue:
         while True:
             with self._lock:
                 self._outbox.on_hold = self._payloads.on_hold
+                self._outbox.marking_on_hold = time.monotonic() < self._mark_again_at
                 entry = self._next()
                 if entry is None or isinstance(entry, RetainedMessage) or entry.can_be_sent:
                     return None if entry is None else (entry, entry.message())

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,8 +28,18 @@ log = logging.getLogger(__name__)
 
 DONE_S = 60.0  # how long acknowledgements may wait for a look to be written with: a write of its own would cost flash
 MARK_S = 2.0
+MARK_GIVE_UP_S = 60.0
 READ_AGAIN_S = 1.0  # from one check to the next whether a file that could not be read can be
 CLOSE_S = 5.0
+
+
+class _Mark:
+    """Messages whose `late` is being written."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = frozenset(numbers)
+        self.since = time.monotonic()
+        self.written = threading.Event()
 
 
 class DiskStore(MemoryStore):
@@ -46,6 +56,7 @@ class DiskStore(MemoryStore):
         self._rows: MessageRows | None = None  # for the writing thread, but for its `offset`
         self._done: list[int] = []
         self._done_since = 0.0
+        self._mark: _Mark | None = None  # the last one
         self._found: list[StoredMessage] = []
         self._found_facts: Sequence[Fact] = ()
         self._changed: set[tuple[str, str]] = set()  # kind and name of facts that were changed before the file was read
@@ -79,12 +90,16 @@ class DiskStore(MemoryStore):
         self._change(facts)
         self._writer.submit(Operation(lambda connection: self._insert(connection, messages, facts), then))
 
-    def mark_late(self, payloads: Mapping[int, bytes]) -> None:
+    def mark_late(self, payloads: Mapping[int, bytes]) -> bool:
         if not payloads:
-            return
-        written = threading.Event()
-        self._writer.submit(Operation(lambda _: self._messages.mark_late(payloads), lambda _: written.set()))
-        written.wait(MARK_S)
+            return True
+        with self._lock:
+            before = self._mark
+            mark = before if before and payloads.keys() <= before.numbers else _Mark(payloads)
+            self._mark = mark
+        if mark is not before:
+            self._writer.submit(Operation(lambda _: self._messages.mark_late(payloads), lambda _: mark.written.set()))
+        return mark.written.wait(MARK_S) or time.monotonic() - mark.since >= MARK_GIVE_UP_S
 
     def done(self, numbers: Sequence[int]) -> None:
         with self._lock:
