@@ -146,8 +146,9 @@ def test_the_page_writes_masks_and_regions_as_the_config_has_them(
 ):
     try:
         own = with_shapes(folder, f"    mask: {json.dumps(masks)}\n    regions: {json.dumps(regions)}\n")
-    except ConfigError as error:
-        assert "no area" in str(error), "three corners may be on a line"
+    except ConfigError as error:  # three corners may be on a line
+        if "no area" not in str(error):
+            raise
         reject()
     shapes = scripts.call("shapes.js", "shapesOf", camera_state(config, own, CameraSnapshot()))
     lines = [scripts.call("shapes-yaml.js", "yamlOf", kind, shapes)["lines"] for kind in ("mask", "region")]
