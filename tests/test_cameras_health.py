@@ -251,7 +251,9 @@ def test_changes_are_logged_once_and_new_reasons_only_reported(caplog: pytest.Lo
     ]
 
 
-def pauses(sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0) -> list[float]:
+def pauses(
+    sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0, most_s: float = MOST_PAUSE_S
+) -> list[float]:
     """The pauses after sessions that fail after `lasts_s`, with or without pictures.
 
     With `stalls_s`, such a session first reports for so long that no more pictures come.
@@ -275,7 +277,7 @@ def pauses(sessions: int, pictures: bool, lasts_s: float, stalls_s: float = 0.0)
         if len(waited) == sessions:
             closing.set()
 
-    keep_connected(session, health, closing, wait)
+    keep_connected(session, health, closing, wait, most_s)
     return waited
 
 
@@ -288,6 +290,7 @@ def test_sessions_that_end_soon_after_their_first_picture_do_not_reset_the_back_
     waited = pauses(20, True, 0.2)
     assert waited[0] < waited[1] < waited[2] < waited[3]
     assert MOST_PAUSE_S <= waited[-1] <= MOST_PAUSE_S * 1.2
+    assert 2.0 <= max(pauses(20, True, 0.2, most_s=2.0)) <= 2.0 * 1.2
 
 
 def test_session_with_pictures_that_stalled_before_it_ended_resets_the_back_off() -> None:

@@ -28,14 +28,15 @@ def keep_connected(
     health: Health,
     closing: StopSignal,
     wait: Callable[[float], object] | None = None,
+    most_s: float = MOST_PAUSE_S,
 ) -> None:
     """Run `session` again and again until `closing` is set; no failure is reported after that.
 
     `session` raises CameraError when the connection is lost.
 
     The back-off starts over with each session that delivered a picture (see Health.mark_online) and was not brief.
-    `wait` waits for that many seconds, or shorter if there is a sign that the camera is back; by default
-    `closing.wait`.
+    `wait` waits for that many seconds, `most_s` at most, or shorter if there is a sign that the camera is back; by
+    default `closing.wait`.
     """
     wait = wait or closing.wait
     unexpected = Outage(f"camera {health.name}", logger)  # without an end, which is logged by `health`
@@ -60,7 +61,8 @@ def keep_connected(
             return
         if health.online:
             brief = brief + 1 if health.online_s < BRIEF_S else 0
-        pause_s = LOGIN_PAUSE_S if refused else back_off_s(health.away_s, brief if health.online else 0)
+        pause_s = back_off_s(health.away_s, brief if health.online else 0)
+        pause_s = LOGIN_PAUSE_S if refused else min(pause_s, most_s)
         health.mark_offline(reason, pause_s)
         wait(pause_s * random.uniform(*JITTER))
 

@@ -86,7 +86,7 @@ class UsbCamera:
             raise self._looks.refusal() or CameraError(self._health.reason or f"no picture for {ANSWER_S:.1f} s")
 
     def _run(self) -> None:
-        keep_connected(self._session, self._health, self._closing, self._wait)
+        keep_connected(self._session, self._health, self._closing, self._wait, MOST_PAUSE_S)
 
     def _wait(self, seconds: float) -> None:
         """Wait until the next attempt: 2 s at most, or until the device node is created or changed."""

@@ -29,9 +29,9 @@ LARGEST_BOUND = 1e300  # of a JSON schema; a limit derived from a larger one mig
 # Keywords of a JSON schema that map names to schemas, and those whose value is data, not a schema.
 SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 DATA = ("enum", "const", "default", "examples")
-# Those that add conditions to a schema: a part of one may leave its type to the others.
-CONDITIONS = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
-OTHERWISE_TYPED = {"type", "enum", "const", "$ref", *CONDITIONS}
+# What combines schemas, of which one may leave its type to the others; and where such schemas may be.
+COMBINING = {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"}
+REFERRED_TO = ("$defs", "definitions")
 KEYS_OF_TYPES = {
     "object": {"properties", "patternProperties", "additionalProperties", "required"},
     "array": {"items", "prefixItems", "minItems", "maxItems"},
@@ -203,13 +203,14 @@ def bounded(schema: Any, typed: bool = True) -> Any:
     Integers get 9 digits, numbers 6 decimals, strings 200 characters, arrays 20 items. An object that lists its
     properties gets no others, and all of them unless it has `required`. What is enumerated needs no limit. Where the
     schema has a bound of its own, the limit on the other side leaves room: twice its length, or one digit more. If
-    `typed`, a schema without a type gets the one that its keys are about.
+    `typed`, a schema without a type gets the one that its keys are about, unless it is combined with others.
     """
     if isinstance(schema, list):
         return [bounded(part, typed) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    limited = {key: _bounded_below(key, value) for key, value in schema.items()}
+    typed = typed and COMBINING.isdisjoint(schema)
+    limited = {key: _bounded_below(key, value, typed) for key, value in schema.items()}
     if typed:
         limited |= _missing_type(schema)
     for key, limit in _missing_limits(limited).items():
@@ -217,12 +218,12 @@ def bounded(schema: Any, typed: bool = True) -> Any:
     return limited
 
 
-def _bounded_below(key: str, value: Any) -> Any:
+def _bounded_below(key: str, value: Any, typed: bool) -> Any:
     if key in DATA:
         return value
     if key in SCHEMAS_BY_NAME and isinstance(value, dict):
-        return {name: bounded(part) for name, part in value.items()}
-    return bounded(value, typed=key not in CONDITIONS)
+        return {name: bounded(part, typed and key not in REFERRED_TO) for name, part in value.items()}
+    return bounded(value, typed)
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -239,7 +240,7 @@ def subschemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
 
 
 def _missing_type(schema: dict[str, Any]) -> dict[str, Any]:
-    if not OTHERWISE_TYPED.isdisjoint(schema):
+    if not {"type", "enum", "const"}.isdisjoint(schema):
         return {}
     kinds = [kind for kind, keys in KEYS_OF_TYPES.items() if not keys.isdisjoint(schema)]
     return {"type": kinds[0]} if len(kinds) == 1 else {}
