@@ -90,7 +90,7 @@ CERTIFICATE = "the broker's certificate"
         ({"homeassistant": None, "metrics": ("::1", 9)}, "2 cameras untouched, metrics changed, homeassistant changed"),
         ({"frames": FramesSpec()}, "2 cameras untouched, frames changed"),
         ({"language": "ko", "page": PageSpec()}, "2 cameras untouched, language changed, page changed"),
-        ({"generation": Generation(max_new_tokens=9)}, "2 cameras untouched, generation settings changed"),
+        ({"generation": Generation(max_new_tokens=9)}, "2 cameras untouched, generation changed"),
         ({"history": None, "model": ModelSpec(Path("n"))}, "2 cameras untouched, model changed, history changed"),
     ],
 )

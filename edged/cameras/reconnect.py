@@ -17,7 +17,7 @@ from edged.core.text import system_text
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
 PAUSE_SHARE = 0.2  # of the time without a picture: a camera that is back is found within a fifth of its outage
 JITTER = (1.0, 1.2)
-BRIEF_S = 5.0  # a connection that is lost so soon after its first picture does not reset the back-off
+BRIEF_S = 1.0  # a connection that is lost so soon after its first picture does not reset the back-off
 NEW_AFTER_S = 60.0  # an unexpected error of a connection that lasted so long is logged with its traceback again
 
 logger = logging.getLogger("edged.camera")

@@ -59,7 +59,7 @@ def plan(old: Config, new: Config) -> Plan:
 def _settings(config: Config) -> dict[str, object]:
     return {
         "language": config.language,
-        "generation settings": config.generation,
+        "generation": config.generation,
         "history": config.history,
         "frames": config.frames,
         "metrics": config.metrics,
