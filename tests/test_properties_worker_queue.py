@@ -22,6 +22,7 @@ from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # with --long
 WITHIN_S = 60.0
+MOST_WORKERS = 2
 COMMANDS = ["return", "return", "return", "raise", "too_old", "give_way", "give_way", "nearly_done"]
 
 
@@ -37,6 +38,7 @@ class Look:
         self.urgent = urgent
         self.until_s = until_s
         self.asked = 0
+        self.was_near = False
         self.outcome: str | None = None
         self.giving_way = False
         self.ending = False
@@ -62,6 +64,7 @@ class Look:
         try:
             with self.ticket:
                 self.ticket.wait_near()
+                self.was_near = True
                 self.outcome = self._answer()
         except Broken:
             self.outcome = "broken"
@@ -141,7 +144,7 @@ class Calls:
     def left(self, look: Look) -> None:
         """Without having been served, if it still waits: then it needed no model, or there was none."""
         with self._lock:
-            if not look.urgent:
+            if not look.urgent and look.was_near:
                 self.requests_in_row = 0
             if look in self._schedule:
                 self._schedule.remove(look)
@@ -184,7 +187,7 @@ class Queue(RuleBasedStateMachine):
         self.all_models: list[FakeModel] = []
         self.checked = 0  # calls whose turn was checked
 
-    @initialize(workers=st.integers(1, 2))
+    @initialize(workers=st.integers(1, MOST_WORKERS))
     def begin(self, workers: int) -> None:
         self._serve(workers)
 
@@ -232,7 +235,7 @@ class Queue(RuleBasedStateMachine):
         """True if a request is; else a look of the schedule has its turn."""
         return self.calls.requests_in_row < MOST_WAITING
 
-    @rule(workers=st.integers(1, 2))
+    @rule(workers=st.integers(1, MOST_WORKERS))
     def replace_the_model(self, workers: int) -> None:
         before = self.models
         self._serve(workers)
@@ -286,7 +289,7 @@ class Queue(RuleBasedStateMachine):
                 if each.urgent == look.urgent and each.outcome is None and not each.asked
             ]
             assert len(older) < len(self.models), f"look {look.number} before {older[0].number}"
-        assert self.calls.passed <= MOST_WAITING + 2 * len(self.models), "requests only"
+        assert self.calls.passed <= MOST_WAITING + 2 * MOST_WORKERS, "requests only"
 
     # what must hold at any moment
 
