@@ -121,6 +121,12 @@ def test_a_script_writes_its_figures_and_the_document(tmp_path: Path, monkeypatc
     assert "### Kinds\n\n| kind | n |\n| --- | --- |\n| a\\|b | 3 |" in document
 
 
+def test_the_command_names_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["bench_stop.py", "--keep", str(tmp_path), "60", "--record"])
+    command = Recording(str(ROOT / "tests/bench/bench_stop.py"), "About.", tmp_path).head()["command"]
+    assert command == "python tests/bench/bench_stop.py 60 --record"
+
+
 def test_without_the_option_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert recorded(tmp_path, monkeypatch).finish([Figure("exact", "Encodes", 1, at_most=1)]) == 0
     assert list(tmp_path.iterdir()) == []

@@ -69,9 +69,20 @@ class Recording:
         load = [round(self._load_before, 1), round(os.getloadavg()[0], 1)]
         return {
             "about": self._about,
-            "command": self._command or shlex.join(["python", str(path), *self.words, OPTION]),
+            "command": self._command or shlex.join(["python", str(path), *_portable(self.words), OPTION]),
             "run": run() | {"load": load, "niceness": priority()},
         }
+
+
+def _portable(words: Sequence[str]) -> list[str]:
+    """Without folders of this machine, and the options that name them."""
+    kept: list[str] = []
+    for word in words:
+        if not word.startswith("/"):
+            kept.append(word)
+        elif kept and kept[-1].startswith("--"):
+            kept.pop()
+    return kept
 
 
 def run() -> dict[str, Any]:
