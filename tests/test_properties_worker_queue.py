@@ -38,7 +38,7 @@ class Look:
         self.urgent = urgent
         self.until_s = until_s
         self.asked = 0
-        self.was_near = False
+        self.was_near = self.has_answered = False
         self.outcome: str | None = None
         self.giving_way = False
         self.ending = False
@@ -130,6 +130,7 @@ class Calls:
         self.requests_in_row = 0  # since a look of the schedule had an answer, or left
         self.passed = 0  # of those, the requests that began while looks of the schedule waited
         self._schedule: set[Look] = set()  # its looks that wait
+        self._unanswered: set[Look] = set()  # its looks that were begun and have no answer yet
 
     def joined(self, look: Look) -> None:
         with self._lock:
@@ -137,15 +138,21 @@ class Calls:
                 self._schedule.add(look)
 
     def answered(self, look: Look) -> None:
+        """The first answer ends its turn; meanwhile, another worker may serve any number of requests."""
         with self._lock:
-            if not look.urgent:
-                self.requests_in_row = 0
+            self._had_turn(look)
+            look.has_answered = True
+
+    def _had_turn(self, look: Look) -> None:
+        if not (look.urgent or look.has_answered):
+            self.requests_in_row = self.passed = 0
+        self._unanswered.discard(look)
 
     def left(self, look: Look) -> None:
         """Without having been served, if it still waits: then it needed no model, or there was none."""
         with self._lock:
-            if not look.urgent and look.was_near:
-                self.requests_in_row = 0
+            if look.was_near:
+                self._had_turn(look)
             if look in self._schedule:
                 self._schedule.remove(look)
                 self.passed = 0
@@ -163,8 +170,10 @@ class Calls:
                 self.errors.append("a model is called in two threads")
             if not below:
                 self.requests_in_row += look.urgent
-                self.passed = self.passed + 1 if look.urgent and self._schedule else 0
+                self.passed = self.passed + 1 if look.urgent and self._schedule and not self._unanswered else 0
             self._schedule.discard(look)
+            if not look.urgent and not look.has_answered:
+                self._unanswered.add(look)
             below.append(look)
 
     def end(self, model: FakeModel, look: Look) -> None:

@@ -55,7 +55,7 @@ class Ticket(Generic[T]):
     `order` sorts requests before the schedule, then by age. `group` is the one that served when the turn came near.
     Waiting ends at `until` (monotonic). `near_since` and `ready_at` (monotonic) are when its turn came near and when it
     had its frame. `slow`: its frame is expected to take long, so that no worker is kept idle for it. It `was_put_back`
-    if its frame has become too old, until it has an answer.
+    if its frame has become too old, until it has an answer. It `has_answered` from its first answer on.
     """
 
     queue: WorkerQueue
@@ -69,6 +69,7 @@ class Ticket(Generic[T]):
     ask: Callable[[VisionModel], T] | None = None
     worker: Worker | None = None
     was_put_back: bool = False
+    has_answered: bool = False
     outcome: T | None = None
     error: BaseException | None = None
     done: Event = field(default_factory=Event)
@@ -327,7 +328,7 @@ class WorkerQueue:
 
     def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
-            if not ticket.urgent and ticket not in self._waiting:
+            if ticket not in self._waiting:
                 self._had_turn(ticket)
             for tickets in (self._waiting, self._near):
                 if ticket in tickets:
@@ -340,12 +341,13 @@ class WorkerQueue:
     def answered(self, ticket: Ticket[Any]) -> None:
         with self._changed:
             ticket.was_put_back = False
-            if not ticket.urgent:
-                self._had_turn(ticket)
+            self._had_turn(ticket)
+            ticket.has_answered = True
 
     def _had_turn(self, ticket: Ticket[Any]) -> None:
-        """This look of the schedule has an answer, or needed no model. With the lock held."""
-        self._requests_in_row = 0
+        """This look has an answer, or needed no model. Its later answers do not count. With the lock held."""
+        if not (ticket.urgent or ticket.has_answered):
+            self._requests_in_row = 0
         if self._turn is ticket:
             self._turn = None
 
