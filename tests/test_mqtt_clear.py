@@ -7,7 +7,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -455,11 +456,11 @@ def masking(config: Config) -> Config:
     return replace(config, cameras=tuple(replace(spec, mask=(TRIANGLE,)) for spec in config.cameras))
 
 
-@pytest.mark.parametrize("looked", [False, True])
-def test_a_picture_without_the_mask_is_cleared_if_edged_is_restarted_before_the_broker_is_back(
-    mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore, looked: bool
-) -> None:
-    config = asking(dock=["people"])
+@contextmanager
+def masked_while_away(
+    wire: Wire, subscriber: Subscriber, store: MemoryStore, config: Config
+) -> Iterator[MqttPublisher]:
+    """A picture is retained, then the broker is cut off, and the camera gets a mask."""
     with publishing(wire.port, store=store, config=config) as publisher:
         publisher.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
         subscriber.wait_for_topic(PICTURE)
@@ -467,6 +468,15 @@ def test_a_picture_without_the_mask_is_cleared_if_edged_is_restarted_before_the_
         wire.cut()
         disconnected(publisher)
         publisher.follow(masking(config))
+        yield publisher
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_picture_without_the_mask_is_cleared_if_edged_is_restarted_before_the_broker_is_back(
+    mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore, looked: bool
+) -> None:
+    config = asking(dock=["people"])
+    with masked_while_away(wire, subscriber, store, config) as publisher:
         if looked:  # its picture is lost with the process
             publisher.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2")
     wire.mend()
@@ -485,12 +495,7 @@ def test_a_picture_with_the_mask_that_replaced_the_one_without_stays_over_a_rest
     mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore
 ) -> None:
     config = asking(dock=["people"])
-    with publishing(wire.port, store=store, config=config) as publisher:
-        publisher.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
-        subscriber.wait_for_topic(PICTURE)
-        wire.cut()
-        disconnected(publisher)
-        publisher.follow(masking(config))
+    with masked_while_away(wire, subscriber, store, config) as publisher:
         publisher.answers([an_answer("b", expires_s=600.0)], [], b"jpeg 2")
         wire.mend()
         until(lambda: subscriber.of(PICTURE)[-1].payload == b"jpeg 2", 40.0)
@@ -505,12 +510,8 @@ def test_a_picture_without_the_mask_is_cleared_by_the_publisher_of_a_new_login(
     mosquitto: Mosquitto, wire: Wire, subscriber: Subscriber, store: MemoryStore
 ) -> None:
     config = asking(dock=["people"])
-    with publishing(wire.port, store=store, config=config) as before:
-        before.answers([an_answer("a", expires_s=600.0)], [], b"jpeg 1")
-        subscriber.wait_for_topic(PICTURE)
-        wire.cut()
-        disconnected(before)
-        before.follow(masking(config))
+    with masked_while_away(wire, subscriber, store, config) as before:
+        pass
     wire.mend()
     successor = MqttPublisher(BrokerSpec(host=HOST, port=wire.port), "box", store)
     successor.adopt(before.release())

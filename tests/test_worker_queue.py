@@ -437,20 +437,24 @@ def put_back(_model: VisionModel) -> None:
 def test_a_look_that_was_put_back_gets_its_first_answer_before_it_gives_way_again(looks: Looks):
     looks.open(FakeModel)
     looks.go.set()
-    gave_way: list[int] = []
-
-    def ask(_model: VisionModel) -> None:
-        gave_way.append(ticket.give_way())
-        ticket.answered()
-        gave_way.append(ticket.give_way())
-
     with looks.queue.join() as ticket:
         ticket.wait_near()
         with pytest.raises(FrameTooOld):
             ticket.run(put_back)
         looks.look("request", urgent=True)
-        ticket.run(ask)
-    assert gave_way == [0, 1]
+        gave_way = ticket.run(gives_way_twice(ticket))
+    assert gave_way == (0, 1)
+
+
+def gives_way_twice(ticket: Ticket[tuple[int, int]]) -> Callable[[VisionModel], tuple[int, int]]:
+    """How many requests it serves before its first answer, and after it."""
+
+    def ask(_model: VisionModel) -> tuple[int, int]:
+        before = ticket.give_way()
+        ticket.answered()
+        return before, ticket.give_way()
+
+    return ask
 
 
 def test_a_look_that_has_its_turn_after_eight_requests_gets_an_answer_before_it_gives_way(looks: Looks):
@@ -459,17 +463,10 @@ def test_a_look_that_has_its_turn_after_eight_requests_gets_an_answer_before_it_
     until(lambda: looks.asked == ["request"])
     for _ in range(MOST_WAITING + 3):
         looks.look("request", urgent=True)
-    gave_way: list[int] = []
-
-    def ask(_model: VisionModel) -> None:
-        gave_way.append(ticket.give_way())
-        ticket.answered()
-        gave_way.append(ticket.give_way())
-
     with looks.queue.join() as ticket:
         looks.go.set()
         ticket.wait_near()
-        ticket.run(ask)
+        gave_way = ticket.run(gives_way_twice(ticket))
     assert gave_way[0] == 0
     assert gave_way[1] > 0
 

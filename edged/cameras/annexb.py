@@ -30,12 +30,7 @@ def parameter_sets(codec: str, data: bytes) -> bytes:
     """The parameter sets among these NAL units, without the others, which a decoder may refuse."""
     if codec not in HEADER:
         return data
-    begins = [at for at, _ in units(codec, data)] + [len(data) + len(START_CODE)]
-    kept = [
-        data[at : end - len(START_CODE)].rstrip(b"\0")
-        for (at, kind), end in zip(units(codec, data), begins[1:], strict=True)
-        if kind in PARAMETER_SETS[codec]
-    ]
+    kept = [unit.rstrip(b"\0") for kind, unit in _split(codec, data) if kind in PARAMETER_SETS[codec]]
     return b"".join(b"\0" + START_CODE + unit for unit in kept)
 
 
@@ -44,18 +39,23 @@ def without_sei(codec: str, data: bytes) -> bytes:
 
     Of H.264, the recovery point is kept, which a decoder needs for an intra refresh.
     """
-    found = list(units(codec, data))
-    if not any(kind in SEI[codec] for _, kind in found):
+    if not any(kind in SEI[codec] for _, kind in units(codec, data)):
         return data
-    ends = [at - len(START_CODE) for at, _ in found[1:]] + [len(data)]
-    kept = [data[: found[0][0] - len(START_CODE)]]
-    for (at, kind), end in zip(found, ends, strict=True):
-        unit = data[at:end]
-        if kind in SEI[codec]:
-            unit = _recovery_point(unit) if codec == "h264" else b""
-        if unit:
+    kept = [data[: data.find(START_CODE)]]
+    for kind, unit in _split(codec, data):
+        if kind not in SEI[codec]:
             kept.append(START_CODE + unit)
+        elif codec == "h264" and (recovery := _recovery_point(unit)):
+            kept.append(START_CODE + recovery)
     return b"".join(kept)
+
+
+def _split(codec: str, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each NAL unit's kind, and the unit without its start code."""
+    found = list(units(codec, data))
+    ends = [at - len(START_CODE) for at, _ in found[1:]] + [len(data)]
+    for (at, kind), end in zip(found, ends, strict=True):
+        yield kind, data[at:end]
 
 
 def _recovery_point(unit: bytes) -> bytes:

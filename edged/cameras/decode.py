@@ -63,7 +63,7 @@ class GroupDecoder:
             self._newest = decode_picture(group[-1].data)
             return Decoded(group[-1].captured, None)
         if self._open is None or not self._open.continues(group):
-            self._open = _OpenGroup(self._codec, self._extradata, group[0].number)
+            self._open = _OpenGroup(self._codec, self._extradata, group[0])
         try:
             decoded, self._newest = self._open.decode(group, check)
         except BaseException:
@@ -89,9 +89,11 @@ class GroupDecoder:
 class _OpenGroup:
     """FFmpeg's decoder within one group."""
 
-    def __init__(self, codec: str, extradata: bytes, keyframe: int) -> None:
+    def __init__(self, codec: str, extradata: bytes, keyframe: Picture) -> None:
         self._codec = codec
-        self._keyframe = keyframe
+        self._keyframe = keyframe.number
+        # The first pictures are corrupt until the refresh is complete.
+        self._refreshes = codec == "h264" and begins_refresh(keyframe.data)
         decoder = av.CodecContext.create(codec, "r")
         assert isinstance(decoder, VideoCodecContext)
         self._decoder = decoder
@@ -103,7 +105,6 @@ class _OpenGroup:
         self._times: dict[int, float] = {}
         self._newest: VideoFrame | None = None
         self._damaged: int | None = None
-        self._refreshes = False  # the first pictures are corrupt until the refresh is complete
         self.position = 0
         self.ended = False  # no more pictures can be decoded
 
@@ -111,7 +112,6 @@ class _OpenGroup:
         return not self.ended and group[0].number == self._keyframe
 
     def decode(self, group: Sequence[Picture], check: Callable[[], None]) -> tuple[Decoded, VideoFrame]:
-        self._refreshes = self._codec == "h264" and begins_refresh(group[0].data)
         pending = [picture for picture in group if picture.number > self.position]
         for place, picture in enumerate(pending):
             check()
@@ -152,7 +152,7 @@ class _OpenGroup:
         """Those after a corrupt one refer to it, and do not say so."""
         for frame in frames:
             if frame.is_corrupt and frame.pts is not None and (self._newest or not self._refreshes):
-                self._damaged = min(frame.pts, frame.pts if self._damaged is None else self._damaged)
+                self._damaged = min(frame.pts, self._damaged or frame.pts)
             if frame.is_corrupt or frame.pts is None or (self._damaged is not None and frame.pts >= self._damaged):
                 continue
             self._newest = frame
