@@ -23,6 +23,7 @@ from edged.service.worker_queue import FrameTooOld, ModelChanged, NoTurn, Worker
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # with --long
 WITHIN_S = 60.0
 MOST_WORKERS = 2
+CERTAIN = MOST_WAITING - MOST_WORKERS  # a look's end and the next one's begin may be counted in either order
 COMMANDS = ["return", "return", "return", "raise", "too_old", "give_way", "give_way", "nearly_done"]
 
 
@@ -37,8 +38,10 @@ class Look:
         self.number = number
         self.urgent = urgent
         self.until_s = until_s
-        self.asked = 0
-        self.was_near = self.has_answered = False
+        self.asked = 0  # how often a worker took it
+        self.too_old = 0  # and how often its frame was too old then
+        self.was_near = self.has_answered = self.has_left = False
+        self.requests_before = 0  # in a row, when a worker took it
         self.outcome: str | None = None
         self.giving_way = False
         self.ending = False
@@ -80,7 +83,7 @@ class Look:
                 answer: str = self.ticket.run(self._ask)
                 return answer
             except FrameTooOld:
-                continue  # with another frame
+                self.obeyed += 1  # and goes on with another frame
 
     def _ask(self, model: VisionModel) -> str:
         assert isinstance(model, FakeModel)
@@ -94,7 +97,7 @@ class Look:
         while True:
             command = self._commands.get(timeout=WITHIN_S)
             self.giving_way = command == "give_way"
-            self.obeyed += 1
+            self.obeyed += command != "too_old"  # which has happened once the look is back in the queue
             match command:
                 case "return":
                     self.ending = True
@@ -103,6 +106,7 @@ class Look:
                     self.ending = True
                     raise Broken
                 case "too_old":
+                    self.too_old += 1
                     raise FrameTooOld
                 case "give_way":
                     self.ticket.give_way()
@@ -156,6 +160,7 @@ class Calls:
             if look in self._schedule:
                 self._schedule.remove(look)
                 self.passed = 0
+            look.has_left = True
 
     def begin(self, model: FakeModel, look: Look) -> None:
         with self._lock:
@@ -171,6 +176,7 @@ class Calls:
             if not below:
                 self.requests_in_row += look.urgent
                 self.passed = self.passed + 1 if look.urgent and self._schedule and not self._unanswered else 0
+            look.requests_before = self.requests_in_row
             self._schedule.discard(look)
             if not look.urgent and not look.has_answered:
                 self._unanswered.add(look)
@@ -233,7 +239,7 @@ class Queue(RuleBasedStateMachine):
         first = next((each for each in self._alive() if each.urgent and each.ticket in frames), None)
         asked = first.asked if first else 0
         put_back = any(ticket.was_put_back for ticket in frames)  # these are before the others
-        gives_way = command == "give_way" and not look.urgent and not look.ticket.was_put_back and self._may_be_next()
+        gives_way = command == "give_way" and not self._keeps_its_turn(look) and self._may_be_next()
         look.tell(command)
         self._calm()
         ends = command in ("return", "raise") and self._may_be_next()
@@ -242,14 +248,19 @@ class Queue(RuleBasedStateMachine):
 
     def _may_be_next(self) -> bool:
         """True if a request is; else a look of the schedule has its turn."""
-        return self.calls.requests_in_row < MOST_WAITING
+        return self.calls.requests_in_row < CERTAIN
+
+    def _keeps_its_turn(self, look: Look) -> bool:
+        """True if it may not be interrupted: also if another worker's look had an answer since, which ends the row."""
+        has_turn = look.requests_before >= CERTAIN and not look.has_answered
+        return look.urgent or look.ticket.was_put_back or has_turn
 
     @rule(workers=st.integers(1, MOST_WORKERS))
     def replace_the_model(self, workers: int) -> None:
-        before = self.models
+        before, served = self.models, itertools.chain(*self.calls.served())
         self._serve(workers)
         self.calls.dismissed |= set(before)
-        for look in self._alive():
+        for look in served:
             look.tell("stop")
         self._calm()
 
@@ -278,15 +289,23 @@ class Queue(RuleBasedStateMachine):
 
     def _is_calm(self) -> bool:
         """No model is idle while looks wait, and everything that was told has happened."""
-        served = self.calls.served()
-        if any(look.ending and look.outcome is None for look in self.looks):
+        if any((look.ending or look.outcome) and not look.has_left for look in self.looks):
             return False
-        if any(looks[-1].giving_way or looks[-1].obeyed < looks[-1].told for looks in served):
+        served, alive = self.calls.served(), self._alive()  # after those that ended have left
+        if any(look.obeyed < look.told for look in alive) or any(looks[-1].giving_way for looks in served):
             return False
-        if any(look.until_s < math.inf and not look.asked for look in self._alive()):
-            return False  # a hurried one waits for at most half a second
         interrupted = sum(len(looks) - 1 for looks in served)
-        return len(served) == min(len(self.models), len(self._alive()) - interrupted)
+        if len(served) != min(len(self.models), len(alive) - interrupted):
+            return False
+        served_looks = set(itertools.chain(*served))
+        return not any(self._moves(look) for look in alive if look not in served_looks)
+
+    def _moves(self, look: Look) -> bool:
+        """True if it waits for something else than its turn."""
+        queue, near = self.calls.queue, look.ticket.group is not None
+        if look.until_s < math.inf:
+            return True  # a hurried one waits for at most half a second
+        return near and (look.ticket.group is not queue.serving() or look.ticket not in queue.with_frame())
 
     def _turns_were_fair(self) -> None:
         """Of requests, and of other looks, the oldest is served first. Two workers take two of them at once."""
@@ -311,7 +330,7 @@ class Queue(RuleBasedStateMachine):
         for look in self.looks:
             if look.outcome == "NoTurn":
                 assert look.until_s < math.inf
-                assert not look.asked
+                assert look.asked == look.too_old  # it has no time for another frame
             if look.outcome in (f"answered {look.number}", "broken"):
                 assert look.asked
             assert look.outcome in (
