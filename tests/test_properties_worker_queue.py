@@ -42,6 +42,7 @@ class Look:
         self.too_old = 0  # and how often its frame was too old then
         self.was_near = self.has_answered = self.has_left = False
         self.requests_before = 0  # in a row, when a worker took it
+        self.interruptions = 0  # since it gave way
         self.outcome: str | None = None
         self.giving_way = False
         self.ending = False
@@ -109,6 +110,7 @@ class Look:
                     self.too_old += 1
                     raise FrameTooOld
                 case "give_way":
+                    self.interruptions = 0
                     self.ticket.give_way()
                     self.ticket.answered()  # from now on it gives way, also if it was put back
                     self._calls.answered(self)
@@ -173,7 +175,9 @@ class Calls:
                 self.errors.append(f"look {look.number} is served by a model that was dismissed")
             if self._threads.setdefault(model, threading.get_ident()) != threading.get_ident():
                 self.errors.append("a model is called in two threads")
-            if not below:
+            if below:
+                below[-1].interruptions += 1
+            else:
                 self.requests_in_row += look.urgent
                 self.passed = self.passed + 1 if look.urgent and self._schedule and not self._unanswered else 0
             look.requests_before = self.requests_in_row
@@ -240,9 +244,11 @@ class Queue(RuleBasedStateMachine):
         asked = first.asked if first else 0
         put_back = any(ticket.was_put_back for ticket in frames)  # these are before the others
         gives_way = command == "give_way" and not self._keeps_its_turn(look) and self._may_be_next()
+        interrupted = next((looks[-2] for looks in self.calls.served() if looks[1:] and looks[-1] is look), None)
+        goes_on = interrupted is not None and interrupted.interruptions >= MOST_WAITING
         look.tell(command)
         self._calm()
-        ends = command in ("return", "raise") and self._may_be_next()
+        ends = command in ("return", "raise") and self._may_be_next() and not goes_on
         if first and not put_back and (ends or gives_way):
             assert first.asked > asked or first.outcome == "NoTurn", f"{first.number} waits for look {look.number}"
 
