@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -602,6 +603,28 @@ def test_looks_that_a_clock_change_makes_overdue_are_not_taken_for_a_hang(
 
     assert box.run(story) == 0
     assert "no progress" not in caplog.text
+
+
+def test_a_clock_that_is_set_back_for_a_moment_does_not_stop_the_looks(box: Box, monkeypatch: pytest.MonkeyPatch):
+    """APScheduler's thread sleeps for an hour then. The main loop sees no change of the clock: it was too short."""
+    read = threading.Event()
+
+    class HourBack(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            read.set()
+            return datetime.now(tz) - timedelta(hours=1)
+
+    def story() -> None:
+        until(box.answers)
+        with monkeypatch.context() as clock:
+            clock.setattr("apscheduler.schedulers.base.datetime", HourBack)
+            assert read.wait(10)
+        schedule, name = box.daemon.service.schedule, QUICK.cameras[0].name
+        due = schedule.ticks(name).due
+        until(lambda: schedule.ticks(name).due > due + 2, 10)
+
+    assert box.run(story) == 0
 
 
 def test_a_config_that_is_saved_while_edged_starts_is_taken(tmp_path: Path):

@@ -208,6 +208,7 @@ class Daemon:
             log.warning("the system clock was changed; the intervals of all cameras restart now")
             self.service.schedule.shift()
             hanging = []
+        self.service.schedule.wake_if_overdue()
         if time.monotonic() >= self._health_due:
             self._publish_health()
         self._watchdog.tell(self._status(), hanging)

@@ -32,6 +32,7 @@ log = logging.getLogger("edged.schedule")
 FIRST_LOOK_WITHIN_S = 1.0
 MISSED_S = 60.0  # a run that is overdue by more is dropped
 STOP_WAIT_S = 5.0
+OVERDUE_S = 1.0  # by more, APScheduler's thread is woken
 AHEAD = timedelta(seconds=5)  # by which a clock may be set without being noticed; see watchdog.CLOCK_JUMP_S
 
 
@@ -147,6 +148,15 @@ class Schedule:
         # a job has no such attribute before the start
         due: list[datetime | None] = [getattr(job, "next_run_time", None) for job in self._jobs.values()]
         return max([0.0, *((now - moment).total_seconds() for moment in due if moment)])
+
+    def wake_if_overdue(self) -> None:
+        """Call regularly. Wakes APScheduler's thread if a camera is overdue.
+
+        The thread sleeps until the next look by the wall clock. If the clock was set back by an hour for a moment, too
+        short to be noticed, it would sleep for an hour.
+        """
+        if self.timer_lateness_s() > OVERDUE_S:
+            self._scheduler.wakeup()
 
     def waits_too_long(self) -> bool:
         """True if a camera's next look is further away than its interval: the clock was set during a `shift`."""
