@@ -96,7 +96,7 @@ class Look:
 
     def _obey(self) -> str:
         while True:
-            command = self._commands.get(timeout=WITHIN_S)
+            command = self._commands.get(timeout=10 * WITHIN_S)
             self.giving_way = command == "give_way"
             self.obeyed += command != "too_old"  # which has happened once the look is back in the queue
             match command:

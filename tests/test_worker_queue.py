@@ -135,6 +135,20 @@ def test_a_request_that_gets_no_turn_in_time_gives_up(looks: Looks):
     assert looks.queue.waiting() == 0
 
 
+def test_a_look_that_has_given_up_is_not_served_even_before_it_leaves(looks: Looks):
+    looks.open(FakeModel)
+    looks.look("first")
+    until(lambda: looks.asked == ["first"])
+    with looks.queue.join(urgent=True, until=time.monotonic() + 0.05) as ticket:
+        ticket.wait_near()
+        with pytest.raises(NoTurn):
+            ticket.run(lambda _model: looks.asked.append("too late"))
+        looks.look("second")
+        looks.go.set()
+        until(lambda: "second" in looks.asked)
+    assert looks.asked == ["first", "second"]
+
+
 def test_a_stop_ends_waiting_looks(looks: Looks):
     looks.open(FakeModel)
     looks.look("first")

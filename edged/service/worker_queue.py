@@ -316,15 +316,23 @@ class WorkerQueue:
             ticket.ask, ticket.error, ticket.ready_at = ask, None, time.monotonic()
             ticket.done.clear()
             self._changed.notify_all()
-            while not ticket.done.is_set():
-                if ticket.worker is None and ticket.group is not self._serving and not self._stop.is_set():
-                    raise ModelChanged
-                self._wait(ticket)
+            try:
+                self._wait_until_done(ticket)
+            except BaseException:
+                ticket.ask = None  # before the lock is released: no worker takes it any more
+                raise
         if isinstance(ticket.error, Stopped) and ticket.stop.is_set() and not self._stop.is_set():
             raise ModelChanged from None
         if ticket.error:
             raise ticket.error
         return ticket.outcome  # type: ignore[return-value]  # done without an error: it has its outcome
+
+    def _wait_until_done(self, ticket: Ticket[Any]) -> None:
+        """Until a worker has served it. With the lock held. Raises Stopped, NoTurn, ModelChanged."""
+        while not ticket.done.is_set():
+            if ticket.worker is None and ticket.group is not self._serving and not self._stop.is_set():
+                raise ModelChanged
+            self._wait(ticket)
 
     def leave(self, ticket: Ticket[Any]) -> None:
         with self._changed:
