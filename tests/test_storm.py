@@ -224,6 +224,12 @@ def test_an_edged_that_loses_its_device_may_have_been_started_with_a_config_that
     assert not list(oracle.badly_ended([stopped], 10.0))
 
 
+@pytest.mark.parametrize(("by", "code", "found"), [(signal.SIGTERM, 0, True), (signal.SIGKILL, -signal.SIGKILL, False)])
+def test_an_edged_that_ends_too_late_is_found_unless_it_was_killed(by: signal.Signals, code: int, found: bool) -> None:
+    late = Life(cast(Edged, SimpleNamespace(lines=[])), 100.0, by, stop_sent=110.0, ended=140.0, exit_code=code)
+    assert bool(list(oracle.badly_ended([late], 10.0))) == found
+
+
 @pytest.mark.parametrize("subject", ["camera dock", "broker mqtts://localhost:8883", "model", "store", "page"])
 def test_the_oracle_finds_an_outage_that_is_logged_twice_or_never_ends(subject: str) -> None:
     begin, end = f"WARNING {subject}: no packet for 4 s", f"INFO {subject}: back after 3 s (2 tries)"
