@@ -40,7 +40,7 @@ class Look:
         self.until_s = until_s
         self.asked = 0  # how often a worker took it
         self.too_old = 0  # and how often its frame was too old then
-        self.was_near = self.has_answered = self.has_left = False
+        self.has_answered = self.has_left = False
         self.requests_before = 0  # in a row, when a worker took it
         self.interruptions = 0  # since it gave way
         self.outcome: str | None = None
@@ -53,6 +53,11 @@ class Look:
         self._commands: SimpleQueue[str] = SimpleQueue()
         calls.joined(self)
         self.ticket = calls.queue.join(urgent, until_s)
+
+    @property
+    def was_near(self) -> bool:
+        """Its turn has come near: it has its group."""
+        return self.ticket.group is not None
 
     def tell(self, command: str) -> None:
         self.told += 1
@@ -68,7 +73,6 @@ class Look:
         try:
             with self.ticket:
                 self.ticket.wait_near()
-                self.was_near = True
                 self.outcome = self._answer()
         except Broken:
             self.outcome = "broken"
@@ -235,17 +239,16 @@ class Queue(RuleBasedStateMachine):
 
     @rule(command=st.sampled_from(COMMANDS), index=st.integers(0, 3))
     def tell(self, command: str, index: int) -> None:
-        served = [looks[-1] for looks in self.calls.served()]
+        served = sorted(self.calls.served(), key=lambda looks: looks[-1].number)
         if not served:
             return
-        look = sorted(served, key=lambda each: each.number)[index % len(served)]
+        *interrupted, look = served[index % len(served)]
         frames = self.calls.queue.with_frame()
         first = next((each for each in self._alive() if each.urgent and each.ticket in frames), None)
         asked = first.asked if first else 0
         put_back = any(ticket.was_put_back for ticket in frames)  # these are before the others
         gives_way = command == "give_way" and not self._keeps_its_turn(look) and self._may_be_next()
-        interrupted = next((looks[-2] for looks in self.calls.served() if looks[1:] and looks[-1] is look), None)
-        goes_on = interrupted is not None and interrupted.interruptions >= MOST_WAITING
+        goes_on = any(each.interruptions >= MOST_WAITING for each in interrupted)
         look.tell(command)
         self._calm()
         ends = command in ("return", "raise") and self._may_be_next() and not goes_on
@@ -308,10 +311,10 @@ class Queue(RuleBasedStateMachine):
 
     def _moves(self, look: Look) -> bool:
         """True if it waits for something else than its turn."""
-        queue, near = self.calls.queue, look.ticket.group is not None
+        queue = self.calls.queue
         if look.until_s < math.inf:
             return True  # a hurried one waits for at most half a second
-        return near and (look.ticket.group is not queue.serving() or look.ticket not in queue.with_frame())
+        return look.was_near and (look.ticket.group is not queue.serving() or look.ticket not in queue.with_frame())
 
     def _turns_were_fair(self) -> None:
         """Of requests, and of other looks, the oldest is served first. Two workers take two of them at once."""
