@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from support.cameras import Watched, spec
 from support.results.storms import Storm, counted, saved
+from support.rtsp import Server
 from support.running import Edged
 from support.storm import oracle, schedule
 from support.storm.faults import KINDS, ranges
@@ -48,6 +51,32 @@ def test_three_storms_of_two_minutes_break_no_promise(tmp_path: Path) -> None:
     for seed, storm in saved(tmp_path).items():
         assert sum(injected for injected, _, _ in storm.faults.values()) == len(drawn(seed, LONG_S))
         assert storm.answers > 2 * LONG_S  # nine a second, of which an outage takes some
+
+
+def test_a_storm_that_cannot_be_run_does_not_end_the_others_and_is_not_passed_over(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "soak" / "storm.py"
+    without_broker = {**os.environ, "PATH": "/nowhere"}
+    command = [sys.executable, str(script), "--seeds", "1", "2", "--keep", str(tmp_path)]
+    storms = subprocess.run(command, capture_output=True, text=True, timeout=120, env=without_broker)
+    assert storms.returncode == 1
+    for seed in (1, 2):
+        assert f"seed {seed}: could not be run" in storms.stdout
+    assert storms.stdout.endswith("not run: [1, 2]\n")
+    assert not storms.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["h264", "h265"])
+def test_the_camera_tells_how_late_it_sends_each_picture(path: str, tmp_path: Path) -> None:
+    server = Server(lags=tmp_path / "lags")
+    try:
+        with Watched(spec(server.url(path))) as watched:
+            watched.grab()
+    finally:
+        server.kill()
+    lags = [float(line.split()[1]) for line in (tmp_path / "lags").read_text().splitlines()]
+    assert lags
+    assert 0 <= min(lags) <= max(lags) < 10
 
 
 def drawn(seed: int, seconds: float) -> list[Fault]:

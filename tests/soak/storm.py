@@ -9,7 +9,8 @@ storm.py --replay FILE          the storm in FILE, which a run that failed has w
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
 --record adds the result of each seed to tests/results/storm.json.
-Exits 1 if a promise was broken. See support/storm/oracle.py for the promises, support/storm/faults for the faults.
+Exits 1 if a promise was broken or a storm could not be run. See support/storm/oracle.py for the promises,
+support/storm/faults for the faults.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -25,6 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import pytest
 from support.results.record import Recording
 from support.results.render import markdown
 from support.results.storms import Storm, counted, kinds_table, saved
@@ -78,7 +81,8 @@ def _storm(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Sto
 
 
 def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Storm]:
-    """Run the seeds that have no result yet. All results in the folder, by seed."""
+    """Run the seeds that have no result yet. All results in the folder, by seed; a storm that ended with an error has
+    none."""
     results = saved(settings.keep)
     schedules = {
         seed: schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
@@ -86,10 +90,15 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
         if seed not in results
     }
     with ProcessPoolExecutor(jobs, get_context("spawn")) as processes:
-        running = [processes.submit(_run, seed, faults, settings) for seed, faults in schedules.items()]
+        running = {processes.submit(_run, seed, faults, settings): seed for seed, faults in schedules.items()}
         try:
-            for outcome in (each.result() for each in as_completed(running)):
-                seed = outcome.seed
+            for ended in as_completed(running):
+                seed = running[ended]
+                try:
+                    outcome = ended.result()
+                except (Exception, pytest.fail.Exception):
+                    print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
+                    continue
                 results[seed] = finish(outcome, schedules[seed], settings)
                 recording.add_storm(results[seed])
         except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
@@ -104,17 +113,20 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
     keep.mkdir(parents=True, exist_ok=True)
     settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
+    seeds: Sequence[int] = range(options.seeds[0], options.seeds[-1] + 1) if options.seeds else []
     if options.replay:
         seed, faults = schedule.read(options.replay)
         results = {seed: finish(_run(seed, faults, settings), faults, settings)}
     else:
-        seeds = range(options.seeds[0], options.seeds[-1] + 1)
         results = _seeds(seeds, options.jobs, settings, recording)
     by_kind = kinds_table([asdict(storm) for storm in results.values()])
     print(f"{by_kind.title}\n\n{markdown(by_kind)}\n")
     broken = [storm.seed for storm in results.values() if storm.violations]
+    not_run = [seed for seed in seeds if seed not in results]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
-    return 1 if broken else 0
+    if not_run:
+        print(f"not run: {not_run}")
+    return 1 if broken or not_run else 0
 
 
 if __name__ == "__main__":

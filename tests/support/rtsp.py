@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from edged.core.types import Frame
+from support.broker import free_port
 
 FPS = 15
 PYTHON = "/usr/bin/python3"  # the one that has GStreamer's bindings
@@ -36,7 +37,8 @@ class Server:
         lags: Path | None = None,
     ) -> None:
         self.login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-        command = [PYTHON, str(Path(__file__).parent / "rtsp_server.py"), str(port)]
+        # not one that the kernel gives to others while the server is restarted
+        command = [PYTHON, str(Path(__file__).parent / "rtsp_server.py"), str(port or free_port())]
         self.process = subprocess.Popen(
             command + ([scheme, user, password] if scheme else []),
             stdout=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
 $WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264. $LAGS is a file that
-gets a line for each picture: when it was sent (seconds since 1970), and how long after it was taken.
+gets a line for each picture that a client gets: when it was sent (seconds since 1970), and how long after it was taken.
 SIGUSR1 changes the size of the pictures within each stream, from SMALL to LARGE and back.
 Every picture contains its own time: 16 bars encode floor(time() * 15) modulo 65536, 16 more the inverse, so that a
 test can tell from the pixels alone when a picture was generated (`made_ago` in rtsp.py).
@@ -24,6 +24,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 the ve
 
 SMALL, LARGE, FPS = (320, 240), (640, 480), 15
 sizes = [SMALL, LARGE]  # the first one is that of the pictures
+playing = threading.Event()  # a client has begun to play the stream
 
 
 def caps() -> str:
@@ -73,8 +74,11 @@ def feed(source: Gst.Element, ended: threading.Event) -> None:
 
 def write_lag(pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
     sender, buffer = pad.get_parent_element(), info.get_buffer()
-    if buffer and buffer.pts != Gst.CLOCK_TIME_NONE:
-        lag_s = (sender.get_clock().get_time() - sender.get_base_time() - buffer.pts) / Gst.SECOND
+    segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0)
+    if playing.is_set() and buffer and segment and buffer.pts != Gst.CLOCK_TIME_NONE:
+        # The segment of an H.264 or H.265 encoder begins after 1000 hours.
+        taken = segment.parse_segment().to_running_time(Gst.Format.TIME, buffer.pts)
+        lag_s = (sender.get_clock().get_time() - sender.get_base_time() - taken) / Gst.SECOND
         with Path(os.environ["LAGS"]).open("a") as file:
             file.write(f"{time.time():.3f} {lag_s:.3f}\n")
     return Gst.PadProbeReturn.OK
@@ -88,11 +92,16 @@ def resize() -> bool:
 def configure(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
     ended = threading.Event()
     media.connect("unprepared", lambda _media: ended.set())
+    media.connect("unprepared", lambda _media: playing.clear())
     source = media.get_element().get_child_by_name("src")
     threading.Thread(target=feed, args=(source, ended), daemon=True).start()
     if os.environ.get("LAGS"):
         sender = media.get_element().get_child_by_name("pay0").get_static_pad("sink")
         sender.add_probe(Gst.PadProbeType.BUFFER, write_lag)
+
+
+def await_play(_server: GstRtspServer.RTSPServer, client: GstRtspServer.RTSPClient) -> None:
+    client.connect("play-request", lambda _client, _context: playing.set())
 
 
 def main(port: str, scheme: str = "", user: str = "", password: str = "") -> None:
@@ -121,6 +130,7 @@ def main(port: str, scheme: str = "", user: str = "", password: str = "") -> Non
                 permissions.add_permission_for_role("user", permission, True)
             factory.set_permissions(permissions)
         server.get_mount_points().add_factory(path, factory)
+    server.connect("client-connected", await_play)
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, resize)
     if not server.attach(None):
         sys.exit(f"port {port} is taken")

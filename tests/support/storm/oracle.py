@@ -202,7 +202,7 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
 
 def _lasting_lag(lags: Sequence[tuple[float, float]], at: float) -> float:
     """The least lag of the pictures that were sent in the last seconds: nobody can see that all of them are late."""
-    return max(0.0, min((lag_s for when, lag_s in lags if at - LAG_S <= when <= at), default=0.0))
+    return min((lag_s for when, lag_s in lags if at - LAG_S <= when <= at), default=0.0)
 
 
 def _last(moments: Iterable[float], before: float) -> float:

@@ -229,6 +229,7 @@ def all_parts(folder: Path, with_tls: bool) -> Iterator[Parts]:
     """Everything but edged is started. On leaving, everything is ended. `with_tls`: between edged and the broker."""
     with ExitStack() as stack:
         rtsp = Server("digest", "viewer", SECRETS["dock"], lags=folder / LAGS)
+        stack.callback(rtsp.kill)
         http = {name: HttpCamera(SECRETS[name]) for name in ("yard", "back")}
         for camera in http.values():
             stack.callback(camera.close)

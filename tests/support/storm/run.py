@@ -158,7 +158,10 @@ def run(seed: int, faults: Sequence[Fault], folder: Path, quiet_s: float = 0.0) 
 
 
 def _evidence(seen: oracle.Seen, parts: Parts) -> list[str]:
-    """The lives of edged, what was received, and what is in the store. Times are seconds of the wall clock."""
+    """The lives of edged, what was received, what is in the store, and how late `dock` sent its pictures.
+
+    Times are seconds of the wall clock.
+    """
     wall = time.time() - time.monotonic()
     lives = [f"life from {wall + life.began:.3f} to {wall + life.ended:.3f}" for life in parts.lives]
     received = [
@@ -166,7 +169,8 @@ def _evidence(seen: oracle.Seen, parts: Parts) -> list[str]:
         for each in seen.messages
     ]
     rows = [f"row {row.number} {row.topic} waiting={row.waiting} {json.dumps(row.content)}" for row in seen.rows]
-    return [*lives, *received, *rows]
+    lags = [f"picture of dock sent at {when:.3f}, {lag_s:.3f} s late" for when, lag_s in parts.camera_lags()]
+    return [*lives, *received, *rows, *lags]
 
 
 def _retained(parts: Parts) -> dict[str, bytes]:
