@@ -686,6 +686,8 @@ def test_cron_weekdays_count_from_sunday(weekday: str, days: str):
     ("expression", "sentence"),
     [
         ("* * * *", '"* * * *" has 4 fields; cron has five: minute hour day month weekday'),
+        ("* " * 500, f'"{"* " * 29}*…" has 500 fields; cron has five: minute hour day month weekday'),
+        (f"{'0,' * 500}61 * * * *", f'"{"0," * 29}0…" is not a cron expression: "61" is not a minute (0-59)'),
         ("61 * * * *", '"61 * * * *" is not a cron expression: "61" is not a minute (0-59)'),
         ("* * * 13 *", '"* * * 13 *" is not a cron expression: "13" is not a month (1-12, or jan-dec)'),
         ("* * * * 8", '"* * * * 8" is not a cron expression: "8" is not a weekday (0-7, or sun-sat)'),

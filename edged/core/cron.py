@@ -103,7 +103,7 @@ def parse_cron(expression: str) -> CronTimes:
     fields = expression.split()
     if len(fields) != 5:
         raise ValueError(
-            f'"{expression}" has {counted(len(fields), "field")}; cron has five: minute hour day month weekday'
+            f'"{shorten(expression)}" has {counted(len(fields), "field")}; cron has five: minute hour day month weekday'
         )
     minute, hour, day, month, weekday = fields
     days = [part for part in day.split(",") if part.lower() != LAST]
@@ -117,7 +117,7 @@ def parse_cron(expression: str) -> CronTimes:
             weekdays=frozenset((value - 1) % 7 for value in _WEEKDAY.values(weekday)),
         )
     except ValueError as error:
-        raise ValueError(f'"{expression}" is not a cron expression: {error}') from None
+        raise ValueError(f'"{shorten(expression)}" is not a cron expression: {error}') from None
 
 
 def _is_number(text: str) -> bool:

@@ -9,6 +9,7 @@ from math import inf
 
 from edged.core.cron import parse_cron
 from edged.core.specs import CameraSpec, Cron, Every, Hours
+from edged.core.text import shorten
 
 DAY_MIN = 24 * 60
 WEEK_MIN = 7 * DAY_MIN
@@ -63,9 +64,10 @@ def week_times(cron: Cron, hours: tuple[Hours, ...]) -> tuple[int, ...]:
 
 def why_never(cron: Cron, hours: tuple[Hours, ...]) -> str | None:
     """A sentence that says why a camera with this schedule would never look; None if it looks in some year."""
+    shown = f'cron "{shorten(cron.expression)}"'
     if not parse_cron(cron.expression).has_a_date:
-        return f'cron "{cron.expression}" never occurs: this date does not exist in any year'
-    return None if week_times(cron, hours) else f'cron "{cron.expression}" never occurs within hours'
+        return f"{shown} never occurs: this date does not exist in any year"
+    return None if week_times(cron, hours) else f"{shown} never occurs within hours"
 
 
 def shortest_window_s(hours: tuple[Hours, ...]) -> float:

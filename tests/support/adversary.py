@@ -216,4 +216,7 @@ def _within(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    """llguidance reads numbers of a schema without their last bit: 1.0028674997084053e-185 becomes …051e-185."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-15)
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

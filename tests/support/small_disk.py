@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +33,15 @@ class SmallDisk:
         (self.folder / "ballast").unlink()
 
     def make_read_only(self) -> None:
-        """For files that are opened from now on."""
-        subprocess.run(["mount", "--bind", self.folder, self.folder], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", self.folder], check=True)
+        """For files that are opened from now on.
+
+        In one step: a mount on which a file was opened for writing meanwhile is busy.
+        """
+        with tempfile.TemporaryDirectory() as aside:
+            subprocess.run(["mount", "--bind", self.folder, aside], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
+            subprocess.run(["mount", "--bind", aside, self.folder], check=True)  # read-only as well
+            subprocess.run(["umount", "-l", aside], check=True)
 
     def make_writable(self) -> None:
         subprocess.run(["umount", "-l", self.folder], check=True)
