@@ -76,6 +76,7 @@ def test_outage_loses_nothing(publisher: MqttPublisher, subscriber: Subscriber, 
     subscriber.wait_for_topic(EVENT, 5)
     settled(publisher)
 
+    subscriber.catch_up()
     assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p1", "p2", "p3"]
     assert ids(subscriber.of(PEOPLE)) == ["p4", "p5"]
     assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [True, False]
@@ -105,6 +106,7 @@ def test_a_message_that_may_have_arrived_is_sent_again_unchanged(
     subscriber.wait_for_topic(EVENT, 2)
     settled(publisher)
 
+    subscriber.catch_up()
     assert ids(subscriber.of(PEOPLE)) == ["p1", "p1", "p3"]
     assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [False, False, True]
     assert [message.retain for message in subscriber.of(PEOPLE)] == [True, False, True]  # p3 is newer than p1
@@ -135,6 +137,7 @@ def test_two_outages_in_a_row(publisher: MqttPublisher, subscriber: Subscriber, 
     wire.mend()
     subscriber.wait_for_topic(PEOPLE, 4)
     settled(publisher)
+    subscriber.catch_up()
     assert ids(subscriber.of(f"{PEOPLE}/late")) == ["p1"]
     assert ids(subscriber.of(PEOPLE)) == ["p2", "p3", "p3", "p4"]
     assert [message.json["late"] for message in subscriber.of(PEOPLE)] == [True, False, False, True]

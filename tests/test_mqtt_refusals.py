@@ -187,6 +187,7 @@ def test_a_message_that_ends_the_connection_again_and_again_is_dropped_and_nothi
         publisher.answers([an_answer("p2")], [an_event("e2")], None)
         settled(publisher)
         assert publisher.figures().refused == 1
+        subscriber.catch_up()
         assert set(ids(subscriber.of(PEOPLE))) == {"p2"}
         assert set(ids(subscriber.of(GATE))) == {"g1"}
         assert list(dict.fromkeys(ids(subscriber.of(EVENT)))) == ["e1", "e2"]
