@@ -737,3 +737,23 @@ def test_a_form_error_hides_no_other_problem(tmp_path: Path):
         f'12: camera "five": question "a": answer "oops" is not a type ({TYPES}). Did you mean a list?',
         '12: camera "five": question "a": follow-up "b": words.false is missing',
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "ends"),
+    [
+        (f"model: {{path: {'m' * 3000}}}\n", "model: folder /", "mm cannot be read: file name too long"),
+        (f"model: {{path: {'m/' * 1500}}}\n", "model: folder /", "m/m does not exist"),
+        (f"{MODEL}mqtt: {{username: u, password: {{secret: {'s' * 3000}}}}}\n", 'mqtt: the secret "ss', "ss)"),
+        (CAMERA.replace("pics", "p" * 3000), 'camera "dock": source /', "pp cannot be read: file name too long"),
+    ],
+    ids=["folder", "path", "secret", "source"],
+)
+def test_a_message_about_a_long_value_shows_its_beginning_and_what_is_wrong(
+    text: str, begins: str, ends: str, tmp_path: Path
+) -> None:
+    warnings = [str(each).split(": ", 1)[1] for each in load(write(tmp_path, text)).warnings]
+    [message] = [each for each in warnings if each.startswith(begins)]
+    assert message.endswith(ends)
+    assert "…" in message
+    assert len(message) <= 400

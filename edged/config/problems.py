@@ -12,9 +12,10 @@ from edged.config.document import Document, Problem
 from edged.config.phrases import suggestion
 from edged.config.places import KeyPath, context, subject
 from edged.core.specs import ConfigWarning, WarningKind
-from edged.core.text import printable
+from edged.core.text import abridge, printable
 
 MAX_PROBLEMS = 200
+MAX_LENGTH = 400  # of a sentence, which may quote a path or a name of any length
 
 
 def wrong(sentence: str, *below: str | int) -> PydanticCustomError:
@@ -79,5 +80,5 @@ class Report:
         return Problem(self.document.line(path), context(path) + sentence)
 
     def _sentence(self, problem: Problem) -> str:
-        text = printable(problem.text)
+        text = printable(abridge(problem.text, MAX_LENGTH))
         return f"{self.path}:{problem.line}: {text}" if problem.line else f"{self.path}: {text}"

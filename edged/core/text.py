@@ -37,6 +37,12 @@ def shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def abridge(text: str, length: int) -> str:
+    """At most `length` characters; an ellipsis replaces the middle: a sentence often says at its end what is wrong."""
+    kept = length - 1
+    return text if len(text) <= length else f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+
+
 def printable(text: str) -> str:
     """The text without characters that a terminal could take for a command."""
     return "".join(char if char.isprintable() else "·" for char in text)
