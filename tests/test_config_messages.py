@@ -757,3 +757,24 @@ def test_a_message_about_a_long_value_shows_its_beginning_and_what_is_wrong(
     assert message.endswith(ends)
     assert "…" in message
     assert len(message) <= 400
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {path: 'https://me:hunter2@host/m'}\n", "model: path must be a path, not a URL"),
+        (
+            f"timezone: mqtt://me:hunter2@host\n{MODEL}",
+            "timezone must be a time zone (such as Asia/Seoul or UTC), not a URL",
+        ),
+        (
+            CAMERA + "    cron: me:hunter2@host\n",
+            'camera "dock": cron must have five fields (minute hour day month weekday), not an address',
+        ),
+        (CAMERA + "    cron: rtsp://me:hunter2@host\n", "(minute hour day month weekday), not a URL"),
+    ],
+)
+def test_an_address_in_the_place_of_something_else_is_not_shown(text: str, message: str, tmp_path: Path) -> None:
+    shown = problems(tmp_path, text)
+    assert "hunter2" not in "".join(shown)
+    assert shown[0].endswith(message)

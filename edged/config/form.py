@@ -23,6 +23,7 @@ from edged.config.values import (
     CoresText,
     CronText,
     Duration,
+    FilePath,
     FrozenAfter,
     Image,
     Keep,
@@ -71,7 +72,7 @@ PageListen = Annotated[
 ]
 KeyFile = Annotated[Any, BeforeValidator(addresses.key_file), WithJsonSchema(_SECRET_OR_TEXT)]
 HostName = Annotated[str, BeforeValidator(addresses.host_name), Field(max_length=253)]
-PathText = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
+PathText = Annotated[FilePath, Field(min_length=1, max_length=PATH_LENGTH)]
 Part = Annotated[CoresText, Field(max_length=NAME_LENGTH)]
 
 

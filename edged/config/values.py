@@ -194,8 +194,21 @@ def _size(value: Any) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _may_be_login(text: str) -> bool:
+    """It is not quoted in a message then."""
+    return "://" in text or "@" in text
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        raise wrong(f"must be a path, not {shown(value)}")
+    return value
+
+
 def _cron(value: Any) -> Any:
     if isinstance(value, str):
+        if _may_be_login(value):
+            raise wrong(f"must have five fields (minute hour day month weekday), not {shown(value)}")
         try:
             parse_cron(value)
         except ValueError as error:
@@ -205,6 +218,8 @@ def _cron(value: Any) -> Any:
 
 def _zone(value: Any) -> Any:
     if isinstance(value, str):
+        if _may_be_login(value):
+            raise wrong(f"must be a time zone (such as Asia/Seoul or UTC), not {shown(value)}")
         try:
             named_zone(value)
         except ValueError as error:
@@ -294,6 +309,7 @@ PictureSize = Annotated[
     tuple[int, int], BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{SIZE.pattern}$"})
 ]
 Windows = Annotated[tuple[Hours, ...], BeforeValidator(hours), WithJsonSchema(_HOURS_SCHEMA)]
+FilePath = Annotated[str, BeforeValidator(_path)]
 CronText = Annotated[str, BeforeValidator(_cron)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Node = Annotated[str, BeforeValidator(_node)]

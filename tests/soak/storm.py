@@ -61,12 +61,12 @@ def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Sto
     )
     for violation in outcome.violations:
         print(f"  {violation}", flush=True)
+    storm = _storm(outcome, faults, settings)
+    storm.save(keep)
     if outcome.violations and settings.shrink:
         prefix = shortest_prefix(faults, lambda shorter: bool(_run(seed, shorter, settings).violations))
         schedule.save(keep / f"{seed}.shortest.json", seed, prefix)
         print(f"  the first {len(prefix)} faults are enough: storm.py --replay {keep / f'{seed}.shortest.json'}")
-    storm = _storm(outcome, faults, settings)
-    storm.save(keep)
     return storm
 
 
@@ -95,12 +95,10 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
             for ended in as_completed(running):
                 seed = running[ended]
                 try:
-                    outcome = ended.result()
+                    results[seed] = finish(ended.result(), schedules[seed], settings)
+                    recording.add_storm(results[seed])
                 except (Exception, pytest.fail.Exception):
                     print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
-                    continue
-                results[seed] = finish(outcome, schedules[seed], settings)
-                recording.add_storm(results[seed])
         except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
             processes.shutdown(cancel_futures=True)
             raise

@@ -24,7 +24,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 the ve
 
 SMALL, LARGE, FPS = (320, 240), (640, 480), 15
 sizes = [SMALL, LARGE]  # the first one is that of the pictures
-playing = threading.Event()  # a client has begun to play the stream
+playing = threading.Event()  # a client has begun to play the stream, with $LAGS the only one
 
 
 def caps() -> str:
@@ -78,6 +78,8 @@ def write_lag(pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
     if playing.is_set() and buffer and segment and buffer.pts != Gst.CLOCK_TIME_NONE:
         # The segment of an H.264 or H.265 encoder begins after 1000 hours.
         taken = segment.parse_segment().to_running_time(Gst.Format.TIME, buffer.pts)
+        if taken == Gst.CLOCK_TIME_NONE:
+            return Gst.PadProbeReturn.OK
         lag_s = (sender.get_clock().get_time() - sender.get_base_time() - taken) / Gst.SECOND
         with Path(os.environ["LAGS"]).open("a") as file:
             file.write(f"{time.time():.3f} {lag_s:.3f}\n")

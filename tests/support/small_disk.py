@@ -39,9 +39,12 @@ class SmallDisk:
         """
         with tempfile.TemporaryDirectory() as aside:
             subprocess.run(["mount", "--bind", self.folder, aside], check=True)
-            subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
-            subprocess.run(["mount", "--bind", aside, self.folder], check=True)  # read-only as well
-            subprocess.run(["umount", "-l", aside], check=True)
+            try:
+                subprocess.run(["mount", "--make-private", aside], check=True)  # its end is not that of the folder's
+                subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
+                subprocess.run(["mount", "--bind", aside, self.folder], check=True)  # read-only as well
+            finally:
+                subprocess.run(["umount", "-l", aside], check=True)
 
     def make_writable(self) -> None:
         subprocess.run(["umount", "-l", self.folder], check=True)

@@ -32,6 +32,7 @@ from support.storm.parts import Life, Parts, Sample
 from support.storm.record import Message
 
 OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
+LATE_PICTURES = 5  # all of which were sent late
 LAG_S = 3.0  # in which a camera that is not late sends a picture in time
 WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
 SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
@@ -201,8 +202,12 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
 
 
 def _lasting_lag(lags: Sequence[tuple[float, float]], at: float) -> float:
-    """The least lag of the pictures that were sent in the last seconds: nobody can see that all of them are late."""
-    return min((lag_s for when, lag_s in lags if at - LAG_S <= when <= at), default=0.0)
+    """The least lag of the pictures that were sent in the last seconds: nobody can see that all of them are late.
+
+    0 if there were only a few, as after a camera was stopped.
+    """
+    recent = [lag_s for when, lag_s in lags if at - LAG_S <= when <= at]
+    return min(recent) if len(recent) >= LATE_PICTURES else 0.0
 
 
 def _last(moments: Iterable[float], before: float) -> float:
