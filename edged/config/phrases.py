@@ -32,6 +32,13 @@ SYNONYMS = {
 }
 
 
+def concealed(text: str) -> str | None:
+    """What a message says in the place of a text that may contain a login; None if it may be quoted."""
+    if "://" in text:
+        return "a URL"
+    return "an address" if "@" in text else None  # a URL without its scheme
+
+
 def shown(value: Any) -> str:
     """The value as it would be written in the file. Not for anything that may be a secret."""
     match value:
@@ -39,12 +46,8 @@ def shown(value: Any) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case str() if "://" in value:
-            return "a URL"  # which may contain a login
-        case str() if "@" in value:
-            return "an address"  # the same without its scheme
         case str():
-            return '"' + printable(shorten(value)) + '"'
+            return concealed(value) or '"' + printable(shorten(value)) + '"'
         case dict():
             return "a mapping"
         case list():

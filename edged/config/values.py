@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edged.config.document import text_problem
-from edged.config.phrases import shown, suggestion
+from edged.config.phrases import concealed, shown, suggestion
 from edged.config.problems import wrong
 from edged.core import npu_cores
 from edged.core.cron import parse_cron
@@ -194,11 +194,6 @@ def _size(value: Any) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _may_be_login(text: str) -> bool:
-    """It is not quoted in a message then."""
-    return "://" in text or "@" in text
-
-
 def _path(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         raise wrong(f"must be a path, not {shown(value)}")
@@ -207,8 +202,8 @@ def _path(value: Any) -> Any:
 
 def _cron(value: Any) -> Any:
     if isinstance(value, str):
-        if _may_be_login(value):
-            raise wrong(f"must have five fields (minute hour day month weekday), not {shown(value)}")
+        if kind := concealed(value):
+            raise wrong(f"must have five fields (minute hour day month weekday), not {kind}")
         try:
             parse_cron(value)
         except ValueError as error:
@@ -218,8 +213,8 @@ def _cron(value: Any) -> Any:
 
 def _zone(value: Any) -> Any:
     if isinstance(value, str):
-        if _may_be_login(value):
-            raise wrong(f"must be a time zone (such as Asia/Seoul or UTC), not {shown(value)}")
+        if kind := concealed(value):
+            raise wrong(f"must be a time zone (such as Asia/Seoul or UTC), not {kind}")
         try:
             named_zone(value)
         except ValueError as error:
