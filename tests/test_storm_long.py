@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from support.results.environment import ROOT, commit
-from support.results.storms import saved, set_aside_broken
+from support.results.environment import ROOT
+from support.results.storms import kept_folder, saved, set_aside_broken
 
 SEEDS = 200
 ANSWERS = 100_000
@@ -36,7 +36,7 @@ def test_two_hundred_storms_break_no_promise() -> None:
 
     So if this test runs again by itself, because the machine was too busy, only the broken ones do.
     """
-    keep = ROOT / ".storm" / commit()
+    keep = kept_folder()
     set_aside_broken(keep)
     command = [sys.executable, str(ROOT / "tests/soak/storm.py"), "--seeds", "1", str(SEEDS), "--keep", str(keep)]
     with started([*command, "--jobs", "6", "--no-shrink"]) as storms:

@@ -2,13 +2,14 @@
 
 storm.py --seeds FIRST [LAST]   storms with these seeds; with a table by kind of fault at the end
 storm.py --replay FILE          the storm in FILE, which a run that failed has written
+storm.py --kept                 no storm: only the table, of those that tests/run --long has run at this commit
 
 --seconds is the length of a schedule (default 120); starting, recovery and the quiet time after it come on top.
 --quiet is how long edged is watched after it has recovered (default: three looks of each camera).
 --jobs is how many storms run at the same time (default 1). One uses an eighth of a core.
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
---record adds the result of each seed to tests/results/storm.json.
+--record adds the result of each storm to tests/results/storm.json.
 Exits 1 if a promise was broken or a storm could not be run. See support/storm/oracle.py for the promises,
 support/storm/faults for the faults.
 """
@@ -28,14 +29,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pytest
-from support.results.record import Recording
+from support.results.environment import commit
+from support.results.record import Recording, now
 from support.results.render import markdown
-from support.results.storms import Storm, counted, kinds_table, saved
+from support.results.storms import Run, Storm, all_runs, counted, kept_folder, kinds_table, left, saved
 from support.storm import schedule, slow_fsync
 from support.storm.faults import ranges
 from support.storm.run import Outcome, run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
+
+KEPT, COMMAND_OF_KEPT = "--kept", "bash tests/run --long --record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,16 @@ def _run(seed: int, faults: Sequence[Fault], settings: Settings) -> Outcome:
 
 def _storm(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm:
     done = counted((each.fault.kind, each.effect, schedule.overlaps(each.fault, faults)) for each in outcome.done)
-    return Storm(outcome.seed, settings.seconds, outcome.answers, done, outcome.violations, settings.quiet_s)
+    return Storm(
+        outcome.seed,
+        settings.seconds,
+        outcome.answers,
+        done,
+        outcome.violations,
+        settings.quiet_s,
+        date=now(),
+        commit=commit(),
+    )
 
 
 def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Storm]:
@@ -96,7 +109,7 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
                 seed = running[ended]
                 try:
                     results[seed] = finish(ended.result(), schedules[seed], settings)
-                    recording.add_storm(results[seed])
+                    recording.add_storms([asdict(results[seed])])
                 except (Exception, pytest.fail.Exception):
                     print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
         except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
@@ -105,9 +118,23 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
     return results
 
 
+def _kept(recording: Recording) -> int:
+    runs = [asdict(storm) for storm in all_runs(kept_folder())]
+    recording.add_storms(runs)
+    _print_table(runs)
+    return 1 if left(runs) else 0
+
+
+def _print_table(runs: Sequence[Run]) -> None:
+    by_kind = kinds_table(runs)
+    print(f"{by_kind.title}\n\n{markdown(by_kind)}\n")
+
+
 def main(options: argparse.Namespace, recording: Recording) -> int:
     if not slow_fsync.can_be_built():
         print(f"without the compiler {slow_fsync.COMPILER} no disk is slow to sync")
+    if options.kept:
+        return _kept(recording)
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
     keep.mkdir(parents=True, exist_ok=True)
     settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
@@ -117,8 +144,7 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
         results = {seed: finish(_run(seed, faults, settings), faults, settings)}
     else:
         results = _seeds(seeds, options.jobs, settings, recording)
-    by_kind = kinds_table([asdict(storm) for storm in results.values()])
-    print(f"{by_kind.title}\n\n{markdown(by_kind)}\n")
+    _print_table([asdict(storm) for storm in results.values()])
     broken = [storm.seed for storm in results.values() if storm.violations]
     not_run = [seed for seed in seeds if seed not in results]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
@@ -128,11 +154,12 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
 
 
 if __name__ == "__main__":
-    recording = Recording(__file__, __doc__)
+    recording = Recording(__file__, __doc__, command=COMMAND_OF_KEPT if KEPT in sys.argv else "")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=int, nargs="+")
     which.add_argument("--replay", type=Path)
+    which.add_argument(KEPT, action="store_true")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.0)

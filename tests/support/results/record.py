@@ -12,13 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from support.results.environment import ROOT, commit, machine, priority, versions
 from support.results.figures import Figure, Table
 from support.results.render import render
-from support.results.storms import Storm, added
+from support.results.storms import Run, added
 
 FOLDER = ROOT / "tests"  # of RESULTS.md, and of the folder results
 OPTION = "--record"
@@ -55,13 +56,11 @@ class Recording:
             print(f"target missed: {what}")
         return 1 if missed else 0
 
-    def add_storm(self, storm: Storm) -> None:
-        """Add the results of one storm to those of earlier runs, if that was asked for."""
-        if self.wanted:
+    def add_storms(self, runs: Sequence[Run]) -> None:
+        """Add the results of storms to those of earlier runs, if that was asked for."""
+        if self.wanted and runs:
             earlier = read(self._folder).get(self.name, {}).get("storms", [])
-            head = self.head()
-            when = {key: head["run"][key] for key in ("date", "commit")}
-            write(self._folder, self.name, head | {"storms": added(earlier, asdict(storm) | when)})
+            write(self._folder, self.name, self.head() | {"storms": reduce(added, runs, earlier)})
 
     def head(self) -> dict[str, Any]:
         """What stands above the figures."""
@@ -87,8 +86,11 @@ def _portable(words: Sequence[str]) -> list[str]:
 
 def run() -> dict[str, Any]:
     """When, where and with what this process measures."""
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {"date": date, "commit": commit(), "machine": machine(), "versions": versions()}
+    return {"date": now(), "commit": commit(), "machine": machine(), "versions": versions()}
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from support.results.environment import ROOT, commit
 from support.results.figures import Table
 
-Run = Mapping[str, Any]  # in the file: a Storm, with `date` and `commit`
+Run = Mapping[str, Any]  # a Storm as it is in the file
 RESULT = ".result.json"  # behind the seed
 FIVE_MINUTES_S = 300.0
 COLUMNS = ("fault", "injected", "took effect", "overlaps", "violating storms", "of these left")
@@ -21,7 +22,8 @@ COLUMNS = ("fault", "injected", "took effect", "overlaps", "violating storms", "
 class Storm:
     """`faults` has for each kind how often it was injected, took effect, and overlapped another fault.
 
-    `quiet_s` is how long edged was watched after it had recovered; 0: for three looks of each camera.
+    `quiet_s` is how long edged was watched after it had recovered; 0: for three looks of each camera. `date` and
+    `commit` are those of the run.
     """
 
     seed: int
@@ -30,6 +32,8 @@ class Storm:
     faults: Mapping[str, tuple[int, int, int]]
     violations: Sequence[str]
     quiet_s: float = 0.0
+    date: str = ""
+    commit: str = ""
 
     def save(self, folder: Path) -> None:
         (folder / f"{self.seed}{RESULT}").write_text(json.dumps(asdict(self), indent=1) + "\n")
@@ -49,6 +53,17 @@ def set_aside_broken(folder: Path) -> None:
             (folder / f"{seed}{RESULT}").rename(folder / f"{seed}.broken-{earlier + 1}.json")
 
 
+def kept_folder() -> Path:
+    """Where test_storm_long.py leaves the results of its storms: those of other commits count no more."""
+    return ROOT / ".storm" / commit()
+
+
+def all_runs(folder: Path) -> list[Storm]:
+    """The storms in a folder, by seed; those set aside before the one that ran again."""
+    paths = [*sorted(folder.glob("*.broken-*.json")), *folder.glob(f"*{RESULT}")]
+    return sorted((Storm(**json.loads(path.read_text())) for path in paths), key=lambda storm: storm.seed)
+
+
 def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:
     """By kind, from what each fault was: its kind, its effect, and how many others were on at the same time."""
     counts: dict[str, tuple[int, int, int]] = {}
@@ -60,7 +75,7 @@ def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int,
 
 def added(runs: Sequence[Run], new: Run) -> list[Run]:
     """Of earlier runs of the same seed, those with violations are kept: they were found, whatever came of them."""
-    return [run for run in runs if not same(run, new) or run["violations"]] + [new]
+    return [run for run in runs if run != new and (not same(run, new) or run["violations"])] + [new]
 
 
 def same(one: Run, other: Run) -> bool:
@@ -72,8 +87,8 @@ def storm_tables(runs: Sequence[Run]) -> list[Table]:
     return [kinds_table(runs), *_violations(runs)] if runs else []
 
 
-def kinds_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """A line for each kind of fault, of storms also without `date` and `commit`."""
+def kinds_table(runs: Sequence[Run]) -> Table:
+    """A line for each kind of fault."""
     title = f"{len(runs)} storms, {sum(run['answers'] for run in runs)} answers"
     watched = sum(run.get("quiet_s", 0.0) >= FIVE_MINUTES_S for run in runs)
     title += f"; {watched} watched for five quiet minutes" * bool(watched)
