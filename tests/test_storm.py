@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from support.running import Edged
 from support.storm import oracle, schedule
 from support.storm.faults import KINDS, ranges
 from support.storm.oracle import Faults, Row, Seen
-from support.storm.parts import Life, Sample
+from support.storm.parts import Lateness, Life, Sample
 from support.storm.record import Message
+from support.storm.run import MachinePaused, require_valid
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
 
@@ -153,6 +155,33 @@ def test_a_picture_may_be_older_if_its_camera_sends_all_of_them_late() -> None:
     assert found({camera: [*late, (12.0, 0.1), (14.0, 2.0)]})
     assert found({camera: late[:4]})
     assert found({"another": late})
+
+
+def test_a_snapshot_that_the_network_held_back_may_be_as_much_older() -> None:
+    old = answer(value="150 at 14.000")  # 4 s
+    camera = str(old.content["camera"])
+
+    def found(camera: str, *held: tuple[float, float]) -> list[str]:
+        return list(oracle.too_old(seen(old), 0.0, Faults(held={camera: held})))
+
+    assert not found(camera, (1.0, 3.0), (12.0, 13.9))
+    assert found(camera, (13.0, 13.9))
+    assert found(camera, (9.0, 12.9))
+    assert found(camera, (12.0, 14.1))
+    assert found("another", (12.0, 13.9))
+
+
+def test_a_storm_whose_machine_was_paused_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lateness, clock = Lateness(), time.time
+    try:
+        require_valid(["old"], lateness.paused_s)
+        monkeypatch.setattr(time, "time", lambda: clock() + 18.0)
+        until(lambda: lateness.paused_s)
+    finally:
+        lateness.close()
+    require_valid([], lateness.paused_s)
+    with pytest.raises(MachinePaused, match=r"18\.\d s.*: old; lost"):
+        require_valid(["old", "lost"], lateness.paused_s)
 
 
 def test_a_picture_of_a_frozen_camera_may_be_older_but_not_for_long() -> None:

@@ -34,6 +34,7 @@ from support.storm.record import Message
 OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
 LATE_PICTURES = 5  # all of which were sent late
 LAG_S = 3.0  # in which a camera that is not late sends a picture in time
+ARRIVED_S = 1.0  # until a picture that was held back is looked at
 WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
 SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
 STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
@@ -88,6 +89,7 @@ class Faults:
     refused. `frozen`: the numbers of pictures at which a camera froze. `begun`: when edged or a camera began anew;
     `forgotten`: when it may not have known any more that the cameras show noise (seconds since 1970). `lags`: when a
     camera has sent each picture (the same), and how long after it was taken: on a busy machine, it encodes late.
+    `held`: when the network held back a camera's snapshots, from and until (the same).
     """
 
     broker_away: Sequence[tuple[float, float]] = ()
@@ -96,6 +98,7 @@ class Faults:
     begun: Sequence[float] = ()
     forgotten: Sequence[float] = ()
     lags: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    held: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,8 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
         is_frozen = number in faults.frozen
         if is_frozen and not _has_shown_noise(looks, _last(faults.forgotten, at)):
             continue
-        lag_s = _lasting_lag(faults.lags.get(content["camera"], ()), at)
+        camera = content["camera"]
+        lag_s = max(_lasting_lag(faults.lags.get(camera, ()), at), _held_s(faults.held.get(camera, ()), at))
         limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s + lag_s
         age_s = seconds_since(number, at)
         if is_frozen:
@@ -208,6 +212,11 @@ def _lasting_lag(lags: Sequence[tuple[float, float]], at: float) -> float:
     """
     recent = [lag_s for when, lag_s in lags if at - LAG_S <= when <= at]
     return min(recent) if len(recent) >= LATE_PICTURES else 0.0
+
+
+def _held_s(held: Sequence[tuple[float, float]], at: float) -> float:
+    """How long the answer with this picture may have been held back: a snapshot's age counts from its answer."""
+    return max((until - since for since, until in held if until <= at <= until + ARRIVED_S), default=0.0)
 
 
 def _last(moments: Iterable[float], before: float) -> float:

@@ -87,13 +87,20 @@ class Sample:
 
 
 class Lateness:
-    """Measures how late a thread wakes up that asks to sleep: what a busy machine adds to every bound."""
+    """Measures how late a thread wakes up that asks to sleep: what a busy machine adds to every bound.
+
+    `paused_s` is how much the wall clock went forward by itself: a virtual machine's monotonic clock stands while its
+    host pauses it, and so edged cannot know how old a picture is.
+    """
 
     STEP_S = 0.05
+    PAUSED_S = 0.3  # more than the time that passes between two clocks being read
 
     def __init__(self) -> None:
         self.worst_s = 0.0
+        self.paused_s = 0.0
         self._before = time.monotonic()
+        self._wall = time.time() - self._before
         self._sampling = Sampling(self._measure, self.STEP_S)
 
     def close(self) -> None:
@@ -102,6 +109,10 @@ class Lateness:
     def _measure(self) -> None:
         now = time.monotonic()
         self.worst_s, self._before = max(self.worst_s, now - self._before - self.STEP_S), now
+        wall = time.time() - now
+        if wall - self._wall > self.PAUSED_S:
+            self.paused_s += wall - self._wall
+        self._wall = wall
 
 
 @dataclass(slots=True)

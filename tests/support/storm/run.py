@@ -15,6 +15,7 @@ from typing import Any
 from support.broker import Subscriber
 from support.storm import oracle
 from support.storm.faults import KINDS, Running, finish
+from support.storm.faults.cameras import HELD
 from support.storm.parts import LISTENER, Parts, all_parts
 from support.storm.record import Message
 from support.storm.schedule import Fault, has_tls
@@ -22,6 +23,10 @@ from support.storm.schedule import Fault, has_tls
 SETTLED_S = 240.0  # back-off is 60 s at most, and a busy machine is slow
 QUIET_LOOKS = 3
 REVIVE_S = 0.5
+
+
+class MachinePaused(Exception):
+    """A storm says nothing: its machine stood still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class Storm:
             begun=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
             forgotten=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives if life.unread))],
             lags={"dock": self.parts.camera_lags()},
+            held={"yard": [(wall + done.began, wall + done.ended) for done in self.done if _is_of(done, HELD, "yard")]},
         )
 
     def _wait_until(self, moment: float) -> None:
@@ -119,6 +125,10 @@ class Storm:
         return False
 
 
+def _is_of(done: Done, kind: str, part: str) -> bool:
+    return done.fault.kind == kind and part in done.fault.parts
+
+
 def _answered(messages: Sequence[Message], since: float) -> set[str]:
     """The topics with an answer that is `ok` and was given after this moment."""
     recent = [message for message in messages if message.at >= since and message.payload.startswith(b"{")]
@@ -152,9 +162,18 @@ def run(seed: int, faults: Sequence[Fault], folder: Path, quiet_s: float = 0.0) 
         )
         violations = [] if is_settled else [f"edged did not recover within {SETTLED_S:.0f} s of the last fault"]
         violations += oracle.judge(seen, parts, before, after, storm.faults())
+        require_valid(violations, parts.lateness.paused_s)
         answers = len({row.id for row in seen.rows})
         log = [line for log in seen.logs for line in ["---", *log]]
         return Outcome(seed, storm.done, violations, answers, log, _evidence(seen, parts) if violations else [])
+
+
+def require_valid(violations: Sequence[str], paused_s: float) -> None:
+    """Raises MachinePaused if what was found may come of a pause of the whole machine."""
+    if violations and paused_s:
+        raise MachinePaused(
+            f"the machine was paused for {paused_s:.1f} s, or its clock was set: " + "; ".join(violations)
+        )
 
 
 def _evidence(seen: oracle.Seen, parts: Parts) -> list[str]:

@@ -21,6 +21,7 @@ TWO_CAMERAS = (("dock", "yard"), ("dock", "back"), ("yard", "back"))
 LAG_S = 3.0
 OPEN_S = 4.0
 HTTP_CAMERAS = (("yard",), ("back",))
+HELD = "camera's data comes late"
 
 
 @kind("camera refused", EACH_CAMERA, 1, 8)
@@ -48,7 +49,7 @@ def camera_half_open(parts: Parts, fault: Fault) -> Running:
     return failing(parts, fault, "silent")
 
 
-@kind("camera's data comes late", EACH_CAMERA, 1, 8)
+@kind(HELD, EACH_CAMERA, 1, 8)
 def camera_held(parts: Parts, fault: Fault) -> Running:
     return failing(parts, fault, "held")
 
