@@ -13,7 +13,7 @@ from support.results.environment import ROOT, commit, of_session
 from support.results.figures import Figure, Spread, Table
 from support.results.record import Recording, as_text, read
 from support.results.render import figures, render
-from support.results.storms import Storm, added, all_runs, kinds_table, left, saved, set_aside_broken, storm_tables
+from support.results.storms import Storm, all_runs, gathered, kinds_table, left, saved, set_aside_broken, storm_tables
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "tests/RESULTS.md").read_text()
@@ -160,15 +160,16 @@ def test_storms_of_several_runs_are_gathered(tmp_path: Path, monkeypatch: pytest
     assert "### 3 storms, 150 answers; 1 watched for five quiet minutes" in document
     assert "| broker killed | 6 | 6 | 3 | 1 | 0 |" in document
     assert "| gone at its next run | dock: lost |" in document
+    assert "; load average" not in document
 
 
 def test_a_violation_stays_in_the_results_and_is_left_until_its_seed_passes():
-    broken = {"seed": 1, "seconds": 120.0, "violations": ["lost"], "faults": {}, "answers": 1}
-    passed = broken | {"violations": []}
-    runs = added(added([], passed), broken)
-    assert runs == added(runs, broken) == [broken]
+    broken = {"seed": 1, "seconds": 120.0, "violations": ["lost"], "faults": {}, "answers": 1, "date": "2026-11-02"}
+    earlier, passed = (broken | {"violations": [], "date": date} for date in ("2026-11-01", "2026-11-03"))
+    runs = gathered([earlier], [broken])
+    assert runs == gathered(runs, [earlier, broken]) == [broken]
     assert left(runs) == [broken]
-    assert added(runs, passed) == [broken, passed]
+    assert gathered(runs, [passed]) == gathered([passed], [earlier, broken]) == [broken, passed]
     assert left([broken, passed]) == []
     assert left([broken, passed | {"seconds": 15.0}]) == [broken]
     assert storm_tables([]) == []

@@ -2,7 +2,7 @@
 
 storm.py --seeds FIRST [LAST]   storms with these seeds; with a table by kind of fault at the end
 storm.py --replay FILE          the storm in FILE, which a run that failed has written
-storm.py --kept                 no storm: only the table, of those that tests/run --long has run at this commit
+storm.py --kept COMMAND         the table of those that this command (tests/run --long) has run at this commit
 
 --seconds is the length of a schedule (default 120); starting, recovery and the quiet time after it come on top.
 --quiet is how long edged is watched after it has recovered (default: three looks of each camera).
@@ -10,7 +10,7 @@ storm.py --kept                 no storm: only the table, of those that tests/ru
 --keep FOLDER has schedules, logs and results; seeds that have a result there are not run again. A storm that breaks a
 promise is run again with fewer faults, which finds the shortest prefix that still fails (--no-shrink: not).
 --record adds the result of each storm to tests/results/storm.json.
-Exits 1 if a promise was broken or a storm could not be run. See support/storm/oracle.py for the promises,
+Exits 1 if a promise was broken, or a storm could not be run or judged. See support/storm/oracle.py for the promises,
 support/storm/faults for the faults.
 """
 
@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,21 +40,25 @@ from support.storm.run import Outcome, run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
 
-KEPT, COMMAND_OF_KEPT = "--kept", "bash tests/run --long --record"
+KEPT = "--kept"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`keep` is the folder for schedules, logs and results."""
+    """`keep` is the folder for schedules, logs and results, `commit` that of edged."""
 
     keep: Path
+    commit: str
     seconds: float
     quiet_s: float
     shrink: bool
 
 
-def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm:
-    """Print what was broken, and leave schedule, log, evidence and result of a storm in the folder."""
+def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Storm | None:
+    """Print what was broken, and leave schedule, log, evidence and result of a storm in the folder.
+
+    None, and no result, if all that was judged is well, but the age of pictures could not be.
+    """
     keep, seed = settings.keep, outcome.seed
     schedule.save(keep / f"{seed}.json", seed, faults)
     (keep / f"{seed}.log").write_text("\n".join(outcome.log) + "\n")
@@ -65,6 +70,10 @@ def finish(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Sto
     )
     for violation in outcome.violations:
         print(f"  {violation}", flush=True)
+    if outcome.paused_s:
+        print(f"  the machine was paused for {outcome.paused_s:.1f} s, or its clock set: no picture's age is judged")
+        if not outcome.violations:
+            return None
     storm = _storm(outcome, faults, settings)
     storm.save(keep)
     if outcome.violations and settings.shrink:
@@ -89,13 +98,13 @@ def _storm(outcome: Outcome, faults: Sequence[Fault], settings: Settings) -> Sto
         outcome.violations,
         settings.quiet_s,
         date=now(),
-        commit=commit(),
+        commit=settings.commit,
     )
 
 
 def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recording) -> dict[int, Storm]:
-    """Run the seeds that have no result yet. All results in the folder, by seed; a storm that ended with an error has
-    none."""
+    """Run the seeds that have no result yet. All results in the folder, by seed; a storm that ended with an error, or
+    was not judged, has none."""
     results = saved(settings.keep)
     schedules = {
         seed: schedule.draw(seed, settings.seconds, ranges(settings.seconds, schedule.has_tls(seed)))
@@ -108,8 +117,9 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
             for ended in as_completed(running):
                 seed = running[ended]
                 try:
-                    results[seed] = finish(ended.result(), schedules[seed], settings)
-                    recording.add_storms([asdict(results[seed])])
+                    if storm := finish(ended.result(), schedules[seed], settings):
+                        results[seed] = storm
+                        recording.add_storms([asdict(storm)])
                 except (Exception, pytest.fail.Exception):
                     print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
         except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
@@ -120,6 +130,9 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
 
 def _kept(recording: Recording) -> int:
     runs = [asdict(storm) for storm in all_runs(kept_folder())]
+    if not runs:
+        print(f"no storms in {kept_folder()}")
+        return 1
     recording.add_storms(runs)
     _print_table(runs)
     return 1 if left(runs) else 0
@@ -137,11 +150,12 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
         return _kept(recording)
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
     keep.mkdir(parents=True, exist_ok=True)
-    settings = Settings(keep, options.seconds, options.quiet, options.shrink and not options.replay)
+    settings = Settings(keep, commit(), options.seconds, options.quiet, options.shrink and not options.replay)
     seeds: Sequence[int] = range(options.seeds[0], options.seeds[-1] + 1) if options.seeds else []
     if options.replay:
         seed, faults = schedule.read(options.replay)
-        results = {seed: finish(_run(seed, faults, settings), faults, settings)}
+        seeds, storm = [seed], finish(_run(seed, faults, settings), faults, settings)
+        results = {seed: storm} if storm else {}
     else:
         results = _seeds(seeds, options.jobs, settings, recording)
     _print_table([asdict(storm) for storm in results.values()])
@@ -149,17 +163,18 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     not_run = [seed for seed in seeds if seed not in results]
     print(f"{len(results)} storms, {len(broken)} with violations {broken or ''}; see {keep}")
     if not_run:
-        print(f"not run: {not_run}")
+        print(f"not run or not judged: {not_run}")
     return 1 if broken or not_run else 0
 
 
 if __name__ == "__main__":
-    recording = Recording(__file__, __doc__, command=COMMAND_OF_KEPT if KEPT in sys.argv else "")
+    ran = [after for word, after in pairwise(sys.argv) if word == KEPT]
+    recording = Recording(__file__, __doc__, command="".join(ran))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=int, nargs="+")
     which.add_argument("--replay", type=Path)
-    which.add_argument(KEPT, action="store_true")
+    which.add_argument(KEPT, metavar="COMMAND")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.0)

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from support.results.environment import ROOT, commit, machine, priority, versions
 from support.results.figures import Figure, Table
 from support.results.render import render
-from support.results.storms import Run, added
+from support.results.storms import Run, gathered
 
 FOLDER = ROOT / "tests"  # of RESULTS.md, and of the folder results
 OPTION = "--record"
@@ -57,10 +56,13 @@ class Recording:
         return 1 if missed else 0
 
     def add_storms(self, runs: Sequence[Run]) -> None:
-        """Add the results of storms to those of earlier runs, if that was asked for."""
-        if self.wanted and runs:
-            earlier = read(self._folder).get(self.name, {}).get("storms", [])
-            write(self._folder, self.name, self.head() | {"storms": reduce(added, runs, earlier)})
+        """Add the results of storms to those of earlier runs, if that was asked for and they are not there yet."""
+        earlier = read(self._folder).get(self.name, {}).get("storms", []) if self.wanted else []
+        storms = gathered(earlier, runs)
+        if self.wanted and storms != earlier:
+            head = self.head()
+            head["run"].pop("load")  # of one moment; the storms ran at many
+            write(self._folder, self.name, head | {"storms": storms})
 
     def head(self) -> dict[str, Any]:
         """What stands above the figures."""

@@ -54,12 +54,12 @@ def set_aside_broken(folder: Path) -> None:
 
 
 def kept_folder() -> Path:
-    """Where test_storm_long.py leaves the results of its storms: those of other commits count no more."""
+    """Where test_storm_long.py leaves the results of its storms: those of other commits no longer count."""
     return ROOT / ".storm" / commit()
 
 
 def all_runs(folder: Path) -> list[Storm]:
-    """The storms in a folder, by seed; those set aside before the one that ran again."""
+    """The storms in a folder, by seed; one that was set aside comes before the one that replaced it."""
     paths = [*sorted(folder.glob("*.broken-*.json")), *folder.glob(f"*{RESULT}")]
     return sorted((Storm(**json.loads(path.read_text())) for path in paths), key=lambda storm: storm.seed)
 
@@ -73,9 +73,16 @@ def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int,
     return counts
 
 
-def added(runs: Sequence[Run], new: Run) -> list[Run]:
-    """Of earlier runs of the same seed, those with violations are kept: they were found, whatever came of them."""
-    return [run for run in runs if run != new and (not same(run, new) or run["violations"])] + [new]
+def gathered(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
+    """All of them by date, but of the runs of the same seed only the newest and those with violations: they were found,
+    whatever came of them.
+    """
+    merged = sorted([*runs, *(run for run in new if run not in runs)], key=lambda run: run["date"])
+    return [
+        run
+        for number, run in enumerate(merged)
+        if run["violations"] or not any(same(run, later) for later in merged[number + 1 :])
+    ]
 
 
 def same(one: Run, other: Run) -> bool:

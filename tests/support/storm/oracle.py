@@ -34,7 +34,6 @@ from support.storm.record import Message
 OWN_S = 0.3  # between the check of the age and the model, and a picture of the camera's clock
 LATE_PICTURES = 5  # all of which were sent late
 LAG_S = 3.0  # in which a camera that is not late sends a picture in time
-ARRIVED_S = 1.0  # until a picture that was held back is looked at
 WILL_S = 7.0  # the broker publishes the last will 5 s after the connection was lost
 SETTLED_S = 15.0  # without a disturbance, edged has reached the broker
 STOP_S = 12.0  # 10 s for the broker's acknowledgements, and the rest
@@ -142,7 +141,7 @@ def read_rows(database: Path) -> list[Row]:
 def judge(seen: Seen, parts: Parts, before: Sample, after: Sample, faults: Faults) -> list[str]:
     late_s = parts.lateness.worst_s
     findings: list[Iterable[str]] = [
-        too_old(seen, late_s, faults),
+        () if parts.lateness.paused_s else too_old(seen, late_s, faults),
         untyped(seen),
         mixed_up(seen),
         lost(seen, faults.denied),
@@ -190,10 +189,9 @@ def too_old(seen: Seen, late_s: float, faults: Faults) -> Iterator[str]:
         is_frozen = number in faults.frozen
         if is_frozen and not _has_shown_noise(looks, _last(faults.forgotten, at)):
             continue
-        camera = content["camera"]
-        lag_s = max(_lasting_lag(faults.lags.get(camera, ()), at), _held_s(faults.held.get(camera, ()), at))
+        lag_s = _lasting_lag(faults.lags.get(content["camera"], ()), at)
         limit_s = (FROZEN_AFTER_S + EVERY_S if is_frozen else MAX_AGE_S) + 1 / FPS + OWN_S + late_s + lag_s
-        age_s = seconds_since(number, at)
+        age_s = _since_arrival(faults.held.get(content["camera"], ()), at, seconds_since(number, at))
         if is_frozen:
             begun = _last(faults.begun, at)
             age_s = at - next(when for other, when in looks if other == number and when >= begun)
@@ -214,9 +212,12 @@ def _lasting_lag(lags: Sequence[tuple[float, float]], at: float) -> float:
     return min(recent) if len(recent) >= LATE_PICTURES else 0.0
 
 
-def _held_s(held: Sequence[tuple[float, float]], at: float) -> float:
-    """How long the answer with this picture may have been held back: a snapshot's age counts from its answer."""
-    return max((until - since for since, until in held if until <= at <= until + ARRIVED_S), default=0.0)
+def _since_arrival(held: Sequence[tuple[float, float]], at: float, age_s: float) -> float:
+    """The age of a picture that was taken while the network held back snapshots counts from the end of that: a
+    snapshot's age counts from the beginning of the camera's answer.
+    """
+    taken = at - age_s
+    return min((at - until for since, until in held if since - 1 / FPS - OWN_S <= taken <= until <= at), default=age_s)
 
 
 def _last(moments: Iterable[float], before: float) -> float:

@@ -89,12 +89,13 @@ class Sample:
 class Lateness:
     """Measures how late a thread wakes up that asks to sleep: what a busy machine adds to every bound.
 
-    `paused_s` is how much the wall clock went forward by itself: a virtual machine's monotonic clock stands while its
-    host pauses it, and so edged cannot know how old a picture is.
+    `paused_s` is how much the wall clock was changed: a virtual machine's monotonic clock stands still while its host
+    pauses it, so nothing in it can tell how old a picture is.
     """
 
     STEP_S = 0.05
-    PAUSED_S = 0.3  # more than the time that passes between two clocks being read
+    PAUSED_S = 0.3
+    AT_ONCE_S = 0.05  # clocks that were not read within this say nothing about each other
 
     def __init__(self) -> None:
         self.worst_s = 0.0
@@ -110,9 +111,9 @@ class Lateness:
         now = time.monotonic()
         self.worst_s, self._before = max(self.worst_s, now - self._before - self.STEP_S), now
         wall = time.time() - now
-        if wall - self._wall > self.PAUSED_S:
-            self.paused_s += wall - self._wall
-        self._wall = wall
+        if time.monotonic() - now < self.AT_ONCE_S and abs(wall - self._wall) > self.PAUSED_S:
+            self.paused_s += abs(wall - self._wall)
+            self._wall = wall
 
 
 @dataclass(slots=True)
