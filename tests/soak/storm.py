@@ -21,9 +21,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,8 +38,6 @@ from support.storm.faults import ranges
 from support.storm.run import Outcome, run
 from support.storm.schedule import Fault
 from support.storm.shrink import shortest_prefix
-
-KEPT = "--kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +113,22 @@ def _seeds(seeds: Iterable[int], jobs: int, settings: Settings, recording: Recor
         try:
             for ended in as_completed(running):
                 seed = running[ended]
-                try:
-                    if storm := finish(ended.result(), schedules[seed], settings):
-                        results[seed] = storm
-                        recording.add_storms([asdict(storm)])
-                except (Exception, pytest.fail.Exception):
-                    print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
+                if storm := _result(ended, seed, schedules[seed], settings):
+                    results[seed] = storm
+                    recording.add_storms([asdict(storm)])
         except BaseException:  # such as Ctrl-C, which ends the storms that run: no others are begun
             processes.shutdown(cancel_futures=True)
             raise
     return results
+
+
+def _result(ended: Future[Outcome], seed: int, faults: Sequence[Fault], settings: Settings) -> Storm | None:
+    """None if the storm ended with an error, which is printed, or was not judged."""
+    try:
+        return finish(ended.result(), faults, settings)
+    except (Exception, pytest.fail.Exception):
+        print(f"seed {seed}: could not be run\n{traceback.format_exc()}", flush=True)
+        return None
 
 
 def _kept(recording: Recording) -> int:
@@ -147,14 +150,15 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
     if not slow_fsync.can_be_built():
         print(f"without the compiler {slow_fsync.COMPILER} no disk is slow to sync")
     if options.kept:
-        return _kept(recording)
+        return _kept(Recording(__file__, __doc__, command=options.kept))
     keep = options.keep or Path(tempfile.mkdtemp(prefix="storm-"))
     keep.mkdir(parents=True, exist_ok=True)
     settings = Settings(keep, commit(), options.seconds, options.quiet, options.shrink and not options.replay)
     seeds: Sequence[int] = range(options.seeds[0], options.seeds[-1] + 1) if options.seeds else []
     if options.replay:
         seed, faults = schedule.read(options.replay)
-        seeds, storm = [seed], finish(_run(seed, faults, settings), faults, settings)
+        seeds = [seed]
+        storm = finish(_run(seed, faults, settings), faults, settings)
         results = {seed: storm} if storm else {}
     else:
         results = _seeds(seeds, options.jobs, settings, recording)
@@ -168,13 +172,12 @@ def main(options: argparse.Namespace, recording: Recording) -> int:
 
 
 if __name__ == "__main__":
-    ran = [after for word, after in pairwise(sys.argv) if word == KEPT]
-    recording = Recording(__file__, __doc__, command="".join(ran))
+    recording = Recording(__file__, __doc__)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=int, nargs="+")
     which.add_argument("--replay", type=Path)
-    which.add_argument(KEPT, metavar="COMMAND")
+    which.add_argument("--kept", metavar="COMMAND")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.0)

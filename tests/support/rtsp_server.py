@@ -1,6 +1,6 @@
 """A live RTSP server for the tests, run by the system's Python (GStreamer's bindings are not in a venv).
 
-rtsp_server.py PORT [SCHEME USER PASSWORD]; PORT 0 takes a free one, SCHEME is basic or digest. Prints `READY port`.
+rtsp_server.py PORT [SCHEME USER PASSWORD]; SCHEME is basic or digest. Prints `READY port`.
 $WITHOUT is a mount that is left out, such as /h264; $H264 is the mount whose stream is at /h264. $LAGS is a file that
 gets a line for each picture that a client gets: when it was sent (seconds since 1970), and how long after it was taken.
 SIGUSR1 changes the size of the pictures within each stream, from SMALL to LARGE and back.

@@ -57,9 +57,11 @@ class Recording:
 
     def add_storms(self, runs: Sequence[Run]) -> None:
         """Add the results of storms to those of earlier runs, if that was asked for and they are not there yet."""
-        earlier = read(self._folder).get(self.name, {}).get("storms", []) if self.wanted else []
+        if not self.wanted:
+            return
+        earlier = read(self._folder).get(self.name, {}).get("storms", [])
         storms = gathered(earlier, runs)
-        if self.wanted and storms != earlier:
+        if storms != earlier:
             head = self.head()
             head["run"].pop("load")  # of one moment; the storms ran at many
             write(self._folder, self.name, head | {"storms": storms})

@@ -41,8 +41,7 @@ class Storm:
 
 def saved(folder: Path) -> dict[int, Storm]:
     """The storms in a folder, by seed."""
-    storms = (Storm(**json.loads(path.read_text())) for path in folder.glob(f"*{RESULT}"))
-    return {storm.seed: storm for storm in storms}
+    return {storm.seed: storm for storm in map(_read, folder.glob(f"*{RESULT}"))}
 
 
 def set_aside_broken(folder: Path) -> None:
@@ -61,7 +60,11 @@ def kept_folder() -> Path:
 def all_runs(folder: Path) -> list[Storm]:
     """The storms in a folder, by seed; one that was set aside comes before the one that replaced it."""
     paths = [*sorted(folder.glob("*.broken-*.json")), *folder.glob(f"*{RESULT}")]
-    return sorted((Storm(**json.loads(path.read_text())) for path in paths), key=lambda storm: storm.seed)
+    return sorted(map(_read, paths), key=lambda storm: storm.seed)
+
+
+def _read(path: Path) -> Storm:
+    return Storm(**json.loads(path.read_text()))
 
 
 def counted(faults: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:

@@ -77,6 +77,7 @@ class Storm:
         """What the oracle has to know of them."""
         wall = time.time() - time.monotonic()
         edits = [moment for done in self.done if "config" in done.fault.parts for moment in (done.began, done.ended)]
+        held = [done for done in self.done if done.fault.kind == HELD and "yard" in done.fault.parts]
         return oracle.Faults(
             broker_away=[(done.began, done.ended) for done in self.done if "broker" in done.fault.parts],
             denied=self.parts.denied,
@@ -84,7 +85,7 @@ class Storm:
             begun=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives))],
             forgotten=[wall + moment for moment in (*edits, *(life.began for life in self.parts.lives if life.unread))],
             lags={"dock": self.parts.camera_lags()},
-            held={"yard": [(wall + done.began, wall + done.ended) for done in self.done if _is_of(done, HELD, "yard")]},
+            held={"yard": [(wall + done.began, wall + done.ended) for done in held]},
         )
 
     def _wait_until(self, moment: float) -> None:
@@ -121,10 +122,6 @@ class Storm:
                 return True
             time.sleep(REVIVE_S)
         return False
-
-
-def _is_of(done: Done, kind: str, part: str) -> bool:
-    return done.fault.kind == kind and part in done.fault.parts
 
 
 def _answered(messages: Sequence[Message], since: float) -> set[str]:
