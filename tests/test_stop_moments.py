@@ -35,7 +35,10 @@ def test_sigterm_ends_edged_at_any_moment(state: str, tmp_path: Path):
 
 def test_a_process_that_is_left_is_found():
     environment = os.environ | {MARK: "left"}
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout
+        process.stdout.readline()  # Popen returns a moment before /proc has the environment
         assert marked("left") == [process.pid]
         process.kill()
     assert marked("left") == []
